@@ -1,0 +1,47 @@
+//! Layout asserts: what one side writes, the other reads. They fail the build
+//! of both sides.
+
+use core::mem::{align_of, offset_of, size_of};
+
+use crate::{Ancestor, Event, LeaseRow, Offsets, VmRow, VmState};
+
+const _: () = {
+    assert!(size_of::<VmRow>() == 32);
+    assert!(offset_of!(VmRow, start_ticks) == 16);
+    assert!(offset_of!(VmRow, flags) == 24);
+
+    assert!(size_of::<VmState>() == 24);
+    assert!(offset_of!(VmState, deputy_tgid) == 16);
+
+    assert!(size_of::<LeaseRow>() == 56);
+    assert!(offset_of!(LeaseRow, deadline_ns) == 24);
+    assert!(offset_of!(LeaseRow, holder_tgid) == 40);
+    assert!(offset_of!(LeaseRow, state) == 48);
+
+    assert!(size_of::<Ancestor>() == 20);
+    assert!(size_of::<Event>() == 216);
+    assert!(align_of::<Event>() == 8);
+    assert!(offset_of!(Event, vm_uuid) == 56);
+    assert!(offset_of!(Event, kind) == 72);
+    assert!(offset_of!(Event, comm) == 120);
+    assert!(offset_of!(Event, ancestors) == 136);
+
+    assert!(size_of::<Offsets>() == 28 * 4);
+};
+
+/// The daemon reads and writes these as plain bytes through aya.
+#[cfg(feature = "user")]
+#[expect(unsafe_code, reason = "aya's marker for plain data is an unsafe trait")]
+mod pod {
+    use super::{LeaseRow, Offsets, VmRow, VmState};
+
+    // SAFETY: `repr(C)`, fixed-width integers only, no padding (asserted
+    // above), so every byte pattern is a value.
+    unsafe impl aya::Pod for VmRow {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for VmState {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for LeaseRow {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Offsets {}
+}

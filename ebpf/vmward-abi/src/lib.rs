@@ -1,0 +1,49 @@
+//! What crosses the kernel line.
+//!
+//! Only fixed-width integers and arrays of them: an unknown value from the
+//! other side is then a number to count, never undefined behaviour. Sizes and
+//! offsets are asserted here for both sides at compile time. A change of any
+//! layout takes a new [`ABI_VERSION`]; the version is part of the pin path, so
+//! two layouts never meet in one map.
+#![no_std]
+
+mod event;
+mod layout;
+mod offsets;
+mod rows;
+
+pub use event::{
+    ANCESTORS_MAX, Ancestor, COMM_LEN, Event, actor_flag, event_kind, finishing_cause,
+};
+pub use offsets::{OFFSET_ABSENT, Offsets};
+pub use rows::{LeaseRow, VmRow, VmState, effect, lease_state, vm_flag};
+
+/// Version of every layout in this crate.
+pub const ABI_VERSION: u32 = 1;
+
+/// Most VMs that one host can have under protection.
+pub const VMS_MAX: u32 = 4096;
+
+/// Size of the event ring in bytes: a power of two, and whole pages up to
+/// 64 KiB pages.
+pub const EVENT_RING_BYTES: u32 = 1 << 20;
+
+/// Nanoseconds in one tick of `/proc/PID/stat`'s start time. Both sides name
+/// a process by its id and its start time in these ticks, since that is all
+/// that user space gets to see.
+pub const TICK_NS: u64 = 10_000_000;
+
+/// How long after its first use a lease goes on covering its operation:
+/// libvirt sends SIGTERM, then SIGKILL after 10 s (2 s more for each host
+/// device), and gives up after 40 s.
+pub const EXECUTING_NS: u64 = 60_000_000_000;
+
+/// Slots of the `TOTALS` map.
+pub mod total {
+    /// Events made so far; the number of the newest one.
+    pub const EVENTS: u32 = 0;
+    /// Events that the full ring could not take.
+    pub const LOST: u32 = 1;
+    /// Number of slots.
+    pub const SLOTS: u32 = 2;
+}

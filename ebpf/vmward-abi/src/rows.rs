@@ -1,0 +1,93 @@
+//! Keys and values of the maps. The key of each is the VM's tgid (`u32`).
+
+/// Bits of [`VmRow::flags`].
+pub mod vm_flag {
+    /// Let a stop without lease through, and record that it would have been
+    /// refused.
+    pub const OBSERVE: u32 = 1;
+}
+
+/// Bits of [`LeaseRow::effects`], in the order of the policy's effects.
+pub mod effect {
+    /// Ask the guest to power off.
+    pub const STOP: u32 = 1 << 0;
+    /// Cut the power.
+    pub const FORCE_STOP: u32 = 1 << 1;
+    /// Ask the guest to reboot.
+    pub const REBOOT: u32 = 1 << 2;
+    /// Pull the reset line.
+    pub const RESET: u32 = 1 << 3;
+    /// Stop the virtual CPUs.
+    pub const PAUSE: u32 = 1 << 4;
+    /// Write the memory to disk and end the process.
+    pub const SAVE: u32 = 1 << 5;
+    /// Move the VM to another host.
+    pub const MIGRATE: u32 = 1 << 6;
+    /// Remove the VM for good.
+    pub const DELETE: u32 = 1 << 7;
+}
+
+/// Values of [`LeaseRow::state`].
+pub mod lease_state {
+    /// Put by the daemon, not used yet.
+    pub const GRANTED: u32 = 1;
+    /// Used at least once; covers its operation to the end.
+    pub const EXECUTING: u32 = 2;
+}
+
+/// A protected VM: written by the daemon, only read by the programs.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VmRow {
+    /// libvirt's UUID; all zero for the self-test's canary.
+    pub uuid: [u8; 16],
+    /// Start time of the process, in ticks since boot.
+    pub start_ticks: u64,
+    /// Bits of [`vm_flag`].
+    pub flags: u32,
+    /// Explicit, so that no padding is left unwritten.
+    pub pad: u32,
+}
+
+/// What the programs know of a VM: written by the programs. The daemon only
+/// creates it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VmState {
+    /// Number of the newest event about this VM.
+    pub seq: u64,
+    /// Address of the `struct pid` of the process at the other end of the
+    /// monitor; 0 until a monitor write was seen. An identity, never
+    /// dereferenced.
+    pub deputy_pid_ptr: u64,
+    /// Thread group of that process; what the daemon found, until a monitor
+    /// write was seen. 0 when unknown.
+    pub deputy_tgid: u32,
+    /// Bits of [`crate::finishing_cause`]: QEMU itself said that the guest is
+    /// over.
+    pub finishing: u32,
+}
+
+/// A lease: put and removed by the daemon, claimed by the programs.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseRow {
+    /// The decision that granted it.
+    pub id: u64,
+    /// Start time of the VM's process, in ticks since boot.
+    pub vm_start_ticks: u64,
+    /// Start time of the holder, in ticks since boot.
+    pub holder_start_ticks: u64,
+    /// CLOCK_BOOTTIME nanoseconds after which it can no longer be claimed.
+    pub deadline_ns: u64,
+    /// CLOCK_BOOTTIME nanoseconds of the claim; 0 before.
+    pub claimed_ns: u64,
+    /// The process that may use it, with its descendants.
+    pub holder_tgid: u32,
+    /// Bits of [`effect`].
+    pub effects: u32,
+    /// One of [`lease_state`].
+    pub state: u32,
+    /// How often a pause may still be used.
+    pub uses: u32,
+}

@@ -1,0 +1,77 @@
+//! Reports an event: numbers it first, so that a full ring leaves a gap that
+//! the reader sees, then fills it in place.
+
+use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_uid_gid, generated};
+use vmward_abi::{COMM_LEN, Event, actor_flag, total};
+
+use crate::atomic::fetch_add_u64;
+use crate::maps::{EVENTS, TOTALS, VM_STATES};
+use crate::scope::Vm;
+use crate::task::{Task, current_pid, current_tgid};
+
+/// What differs from event to event.
+#[derive(Clone, Copy)]
+pub struct Report {
+    /// One of `event_kind`.
+    pub kind: u32,
+    /// Signal number or cause.
+    pub signal: u32,
+    /// The lease that covered it; 0 for none.
+    pub lease: u64,
+    /// Wait status.
+    pub exit_code: u32,
+    /// The actor is the VM's libvirtd.
+    pub deputy: bool,
+}
+
+/// Adds one to a counter and gives the new value; 0 when there is no counter.
+fn next(counter: Option<*mut u64>) -> u64 {
+    match counter {
+        // SAFETY: a live map value, shared with other CPUs only by atomics.
+        Some(p) => unsafe { fetch_add_u64(p, 1) }.wrapping_add(1),
+        None => 0,
+    }
+}
+
+/// Reports `what` about `vm`, with the running task as the actor.
+pub fn emit(vm: &Vm, what: &Report) {
+    let seq = next(TOTALS.get_ptr_mut(total::EVENTS));
+    let vm_seq = next(VM_STATES.get_ptr_mut(&vm.tgid).map(|state| {
+        // SAFETY: a field of a live map value; no reference is made.
+        unsafe { &raw mut (*state).seq }
+    }));
+    let Some(mut entry) = EVENTS.reserve::<Event>(0) else {
+        next(TOTALS.get_ptr_mut(total::LOST));
+        return;
+    };
+    let task = Task::current();
+    let ids = bpf_get_current_uid_gid();
+    let event = entry.as_mut_ptr();
+    // SAFETY: `event` points to reserved room for a whole Event; every field is
+    // written, so nothing of the ring's old content leaks or is read.
+    unsafe {
+        (*event).seq = seq;
+        (*event).vm_seq = vm_seq;
+        (*event).boot_ns = generated::bpf_ktime_get_boot_ns();
+        (*event).vm_start_ticks = vm.row.start_ticks;
+        (*event).actor_start_ticks = task.start_ticks().unwrap_or(0);
+        (*event).lease = what.lease;
+        (*event).cgroup_id = generated::bpf_get_current_cgroup_id();
+        (*event).vm_uuid = vm.row.uuid;
+        (*event).kind = what.kind;
+        (*event).signal = what.signal;
+        (*event).vm_tgid = vm.tgid;
+        (*event).exit_code = what.exit_code;
+        (*event).actor_pid = current_pid();
+        (*event).actor_tgid = current_tgid();
+        (*event).uid = ids as u32;
+        (*event).gid = (ids >> 32) as u32;
+        (*event).loginuid = task.loginuid();
+        (*event).session = task.session();
+        (*event).actor_flags = if what.deputy { actor_flag::DEPUTY } else { 0 };
+        (*event).pad = 0;
+        (*event).comm = bpf_get_current_comm().unwrap_or([0; COMM_LEN]);
+        task.write_ancestors(&raw mut (*event).ancestors);
+    }
+    entry.submit(0);
+}

@@ -1,0 +1,4 @@
+//! The walls, and the hook that tells the walls when a guest is over.
+
+pub mod monitor;
+pub mod signals;

@@ -1,0 +1,96 @@
+//! The maps, all pinned by name so that they outlive the daemon, and the two
+//! constants that the daemon writes before it loads a program.
+
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
+use vmward_abi::{EVENT_RING_BYTES, LeaseRow, Offsets, VMS_MAX, VmRow, VmState, total};
+
+/// Protected VMs by tgid. Only the daemon writes.
+#[map]
+pub static VMS: HashMap<u32, VmRow> = HashMap::pinned(VMS_MAX, 0);
+
+/// What the programs know of each VM, by tgid.
+#[map]
+pub static VM_STATES: HashMap<u32, VmState> = HashMap::pinned(VMS_MAX, 0);
+
+/// Live leases by the VM's tgid: one for each VM.
+#[map]
+pub static LEASES: HashMap<u32, LeaseRow> = HashMap::pinned(VMS_MAX, 0);
+
+/// Events on their way to the daemon, kept while it is away.
+#[map]
+pub static EVENTS: RingBuf = RingBuf::pinned(EVENT_RING_BYTES, 0);
+
+/// Slots of `vmward_abi::total`.
+#[map]
+pub static TOTALS: Array<u64> = Array::pinned(total::SLOTS, 0);
+
+/// Which generation of programs decides. The daemon attaches the next
+/// generation beside the old one, switches here with a single write, and only
+/// then detaches the old: no gap, and no event twice.
+#[map]
+pub static ACTIVE: Array<u32> = Array::pinned(1, 0);
+
+/// Room for the head of a monitor message; too large for the stack.
+#[map]
+pub static SCRATCH: PerCpuArray<[u8; crate::lsm::monitor::HEAD_LEN]> =
+    PerCpuArray::with_max_entries(1, 0);
+
+/// Where this kernel keeps its fields. All zero fails the daemon's own check
+/// before it comes to a load.
+#[unsafe(no_mangle)]
+pub static OFFSETS: Offsets = Offsets {
+    task_tgid: 0,
+    task_group_leader: 0,
+    task_start_boottime: 0,
+    task_real_parent: 0,
+    task_comm: 0,
+    task_signal: 0,
+    task_exit_code: 0,
+    task_loginuid: 0,
+    task_sessionid: 0,
+    signal_live: 0,
+    signal_group_exit_code: 0,
+    signal_pids: 0,
+    siginfo_code: 0,
+    socket_sk: 0,
+    sock_family: 0,
+    sock_peer_pid: 0,
+    unix_addr: 0,
+    unix_address_len: 0,
+    unix_address_name: 0,
+    pid_numbers: 0,
+    upid_nr: 0,
+    msghdr_iter: 0,
+    iter_type: 0,
+    iter_iov: 0,
+    iter_ubuf: 0,
+    iter_offset: 0,
+    iter_type_iovec: 0,
+    iter_type_ubuf: 0,
+};
+
+/// The generation of this load.
+#[unsafe(no_mangle)]
+pub static GENERATION: u32 = 0;
+
+/// One field of [`OFFSETS`], read so that the compiler cannot fold the value
+/// that it sees here.
+macro_rules! offset {
+    ($field:ident) => {{
+        // SAFETY: a live static; volatile because the loader replaces it.
+        unsafe { core::ptr::read_volatile(&raw const $crate::maps::OFFSETS.$field) as usize }
+    }};
+}
+pub(crate) use offset;
+
+/// Does this generation decide? A program of another generation steps aside,
+/// since the deciding one is attached beside it.
+pub fn is_active() -> bool {
+    // SAFETY: a live static; volatile because the loader replaces it.
+    let mine = unsafe { core::ptr::read_volatile(&raw const GENERATION) };
+    match ACTIVE.get(0) {
+        Some(active) => *active == mine,
+        None => true,
+    }
+}

@@ -1,0 +1,90 @@
+//! Signals of kernel origin, and the end of a VM's process.
+
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
+use vmward_abi::event_kind;
+
+use crate::emit::{Report, emit};
+use crate::maps::{LEASES, VM_STATES, VMS, is_active, offset};
+use crate::scope::vm_of;
+use crate::task::{Task, current_tgid, read};
+use crate::verdict::is_benign;
+
+/// `SEND_SIG_NOINFO` and `SEND_SIG_PRIV` are no addresses but 0 and 1.
+const SEND_SIG_PRIV: u64 = 1;
+/// SIGUSR1, SIGPIPE, SIGALRM, SIGIO: part of QEMU's normal work.
+const QEMU_WORK: u64 = 1 << 10 | 1 << 13 | 1 << 14 | 1 << 29;
+
+/// Signals that `task_kill` never sees: cgroup.kill, OOM, rlimits, ptrace's
+/// EXITKILL, faults.
+///
+/// match-proto: include/trace/events/signal.h:TP_PROTO(int sig, struct kernel_siginfo *info, struct task_struct *task, int group, int result)
+#[btf_tracepoint(function = "signal_generate")]
+pub fn signal_generate(ctx: BtfTracePointContext) -> i32 {
+    let signal: i32 = ctx.arg(0);
+    let info = ctx.arg::<*const u8>(1) as u64;
+    witness_signal(Task::from_arg(ctx.arg(2)), signal as u32, info);
+    0
+}
+
+fn witness_signal(target: Task, signal: u32, info: u64) -> Option<()> {
+    if is_benign(signal) || (signal < 64 && QEMU_WORK & (1 << signal) != 0) {
+        return None;
+    }
+    let vm = vm_of(target, target.tgid()?)?;
+    if !is_active() || !from_kernel(info) {
+        return None;
+    }
+    emit(
+        &vm,
+        &Report { kind: event_kind::KERNEL_SIGNAL, signal, lease: 0, exit_code: 0, deputy: false },
+    );
+    Some(())
+}
+
+/// A positive code is the kernel's own (SI_KERNEL, a fault); a user's is 0 or
+/// less.
+fn from_kernel(info: u64) -> bool {
+    info <= SEND_SIG_PRIV
+        || match read::<i32>(info, offset!(siginfo_code)) {
+            Some(code) => code > 0,
+            None => true,
+        }
+}
+
+/// The end of a VM: reported, and its rows removed so that nothing is left
+/// that a reused process id could inherit.
+///
+/// match-proto: include/trace/events/sched.h:DEFINE_EVENT(sched_process_template, sched_process_exit, TP_PROTO(struct task_struct *p)
+#[btf_tracepoint(function = "sched_process_exit")]
+pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
+    witness_exit(Task::from_arg(ctx.arg(0)));
+    0
+}
+
+fn witness_exit(task: Task) -> Option<()> {
+    let tgid = current_tgid();
+    let vm = vm_of(task, tgid)?;
+    if !is_active() || !task.group_is_dead() {
+        return None;
+    }
+    // SAFETY: a plain copy of a live map value.
+    let lease = unsafe { LEASES.get(&tgid) }
+        .filter(|row| row.vm_start_ticks == vm.row.start_ticks)
+        .map_or(0, |row| row.id);
+    emit(
+        &vm,
+        &Report {
+            kind: event_kind::EXITED,
+            signal: 0,
+            lease,
+            exit_code: task.exit_code(),
+            deputy: false,
+        },
+    );
+    // A failed removal means the row was gone already.
+    let _ = LEASES.remove(&tgid);
+    let _ = VM_STATES.remove(&tgid);
+    let _ = VMS.remove(&tgid);
+    Some(())
+}

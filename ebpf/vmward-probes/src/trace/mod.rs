@@ -1,0 +1,3 @@
+//! The witnesses: they see what no hook can refuse.
+
+mod lifecycle;
