@@ -1,0 +1,53 @@
+//! `kill -9` of the daemon gives no quota back and loses no decision.
+
+use crate::host::Host;
+
+const STOP: [&str; 5] = ["authorize", "--tool", "vm_stop", "--args", r#"{"identifier": "test"}"#];
+
+/// The steps of an allow, in order, as vmwardd names them.
+const STEPS: [&str; 6] = [
+    "before-journal",
+    "after-journal-write",
+    "after-fsync",
+    "after-audit",
+    "after-lease",
+    "before-answer",
+];
+
+#[test]
+fn kill_9_after_every_answer_frees_no_quota() {
+    let mut host = Host::start();
+    for n in 1..=10 {
+        assert_eq!(host.vmward_json(&STOP)["decision"], "allow", "stop {n}");
+        host.kill_9().expect("our own child can be killed");
+        host.start_again(&[]);
+    }
+    assert_eq!(host.vmward_json(&STOP)["decision"], "deny", "{}", host.log());
+    assert_eq!(host.audit().select(|r| r["decision"] == "allow").len(), 10);
+    host.audit().verify();
+}
+
+#[test]
+fn a_crash_between_any_two_steps_frees_no_quota() {
+    let mut host = Host::start();
+    assert_eq!(host.vmward_json(&STOP)["decision"], "allow");
+    let mut remaining = 9;
+    for step in STEPS {
+        host.kill_9().expect("our own child can be killed");
+        host.start_again(&[("VMWARD_CRASH_AT", step)]);
+        let output = host.vmward(&STOP);
+        assert!(!output.status.success(), "{step}: it answered");
+        host.wait_end();
+        host.start_again(&[]);
+        let left = host.vmward_json(&["status"])["limits"][0]["remaining"]
+            .as_u64()
+            .expect("a counter is in use");
+        assert!(left <= remaining, "{step} gave quota back: {left} of {remaining}");
+        if step != "before-journal" {
+            assert!(left < remaining || step == "after-journal-write", "{step} was not charged");
+        }
+        remaining = left;
+        host.audit().verify();
+    }
+    assert!(remaining <= 5, "the crash points do not work: {remaining} left");
+}

@@ -1,0 +1,144 @@
+//! A daemon with `--policy-only` in a folder of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+use std::{fs, io};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use vmward_tests::audit::AuditLog;
+use vmward_tests::wait;
+use vmward_wire::client::Client;
+
+/// The policy that the product started from.
+pub(crate) const SEED: &str = include_str!("../data/policy.json");
+
+const CALL_LIMIT: Duration = Duration::from_secs(10);
+
+/// The daemon and its folder.
+pub(crate) struct Host {
+    dir: TempDir,
+    child: Option<Child>,
+}
+
+/// A binary of this workspace, built beside this test.
+fn binary(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a running test has a file");
+    let path = test.parent().and_then(Path::parent).expect("target/debug/deps").join(name);
+    assert!(path.exists(), "{} is not built; run `cargo xtask build`", path.display());
+    path
+}
+
+impl Host {
+    /// Starts a daemon with the seed's policy.
+    #[track_caller]
+    pub(crate) fn start() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let at = dir.path().display();
+        fs::write(dir.path().join("policy.json"), SEED).expect("the folder is ours");
+        fs::write(
+            dir.path().join("vmward.toml"),
+            format!(
+                "policy = \"{at}/policy.json\"\nstate_dir = \"{at}/state\"\nlog_dir = \"{at}/log\"\n\
+                 run_dir = \"{at}/run\"\nlibvirt_uri = \"test:///default\"\n"
+            ),
+        )
+        .expect("the folder is ours");
+        let mut host = Self { dir, child: None };
+        host.start_again(&[]);
+        host
+    }
+
+    /// Starts it again with the same state and waits until it knows its domain.
+    #[track_caller]
+    pub(crate) fn start_again(&mut self, env: &[(&str, &str)]) {
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.dir.path().join("vmwardd.log"))
+            .expect("the folder is ours");
+        let child = Command::new(binary("vmwardd"))
+            .arg("--policy-only")
+            .arg("--config")
+            .arg(self.dir.path().join("vmward.toml"))
+            .envs(env.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a file can be cloned"))
+            .stderr(log)
+            .spawn()
+            .expect("vmwardd is built");
+        self.child = Some(child);
+        wait::until("vmwardd to know its domain", Duration::from_secs(30), || {
+            let child = self.child.as_mut()?;
+            if let Some(status) = child.try_wait().expect("it is our child") {
+                panic!("vmwardd ended ({status}):\n{}", self.log());
+            }
+            let status = self.client()?.status().ok()?;
+            status.vms.iter().any(|vm| vm.vm.name == "test").then_some(())
+        });
+    }
+
+    /// A connection, where the daemon answers.
+    pub(crate) fn client(&self) -> Option<Client> {
+        Client::connect(&self.socket(), CALL_LIMIT).ok()
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.dir.path().join("run/policy.sock")
+    }
+
+    pub(crate) fn audit(&self) -> AuditLog {
+        AuditLog::at(&self.dir.path().join("log/audit.jsonl"))
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("vmwardd.log")).unwrap_or_default()
+    }
+
+    /// `vmward ARGS` against this daemon.
+    pub(crate) fn vmward(&self, args: &[&str]) -> Output {
+        Command::new(binary("vmward"))
+            .arg("--socket")
+            .arg(self.socket())
+            .args(args)
+            .output()
+            .expect("vmward is built")
+    }
+
+    /// `vmward ARGS --json`, parsed.
+    #[track_caller]
+    pub(crate) fn vmward_json(&self, args: &[&str]) -> Value {
+        let mut all = args.to_vec();
+        all.push("--json");
+        let output = self.vmward(&all);
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|e| {
+            panic!("{e}: {output:?}");
+        })
+    }
+
+    /// Ends it with SIGKILL.
+    #[track_caller]
+    pub(crate) fn kill_9(&mut self) -> io::Result<()> {
+        let mut child = self.child.take().expect("it runs");
+        child.kill()?;
+        child.wait().map(drop)
+    }
+
+    /// Waits for it to end by itself.
+    #[track_caller]
+    pub(crate) fn wait_end(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        wait::until("vmwardd to end by itself", Duration::from_secs(20), || {
+            child.try_wait().expect("it is our child")
+        });
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if self.child.is_some() {
+            self.kill_9().expect("our own child can be killed");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! The daemon dies between any two steps of an allow.
+
+use vmward_tests::daemon::Mode;
+use vmward_tests::guest::run;
+
+use crate::Scene;
+
+/// The steps of an allow, in order, as vmwardd names them.
+const STEPS: [&str; 6] = [
+    "before-journal",
+    "after-journal-write",
+    "after-fsync",
+    "after-audit",
+    "after-lease",
+    "before-answer",
+];
+
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
+fn no_step_leaves_a_lease_without_its_journal_entry() {
+    let mut scene = Scene::new("crash-1", Mode::Enforce);
+    let mut remaining = 10;
+    for step in STEPS {
+        assert_eq!(scene.daemon.stop(), Some(0), "{}", scene.daemon.log());
+        scene.daemon.start_again(&[("VMWARD_CRASH_AT", step)]);
+        let asked = run(
+            "vmward",
+            &["authorize", "--effect", "force_stop", "--vm", "crash-1", "--json"],
+        );
+        assert!(!asked.status.success(), "{step}: it answered");
+        scene.daemon.wait_end();
+        scene.daemon.start_again(&[]);
+        let status = scene.daemon.status();
+        let journal = scene.daemon.journal();
+        for lease in status["leases"].as_array().expect("a list") {
+            let id = lease["id"].as_u64().expect("a number");
+            assert!(journal.contains(&format!("\"id\":{id}")), "{step}: {lease}\n{journal}");
+        }
+        let left = status["limits"]
+            .as_array()
+            .and_then(|limits| limits.first())
+            .map_or(10, |limit| limit["remaining"].as_u64().expect("a number"));
+        assert!(left <= remaining, "{step} gave quota back: {left} of {remaining}");
+        remaining = left;
+        scene.daemon.audit().verify();
+        scene.guest.assert_ticks();
+        // A lease that was never answered must not block the next step.
+        for lease in status["leases"].as_array().expect("a list") {
+            let id = lease["id"].as_u64().expect("a number");
+            let mut client = vmward_wire::client::Client::connect(
+                std::path::Path::new(vmward_wire::POLICY_SOCKET),
+                std::time::Duration::from_secs(5),
+            )
+            .expect("the daemon runs");
+            assert!(client.release(id).expect("ours to give back").ok);
+        }
+    }
+    assert!(remaining < 10, "no step ever charged: the crash points do not work");
+}

@@ -1,0 +1,48 @@
+//! What the kernel refuses, as root in the test VM, on real domains.
+//!
+//! Ignored elsewhere: these attack VMs, and load BPF programs. `cargo xtask
+//! test` runs them in the VM with `--ignored`, one at a time.
+
+mod attacks;
+mod bypass;
+mod crash;
+mod legitimate;
+mod lease;
+mod restart;
+
+/// Only the test VM sets it.
+const VM_MARK: &str = "VMWARD_VM_DIR";
+
+/// A guest and a daemon that protects it.
+struct Scene {
+    guest: vmward_tests::guest::Guest,
+    daemon: vmward_tests::daemon::Daemon,
+}
+
+impl Scene {
+    /// Both up, the guest under protection. The fields drop in the order
+    /// daemon, guest: see [`Drop`].
+    #[track_caller]
+    fn new(name: &str, mode: vmward_tests::daemon::Mode) -> Self {
+        assert_in_vm();
+        let guest = vmward_tests::guest::Guest::start(name);
+        let daemon = vmward_tests::daemon::Daemon::start(mode);
+        daemon.wait_protected(name);
+        Self { guest, daemon }
+    }
+}
+
+impl Drop for Scene {
+    /// The guest can only be ended when nothing refuses it any more.
+    fn drop(&mut self) {
+        vmward_tests::daemon::take_enforcement_out();
+    }
+}
+
+#[track_caller]
+fn assert_in_vm() {
+    assert!(
+        std::env::var_os(VM_MARK).is_some(),
+        "this test attacks VMs; run it in the test VM: cargo xtask test"
+    );
+}

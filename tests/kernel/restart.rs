@@ -1,0 +1,111 @@
+//! The daemon goes away and comes back; the kernel stays.
+
+use std::time::Duration;
+
+use vmward_tests::audit::is_kernel;
+use vmward_tests::daemon::Mode;
+use vmward_tests::guest::{run, text};
+use vmward_tests::wait;
+
+use crate::Scene;
+use crate::attacks::{ATTACKS, assert_refused};
+
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
+fn a_killed_daemon_leaves_the_vm_protected_and_the_next_one_records_it() {
+    let mut scene = Scene::new("down-1", Mode::Enforce);
+    scene.daemon.kill_9();
+    for attack in &ATTACKS {
+        assert_refused(attack, &(attack.run)(&scene.guest));
+    }
+    scene.guest.assert_ticks();
+    let audit = scene.daemon.audit();
+    assert!(audit.select(|r| is_kernel(r, "refused", "down-1")).is_empty());
+    scene.daemon.start_again(&[]);
+    wait::until("the records of the refusals", Duration::from_secs(10), || {
+        let found = audit.select(|r| is_kernel(r, "refused", "down-1"));
+        (found.len() == ATTACKS.len()).then_some(())
+    });
+    assert!(audit.select(|r| r["kind"] == "loss").is_empty());
+    audit.verify();
+}
+
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
+fn restarts_leave_no_moment_without_enforcement() {
+    let mut scene = Scene::new("gap-1", Mode::Enforce);
+    let pid = scene.guest.pid();
+    // One attacker that never pauses, over three restarts; it says how often
+    // it was refused, or that it got through.
+    let script = format!(
+        "n=0; while kill -0 $PPID && [ ! -e /var/tmp/gap-1.end ]; do \
+         if /bin/kill -USR2 {pid} 2>/dev/null; then echo through; exit 1; fi; n=$((n+1)); done; echo $n"
+    );
+    let _old = std::fs::remove_file("/var/tmp/gap-1.end");
+    let attacker = std::process::Command::new("bash")
+        .args(["-c", &script])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("bash runs");
+    scene.daemon.kill_9();
+    scene.daemon.start_again(&[]);
+    assert_eq!(scene.daemon.stop(), Some(0), "{}", scene.daemon.log());
+    scene.daemon.start_again(&[]);
+    scene.daemon.kill_9();
+    scene.daemon.start_again(&[]);
+    std::fs::write("/var/tmp/gap-1.end", "").expect("/var/tmp is writable");
+    let output = attacker.wait_with_output().expect("it is our child");
+    assert!(output.status.success(), "{}", text(&output));
+    let attempts: usize = text(&output).trim().parse().expect("a number");
+    scene.guest.assert_ticks();
+    let audit = scene.daemon.audit();
+    let counted = || audit.select(|r| is_kernel(r, "refused", "gap-1")).len();
+    wait::until("a record for every refusal", Duration::from_secs(20), || {
+        (counted() >= attempts).then_some(())
+    });
+    assert_eq!(counted(), attempts, "records that nobody caused");
+    assert!(audit.select(|r| r["kind"] == "loss").is_empty());
+    audit.verify();
+}
+
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
+fn events_that_the_ring_cannot_hold_are_accounted_for() {
+    let mut scene = Scene::new("flood-1", Mode::Enforce);
+    let pid = scene.guest.pid();
+    scene.daemon.kill_9();
+    // More than the ring holds, refused one by one while nobody reads.
+    let flood = format!(
+        "import os\nfor _ in range(8000):\n  try: os.kill({pid}, 9)\n  except PermissionError: continue\n  raise SystemExit('through')"
+    );
+    let output = run("/usr/bin/python3", &["-c", &flood]);
+    assert!(output.status.success(), "{}", text(&output));
+    scene.guest.assert_ticks();
+    scene.daemon.start_again(&[]);
+    let audit = scene.daemon.audit();
+    let accounted = || {
+        let seen = audit.select(|r| is_kernel(r, "refused", "flood-1")).len() as u64;
+        let lost: u64 =
+            audit.select(|r| r["kind"] == "loss").iter().filter_map(|r| r["count"].as_u64()).sum();
+        (seen, lost)
+    };
+    let (seen, lost) = wait::until("the loss to be recorded", Duration::from_secs(60), || {
+        let (seen, lost) = accounted();
+        (seen + lost >= 8000).then_some((seen, lost))
+    });
+    assert_eq!(seen + lost, 8000, "{seen} seen, {lost} lost");
+    assert!(lost > 0, "the ring held everything: the flood is too small for this test");
+    assert!(scene.daemon.status()["kernel"]["events_lost"].as_u64() >= Some(lost));
+    audit.verify();
+}
+
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
+fn a_second_daemon_is_turned_away_and_the_first_goes_on() {
+    let scene = Scene::new("twice-1", Mode::Enforce);
+    let second = run("vmwardd", &[]);
+    assert_eq!(second.status.code(), Some(75), "{}", text(&second));
+    scene.daemon.wait_protected("twice-1");
+    let output = run("/bin/kill", &["-9", &scene.guest.pid().to_string()]);
+    assert!(!output.status.success(), "{}", text(&output));
+}

@@ -1,0 +1,206 @@
+//! A vmwardd inside the test VM, started and stopped as systemd would.
+
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::audit::AuditLog;
+use crate::guest::{run, text};
+use crate::wait;
+
+const PINS: &str = "/sys/fs/bpf/vmward";
+const READY_LIMIT: Duration = Duration::from_mins(1);
+
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+/// What the daemon does with a stop without lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Refuse it.
+    Enforce,
+    /// Let it through and say so.
+    Observe,
+}
+
+/// A daemon with state and log of its own, and the seed's policy. Dropping it
+/// ends it and takes its enforcement out of the kernel.
+#[derive(Debug)]
+pub struct Daemon {
+    child: Option<Child>,
+    dir: PathBuf,
+    log: PathBuf,
+}
+
+impl Daemon {
+    /// Starts a daemon and waits until it is ready.
+    ///
+    /// # Panics
+    /// When it does not become ready; shows its log.
+    #[track_caller]
+    pub fn start(mode: Mode) -> Self {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let dir = PathBuf::from(format!("/var/tmp/vmward-test-{}-{number}", std::process::id()));
+        fs::create_dir_all(&dir).expect("/var/tmp is writable");
+        let mode = if mode == Mode::Enforce { "enforce" } else { "observe" };
+        let config = format!(
+            "mode = \"{mode}\"\nstate_dir = \"{0}/state\"\nlog_dir = \"{0}/log\"\n",
+            dir.display()
+        );
+        fs::write(dir.join("vmward.toml"), config).expect("the folder is writable");
+        let mut daemon = Self { child: None, log: dir.join("vmwardd.log"), dir };
+        daemon.start_again(&[]);
+        daemon
+    }
+
+    /// Starts it again with the same state; `env` adds to its environment.
+    ///
+    /// # Panics
+    /// When it does not become ready; shows its log.
+    #[track_caller]
+    pub fn start_again(&mut self, env: &[(&str, &str)]) {
+        assert!(self.child.is_none(), "it runs already");
+        let socket = self.dir.join("notify.sock");
+        // Left behind by the start before.
+        let _gone = fs::remove_file(&socket);
+        let notify = UnixDatagram::bind(&socket).expect("a notify socket");
+        notify.set_nonblocking(true).expect("a socket can be set so");
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .expect("the folder is writable");
+        let child = Command::new("vmwardd")
+            .arg("--config")
+            .arg(self.dir.join("vmward.toml"))
+            .env("NOTIFY_SOCKET", &socket)
+            .envs(env.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a file can be cloned"))
+            .stderr(log)
+            .spawn()
+            .expect("vmwardd is on the path");
+        let child = self.child.insert(child);
+        wait::until("vmwardd to be ready", READY_LIMIT, || {
+            if let Some(status) = child.try_wait().expect("it is our child") {
+                let log = fs::read_to_string(&self.log).unwrap_or_default();
+                panic!("vmwardd ended ({status}):\n{log}");
+            }
+            let mut message = [0; 4096];
+            // No message yet is no error here.
+            let size = notify.recv(&mut message).unwrap_or(0);
+            let text = String::from_utf8_lossy(&message[..size]).into_owned();
+            text.lines().any(|line| line == "READY=1").then_some(())
+        });
+    }
+
+    /// The audit log.
+    pub fn audit(&self) -> AuditLog {
+        AuditLog::at(&self.dir.join("log/audit.jsonl"))
+    }
+
+    /// The journal.
+    pub fn journal(&self) -> String {
+        fs::read_dir(self.dir.join("state"))
+            .expect("the state folder is there")
+            .filter_map(|entry| fs::read_to_string(entry.ok()?.path()).ok())
+            .collect()
+    }
+
+    /// `vmward status --json`.
+    ///
+    /// # Panics
+    /// When the daemon does not answer.
+    #[track_caller]
+    pub fn status(&self) -> Value {
+        let output = run("vmward", &["status", "--json"]);
+        assert!(output.status.success(), "{}", text(&output));
+        serde_json::from_slice(&output.stdout).expect("status --json prints JSON")
+    }
+
+    /// The daemon has put the domain under protection.
+    ///
+    /// # Panics
+    /// When it has not within thirty seconds.
+    #[track_caller]
+    pub fn wait_protected(&self, name: &str) {
+        let what = format!("{name} to be protected");
+        wait::until(&what, Duration::from_secs(30), || {
+            let status = self.status();
+            let vms = status["vms"].as_array()?;
+            vms.iter().any(|vm| vm["name"] == name && vm["protected"] == true).then_some(())
+        });
+    }
+
+    /// Ends it with SIGKILL.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[track_caller]
+    pub fn kill_9(&mut self) {
+        self.end(Signal::SIGKILL);
+    }
+
+    /// Ends it with SIGTERM and gives its exit status.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[track_caller]
+    pub fn stop(&mut self) -> Option<i32> {
+        self.end(Signal::SIGTERM)
+    }
+
+    #[track_caller]
+    fn end(&mut self, signal: Signal) -> Option<i32> {
+        let mut child = self.child.take().expect("it runs");
+        let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
+        // It may have ended by itself; the wait below tells.
+        let _gone = kill(pid, signal);
+        let status = wait::until("vmwardd to end", Duration::from_secs(20), || {
+            child.try_wait().expect("it is our child")
+        });
+        status.code()
+    }
+
+    /// Waits for it to end by itself, as at a crash point.
+    ///
+    /// # Panics
+    /// When it does not within twenty seconds.
+    #[track_caller]
+    pub fn wait_end(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        wait::until("vmwardd to end by itself", Duration::from_secs(20), || {
+            child.try_wait().expect("it is our child")
+        });
+    }
+
+    /// What it logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if self.child.is_some() {
+            self.end(Signal::SIGKILL);
+        }
+        take_enforcement_out();
+    }
+}
+
+/// Removes every pin: the host is as if vmward had never run.
+///
+/// # Panics
+/// When a pin cannot be removed.
+pub fn take_enforcement_out() {
+    if Path::new(PINS).exists() {
+        fs::remove_dir_all(PINS).expect("pins can be removed by root");
+    }
+}
