@@ -1,0 +1,330 @@
+//! What the audit log says: one record a line, each bound to the one before.
+//!
+//! The daemon fills these in; `vmward audit` and every log shipper read them.
+//! Adding an optional field is compatible, removing or renaming one is not.
+
+pub mod chain;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    effect::Effect,
+    engine::{Outcome, ReasonCode},
+    ids::{DecisionId, Process, VmUuid},
+    lease::LeaseState,
+};
+
+/// The format that [`Genesis::format`] names.
+pub const AUDIT_FORMAT: u32 = 1;
+
+/// What happened. The variant's name is the record's `kind`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum AuditBody {
+    /// The first record of a log.
+    Genesis(Genesis),
+    /// Something about the daemon itself.
+    Daemon(DaemonRecord),
+    /// A call was allowed or denied.
+    Decision(Box<DecisionRecord>),
+    /// What a caller says became of an allowed call.
+    Outcome(OutcomeRecord),
+    /// A lease changed its state.
+    Lease(LeaseRecord),
+    /// A VM came under protection, left it, or ended.
+    Vm(Box<VmRecord>),
+    /// The kernel judged or saw something.
+    Kernel(Box<KernelRecord>),
+    /// Kernel events that nobody will ever see.
+    Loss(LossRecord),
+}
+
+impl AuditBody {
+    /// The decision that the record announces, if it is a decision record.
+    pub fn decision_id(&self) -> Option<DecisionId> {
+        match self {
+            Self::Decision(record) => Some(record.decision_id),
+            _ => None,
+        }
+    }
+
+    /// The same record, marked as written again from the journal after a crash.
+    #[must_use]
+    pub fn recovered(mut self) -> Self {
+        if let Self::Decision(record) = &mut self {
+            record.recovered = true;
+        }
+        self
+    }
+}
+
+/// The first record of a log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Genesis {
+    /// [`AUDIT_FORMAT`].
+    pub format: u32,
+    /// The daemon's version.
+    pub daemon: String,
+}
+
+/// Something about the daemon itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DaemonRecord {
+    /// `started`, `stopping`, `policy-loaded`, `policy-rejected`, `takeover` ...
+    pub event: String,
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// Allowed or denied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Allowed.
+    Allow,
+    /// Denied.
+    Deny,
+}
+
+/// A VM, by its identity and its name at that time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VmRef {
+    /// Absent where a name did not resolve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uuid: Option<VmUuid>,
+    /// The domain's name, or what the caller called it.
+    pub name: String,
+}
+
+/// Who asked, as the kernel vouches for it (`agent` is the caller's own word).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallerRecord {
+    /// Whose limits are charged, such as `uid:0`.
+    pub grant: String,
+    /// The peer of the socket.
+    #[serde(flatten)]
+    pub process: Process,
+    /// Its user.
+    pub uid: u32,
+    /// Its command name.
+    pub comm: String,
+    /// Its executable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exe: Option<String>,
+    /// The agent on whose behalf it says that it asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// Its systemd unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+}
+
+/// A call was allowed or denied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DecisionRecord {
+    /// Allowed or denied.
+    pub decision: Verdict,
+    /// Names the decision.
+    pub decision_id: DecisionId,
+    /// Why, as a code.
+    pub reason_code: ReasonCode,
+    /// The tool that was to be called.
+    pub tool: String,
+    /// What it would do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect: Option<Effect>,
+    /// To which VM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vm: Option<VmRef>,
+    /// Who asked.
+    pub caller: CallerRecord,
+    /// The rule that decided, as a JSON Pointer into the policy.
+    pub rule: String,
+    /// Why, as the caller was told.
+    pub message: String,
+    /// Why, as the caller gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The lease's deadline and holder, where a lease was granted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<LeaseNote>,
+    /// SHA-256 of the policy in force.
+    pub policy_hash: String,
+    /// SHA-256 of the arguments in canonical form.
+    pub args_digest: String,
+    /// True when a crash kept the record from being written and the journal gave
+    /// it back: the record's own time is that of the recovery.
+    #[serde(default)]
+    pub recovered: bool,
+}
+
+/// A granted lease, within the decision's record; its id is the decision's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseNote {
+    /// This process and its descendants may use it.
+    pub holder: Process,
+    /// The boot-time nanosecond at which it lapses unused.
+    pub deadline_ns: i64,
+}
+
+/// What a caller says became of an allowed call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutcomeRecord {
+    /// The decision that allowed it.
+    pub decision_id: DecisionId,
+    /// What the caller says. A report, not evidence.
+    pub outcome: Outcome,
+    /// Free text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// A lease changed its state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseRecord {
+    /// The lease: the decision that granted it.
+    pub lease: DecisionId,
+    /// The VM that it covers.
+    pub vm: VmRef,
+    /// The state that it is in now.
+    pub state: LeaseState,
+    /// True when its quota went back.
+    pub refunded: bool,
+}
+
+/// A VM came under protection, left it, or ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VmRecord {
+    /// `protected`, `unprotected` or `ended`.
+    pub event: String,
+    /// Which.
+    pub vm: VmRef,
+    /// Its QEMU process.
+    pub pid: u32,
+    /// Why it ended, as far as the evidence goes: `lease`, `guest`, ...
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    /// The signal that ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<Signal>,
+    /// Its exit status, where no signal ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// The lease that covered it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<DecisionId>,
+    /// Who did it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<Actor>,
+}
+
+/// What the kernel did about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KernelVerdict {
+    /// Refused.
+    Refused,
+    /// Let through, because the daemon only observes.
+    WouldRefuse,
+    /// Let through: a lease covers it.
+    AllowedLease,
+    /// Let through: the guest had ended already and libvirt cleans up.
+    AllowedFinishing,
+    /// Seen, where no hook can refuse.
+    Witnessed,
+}
+
+/// The kernel judged or saw something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelRecord {
+    /// What the kernel did about it.
+    pub verdict: KernelVerdict,
+    /// The VM at which it was aimed.
+    pub vm: VmRef,
+    /// The VM's QEMU process.
+    pub pid: u32,
+    /// The way that was tried, such as `signal`.
+    pub vector: String,
+    /// The signal, where it was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<Signal>,
+    /// Who tried.
+    pub actor: Actor,
+    /// The lease that covered it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<DecisionId>,
+    /// Counts every kernel event of this boot, lost ones included.
+    pub kernel_seq: u64,
+    /// Counts the events of this VM.
+    pub vm_seq: u64,
+}
+
+/// A signal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signal {
+    /// Its number.
+    pub number: u32,
+    /// Its name, such as `SIGKILL`.
+    pub name: String,
+}
+
+/// A process that did something, as the kernel saw it at that moment, with what
+/// `/proc` added where the process still lived.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor {
+    /// The thread.
+    pub pid: u32,
+    /// Its process.
+    pub tgid: u32,
+    /// Its user.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// Its command name.
+    pub comm: String,
+    /// Its executable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exe: Option<String>,
+    /// Its command line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cmdline: Option<String>,
+    /// The user who logged in, whatever user it became later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loginuid: Option<u32>,
+    /// The audit session of that login.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<u32>,
+    /// Its cgroup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<String>,
+    /// Its systemd unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// Its parents, nearest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ancestors: Vec<Ancestor>,
+}
+
+/// A parent of an actor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ancestor {
+    /// The process.
+    pub pid: u32,
+    /// Its command name.
+    pub comm: String,
+}
+
+/// Kernel events that nobody will ever see.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LossRecord {
+    /// The `kernel_seq` of the first.
+    pub from: u64,
+    /// The `kernel_seq` of the last.
+    pub to: u64,
+    /// How many.
+    pub count: u64,
+}
+
+#[cfg(test)]
+mod tests;

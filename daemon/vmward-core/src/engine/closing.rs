@@ -1,0 +1,185 @@
+//! What becomes of an allowed call: claims, reports, releases, ends, refunds.
+
+use super::{
+    Caller, Closed, Engine, Outcome, ReleaseError, Released, ReportError, executing_until,
+};
+use crate::{
+    audit::{AuditBody, LeaseRecord, OutcomeRecord, VmRef},
+    clock::Now,
+    ids::{DecisionId, Process},
+    journal::JournalEntry,
+    lease::{KernelLease, Lease, LeaseState},
+};
+
+impl Engine {
+    /// The kernel saw the lease's first use. Its deadline moves; its charge is
+    /// final. Nothing for a lease that was claimed before or is settled.
+    pub fn lease_claimed(&mut self, id: DecisionId, now: Now) -> Vec<JournalEntry> {
+        let Some(lease) = self.leases.get_mut(&id) else {
+            return Vec::new();
+        };
+        if lease.state == LeaseState::Executing {
+            return Vec::new();
+        }
+        lease.state = LeaseState::Executing;
+        lease.deadline_ns = executing_until(now);
+        self.limiter.commit(id);
+        vec![JournalEntry::Lease {
+            id,
+            state: LeaseState::Executing,
+            at: now,
+        }]
+    }
+
+    /// The VM's process ended: its leases are done, and charged.
+    pub fn vm_exited(&mut self, process: Process, now: Now) -> Closed {
+        let ended: Vec<DecisionId> = self
+            .leases
+            .values()
+            .filter(|lease| lease.process == process)
+            .map(|lease| lease.id)
+            .collect();
+        let mut closed = Closed::default();
+        for id in ended {
+            self.settle(id, LeaseState::Done, false, now, &mut closed);
+        }
+        closed
+    }
+
+    /// Ends a lease that is [`Engine::due`], by what the kernel's row and the
+    /// VM's process show. Read the row after the deadline, when the kernel no
+    /// longer takes a first use, and remove it for each lease that this returns:
+    /// a lease that turns out to be in use is claimed instead and stays.
+    pub fn close(
+        &mut self,
+        id: DecisionId,
+        kernel: KernelLease,
+        vm_alive: bool,
+        now: Now,
+    ) -> Closed {
+        let mut closed = Closed::default();
+        let Some(lease) = self.leases.get(&id) else {
+            return closed;
+        };
+        if kernel == KernelLease::Executing && lease.state == LeaseState::Granted && vm_alive {
+            closed.journal = self.lease_claimed(id, now);
+            return closed;
+        }
+        // A release takes the row out of the kernel and asks it then, so its
+        // absence proves nothing against a released lease.
+        let unused = match lease.state {
+            LeaseState::Granted => kernel == KernelLease::Granted,
+            LeaseState::Released => kernel != KernelLease::Executing,
+            _ => false,
+        };
+        let refund = unused
+            && vm_alive
+            && lease.deadline_ns <= now.boot_ns
+            && lease.effect.is_refuted_by_survival()
+            && !lease.begun;
+        let state = match (lease.state, kernel) {
+            _ if !vm_alive => LeaseState::Done,
+            (LeaseState::Executing, _) | (_, KernelLease::Executing) => LeaseState::Done,
+            (LeaseState::Released, _) => LeaseState::Released,
+            (_, KernelLease::Missing) => LeaseState::Lost,
+            (_, KernelLease::Granted) => LeaseState::Expired,
+        };
+        self.settle(id, state, refund, now, &mut closed);
+        closed
+    }
+
+    /// Takes down what the caller says became of an allowed call. Only the
+    /// caller's own grant may, and once.
+    pub fn report(
+        &mut self,
+        id: DecisionId,
+        by: &Caller,
+        outcome: Outcome,
+        detail: Option<String>,
+        now: Now,
+    ) -> Result<(Vec<JournalEntry>, AuditBody), ReportError> {
+        let recent = self.recent.get_mut(id).ok_or(ReportError::Unknown(id))?;
+        if recent.grant != by.grant {
+            return Err(ReportError::NotYours(id));
+        }
+        if recent.reported {
+            return Err(ReportError::AlreadyReported(id));
+        }
+        recent.reported = true;
+        let begun = outcome != Outcome::NotAttempted;
+        if let Some(lease) = self.leases.get_mut(&id) {
+            lease.begun |= begun;
+        }
+        let journal = vec![JournalEntry::Report { id, begun, at: now }];
+        let audit = AuditBody::Outcome(OutcomeRecord {
+            decision_id: id,
+            outcome,
+            detail,
+        });
+        Ok((journal, audit))
+    }
+
+    /// The holder gives a lease back before its deadline. It is unusable from
+    /// now on and the VM is free for another; the refund waits for the deadline.
+    pub fn release(
+        &mut self,
+        id: DecisionId,
+        by: &Caller,
+        now: Now,
+    ) -> Result<Released, ReleaseError> {
+        let lease = self.leases.get_mut(&id).ok_or(ReleaseError::Unknown(id))?;
+        if lease.grant != by.grant {
+            return Err(ReleaseError::NotYours(id));
+        }
+        match lease.state {
+            LeaseState::Granted => lease.state = LeaseState::Released,
+            LeaseState::Executing => return Err(ReleaseError::InUse(id)),
+            _ => return Err(ReleaseError::Unknown(id)),
+        }
+        let lease = lease.clone();
+        Ok(Released {
+            journal: vec![JournalEntry::Lease {
+                id,
+                state: LeaseState::Released,
+                at: now,
+            }],
+            audit: record(&lease, false),
+            lease,
+        })
+    }
+
+    fn settle(
+        &mut self,
+        id: DecisionId,
+        state: LeaseState,
+        refund: bool,
+        now: Now,
+        closed: &mut Closed,
+    ) {
+        let Some(mut lease) = self.leases.remove(&id) else {
+            return;
+        };
+        lease.state = state;
+        let refunded = refund && self.limiter.release(id);
+        self.limiter.commit(id);
+        closed.journal.push(if refunded {
+            JournalEntry::Release { id, state, at: now }
+        } else {
+            JournalEntry::Settle { id, state, at: now }
+        });
+        closed.audit.push(record(&lease, refunded));
+        closed.leases.push(lease);
+    }
+}
+
+fn record(lease: &Lease, refunded: bool) -> AuditBody {
+    AuditBody::Lease(LeaseRecord {
+        lease: lease.id,
+        vm: VmRef {
+            uuid: Some(lease.vm),
+            name: lease.vm_name.clone(),
+        },
+        state: lease.state,
+        refunded,
+    })
+}

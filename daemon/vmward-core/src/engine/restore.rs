@@ -1,0 +1,87 @@
+//! To and from the journal.
+
+use std::collections::BTreeSet;
+
+use super::{Engine, recent::RecentDecision};
+use crate::{
+    clock::Now,
+    ids::DecisionId,
+    journal::{CounterEntry, JournalEntry, ReplayedState, RestoredStamp},
+    lease::LeaseState,
+    policy::Policy,
+};
+
+impl Engine {
+    /// As it was when the journal was last written.
+    pub fn restore(policy: Policy, replayed: &ReplayedState) -> Self {
+        let mut engine = Self::new(policy, &replayed.boot_id);
+        engine.next_id = replayed.next_id;
+        // A lease in use is charged for good.
+        let refundable: BTreeSet<DecisionId> = replayed
+            .leases
+            .iter()
+            .filter(|lease| lease.state != LeaseState::Executing)
+            .map(|lease| lease.id)
+            .collect();
+        for RestoredStamp { key, stamp } in &replayed.stamps {
+            let reserved = refundable.contains(&stamp.id);
+            engine
+                .limiter
+                .restore(key, *stamp, reserved, replayed.now.boot_ns);
+        }
+        engine.leases = replayed
+            .leases
+            .iter()
+            .map(|lease| (lease.id, lease.clone()))
+            .collect();
+        for decision in &replayed.recent {
+            engine.recent.insert(decision.clone());
+        }
+        engine
+    }
+
+    /// The first entry to append after each start of the daemon: what follows it
+    /// is told in this boot's time.
+    pub fn boot_entry(&self, now: Now) -> JournalEntry {
+        JournalEntry::Boot {
+            boot_id: self.boot_id.clone(),
+            at: now,
+        }
+    }
+
+    /// A whole new journal that replays to the same state, for compaction. The
+    /// audit log must be durable up to here before it replaces the old journal,
+    /// because it no longer holds the audit records of past decisions.
+    pub fn snapshot(&self, now: Now) -> Vec<JournalEntry> {
+        let recent: Vec<RecentDecision> = self.recent.iter().cloned().collect();
+        let mut entries = vec![
+            self.boot_entry(now),
+            JournalEntry::Snapshot {
+                next_id: self.next_id,
+                recent,
+            },
+        ];
+        for (key, stamps) in self.limiter.counters() {
+            let stamps = stamps
+                .map(|stamp| {
+                    let age_ns = now.boot_ns.saturating_sub(stamp.at_ns);
+                    let wall_ns = now.wall_ns.saturating_sub(age_ns);
+                    (
+                        stamp.id,
+                        Now {
+                            boot_ns: stamp.at_ns,
+                            wall_ns,
+                        },
+                    )
+                })
+                .collect();
+            entries.push(JournalEntry::Counter(CounterEntry {
+                key: key.clone(),
+                stamps,
+            }));
+        }
+        let leases = self.leases.values().cloned();
+        entries.extend(leases.map(|lease| JournalEntry::Open(Box::new(lease))));
+        entries
+    }
+}

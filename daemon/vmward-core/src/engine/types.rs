@@ -1,0 +1,255 @@
+//! What goes into a decision and what comes out of it.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::{
+    audit::AuditBody,
+    effect::Effect,
+    ids::{DecisionId, Process, VmUuid},
+    journal::JournalEntry,
+    lease::Lease,
+};
+
+/// Who asks, as the kernel vouches for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Whose limits are charged, such as `uid:0`.
+    pub grant: String,
+    /// The peer of the socket.
+    pub process: Process,
+    /// Its user.
+    pub uid: u32,
+    /// Its command name.
+    pub comm: String,
+    /// Its executable, for the audit.
+    pub exe: Option<String>,
+    /// The agent on whose behalf it says that it asks, for the audit.
+    pub agent: Option<String>,
+    /// Its systemd unit, for the audit.
+    pub unit: Option<String>,
+}
+
+/// A VM of this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VmTarget {
+    /// Its identity.
+    pub uuid: VmUuid,
+    /// Its name now.
+    pub name: String,
+    /// Its QEMU process, while it runs.
+    pub process: Option<Process>,
+    /// Does the kernel refuse a stop without a lease?
+    pub protected: bool,
+}
+
+/// What the call is aimed at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The call names no VM.
+    None,
+    /// The call names a VM that is not on this host.
+    Unknown(String),
+    /// The call names a VM and this daemon watches no hypervisor that could know
+    /// it: only the policy decides.
+    Unchecked(String),
+    /// The call names this VM.
+    Vm(VmTarget),
+}
+
+/// May this happen now?
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The tool that is about to be called; [`Effect::tool`] where the caller
+    /// names only an effect.
+    pub tool: String,
+    /// What it would do.
+    pub effect: Option<Effect>,
+    /// SHA-256 of the arguments in canonical form.
+    pub args_digest: String,
+    /// To which VM.
+    pub target: Target,
+    /// Who asks.
+    pub caller: Caller,
+    /// This process and its descendants may use the lease.
+    pub holder: Process,
+    /// Why, as the caller gives it.
+    pub reason: Option<String>,
+}
+
+/// A decision with all that has to be done about it, in this order: make
+/// `journal` durable, write `audit`, put `lease` into the kernel, answer.
+#[derive(Clone, Debug)]
+pub struct Authorized {
+    /// The answer.
+    pub decision: Decision,
+    /// Empty for a denial.
+    pub journal: Vec<JournalEntry>,
+    /// The decision's record.
+    pub audit: AuditBody,
+    /// The lease to put into the kernel.
+    pub lease: Option<Lease>,
+}
+
+/// Yes or no.
+#[must_use]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Go ahead.
+    Allow(Permit),
+    /// Do not.
+    Deny(Denial),
+}
+
+/// A yes. Only the engine can make one.
+#[must_use]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Permit {
+    pub(super) id: DecisionId,
+    pub(super) message: String,
+    pub(super) rule: String,
+    pub(super) limits: Vec<LimitRow>,
+}
+
+impl Permit {
+    /// Names the decision and its lease.
+    pub fn id(&self) -> DecisionId {
+        self.id
+    }
+
+    /// What was allowed, as a sentence.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The rule that decided, as a JSON Pointer into the policy.
+    pub fn rule(&self) -> &str {
+        &self.rule
+    }
+
+    /// Each limit that was charged, after this call.
+    pub fn limits(&self) -> &[LimitRow] {
+        &self.limits
+    }
+}
+
+/// A no.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// Names the decision.
+    pub id: DecisionId,
+    /// Why, as a code.
+    pub reason: ReasonCode,
+    /// Why, as a sentence that an agent or a person can act on.
+    pub message: String,
+    /// The rule that decided, as a JSON Pointer into the policy; empty where no
+    /// rule did.
+    pub rule: String,
+    /// Each limit that was looked at.
+    pub limits: Vec<LimitRow>,
+    /// Milliseconds after which asking again makes sense.
+    pub retry_after_ms: Option<u64>,
+}
+
+/// Why, as a code to branch on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReasonCode {
+    /// A rule or the default allows it.
+    Allowed,
+    /// No rule names this tool and the default is to deny.
+    DefaultDeny,
+    /// A limit is used up.
+    RateLimited,
+    /// No such VM on this host, or none named.
+    VmUnknown,
+    /// The VM is not running: there is nothing to stop.
+    VmNotRunning,
+    /// Another lease for this VM is live.
+    LeaseBusy,
+    /// The daemon has no room for it, or could not make it durable.
+    Unavailable,
+}
+
+/// One limit, as it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitRow {
+    /// The counter's name in the policy.
+    pub counter: String,
+    /// Whose counter, such as `grant:uid:0`.
+    pub key: String,
+    /// Window length in seconds.
+    pub window_s: u64,
+    /// Most calls in any window of that length.
+    pub max: u64,
+    /// Calls left now.
+    pub remaining: u64,
+    /// Milliseconds until a call is free; 0 when one is free now.
+    pub next_free_in_ms: u64,
+}
+
+/// What a caller says became of an allowed call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The VM was seen to stop.
+    Stopped,
+    /// The request was sent; the VM still ran when the caller gave up.
+    StillRunning,
+    /// The request failed.
+    Failed,
+    /// The request was never sent.
+    NotAttempted,
+}
+
+/// Why a report is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ReportError {
+    /// No such decision, or too long ago.
+    #[error("decision {0} is not known; only recent allowed calls can be reported on")]
+    Unknown(DecisionId),
+    /// Another grant's decision.
+    #[error("decision {0} was given to another grant")]
+    NotYours(DecisionId),
+    /// One report a decision.
+    #[error("decision {0} was reported on already")]
+    AlreadyReported(DecisionId),
+}
+
+/// Why a lease is not given back.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ReleaseError {
+    /// No such lease, or it is settled.
+    #[error("lease {0} is not live")]
+    Unknown(DecisionId),
+    /// Another grant's lease.
+    #[error("lease {0} belongs to another grant")]
+    NotYours(DecisionId),
+    /// It is in use, and its end decides.
+    #[error("lease {0} is in use already")]
+    InUse(DecisionId),
+}
+
+/// A lease that its holder gave back: take it out of the kernel, then write this
+/// down. Where the kernel's row turns out to be used, call
+/// [`super::Engine::lease_claimed`] too.
+#[derive(Clone, Debug)]
+pub struct Released {
+    /// The lease, for its kernel row.
+    pub lease: Lease,
+    /// To make durable.
+    pub journal: Vec<JournalEntry>,
+    /// To write.
+    pub audit: AuditBody,
+}
+
+/// A lease that came to its end: write this down.
+#[derive(Clone, Debug, Default)]
+pub struct Closed {
+    /// The leases as they ended.
+    pub leases: Vec<Lease>,
+    /// To make durable.
+    pub journal: Vec<JournalEntry>,
+    /// To write.
+    pub audit: Vec<AuditBody>,
+}

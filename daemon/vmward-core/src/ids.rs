@@ -1,0 +1,144 @@
+//! The names of things: VMs, processes, decisions.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use thiserror::Error;
+
+/// A libvirt domain's UUID: the identity of a VM. Names can be reused, this not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VmUuid([u8; 16]);
+
+/// The text is not a UUID.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{text:?} is not a UUID; one looks like 6695eb01-f6a4-8304-79aa-97f2502e193f")]
+pub struct VmUuidError {
+    text: String,
+}
+
+impl VmUuid {
+    /// The UUID with these bytes, in the order in which they are written.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes, in the order in which they are written.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl FromStr for VmUuid {
+    type Err = VmUuidError;
+
+    fn from_str(text: &str) -> Result<Self, VmUuidError> {
+        // Cut long garbage: the error travels to the caller and into the log.
+        let error = || VmUuidError {
+            text: text.chars().take(64).collect(),
+        };
+        if text.len() != 36 {
+            return Err(error());
+        }
+        let mut bytes = [0; 16];
+        let mut nibbles = 0;
+        for (position, character) in text.chars().enumerate() {
+            match (position, character) {
+                (8 | 13 | 18 | 23, '-') => {}
+                (8 | 13 | 18 | 23, _) => return Err(error()),
+                (_, digit) => {
+                    let value = digit.to_digit(16).ok_or_else(error)?;
+                    let value = u8::try_from(value).map_err(|_impossible| error())?;
+                    let byte: &mut u8 = bytes.get_mut(nibbles / 2).ok_or_else(error)?;
+                    *byte = *byte << 4 | value;
+                    nibbles += 1;
+                }
+            }
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl fmt::Display for VmUuid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, byte) in self.0.iter().enumerate() {
+            if matches!(index, 4 | 6 | 8 | 10) {
+                f.write_str("-")?;
+            }
+            write!(f, "{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Serialize for VmUuid {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for VmUuid {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(de::Error::custom)
+    }
+}
+
+/// A process, so that a reused pid is not mistaken for it: the process cookie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Process {
+    /// Thread group id in the initial pid namespace.
+    pub pid: u32,
+    /// Start time after boot in clock ticks: field 22 of `/proc/PID/stat`.
+    pub start_ticks: u64,
+}
+
+/// Names a decision in the audit, and its lease, where it has one. Rises by one
+/// and is never used twice on a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DecisionId(pub u64);
+
+impl fmt::Display for DecisionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "6695eb01-f6a4-8304-79aa-97f2502e193f";
+
+    #[test]
+    fn uuid_reads_any_case_and_prints_lower_case() {
+        let uuid: VmUuid = TEXT.to_uppercase().parse().expect("a UUID");
+        assert_eq!(uuid.to_string(), TEXT);
+        assert_eq!(uuid.as_bytes()[..3], [0x66, 0x95, 0xeb]);
+        assert_eq!(
+            serde_json::to_string(&uuid).expect("JSON"),
+            format!("\"{TEXT}\"")
+        );
+    }
+
+    #[test]
+    fn uuid_of_any_other_shape_is_refused() {
+        let no_hyphens = TEXT.replace('-', "");
+        let moved_hyphen = "6695eb0-1f6a4-8304-79aa-97f2502e193f";
+        let bad_digit = TEXT.replace('f', "g");
+        let plus = "+695eb01-f6a4-8304-79aa-97f2502e193f";
+        let wide = "6695eb01-f6a4-8304-79aa-97f2502e19é";
+        for text in [
+            "",
+            &no_hyphens,
+            moved_hyphen,
+            &bad_digit,
+            plus,
+            wide,
+            &format!("{TEXT} "),
+        ] {
+            assert!(text.parse::<VmUuid>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The journal: what makes a decision survive a crash.
+//!
+//! One line an entry: eight hexadecimal digits of CRC-32, a space, JSON, a line
+//! feed. The shell makes an entry durable before it answers, so a torn line at
+//! the very end was never answered and is dropped; a bad line anywhere else
+//! means that the file was damaged afterwards, and nothing is guessed.
+
+mod replay;
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::{
+    audit::AuditBody,
+    clock::Now,
+    engine::RecentDecision,
+    ids::DecisionId,
+    lease::{Lease, LeaseState},
+    limit::CounterKey,
+};
+pub use replay::{Replay, ReplayError, ReplayedDecision, ReplayedState, RestoredStamp, TornTail};
+
+/// One entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "t", rename_all = "snake_case")]
+pub enum JournalEntry {
+    /// The daemon started; what follows is told in this boot's time.
+    Boot {
+        /// The kernel's boot id.
+        boot_id: String,
+        /// When.
+        at: Now,
+    },
+    /// A call was allowed.
+    Allow(Box<AllowEntry>),
+    /// A lease ended and its quota went back.
+    Release {
+        /// Which.
+        id: DecisionId,
+        /// How it ended.
+        state: LeaseState,
+        /// When.
+        at: Now,
+    },
+    /// A lease ended and stays charged.
+    Settle {
+        /// Which.
+        id: DecisionId,
+        /// How it ended.
+        state: LeaseState,
+        /// When.
+        at: Now,
+    },
+    /// A lease changed its state and goes on.
+    Lease {
+        /// Which.
+        id: DecisionId,
+        /// Its state from now on.
+        state: LeaseState,
+        /// When.
+        at: Now,
+    },
+    /// A caller reported on an allowed call.
+    Report {
+        /// Which.
+        id: DecisionId,
+        /// The call was attempted: no refund.
+        begun: bool,
+        /// When.
+        at: Now,
+    },
+    /// The state starts afresh from here; `Counter` and `Open` entries follow.
+    Snapshot {
+        /// The number of the next decision.
+        next_id: u64,
+        /// Allowed calls that may still be reported on.
+        recent: Vec<RecentDecision>,
+    },
+    /// One counter of a snapshot.
+    Counter(CounterEntry),
+    /// One unsettled lease of a snapshot.
+    Open(Box<Lease>),
+}
+
+/// A call was allowed: everything that it takes to know it again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AllowEntry {
+    /// Names the decision.
+    pub id: DecisionId,
+    /// When.
+    pub at: Now,
+    /// The counters that were charged one call each.
+    pub charges: Vec<CounterKey>,
+    /// The lease, as it was granted.
+    pub lease: Option<Lease>,
+    /// The audit record, in case that a crash keeps it from the log.
+    pub audit: AuditBody,
+}
+
+/// One counter of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CounterEntry {
+    /// Which.
+    #[serde(flatten)]
+    pub key: CounterKey,
+    /// Its calls, oldest first.
+    pub stamps: Vec<(DecisionId, Now)>,
+}
+
+/// Why a line is no entry.
+#[derive(Debug, Error)]
+pub enum LineError {
+    /// It does not end in a line feed.
+    #[error("the line is cut off")]
+    CutOff,
+    /// It has no checksum in front.
+    #[error("the line has no checksum")]
+    Shape,
+    /// Its checksum is not that of its text.
+    #[error("the line's checksum is wrong")]
+    Checksum,
+    /// Its text is intact but means nothing to this version.
+    #[error("the line is intact but this version does not understand it")]
+    Json(#[source] serde_json::Error),
+}
+
+/// The line for an entry, with its line feed.
+pub fn encode_line(entry: &JournalEntry) -> Result<Vec<u8>, serde_json::Error> {
+    let json = serde_json::to_vec(entry)?;
+    let mut line = format!("{:08x} ", crc32fast::hash(&json)).into_bytes();
+    line.extend_from_slice(&json);
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// The entry of a line, which includes its line feed.
+pub fn decode_line(line: &[u8]) -> Result<JournalEntry, LineError> {
+    let text = line.strip_suffix(b"\n").ok_or(LineError::CutOff)?;
+    let (checksum, json) = text.split_at_checked(9).ok_or(LineError::Shape)?;
+    let claimed = checksum
+        .strip_suffix(b" ")
+        .and_then(|digits| std::str::from_utf8(digits).ok())
+        .and_then(|digits| u32::from_str_radix(digits, 16).ok())
+        .ok_or(LineError::Shape)?;
+    if crc32fast::hash(json) != claimed {
+        return Err(LineError::Checksum);
+    }
+    serde_json::from_slice(json).map_err(LineError::Json)
+}

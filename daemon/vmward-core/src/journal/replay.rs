@@ -1,0 +1,323 @@
+//! Reading the journal back.
+
+use std::collections::BTreeMap;
+
+use thiserror::Error;
+
+use super::{AllowEntry, JournalEntry, LineError, decode_line};
+use crate::{
+    audit::AuditBody,
+    clock::{NS_PER_MS, Now},
+    engine::RecentDecision,
+    ids::DecisionId,
+    lease::{EXECUTING_MS, Lease, LeaseState},
+    limit::{CounterKey, StampEntry},
+};
+
+/// Why the journal cannot be read.
+#[derive(Debug, Error)]
+pub enum ReplayError {
+    /// A line before the last one is damaged.
+    #[error(
+        "journal line {line} (at byte {offset}) is damaged; restore the file from a backup, or \
+         move it away to start with empty counters"
+    )]
+    Damaged {
+        /// From 1.
+        line: usize,
+        /// Where the line begins, from 0.
+        offset: usize,
+        /// What is wrong with it.
+        #[source]
+        source: LineError,
+    },
+    /// An entry comes before any boot entry, so its time means nothing.
+    #[error(
+        "journal line {line} (at byte {offset}) comes before any \"boot\" line; the beginning of \
+         the file is missing: restore it from a backup, or move it away to start with empty \
+         counters"
+    )]
+    NoBoot {
+        /// From 1.
+        line: usize,
+        /// Where the line begins, from 0.
+        offset: usize,
+    },
+}
+
+/// A last line that the crash cut short. It was never answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TornTail {
+    /// From 1.
+    pub line: usize,
+    /// Where it begins, from 0: cut the file here before anything is appended.
+    pub offset: usize,
+    /// How long it is.
+    pub bytes: usize,
+}
+
+/// An allowed call as the journal has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplayedDecision {
+    /// Names the decision.
+    pub id: DecisionId,
+    /// The boot in which it was made.
+    pub boot_id: String,
+    /// When it was made.
+    pub at: Now,
+    /// Its audit record, for a log that lacks it.
+    pub audit: AuditBody,
+}
+
+/// A charge as the journal has it, in this boot's time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestoredStamp {
+    /// The counter.
+    pub key: CounterKey,
+    /// The call.
+    pub stamp: StampEntry,
+}
+
+/// What the journal says, in this boot's time.
+#[derive(Clone, Debug)]
+pub struct ReplayedState {
+    /// This boot.
+    pub boot_id: String,
+    /// The instant of the restore.
+    pub now: Now,
+    /// The number of the next decision.
+    pub next_id: u64,
+    /// Every charge that was not given back, oldest first.
+    pub stamps: Vec<RestoredStamp>,
+    /// Every unsettled lease of this boot. The shell compares them with the
+    /// kernel's rows.
+    pub leases: Vec<Lease>,
+    /// Unsettled leases of former boots: their VMs' processes are gone. They stay
+    /// charged, and are marked lost.
+    pub lost: Vec<Lease>,
+    /// Allowed calls that may still be reported on.
+    pub recent: Vec<RecentDecision>,
+    /// Allowed calls in the order of the journal, for audit records that the
+    /// log lacks.
+    pub decisions: Vec<ReplayedDecision>,
+    /// What was dropped at the end.
+    pub torn: Option<TornTail>,
+}
+
+/// A journal being read. Everything is told in the time of the boot that the
+/// reading has come to.
+#[derive(Clone, Debug, Default)]
+pub struct Replay {
+    boot_id: Option<String>,
+    next_id: u64,
+    charges: BTreeMap<DecisionId, Vec<(CounterKey, Now)>>,
+    leases: BTreeMap<DecisionId, Lease>,
+    lost: BTreeMap<DecisionId, Lease>,
+    recent: BTreeMap<DecisionId, RecentDecision>,
+    decisions: Vec<ReplayedDecision>,
+    torn: Option<TornTail>,
+}
+
+impl Replay {
+    /// Reads a whole journal. Only its very last line may be torn.
+    pub fn read(journal: &[u8]) -> Result<Self, ReplayError> {
+        let mut replay = Self::default();
+        let mut offset = 0;
+        for (index, bytes) in journal.split_inclusive(|byte| *byte == b'\n').enumerate() {
+            let line = index + 1;
+            match decode_line(bytes) {
+                Ok(entry) => replay.apply(entry, line, offset)?,
+                // An intact line that means nothing was not torn by a crash: it
+                // comes from a newer version.
+                Err(source @ LineError::Json(_)) => {
+                    return Err(ReplayError::Damaged {
+                        line,
+                        offset,
+                        source,
+                    });
+                }
+                Err(_) if offset + bytes.len() == journal.len() => {
+                    replay.torn = Some(TornTail {
+                        line,
+                        offset,
+                        bytes: bytes.len(),
+                    });
+                }
+                Err(source) => {
+                    return Err(ReplayError::Damaged {
+                        line,
+                        offset,
+                        source,
+                    });
+                }
+            }
+            offset += bytes.len();
+        }
+        Ok(replay)
+    }
+
+    fn apply(
+        &mut self,
+        entry: JournalEntry,
+        line: usize,
+        offset: usize,
+    ) -> Result<(), ReplayError> {
+        if let JournalEntry::Boot { boot_id, at } = entry {
+            self.enter_boot(boot_id, at);
+            return Ok(());
+        }
+        let boot_id = self
+            .boot_id
+            .clone()
+            .ok_or(ReplayError::NoBoot { line, offset })?;
+        match entry {
+            JournalEntry::Boot { .. } => {}
+            JournalEntry::Allow(entry) => self.allow(*entry, boot_id),
+            JournalEntry::Release { id, .. } => {
+                self.charges.remove(&id);
+                self.leases.remove(&id);
+            }
+            JournalEntry::Settle { id, .. } => {
+                self.leases.remove(&id);
+                self.lost.remove(&id);
+            }
+            JournalEntry::Lease { id, state, at } => self.lease(id, state, at),
+            JournalEntry::Report { id, begun, .. } => {
+                if let Some(lease) = self.leases.get_mut(&id) {
+                    lease.begun |= begun;
+                }
+                if let Some(recent) = self.recent.get_mut(&id) {
+                    recent.reported = true;
+                }
+            }
+            JournalEntry::Snapshot { next_id, recent } => {
+                self.charges.clear();
+                self.leases.clear();
+                self.lost.clear();
+                self.next_id = self.next_id.max(next_id);
+                self.recent = recent
+                    .into_iter()
+                    .map(|recent| (recent.id, recent))
+                    .collect();
+            }
+            JournalEntry::Counter(entry) => {
+                for (id, at) in entry.stamps {
+                    self.charges
+                        .entry(id)
+                        .or_default()
+                        .push((entry.key.clone(), at));
+                }
+            }
+            JournalEntry::Open(lease) => {
+                self.leases.insert(lease.id, *lease);
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells everything so far in the time of another boot, if it is another.
+    ///
+    /// An instant keeps its age by the wall clock. A wall clock that was set
+    /// back meanwhile makes the age 0: that frees nothing. The processes of the
+    /// former boot are gone, and with them the leases.
+    fn enter_boot(&mut self, boot_id: String, at: Now) {
+        if self.boot_id.as_ref() == Some(&boot_id) {
+            return;
+        }
+        for (_, charged) in self.charges.values_mut().flatten() {
+            let age_ns = at.wall_ns.saturating_sub(charged.wall_ns).max(0);
+            *charged = Now {
+                boot_ns: at.boot_ns.saturating_sub(age_ns),
+                wall_ns: at.wall_ns.saturating_sub(age_ns),
+            };
+        }
+        for (id, lease) in std::mem::take(&mut self.leases) {
+            self.lost.insert(
+                id,
+                Lease {
+                    state: LeaseState::Lost,
+                    ..lease
+                },
+            );
+        }
+        self.boot_id = Some(boot_id);
+    }
+
+    fn allow(&mut self, entry: AllowEntry, boot_id: String) {
+        let AllowEntry {
+            id,
+            at,
+            charges,
+            lease,
+            audit,
+        } = entry;
+        self.next_id = self.next_id.max(id.0.saturating_add(1));
+        self.charges
+            .insert(id, charges.into_iter().map(|key| (key, at)).collect());
+        if let Some(lease) = lease {
+            self.leases.insert(id, lease);
+        }
+        if let AuditBody::Decision(record) = &audit {
+            let grant = record.caller.grant.clone();
+            self.recent.insert(
+                id,
+                RecentDecision {
+                    id,
+                    grant,
+                    reported: false,
+                },
+            );
+        }
+        self.decisions.push(ReplayedDecision {
+            id,
+            boot_id,
+            at,
+            audit,
+        });
+    }
+
+    fn lease(&mut self, id: DecisionId, state: LeaseState, at: Now) {
+        let Some(lease) = self.leases.get_mut(&id) else {
+            return;
+        };
+        lease.state = state;
+        if state == LeaseState::Executing {
+            lease.deadline_ns = at.boot_ns.saturating_add(EXECUTING_MS * NS_PER_MS);
+        }
+    }
+
+    /// Ends the reading at `now` of the boot `boot_id`. Append that boot's entry
+    /// with the same `now`, so that a later reading agrees.
+    pub fn finish(mut self, boot_id: &str, now: Now) -> ReplayedState {
+        self.enter_boot(boot_id.to_owned(), now);
+        let mut stamps: Vec<RestoredStamp> = self
+            .charges
+            .into_iter()
+            .flat_map(|(id, charges)| charges.into_iter().map(move |charge| (id, charge)))
+            .map(|(id, (key, at))| {
+                let at_ns = at.boot_ns.min(now.boot_ns);
+                RestoredStamp {
+                    key,
+                    stamp: StampEntry { id, at_ns },
+                }
+            })
+            .collect();
+        stamps.sort_by_key(|stamp| (stamp.stamp.at_ns, stamp.stamp.id));
+        ReplayedState {
+            boot_id: boot_id.to_owned(),
+            now,
+            next_id: self.next_id.max(1),
+            stamps,
+            leases: self.leases.into_values().collect(),
+            lost: self.lost.into_values().collect(),
+            recent: self.recent.into_values().collect(),
+            decisions: self.decisions,
+            torn: self.torn,
+        }
+    }
+
+    /// What was dropped at the end.
+    pub fn torn(&self) -> Option<TornTail> {
+        self.torn
+    }
+}

@@ -1,0 +1,206 @@
+//! Lines, torn and damaged; entries out of place.
+
+use super::*;
+use crate::lease::EXECUTING_MS;
+
+fn boot() -> JournalEntry {
+    JournalEntry::Boot {
+        boot_id: "one".to_owned(),
+        at: Now::default(),
+    }
+}
+
+fn release(id: u64) -> JournalEntry {
+    JournalEntry::Release {
+        id: DecisionId(id),
+        state: LeaseState::Expired,
+        at: Now::default(),
+    }
+}
+
+fn journal(entries: &[JournalEntry]) -> Vec<u8> {
+    entries
+        .iter()
+        .flat_map(|entry| encode_line(entry).expect("JSON"))
+        .collect()
+}
+
+#[test]
+fn a_line_is_a_checksum_and_json() {
+    let line = encode_line(&release(7)).expect("JSON");
+    let text = r#"{"t":"release","id":7,"state":"expired","at":{"boot_ns":0,"wall_ns":0}}"#;
+    assert_eq!(
+        line,
+        format!("{:08x} {text}\n", crc32fast::hash(text.as_bytes())).as_bytes()
+    );
+    assert_eq!(decode_line(&line).expect("intact"), release(7));
+}
+
+#[test]
+fn any_single_changed_bit_is_noticed() {
+    let line = encode_line(&release(7)).expect("JSON");
+    for bit in 0..line.len() * 8 {
+        let mut bad = line.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        // The case of a checksum's digit carries no meaning.
+        let same = decode_line(&bad).is_ok_and(|entry| entry == release(7));
+        assert!(decode_line(&bad).is_err() || same, "bit {bit}");
+    }
+}
+
+#[test]
+fn lines_without_checksum_or_end_are_told_apart() {
+    let line = encode_line(&boot()).expect("JSON");
+    assert!(matches!(
+        decode_line(&line[..line.len() - 1]),
+        Err(LineError::CutOff)
+    ));
+    assert!(matches!(decode_line(b"\n"), Err(LineError::Shape)));
+    assert!(matches!(
+        decode_line(b"{\"t\":\"boot\"}\n"),
+        Err(LineError::Shape)
+    ));
+    let unknown = "{\"t\":\"later\"}";
+    let line = format!("{:08x} {unknown}\n", crc32fast::hash(unknown.as_bytes()));
+    assert!(matches!(
+        decode_line(line.as_bytes()),
+        Err(LineError::Json(_))
+    ));
+}
+
+#[test]
+fn a_torn_last_line_is_dropped_and_reported_wherever_it_is_cut() {
+    let whole = journal(&[boot(), release(1)]);
+    let kept = journal(&[boot()]).len();
+    for cut in kept + 1..whole.len() {
+        let torn = Replay::read(&whole[..cut])
+            .expect("a torn tail is no error")
+            .torn();
+        assert_eq!(
+            torn,
+            Some(TornTail {
+                line: 2,
+                offset: kept,
+                bytes: cut - kept
+            })
+        );
+    }
+    assert_eq!(Replay::read(&whole).expect("whole").torn(), None);
+    assert_eq!(Replay::read(b"").expect("empty").torn(), None);
+
+    let mut zeroed = whole.clone();
+    zeroed[kept + 4..].fill(0);
+    assert!(Replay::read(&zeroed).expect("torn").torn().is_some());
+    let mut flipped = whole;
+    flipped[kept + 20] ^= 1;
+    assert!(Replay::read(&flipped).expect("torn").torn().is_some());
+}
+
+#[test]
+fn a_bad_line_before_the_last_stops_everything_and_says_where() {
+    let mut bad = journal(&[boot(), release(1), release(2)]);
+    let offset = journal(&[boot()]).len();
+    bad[offset + 20] ^= 1;
+    let error = Replay::read(&bad).expect_err("damaged");
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "journal line 2 (at byte {offset}) is damaged; restore the file from a backup, or \
+             move it away to start with empty counters"
+        )
+    );
+    let source = std::error::Error::source(&error).expect("a source");
+    assert_eq!(source.to_string(), "the line's checksum is wrong");
+}
+
+#[test]
+fn an_intact_last_line_of_a_newer_version_is_no_torn_tail() {
+    let mut later = journal(&[boot()]);
+    let unknown = "{\"t\":\"later\"}";
+    later.extend(format!("{:08x} {unknown}\n", crc32fast::hash(unknown.as_bytes())).bytes());
+    assert!(matches!(
+        Replay::read(&later),
+        Err(ReplayError::Damaged { line: 2, .. })
+    ));
+}
+
+#[test]
+fn a_journal_that_lost_its_beginning_is_refused() {
+    let headless = journal(&[release(1)]);
+    assert!(matches!(
+        Replay::read(&headless),
+        Err(ReplayError::NoBoot { line: 1, offset: 0 })
+    ));
+}
+
+#[test]
+fn an_age_over_a_reboot_is_told_by_the_wall_clock_and_never_negative() {
+    let at = |boot_ns, wall_ns| Now { boot_ns, wall_ns };
+    let key = CounterKey {
+        counter: "c".to_owned(),
+        key: "grant:uid:0".to_owned(),
+    };
+    let counter = CounterEntry {
+        key,
+        stamps: vec![(DecisionId(1), at(5_000, 1_000_000))],
+    };
+    let snapshot = JournalEntry::Snapshot {
+        next_id: 9,
+        recent: Vec::new(),
+    };
+    let entries = [boot(), snapshot, JournalEntry::Counter(counter)];
+    let stamp = |boot_id: &str, now| {
+        let state = Replay::read(&journal(&entries))
+            .expect("intact")
+            .finish(boot_id, now);
+        assert_eq!(state.next_id, 9);
+        state.stamps[0].stamp.at_ns
+    };
+    assert_eq!(stamp("one", at(7_000, 0)), 5_000, "the same boot: as it is");
+    assert_eq!(stamp("one", at(4_000, 0)), 4_000, "never in the future");
+    assert_eq!(stamp("two", at(100, 1_000_300)), -200, "300 ns old");
+    assert_eq!(
+        stamp("two", at(100, 0)),
+        100,
+        "the clock was set back: just now"
+    );
+}
+
+#[test]
+fn a_claim_moves_the_deadline() {
+    let lease = Lease {
+        id: DecisionId(1),
+        vm: crate::ids::VmUuid::from_bytes([1; 16]),
+        vm_name: "web-1".to_owned(),
+        process: crate::ids::Process {
+            pid: 1,
+            start_ticks: 1,
+        },
+        effect: crate::effect::Effect::Stop,
+        holder: crate::ids::Process {
+            pid: 2,
+            start_ticks: 2,
+        },
+        deadline_ns: 10,
+        state: LeaseState::Granted,
+        grant: "uid:0".to_owned(),
+        begun: false,
+    };
+    let at = Now {
+        boot_ns: 7,
+        wall_ns: 0,
+    };
+    let claim = JournalEntry::Lease {
+        id: DecisionId(1),
+        state: LeaseState::Executing,
+        at,
+    };
+    let entries = [boot(), JournalEntry::Open(Box::new(lease)), claim];
+    let state = Replay::read(&journal(&entries))
+        .expect("intact")
+        .finish("one", at);
+    assert_eq!(
+        state.leases[0].deadline_ns,
+        7 + EXECUTING_MS * crate::clock::NS_PER_MS
+    );
+}

@@ -1,0 +1,301 @@
+//! Unit and property tests of the sliding log.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const WINDOW: i64 = 60 * NS_PER_S;
+
+fn want(max: u32) -> Want {
+    named("stops", max)
+}
+
+fn named(counter: &str, max: u32) -> Want {
+    Want {
+        counter: counter.to_owned(),
+        key: "grant:uid:0".to_owned(),
+        window_ns: WINDOW,
+        max,
+    }
+}
+
+/// Admissions of `admit` when it is asked every 100 ms for 60 s, after `rest`
+/// had no call for an hour, at the worst offset against a minute's boundary.
+fn burst(mut admit: impl FnMut(i64) -> bool) -> usize {
+    let start = 3600 * NS_PER_S + 30 * NS_PER_S + 1;
+    (0..600)
+        .filter(|step| admit(start + step * (NS_PER_S / 10)))
+        .count()
+}
+
+#[test]
+fn a_window_never_holds_more_than_ten_where_a_fixed_window_holds_20_and_gcra_19() {
+    let mut limiter = Limiter::new();
+    let mut id = 0;
+    let ours = burst(|now| {
+        id += 1;
+        limiter.reserve(&[want(10)], DecisionId(id), now).is_ok()
+    });
+
+    let (mut window, mut used) = (-1, 0);
+    let fixed = burst(|now| {
+        if now / WINDOW != window {
+            (window, used) = (now / WINDOW, 0);
+        }
+        used += 1;
+        used <= 10
+    });
+
+    // GCRA: a burst of 10, and one more for every tenth of the window.
+    let (interval, mut arrival) = (WINDOW / 10, 0);
+    let gcra = burst(|now| {
+        let admitted = arrival.max(now) - now <= interval * 9;
+        if admitted {
+            arrival = arrival.max(now) + interval;
+        }
+        admitted
+    });
+
+    assert_eq!((ours, fixed, gcra), (10, 20, 19));
+}
+
+#[test]
+fn the_wait_is_exact_to_the_nanosecond() {
+    let mut limiter = Limiter::new();
+    for (id, at) in [(1, 0), (2, 7), (3, 20)] {
+        limiter
+            .reserve(&[want(3)], DecisionId(id), at)
+            .expect("room");
+    }
+    let refused = limiter.reserve(&[want(3)], DecisionId(4), 30);
+    assert_eq!(
+        refused,
+        Err(LimitError::Exceeded {
+            index: 0,
+            retry_after_ns: WINDOW - 30
+        })
+    );
+    assert!(
+        limiter
+            .reserve(&[want(3)], DecisionId(5), WINDOW - 1)
+            .is_err()
+    );
+    assert!(limiter.reserve(&[want(3)], DecisionId(6), WINDOW).is_ok());
+    let view = limiter.state(&want(3), WINDOW);
+    assert_eq!(
+        view,
+        LimitView {
+            remaining: 0,
+            next_free_in_ns: 7
+        }
+    );
+}
+
+#[test]
+fn a_tightened_limit_waits_until_enough_calls_lapse() {
+    let mut limiter = Limiter::new();
+    for id in 0..5 {
+        limiter
+            .reserve(
+                &[want(5)],
+                DecisionId(id),
+                i64::try_from(id).expect("small"),
+            )
+            .expect("room");
+    }
+    // Stamps 0..=4, two allowed: 0, 1, 2 and 3 must lapse.
+    let refused = limiter.reserve(&[want(2)], DecisionId(9), 10);
+    assert_eq!(
+        refused,
+        Err(LimitError::Exceeded {
+            index: 0,
+            retry_after_ns: WINDOW + 3 - 10
+        })
+    );
+}
+
+#[test]
+fn all_limits_are_charged_or_none() {
+    let mut limiter = Limiter::new();
+    limiter
+        .reserve(&[named("narrow", 1)], DecisionId(1), 0)
+        .expect("room");
+    let both = [named("wide", 5), named("narrow", 1)];
+    let refused = limiter.reserve(&both, DecisionId(2), 1);
+    assert_eq!(
+        refused,
+        Err(LimitError::Exceeded {
+            index: 1,
+            retry_after_ns: WINDOW - 1
+        })
+    );
+    assert_eq!(limiter.state(&named("wide", 5), 1).remaining, 5);
+}
+
+#[test]
+fn a_call_that_wants_one_counter_twice_pays_twice() {
+    let mut limiter = Limiter::new();
+    let twice = [want(3), want(3)];
+    limiter
+        .reserve(&twice, DecisionId(1), 0)
+        .expect("room for two");
+    assert!(limiter.reserve(&twice, DecisionId(2), 1).is_err());
+    assert!(limiter.reserve(&[want(3)], DecisionId(3), 1).is_ok());
+}
+
+#[test]
+fn a_release_gives_back_exactly_one_call_and_only_before_the_commit() {
+    let mut limiter = Limiter::new();
+    for id in [1, 2] {
+        limiter
+            .reserve(&[want(2)], DecisionId(id), 0)
+            .expect("room");
+    }
+    limiter.commit(DecisionId(2));
+    assert!(!limiter.release(DecisionId(2)), "committed");
+    assert!(limiter.release(DecisionId(1)));
+    assert!(!limiter.release(DecisionId(1)), "released already");
+    assert_eq!(limiter.state(&want(2), 0).remaining, 1);
+    limiter.forget(DecisionId(2));
+    assert_eq!(limiter.state(&want(2), 0).remaining, 2);
+}
+
+#[test]
+fn a_clock_that_steps_back_frees_nothing() {
+    let mut limiter = Limiter::new();
+    limiter
+        .reserve(&[want(1)], DecisionId(1), WINDOW)
+        .expect("room");
+    for back in [0, -WINDOW, i64::MIN] {
+        assert!(limiter.reserve(&[want(1)], DecisionId(2), back).is_err());
+        assert_eq!(limiter.state(&want(1), back).remaining, 0);
+    }
+}
+
+#[test]
+fn when_all_counters_are_live_a_new_one_is_refused_and_no_live_one_is_dropped() {
+    let mut limiter = Limiter::new();
+    let with_key = |key: usize| Want {
+        key: key.to_string(),
+        ..want(1)
+    };
+    for key in 0..COUNTERS_MAX {
+        limiter
+            .reserve(&[with_key(key)], DecisionId(1), 0)
+            .expect("room");
+    }
+    let one_more = [with_key(COUNTERS_MAX)];
+    assert_eq!(
+        limiter.reserve(&one_more, DecisionId(2), 1),
+        Err(LimitError::Full)
+    );
+    assert_eq!(limiter.state(&with_key(0), 1).remaining, 0);
+    assert!(
+        limiter.reserve(&one_more, DecisionId(3), WINDOW).is_ok(),
+        "the old ones lapsed"
+    );
+    assert_eq!(limiter.counters().count(), 1);
+}
+
+#[test]
+fn restored_calls_count_and_those_of_the_future_count_as_of_now() {
+    let mut limiter = Limiter::new();
+    let key = key_of(&want(3));
+    let stamp = |id, at_ns| StampEntry {
+        id: DecisionId(id),
+        at_ns,
+    };
+    limiter.restore(&key, stamp(1, 500), true, 100);
+    limiter.restore(&key, stamp(2, -50), false, 100);
+    limiter.restore(&key, stamp(3, 100 - WINDOW_NS_MAX), false, 100);
+    assert_eq!(limiter.state(&want(3), 100).remaining, 1);
+    assert_eq!(limiter.state(&want(3), WINDOW + 99).remaining, 2);
+    assert_eq!(limiter.state(&want(3), WINDOW + 100).remaining, 3);
+    assert!(limiter.release(DecisionId(1)));
+    assert!(!limiter.release(DecisionId(2)));
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Ask for one call, the clock having moved by so many nanoseconds.
+    Ask(i64),
+    /// Give the nth admitted call back.
+    Release(usize),
+    /// Make the nth admitted call final.
+    Commit(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let tick = WINDOW / 16;
+    prop_oneof![
+        4 => (-1..4_i64, -1..2_i64).prop_map(move |(ticks, ns)| Step::Ask(ticks * tick + ns)),
+        1 => any::<usize>().prop_map(Step::Release),
+        1 => any::<usize>().prop_map(Step::Commit),
+    ]
+}
+
+struct Admitted {
+    id: DecisionId,
+    at: i64,
+    committed: bool,
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    /// Against a model that keeps every call for ever: admitted exactly when
+    /// fewer than max are in the window, so that no window ever holds more.
+    #[test]
+    fn no_window_ever_holds_more_than_max_and_none_is_refused_too_early(
+        max in 1..6_u32,
+        steps in prop::collection::vec(step(), 1..200),
+    ) {
+        let most = usize::try_from(max).expect("small");
+        let mut limiter = Limiter::new();
+        let mut kept: Vec<Admitted> = Vec::new();
+        let (mut clock, mut latest, mut id) = (0_i64, i64::MIN, 0);
+        for step in steps {
+            match step {
+                Step::Ask(moved) => {
+                    clock += moved;
+                    latest = latest.max(clock);
+                    id += 1;
+                    let in_window = kept.iter().filter(|call| call.at > latest - WINDOW).count();
+                    let view = limiter.state(&want(max), clock);
+                    prop_assert_eq!(usize::try_from(view.remaining).expect("small"), most - in_window);
+                    match limiter.reserve(&[want(max)], DecisionId(id), clock) {
+                        Ok(()) => {
+                            prop_assert!(in_window < most);
+                            kept.push(Admitted { id: DecisionId(id), at: latest, committed: false });
+                        }
+                        Err(LimitError::Exceeded { retry_after_ns, .. }) => {
+                            prop_assert_eq!(in_window, most);
+                            let ask = |at| limiter.clone().reserve(&[want(max)], DecisionId(0), at);
+                            prop_assert!(ask(latest + retry_after_ns - 1).is_err());
+                            prop_assert!(ask(latest + retry_after_ns).is_ok());
+                        }
+                        Err(LimitError::Full) => prop_assert!(false, "one counter is not too many"),
+                    }
+                }
+                Step::Release(nth) if !kept.is_empty() => {
+                    let nth = nth % kept.len();
+                    // A lapsed call may still be released: that changes nothing.
+                    prop_assert_eq!(limiter.release(kept[nth].id), !kept[nth].committed);
+                    if !kept[nth].committed {
+                        kept.remove(nth);
+                    }
+                }
+                Step::Commit(nth) if !kept.is_empty() => {
+                    let nth = nth % kept.len();
+                    kept[nth].committed = true;
+                    limiter.commit(kept[nth].id);
+                }
+                Step::Release(_) | Step::Commit(_) => {}
+            }
+            for call in &kept {
+                let window = kept.iter().filter(|other| (call.at..call.at + WINDOW).contains(&other.at));
+                prop_assert!(window.count() <= most);
+            }
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! The seed loads; every mistake is shown in its place, word for word.
+
+use super::*;
+
+const SEED: &str = include_str!("../../tests/data/policy.json");
+
+/// One line with one limit, `edit` standing in for it.
+fn with_limit(limit: &str) -> String {
+    format!(
+        "{{\"version\":\"1\",\"default\":\"deny\",\"tools\":{{\"t\":{{\"limits\":[{limit}]}}}}}}"
+    )
+}
+
+#[track_caller]
+fn check(text: &str, expected: &str) {
+    let errors = Policy::parse(text, "policy.json").expect_err("a mistake");
+    let found = errors.to_string();
+    assert_eq!(found, expected.trim_matches('\n'), "\n{found}\n");
+}
+
+/// The first line of each error.
+#[track_caller]
+fn messages(text: &str) -> Vec<String> {
+    let errors = Policy::parse(text, "p").expect_err("a mistake");
+    let place = |error: &PolicyError| format!("{}:{}: {}", error.line, error.column, error.message);
+    errors.errors().iter().map(place).collect()
+}
+
+#[test]
+fn the_seed_loads_byte_for_byte() {
+    let policy = Policy::parse(SEED, "policy.json").expect("no mistake");
+    assert!(!policy.default_allow());
+    assert_eq!(policy.hash(), crate::digest::sha256_hex(SEED.as_bytes()));
+    let names: Vec<&str> = policy.tools().map(|(name, _)| name).collect();
+    assert_eq!(names, ["vm_stop"]);
+    let rule = policy.tool("vm_stop").expect("a rule");
+    assert_eq!(rule.pointer, "/tools/vm_stop");
+    let limit = LimitRule {
+        pointer: "/tools/vm_stop/limits/0".to_owned(),
+        counter: "vm_stop_rate".to_owned(),
+        window: Window::Minute,
+        max: 10,
+        scope: Scope::Grant,
+    };
+    assert_eq!(rule.limits, [limit]);
+    assert_eq!(Window::Day.ns(), crate::limit::WINDOW_NS_MAX);
+}
+
+#[test]
+fn a_tool_without_limits_and_a_name_that_needs_escaping_load() {
+    let text = r#"{"version":"1","default":"allow","tools":{"a/b~c":{},"\u00fc\ud83d\ude00":{"limits":[]}}}"#;
+    let policy = Policy::parse(text, "p").expect("no mistake");
+    assert!(policy.default_allow());
+    assert_eq!(
+        policy.tool("a/b~c").expect("a rule").pointer,
+        "/tools/a~1b~0c"
+    );
+    assert!(policy.tool("ü😀").is_some());
+}
+
+#[test]
+fn an_unknown_key_gets_a_caret_and_a_suggestion() {
+    check(
+        &SEED.replace("\"window\"", "\"widnow\""),
+        r#"
+policy.json:7:9: a limit lacks the key "window"
+ 7 |         {
+   |         ^
+   = help: add "window": "minute", "hour" or "day"
+
+policy.json:9:11: unknown key "widnow" in a limit
+ 9 |           "widnow": "minute",
+   |           ^^^^^^^^
+   = help: did you mean "window"?
+"#,
+    );
+}
+
+#[test]
+fn an_unknown_word_gets_a_suggestion() {
+    check(
+        &SEED.replace("minute", "minutes").replace("deny", "block"),
+        r#"
+policy.json:3:14: "default" must be "allow" or "deny", found the string "block"
+ 3 |   "default": "block",
+   |              ^^^^^^^
+
+policy.json:9:21: "window" must be "minute" or "hour" or "day", found the string "minutes"
+ 9 |           "window": "minutes",
+   |                     ^^^^^^^^^
+   = help: did you mean "minute"?
+"#,
+    );
+}
+
+#[test]
+fn the_older_form_with_seconds_and_an_action_is_explained() {
+    check(
+        r#"{
+  "version": 1,
+  "default": "deny",
+  "tools": {
+    "vm_stop": { "action": "deny" },
+    "vm_reset": { "rate_limit": { "max": 10, "window": 60 } },
+    "vm_pause": { "limits": [{ "counter": "p", "window": 60, "max": 10, "scope": "grant" }] }
+  }
+}"#,
+        r#"
+policy.json:2:14: "version" must be "1", found the number 1
+ 2 |   "version": 1,
+   |              ^
+   = help: did you mean "1"?
+
+policy.json:5:18: "action" is not supported yet
+ 5 |     "vm_stop": { "action": "deny" },
+   |                  ^^^^^^^^
+   = help: leave the tool out and let "default" decide
+
+policy.json:6:19: "rate_limit" is not supported yet
+ 6 |     "vm_reset": { "rate_limit": { "max": 10, "window": 60 } },
+   |                   ^^^^^^^^^^^^
+   = help: write "limits": [{"counter": ..., "window": "minute", "max": 10, "scope": "grant"}]
+
+policy.json:7:58: "window" must be "minute" or "hour" or "day", found the number 60
+ 7 |     "vm_pause": { "limits": [{ "counter": "p", "window": 60, "max": 10, "scope": "grant" }] }
+   |                                                          ^^
+   = help: 60 seconds are "minute"
+"#,
+    );
+}
+
+#[test]
+fn a_duplicate_key_is_refused_because_programs_disagree_about_it() {
+    check(
+        &SEED.replace("\"max\": 10", "\"max\": 10, \"max\": 1000"),
+        r#"
+policy.json:10:22: the key "max" is there twice
+ 10 |           "max": 10, "max": 1000,
+    |                      ^^^^^
+    = help: keep one of the two; programs disagree about which one counts
+"#,
+    );
+}
+
+#[test]
+fn syntax_errors_point_at_the_character() {
+    check(
+        "{\n\t\"version\": \"1\",\n\t'default': \"deny\"\n}",
+        "policy.json:3:2: expected a key in double quotes, found '\\''\n 3 | \t'default': \"deny\"\n   | \t^\n   \
+         = help: JSON strings stand in double quotes",
+    );
+    check(
+        r#"{"version": "1",}"#,
+        r#"
+policy.json:1:17: expected a key in double quotes, found '}'
+ 1 | {"version": "1",}
+   |                 ^
+   = help: remove the comma before it
+"#,
+    );
+    check(
+        "",
+        "policy.json:1:1: expected a value, found the end of the text\n 1 | \n   | ^",
+    );
+    check(
+        "{} {}",
+        "policy.json:1:4: there is more text after the end of the policy\n 1 | {} {}\n   |    ^^\n   \
+         = help: a policy is exactly one JSON object",
+    );
+}
+
+#[test]
+fn every_bad_piece_of_json_is_named() {
+    for (text, expected) in [
+        ("\u{feff}{}", "1:1: the text begins with a byte order mark"),
+        ("// x", "1:1: expected a value, found '/'"),
+        (
+            "[1, 2",
+            "1:6: expected ',' or ']' after the value, found the end of the text",
+        ),
+        ("{\"a\" 1}", "1:6: expected ':' after the key, found '1'"),
+        ("{\"ä\": nul}", "1:7: expected a value, found 'n'"),
+        ("[01]", "1:2: a number must not begin with 0"),
+        ("[-]", "1:3: expected a digit, found ']'"),
+        ("[1.]", "1:4: expected a digit, found ']'"),
+        ("[1e+]", "1:5: expected a digit, found ']'"),
+        ("[\"a", "1:2: the string has no closing quote"),
+        ("[\"a\nb\"]", "1:2: the string has no closing quote"),
+        (
+            "[\"\t\"]",
+            "1:3: the control character '\\t' stands in a string",
+        ),
+        ("[\"\\x\"]", "1:3: \\x is no escape of JSON"),
+        ("[\"\\u12\"]", "1:3: \\u needs four hexadecimal digits"),
+        ("[\"\\u+123\"]", "1:3: \\u needs four hexadecimal digits"),
+        (
+            "[\"\\ud800\"]",
+            "1:3: half of a surrogate pair stands alone",
+        ),
+        (
+            "[\"\\ud800\\u0041\"]",
+            "1:3: half of a surrogate pair stands alone",
+        ),
+        (
+            "[\"\\udc00\"]",
+            "1:3: half of a surrogate pair stands alone",
+        ),
+        ("[\"\\", "1:3: the string ends in the middle of an escape"),
+    ] {
+        assert_eq!(messages(text), [expected], "{text:?}");
+    }
+    let deep = "[".repeat(100_000);
+    assert_eq!(messages(&deep), ["1:34: nested deeper than 32 levels"]);
+}
+
+#[test]
+fn the_wrong_kind_of_value_is_named_with_what_was_found() {
+    for (limit, expected) in [
+        ("7", "a limit must be an object, found the number 7"),
+        (
+            r#"{"counter":7,"window":"day","max":1,"scope":"grant"}"#,
+            "\"counter\" must be a string, found the number 7",
+        ),
+        (
+            r#"{"counter":" ","window":"day","max":1,"scope":"grant"}"#,
+            "the counter has no name",
+        ),
+        (
+            r#"{"counter":"c","window":null,"max":1,"scope":"grant"}"#,
+            "\"window\" must be \"minute\" or \"hour\" or \"day\", found null",
+        ),
+        (
+            r#"{"counter":"c","window":"day","max":1,"scope":"session"}"#,
+            "\"scope\" must be \"grant\", found the string \"session\"",
+        ),
+    ] {
+        let found = messages(&with_limit(limit));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].ends_with(expected), "{found:?}");
+    }
+    assert_eq!(
+        messages("[]"),
+        ["1:1: the policy must be an object, found an array"]
+    );
+    let text = r#"{"version":"1","default":"deny","tools":{"*":{},"t":[],"u":{"limits":{}}}}"#;
+    assert_eq!(
+        messages(text),
+        [
+            "1:42: \"*\" is not the name of a tool",
+            "1:53: the rule for \"t\" must be an object, found an array",
+            "1:70: \"limits\" must be an array, found an object",
+        ]
+    );
+}
+
+#[test]
+fn max_is_a_whole_number_in_its_bounds() {
+    let with_max = |max: &str| {
+        with_limit(&format!(
+            r#"{{"counter":"c","window":"day","max":{max},"scope":"grant"}}"#
+        ))
+    };
+    for max in [
+        "0",
+        "-1",
+        "1.0",
+        "1e3",
+        "1000001",
+        "99999999999999999999",
+        "\"10\"",
+        "true",
+    ] {
+        let found = messages(&with_max(max));
+        assert!(
+            found[0].contains("must be a whole number from 1 to 1000000"),
+            "{max}: {found:?}"
+        );
+    }
+    for max in ["1", "1000000"] {
+        Policy::parse(&with_max(max), "p").expect("in bounds");
+    }
+}
+
+#[test]
+fn one_counter_has_one_window_and_stands_once_in_a_tool() {
+    let limit = |window: &str, max: u32| {
+        format!(r#"{{"counter":"c","window":"{window}","max":{max},"scope":"grant"}}"#)
+    };
+    let twice = with_limit(&format!("{},{}", limit("day", 1), limit("day", 2)));
+    assert!(
+        messages(&twice)[0].contains("the counter \"c\" is there twice in the limits of \"t\"")
+    );
+
+    let two = |other: &str| {
+        let (t, u) = (limit("minute", 1), limit(other, 2));
+        format!(
+            r#"{{"version":"1","default":"deny","tools":{{"t":{{"limits":[{t}]}},"u":{{"limits":[{u}]}}}}}}"#
+        )
+    };
+    let found = messages(&two("hour"));
+    let expected =
+        "the counter \"c\" has the window \"hour\" here and \"minute\" in /tools/t/limits/0";
+    assert!(found[0].ends_with(expected), "{found:?}");
+    Policy::parse(&two("minute"), "p").expect("two tools may share a counter");
+}
+
+#[test]
+fn keys_of_the_wider_schema_are_not_called_unknown() {
+    let text = r#"{"version":"1","default":"deny","tools":{"t":{"require":[],"deny_if":[]}},"hide":["*"]}"#;
+    assert_eq!(
+        messages(text),
+        [
+            "1:47: \"require\" is not supported yet",
+            "1:60: \"deny_if\" is not supported yet",
+            "1:75: \"hide\" is not supported yet",
+        ]
+    );
+}
+
+#[test]
+fn all_missing_keys_are_reported_at_once() {
+    let found = messages("{}");
+    assert_eq!(found.len(), 3, "{found:?}");
+    let found = messages(&with_limit("{}"));
+    assert_eq!(found.len(), 4, "{found:?}");
+}
+
+#[test]
+fn a_long_line_is_cut_around_the_mistake_and_control_characters_are_not_shown() {
+    let padding = format!("\"{}\"", "x".repeat(500));
+    let text = format!("[{padding}, \u{1b}[31m]");
+    let errors = Policy::parse(&text, "p").expect_err("a mistake");
+    let shown = errors.to_string();
+    let lines: Vec<&str> = shown.lines().collect();
+    assert_eq!(lines[0], "p:1:506: expected a value, found '\\u{1b}'");
+    assert!(
+        lines
+            .iter()
+            .all(|line| line.chars().count() < 140 && !line.contains('\u{1b}')),
+        "{shown}"
+    );
+    assert_eq!(errors.errors()[0].offset, 505);
+    let caret = lines[2].chars().position(|c| c == '^').expect("a caret");
+    assert_eq!(lines[1].chars().nth(caret), Some('\u{fffd}'));
+}
+
+#[test]
+fn a_file_of_another_kind_does_not_drown_the_reader() {
+    let keys: Vec<String> = (0..5000).map(|n| format!("\"k{n}\":1")).collect();
+    let errors = Policy::parse(&format!("{{{}}}", keys.join(",")), "p").expect_err("mistakes");
+    assert_eq!(errors.errors().len(), ERRORS_MAX);
+    assert!(
+        errors
+            .to_string()
+            .ends_with("p: 4903 more mistakes are not shown")
+    );
+    let huge = " ".repeat(POLICY_BYTES_MAX + 1);
+    assert_eq!(messages(&huge).len(), 1);
+}
