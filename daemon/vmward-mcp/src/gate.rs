@@ -1,0 +1,119 @@
+//! Asking the policy socket from asynchronous code.
+//!
+//! Each question opens its own connection: the daemon names the caller by the
+//! connection, and a connection kept for hours would outlive the daemon.
+
+use std::{path::PathBuf, time::Duration};
+
+use serde_json::{Map, Value};
+use tracing::warn;
+use vmward_wire::{
+    client::{Client, ClientError},
+    v1::{AuthorizeParams, AuthorizeResult, CompleteParams, Outcome},
+};
+
+/// The longest agent name that goes into the audit, in characters.
+const AGENT_CHARS_MAX: usize = 128;
+
+/// Where to ask, and how long to wait.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    /// The policy socket.
+    pub socket: PathBuf,
+    /// Bounds each question, connecting included.
+    pub timeout: Duration,
+    /// Who is asking, for the daemon's log.
+    pub client: &'static str,
+}
+
+/// How an allowed call ended.
+#[derive(Clone, Debug)]
+pub struct Ending {
+    /// What was seen.
+    pub outcome: Outcome,
+    /// The same in words, for the audit.
+    pub detail: String,
+    /// Give the lease back now. Not wanted while the VM may still be on its
+    /// way down under it.
+    pub release: Release,
+}
+
+/// What happens to the lease when a call has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// It goes back.
+    Now,
+    /// It lapses by itself.
+    AtDeadline,
+}
+
+impl Gate {
+    /// May this tool be called with these arguments now?
+    pub async fn ask(
+        &self,
+        tool: &str,
+        arguments: Map<String, Value>,
+        agent: Option<String>,
+    ) -> Result<AuthorizeResult, ClientError> {
+        let params = AuthorizeParams {
+            tool: Some(tool.to_owned()),
+            arguments,
+            agent: agent.map(|name| presentable(&name)),
+            ..AuthorizeParams::default()
+        };
+        self.blocking(move |client| client.authorize(&params)).await
+    }
+
+    /// Reports how an allowed call ended. A report that gets lost costs quota
+    /// and nothing else, so failures are only logged.
+    pub async fn settle(&self, verdict: &AuthorizeResult, ending: Ending) {
+        let decision_id = verdict.decision_id;
+        let lease = match ending.release {
+            Release::Now => verdict.lease.as_ref().map(|lease| lease.id),
+            Release::AtDeadline => None,
+        };
+        let params = CompleteParams {
+            decision_id,
+            outcome: ending.outcome,
+            detail: Some(ending.detail),
+        };
+        let settled = self
+            .blocking(move |client| {
+                client.complete(&params)?;
+                match lease {
+                    // The lease may have died with its VM already.
+                    Some(lease) => match client.release(lease) {
+                        Ok(_) | Err(ClientError::Refused(_)) => Ok(()),
+                        Err(error) => Err(error),
+                    },
+                    None => Ok(()),
+                }
+            })
+            .await;
+        if let Err(error) = settled {
+            warn!(decision_id, %error, "The outcome could not be reported");
+        }
+    }
+
+    async fn blocking<R: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut Client) -> Result<R, ClientError> + Send + 'static,
+    ) -> Result<R, ClientError> {
+        let gate = self.clone();
+        let asked = tokio::task::spawn_blocking(move || {
+            let mut client = Client::open(&gate.socket, gate.timeout, gate.client)?;
+            question(&mut client)
+        })
+        .await;
+        // The task only fails when this process is ending.
+        asked.unwrap_or(Err(ClientError::Closed))
+    }
+}
+
+/// An agent names itself, so its name must not be able to forge log lines.
+fn presentable(name: &str) -> String {
+    name.chars()
+        .filter(|c| !c.is_control())
+        .take(AGENT_CHARS_MAX)
+        .collect()
+}

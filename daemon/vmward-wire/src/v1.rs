@@ -1,0 +1,378 @@
+//! Version 1 of the protocol: the parameters and results of each method.
+//!
+//! Rules for the next version: add a module `v2`, keep this one and its golden
+//! files for ever; a new optional field is no new version.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// The number that `hello` exchanges.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// Names of the methods, as they stand in `"method"`.
+pub mod method {
+    /// Exchange versions.
+    pub const HELLO: &str = "hello";
+    /// May this tool call, or this effect on this VM, happen now?
+    pub const AUTHORIZE: &str = "authorize";
+    /// What became of an authorized call.
+    pub const COMPLETE: &str = "complete";
+    /// Give a lease back before its deadline.
+    pub const LEASE_RELEASE: &str = "lease.release";
+    /// The daemon's whole state.
+    pub const STATUS: &str = "status";
+}
+
+/// What a call does to a VM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// Ask the guest to power off.
+    Stop,
+    /// Cut the power: `virsh destroy`, `kill`.
+    ForceStop,
+    /// Ask the guest to reboot.
+    Reboot,
+    /// Pull the reset line.
+    Reset,
+    /// Stop the virtual CPUs; the VM keeps its memory.
+    Pause,
+    /// Write the VM's memory to disk and end the process.
+    Save,
+    /// Move the VM to another host.
+    Migrate,
+    /// Remove the VM for good.
+    Delete,
+}
+
+/// Parameters of `hello`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HelloParams {
+    /// The newest protocol version that the caller speaks.
+    pub version: u32,
+    /// The caller's own name, for the log only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+}
+
+/// Result of `hello`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HelloResult {
+    /// The protocol version that this connection speaks from now on.
+    pub version: u32,
+    /// The daemon's product version.
+    pub daemon: String,
+    /// The grant that the caller's kernel credentials give it.
+    pub grant: String,
+}
+
+/// Who may use the lease.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Holder {
+    /// The calling process and its descendants.
+    #[default]
+    Caller,
+    /// The caller's parent and its descendants: for a command that asks and
+    /// ends while the shell that ran it goes on.
+    Parent,
+}
+
+/// Parameters of `authorize`. Either `tool` or `effect` with `vm` must be there.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuthorizeParams {
+    /// The MCP tool that is about to be called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<String>,
+    /// The arguments of that call.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub arguments: Map<String, Value>,
+    /// The VM, by name or UUID. Where absent, the effect map reads it from the
+    /// arguments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vm: Option<String>,
+    /// The effect, for a caller that names no tool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect: Option<Effect>,
+    /// Why, for the audit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The agent on whose behalf the caller asks, as the caller names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// Who may use the lease.
+    #[serde(default)]
+    pub holder: Holder,
+}
+
+/// The verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// Go ahead, within the lease.
+    Allow,
+    /// Do not.
+    Deny,
+}
+
+/// Why, as a code to branch on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReasonCode {
+    /// A rule allows it.
+    Allowed,
+    /// No rule names this tool and the default is to deny.
+    DefaultDeny,
+    /// A limit is used up; `retry_after_ms` says until when.
+    RateLimited,
+    /// No such VM on this host.
+    VmUnknown,
+    /// The VM is not running: there is nothing to stop.
+    VmNotRunning,
+    /// Another lease for this VM is live.
+    LeaseBusy,
+    /// The daemon could not make its decision durable, or put the lease into
+    /// the kernel.
+    Unavailable,
+}
+
+/// A VM as the daemon knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VmRef {
+    /// Hyphenated lower-case UUID: the identity.
+    pub uuid: String,
+    /// The libvirt domain name: for people.
+    pub name: String,
+}
+
+/// A lease as its holder sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// For `lease.release` and the audit.
+    pub id: u64,
+    /// The one VM that it covers.
+    pub vm: VmRef,
+    /// The one effect that it covers.
+    pub effect: Effect,
+    /// Milliseconds until it lapses unused.
+    pub expires_in_ms: u64,
+    /// The process whose descendants may use it.
+    pub holder_pid: u32,
+}
+
+/// One limit, after this decision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitState {
+    /// The counter's name in the policy.
+    pub counter: String,
+    /// Whose counter: scope and key, such as `grant:uid:0`.
+    pub key: String,
+    /// Window length in seconds.
+    pub window_s: u64,
+    /// Most calls in any window of that length.
+    pub max: u64,
+    /// Calls left now.
+    pub remaining: u64,
+    /// Milliseconds until one more is free; 0 when one is free now.
+    pub next_free_in_ms: u64,
+}
+
+/// Result of `authorize`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AuthorizeResult {
+    /// The verdict.
+    pub decision: Decision,
+    /// Names this decision in the audit.
+    pub decision_id: u64,
+    /// Why, as a code.
+    pub reason_code: ReasonCode,
+    /// Why, as a sentence that an agent or a person can act on.
+    pub message: String,
+    /// The rule that decided, as a JSON Pointer into the policy.
+    pub rule: String,
+    /// Each limit that was looked at.
+    pub limits: Vec<LimitState>,
+    /// Milliseconds after which asking again makes sense.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+    /// The lease, where the effect needs one and the kernel enforces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Lease>,
+    /// SHA-256 of the arguments in canonical form.
+    pub args_digest: String,
+    /// SHA-256 of the policy in force.
+    pub policy_hash: String,
+}
+
+/// What became of an authorized call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The VM was seen to stop.
+    Stopped,
+    /// The request was sent; the VM was still running when the caller gave up.
+    StillRunning,
+    /// The request failed.
+    Failed,
+    /// The request was never sent.
+    NotAttempted,
+    /// The request was sent; the caller cannot see the VM.
+    Unknown,
+}
+
+/// Parameters of `complete`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CompleteParams {
+    /// From the answer to `authorize`.
+    pub decision_id: u64,
+    /// What the caller saw. A report, not evidence: quota is given back only
+    /// on what kernel and libvirt show.
+    pub outcome: Outcome,
+    /// Free text for the audit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// Parameters of `lease.release`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeaseReleaseParams {
+    /// The lease to give back.
+    pub lease: u64,
+}
+
+/// Result of `complete` and `lease.release`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Done {
+    /// Always true; an error answer says otherwise.
+    pub ok: bool,
+}
+
+/// Result of `status`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StatusResult {
+    /// The daemon's product version.
+    pub version: String,
+    /// The daemon's process id.
+    pub pid: u32,
+    /// What happens to a stop without a lease.
+    pub mode: Mode,
+    /// Seconds since the daemon became ready.
+    pub ready_s: u64,
+    /// The kernel side.
+    pub kernel: KernelStatus,
+    /// The policy in force.
+    pub policy: PolicyStatus,
+    /// The connection to libvirt.
+    pub libvirt: LibvirtStatus,
+    /// Every running VM.
+    pub vms: Vec<VmStatus>,
+    /// Every live lease.
+    pub leases: Vec<LeaseStatus>,
+    /// Every counter that holds a call.
+    pub limits: Vec<LimitState>,
+    /// Counters of everything that was refused, dropped or degraded.
+    pub counters: std::collections::BTreeMap<String, u64>,
+    /// What does not work as it should, each as a sentence. Empty is good.
+    pub degraded: Vec<String>,
+}
+
+/// What happens to a stop without a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Refused.
+    Enforce,
+    /// Let through, recorded as would-have-refused.
+    Observe,
+    /// The kernel side is off; only the policy socket answers.
+    PolicyOnly,
+}
+
+/// The kernel side.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct KernelStatus {
+    /// `uname -r`.
+    pub release: String,
+    /// True when every hook refused the canary's attacker on this kernel.
+    pub ready: bool,
+    /// Each program.
+    pub hooks: Vec<HookStatus>,
+    /// Events made by the kernel so far.
+    pub events: u64,
+    /// Events that the full ring buffer could not take.
+    pub events_lost: u64,
+}
+
+/// One BPF program.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HookStatus {
+    /// The hook's name.
+    pub name: String,
+    /// `wall` or `witness`.
+    pub kind: String,
+    /// Attached now.
+    pub attached: bool,
+    /// `passed`, `failed` or `not-run`.
+    pub self_test: String,
+    /// What the self-test saw.
+    pub detail: String,
+}
+
+/// The policy in force.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PolicyStatus {
+    /// The file.
+    pub path: String,
+    /// SHA-256 of its bytes.
+    pub hash: String,
+    /// RFC 3339 time of loading.
+    pub loaded_at: String,
+    /// Why the newest file was not taken, where that is so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejected: Option<String>,
+}
+
+/// The connection to libvirt.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LibvirtStatus {
+    /// The URI.
+    pub uri: String,
+    /// Connected now.
+    pub connected: bool,
+    /// Why not, where that is so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// One running VM.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct VmStatus {
+    /// Which.
+    #[serde(flatten)]
+    pub vm: VmRef,
+    /// The QEMU process.
+    pub pid: u32,
+    /// True when the kernel refuses a stop without lease.
+    pub protected: bool,
+    /// Why it is not protected, or what is special.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// Events about this VM so far.
+    pub events: u64,
+}
+
+/// One live lease.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LeaseStatus {
+    /// The lease.
+    #[serde(flatten)]
+    pub lease: Lease,
+    /// `granted` or `executing`.
+    pub state: String,
+    /// The grant that it was charged to.
+    pub grant: String,
+}

@@ -1,0 +1,50 @@
+//! Version 1 as it stands on the wire. These files are kept for ever: a
+//! change that breaks one breaks a client somewhere, and needs a version 2.
+
+use serde::{Serialize, de::DeserializeOwned};
+use vmward_wire::v1::{
+    AuthorizeParams, AuthorizeResult, CompleteParams, Done, HelloParams, HelloResult,
+    LeaseReleaseParams, StatusResult,
+};
+
+#[track_caller]
+fn check<T: DeserializeOwned + Serialize>(golden: &str) {
+    let golden = golden.trim_end();
+    let value: T = serde_json::from_str(golden).expect("the golden file is read");
+    let written = serde_json::to_string(&value).expect("the value is written");
+    assert_eq!(written, golden);
+}
+
+#[test]
+fn version_1_is_read_and_written_as_the_golden_files_say() {
+    check::<HelloParams>(include_str!("golden/v1/hello.params.json"));
+    check::<HelloResult>(include_str!("golden/v1/hello.result.json"));
+    check::<AuthorizeParams>(include_str!("golden/v1/authorize-tool.params.json"));
+    check::<AuthorizeParams>(include_str!("golden/v1/authorize-effect.params.json"));
+    check::<AuthorizeResult>(include_str!("golden/v1/authorize-allow.result.json"));
+    check::<AuthorizeResult>(include_str!("golden/v1/authorize-deny.result.json"));
+    check::<CompleteParams>(include_str!("golden/v1/complete.params.json"));
+    check::<LeaseReleaseParams>(include_str!("golden/v1/lease-release.params.json"));
+    check::<Done>(include_str!("golden/v1/done.result.json"));
+    check::<StatusResult>(include_str!("golden/v1/status.result.json"));
+}
+
+#[test]
+fn the_least_that_a_caller_must_send_is_enough() {
+    let params: AuthorizeParams =
+        serde_json::from_str(r#"{"tool":"vm_stop"}"#).expect("the rest has defaults");
+    assert!(params.arguments.is_empty());
+}
+
+#[test]
+fn a_parameter_that_version_1_does_not_know_is_refused() {
+    let error = serde_json::from_str::<AuthorizeParams>(r#"{"tool":"vm_stop","forse":true}"#)
+        .expect_err("must be refused");
+    assert!(error.to_string().contains("unknown field `forse`"));
+}
+
+#[test]
+fn a_result_field_that_an_older_client_does_not_know_is_no_error() {
+    let done: Done = serde_json::from_str(r#"{"ok":true,"new":1}"#).expect("must be read");
+    assert!(done.ok);
+}

@@ -1,0 +1,253 @@
+//! The arguments, and which module each command goes to.
+
+use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+use serde_json::{Map, Value};
+use tracing_subscriber::EnvFilter;
+use vmward_wire::{
+    client::{Client, ClientError},
+    frame,
+    v1::{Effect, Holder},
+};
+
+use crate::{
+    audit, authorize,
+    exit::{self, Exit},
+    mcp, run, status,
+};
+
+/// How long the daemon may take for one answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// What this program calls itself in the daemon's log.
+const CLIENT: &str = concat!("vmward ", env!("CARGO_PKG_VERSION"));
+/// The environment variable that makes `vmward` talk more.
+const LOG_VARIABLE: &str = "VMWARD_LOG";
+
+/// Ask the daemon that guards this host's virtual machines
+#[derive(Debug, Parser)]
+#[command(name = "vmward", version, after_help = exit::HELP)]
+pub(crate) struct Cli {
+    /// The daemon's policy socket
+    #[arg(long, global = true, value_name = "PATH", default_value = vmward_wire::POLICY_SOCKET)]
+    pub(crate) socket: PathBuf,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show what the daemon protects, what it refuses, and what does not work
+    Status {
+        /// Print the daemon's answer as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ask whether a tool call, or an effect on a VM, may happen now; an allow is charged
+    Authorize(AuthorizeArgs),
+    /// Ask, run a command under the lease, and give the lease back
+    Run(RunArgs),
+    /// Read and check the audit log
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Serve MCP on standard input and output: list, start and stop VMs
+    Mcp(McpArgs),
+    /// Run an MCP server with the policy before its tools
+    Wrap {
+        /// The server and its arguments
+        #[arg(required = true, last = true, value_name = "SERVER")]
+        server: Vec<OsString>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuthorizeArgs {
+    /// The tool to be called
+    #[arg(long, required_unless_present = "effect", conflicts_with = "effect")]
+    pub(crate) tool: Option<String>,
+    /// The tool's arguments, as a JSON object
+    #[arg(long, value_name = "JSON", requires = "tool", value_parser = parse_arguments)]
+    pub(crate) args: Option<Map<String, Value>>,
+    /// The effect, for a caller that names no tool
+    #[arg(long, requires = "vm", value_parser = parse_effect)]
+    pub(crate) effect: Option<Effect>,
+    /// The VM, by name or UUID
+    #[arg(long)]
+    pub(crate) vm: Option<String>,
+    /// Why, for the audit log
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+    /// Who may use the lease: the parent (the shell that runs vmward) or the caller (vmward
+    /// itself, which ends at once)
+    #[arg(long, default_value = "parent", value_parser = parse_holder)]
+    pub(crate) holder: Holder,
+    /// Print the daemon's answer as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// The VM, by name or UUID
+    #[arg(long)]
+    pub(crate) vm: String,
+    /// What the command does to it: stop, force-stop, reboot, reset, pause, save, migrate, delete
+    #[arg(long, value_parser = parse_effect)]
+    pub(crate) effect: Effect,
+    /// Why, for the audit log
+    #[arg(long)]
+    pub(crate) reason: String,
+    /// Print the decision as one line of JSON on standard error
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The command and its arguments
+    #[arg(required = true, last = true, value_name = "CMD")]
+    pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Print the newest records
+    Tail {
+        /// How many
+        #[arg(short = 'n', value_name = "N", default_value_t = 20)]
+        count: usize,
+        /// Go on with records as they come
+        #[arg(short, long)]
+        follow: bool,
+        /// Print the records as they stand in the log
+        #[arg(long)]
+        json: bool,
+        /// The log
+        #[arg(long, value_name = "PATH", default_value = vmward_wire::AUDIT_LOG)]
+        log: PathBuf,
+    },
+    /// Check that no record was changed, removed, added or moved
+    Verify {
+        /// Print the outcome as JSON
+        #[arg(long)]
+        json: bool,
+        /// The log
+        #[arg(long, value_name = "PATH", default_value = vmward_wire::AUDIT_LOG)]
+        log: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct McpArgs {
+    /// The libvirt connection
+    #[arg(long, value_name = "URI", default_value = "qemu:///system")]
+    pub(crate) connect: String,
+    /// The virsh program
+    #[arg(long, value_name = "PATH", default_value = "virsh")]
+    pub(crate) virsh: PathBuf,
+    /// How many seconds a VM may take to stop before the call says that it has not
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) stop_timeout: u64,
+}
+
+/// Runs the command and says on standard error why it failed.
+pub(crate) fn start(cli: Cli) -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| "warn".into()))
+        .init();
+    let socket = Socket { path: cli.socket };
+    let ended = match cli.command {
+        Command::Status { json } => status::status(&socket, json),
+        Command::Authorize(args) => authorize::authorize(&socket, args),
+        Command::Run(args) => run::run(&socket, args),
+        Command::Audit(AuditCommand::Tail {
+            count,
+            follow,
+            json,
+            log,
+        }) => audit::tail(&log, count, follow, json),
+        Command::Audit(AuditCommand::Verify { json, log }) => audit::verify(&log, json),
+        Command::Mcp(args) => mcp::serve(&socket, args),
+        Command::Wrap { server } => mcp::wrap(&socket, server),
+    };
+    ended.unwrap_or_else(|error| {
+        eprintln!("vmward: {error:#}");
+        Exit::of(&error).into()
+    })
+}
+
+/// The policy socket that the user named.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    path: PathBuf,
+}
+
+impl Socket {
+    /// A connection, version agreed on.
+    pub(crate) fn open(&self) -> Result<Client, ClientError> {
+        Client::open(&self.path, TIMEOUT, CLIENT)
+    }
+
+    /// The same for the MCP side.
+    pub(crate) fn gate(&self) -> vmward_mcp::gate::Gate {
+        vmward_mcp::gate::Gate {
+            socket: self.path.clone(),
+            timeout: TIMEOUT,
+            client: CLIENT,
+        }
+    }
+}
+
+fn parse_effect(text: &str) -> Result<Effect, String> {
+    serde_json::from_value(Value::from(text.replace('-', "_"))).map_err(|_error| {
+        "it is one of stop, force_stop, reboot, reset, pause, save, migrate, delete".to_owned()
+    })
+}
+
+fn parse_holder(text: &str) -> Result<Holder, String> {
+    serde_json::from_value(Value::from(text))
+        .map_err(|_error| "it is one of parent, caller".to_owned())
+}
+
+fn parse_arguments(text: &str) -> Result<Map<String, Value>, String> {
+    match frame::parse(text.as_bytes()) {
+        Ok(Value::Object(arguments)) => Ok(arguments),
+        Ok(_) => Err("it must be a JSON object".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent_and_the_help_names_every_exit_status() {
+        Cli::command().debug_assert();
+        let help = Cli::command().render_help().to_string();
+        for exit in [
+            Exit::Done,
+            Exit::Failed,
+            Exit::Denied,
+            Exit::Unreachable,
+            Exit::ChainBroken,
+        ] {
+            assert!(
+                help.contains(&format!("\n  {}  ", exit as u8)),
+                "{exit:?}: {help}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_effect_may_be_written_with_either_dash() {
+        assert_eq!(parse_effect("force-stop"), Ok(Effect::ForceStop));
+        assert_eq!(parse_effect("force_stop"), Ok(Effect::ForceStop));
+        parse_effect("kill").expect_err("no such effect");
+    }
+
+    #[test]
+    fn arguments_with_a_key_twice_are_wrong_usage() {
+        let error = parse_arguments(r#"{"a":1,"a":2}"#).expect_err("must be refused");
+        assert!(error.contains("appears twice"), "{error}");
+    }
+}

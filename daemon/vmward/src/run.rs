@@ -1,0 +1,159 @@
+//! `vmward run`: a person's command, under the same policy as an agent's call.
+//!
+//! This process holds the lease, so the command, its child, may use it and
+//! nobody else. When the command has ended, so has the permission.
+
+use std::{io, process::ExitCode};
+
+use tokio::{
+    process::{Child, Command},
+    signal::unix::{Signal, SignalKind, signal},
+};
+use vmward_wire::{
+    client::ClientError,
+    v1::{AuthorizeParams, AuthorizeResult, CompleteParams, Decision, Holder, Outcome, method},
+};
+
+use crate::{
+    authorize,
+    cli::{RunArgs, Socket},
+    exit::{self, Exit},
+};
+
+/// Asks, runs, reports. Returns the command's own exit status.
+pub(crate) fn run(socket: &Socket, args: RunArgs) -> anyhow::Result<ExitCode> {
+    let params = AuthorizeParams {
+        vm: Some(args.vm),
+        effect: Some(args.effect),
+        reason: Some(args.reason),
+        holder: Holder::Caller,
+        ..AuthorizeParams::default()
+    };
+    let answer = socket.open()?.call_value(method::AUTHORIZE, &params)?;
+    let verdict: AuthorizeResult = serde_json::from_value(answer.clone())?;
+    let text = if args.json {
+        format!("{answer}\n")
+    } else {
+        authorize::render(&verdict)
+    };
+    eprint!("{text}");
+    if verdict.decision == Decision::Deny {
+        return Ok(Exit::Denied.into());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let ended: io::Result<io::Result<_>> = runtime.block_on(async {
+        // Before the command starts: from now on no signal may end this
+        // process without the outcome being reported.
+        let mut signals = Signals::catch()?;
+        let mut command = args.command.into_iter();
+        let mut command = Command::new(command.next().unwrap_or_default())
+            .args(command)
+            .spawn()?;
+        Ok(signals.wait(&mut command).await)
+    });
+    let (outcome, detail, code) = match ended {
+        Ok(Ok(status)) if status.success() => (
+            Outcome::Unknown,
+            "the command succeeded".to_owned(),
+            exit::of_command(status),
+        ),
+        Ok(Ok(status)) => (
+            Outcome::Failed,
+            format!("the command ended with {status}"),
+            exit::of_command(status),
+        ),
+        Ok(Err(error)) => {
+            eprintln!("vmward: Failed to wait for the command: {error}");
+            (
+                Outcome::Unknown,
+                format!("waiting for the command failed: {error}"),
+                Exit::Failed.into(),
+            )
+        }
+        Err(error) => {
+            eprintln!("vmward: Failed to start the command: {error}");
+            let code = if error.kind() == io::ErrorKind::NotFound {
+                127
+            } else {
+                126
+            };
+            (
+                Outcome::NotAttempted,
+                format!("it did not start: {error}"),
+                ExitCode::from(code),
+            )
+        }
+    };
+    if let Err(error) = settle(socket, &verdict, outcome, detail) {
+        // The lease lapses by itself; the command's status matters more.
+        eprintln!(
+            "vmward: The outcome could not be reported: {:#}",
+            anyhow::Error::from(error)
+        );
+    }
+    Ok(code)
+}
+
+/// The signals that would end this process.
+struct Signals {
+    interrupt: Signal,
+    quit: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn catch() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for the command. What a terminal sends reaches the command by
+    /// itself; what is sent to this process alone is passed on.
+    async fn wait(&mut self, command: &mut Child) -> io::Result<std::process::ExitStatus> {
+        loop {
+            let forward = tokio::select! {
+                status = command.wait() => return status,
+                _ = self.interrupt.recv() => continue,
+                _ = self.quit.recv() => continue,
+                _ = self.terminate.recv() => "TERM",
+                _ = self.hangup.recv() => "HUP",
+            };
+            // Not reaped yet, so the number is still the command's.
+            let Some(pid) = command.id() else { continue };
+            let sent = Command::new("kill")
+                .args(["-s", forward, &pid.to_string()])
+                .status()
+                .await;
+            if !sent.is_ok_and(|status| status.success()) {
+                eprintln!("vmward: Failed to pass SIG{forward} on to process {pid}");
+            }
+        }
+    }
+}
+
+fn settle(
+    socket: &Socket,
+    verdict: &AuthorizeResult,
+    outcome: Outcome,
+    detail: String,
+) -> Result<(), ClientError> {
+    let mut client = socket.open()?;
+    let decision_id = verdict.decision_id;
+    client.complete(&CompleteParams {
+        decision_id,
+        outcome,
+        detail: Some(detail),
+    })?;
+    match verdict.lease.as_ref().map(|lease| client.release(lease.id)) {
+        // The lease ended with its VM, or at its deadline.
+        None | Some(Ok(_) | Err(ClientError::Refused(_))) => Ok(()),
+        Some(Err(error)) => Err(error),
+    }
+}

@@ -1,0 +1,200 @@
+//! `vmward status`: the daemon's whole state, bad news first.
+
+use std::{fmt::Write as _, process::ExitCode};
+
+use serde_json::Map;
+use vmward_wire::v1::{Mode, StatusResult, method};
+
+use crate::{
+    cli::Socket,
+    exit::Exit,
+    text::{plain, print, table, word},
+};
+
+/// Asks and prints.
+pub(crate) fn status(socket: &Socket, json: bool) -> anyhow::Result<ExitCode> {
+    let answer = socket.open()?.call_value(method::STATUS, &Map::new())?;
+    let text = if json {
+        format!("{answer}\n")
+    } else {
+        render(&serde_json::from_value(answer)?)
+    };
+    print(&text)?;
+    Ok(Exit::Done.into())
+}
+
+fn render(status: &StatusResult) -> String {
+    let sections = [
+        alarms(status),
+        overview(status),
+        hooks(status),
+        vms(status),
+        leases(status),
+        limits(status),
+        counters(status),
+    ];
+    sections
+        .into_iter()
+        .filter(|section| !section.is_empty())
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// What the reader must not miss.
+fn alarms(status: &StatusResult) -> String {
+    let mut alarms = Vec::new();
+    match status.mode {
+        Mode::Enforce => {}
+        Mode::Observe => alarms
+            .push("OBSERVE MODE: stops without a lease are NOT refused, only recorded".to_owned()),
+        Mode::PolicyOnly => alarms.push(
+            "POLICY ONLY: the kernel refuses NOTHING; who goes around the policy socket gets \
+             through"
+                .to_owned(),
+        ),
+    }
+    if status.mode != Mode::PolicyOnly && !status.kernel.ready {
+        alarms.push("THE KERNEL SIDE IS NOT READY: see the self-tests below".to_owned());
+    }
+    if let Some(rejected) = &status.policy.rejected {
+        let why = plain(rejected.lines().next().unwrap_or_default());
+        alarms.push(format!("THE NEWEST POLICY FILE WAS NOT TAKEN: {why}"));
+    }
+    alarms.extend(
+        status
+            .degraded
+            .iter()
+            .map(|what| format!("DEGRADED: {}", plain(what))),
+    );
+    alarms.into_iter().fold(String::new(), |mut text, alarm| {
+        let _infallible = writeln!(text, "!! {alarm}");
+        text
+    })
+}
+
+fn overview(status: &StatusResult) -> String {
+    let kernel = &status.kernel;
+    let ready = match (status.mode, kernel.ready) {
+        (Mode::PolicyOnly, _) => "not used",
+        (_, true) => "every self-test passed",
+        (_, false) => "NOT READY",
+    };
+    let libvirt = match (&status.libvirt.connected, &status.libvirt.error) {
+        (true, _) => "connected".to_owned(),
+        (false, Some(error)) => format!("NOT CONNECTED: {}", plain(error)),
+        (false, None) => "NOT CONNECTED".to_owned(),
+    };
+    let protected = status.vms.iter().filter(|vm| vm.protected).count();
+    format!(
+        "mode     {}\n\
+         daemon   vmwardd {}, process {}, ready for {} s\n\
+         kernel   {}, {ready}; {} events, {} lost\n\
+         policy   {}, loaded {}, sha256 {}\n\
+         libvirt  {}, {libvirt}\n\
+         VMs      {} running, {protected} protected\n",
+        word(&status.mode),
+        plain(&status.version),
+        status.pid,
+        status.ready_s,
+        plain(&kernel.release),
+        kernel.events,
+        kernel.events_lost,
+        plain(&status.policy.path),
+        plain(&status.policy.loaded_at),
+        plain(&status.policy.hash),
+        plain(&status.libvirt.uri),
+        status.vms.len(),
+    )
+}
+
+fn hooks(status: &StatusResult) -> String {
+    let rows = status.kernel.hooks.iter().map(|hook| {
+        let attached = yes_or(hook.attached, "NO");
+        [
+            plain(&hook.name),
+            plain(&hook.kind),
+            attached,
+            plain(&hook.self_test),
+            plain(&hook.detail),
+        ]
+    });
+    let rows = rows.collect::<Vec<_>>();
+    table(["HOOK", "KIND", "ATTACHED", "SELF-TEST", "DETAIL"], &rows)
+}
+
+fn vms(status: &StatusResult) -> String {
+    let rows = status.vms.iter().map(|vm| {
+        [
+            plain(&vm.vm.name),
+            vm.pid.to_string(),
+            yes_or(vm.protected, "NO"),
+            vm.events.to_string(),
+            plain(&vm.vm.uuid),
+            plain(vm.note.as_deref().unwrap_or_default()),
+        ]
+    });
+    table(
+        ["VM", "PID", "PROTECTED", "EVENTS", "UUID", "NOTE"],
+        &rows.collect::<Vec<_>>(),
+    )
+}
+
+fn leases(status: &StatusResult) -> String {
+    let rows = status.leases.iter().map(|live| {
+        [
+            live.lease.id.to_string(),
+            plain(&live.lease.vm.name),
+            word(&live.lease.effect),
+            plain(&live.state),
+            format!("{} s", live.lease.expires_in_ms.div_ceil(1000)),
+            format!("process {}", live.lease.holder_pid),
+            plain(&live.grant),
+        ]
+    });
+    let head = [
+        "LEASE",
+        "VM",
+        "EFFECT",
+        "STATE",
+        "LAPSES IN",
+        "HOLDER",
+        "GRANT",
+    ];
+    table(head, &rows.collect::<Vec<_>>())
+}
+
+fn limits(status: &StatusResult) -> String {
+    let rows = status.limits.iter().map(|limit| {
+        let next = match limit.next_free_in_ms {
+            0 => "now".to_owned(),
+            ms => format!("in {} s", ms.div_ceil(1000)),
+        };
+        [
+            plain(&limit.counter),
+            plain(&limit.key),
+            format!(
+                "{} of {} per {} s",
+                limit.remaining, limit.max, limit.window_s
+            ),
+            next,
+        ]
+    });
+    table(
+        ["LIMIT", "FOR", "LEFT", "NEXT FREE"],
+        &rows.collect::<Vec<_>>(),
+    )
+}
+
+fn counters(status: &StatusResult) -> String {
+    let counted = status.counters.iter().filter(|(_, count)| **count > 0);
+    let rows = counted.map(|(name, count)| [plain(name), count.to_string()]);
+    table(["COUNTER", "COUNT"], &rows.collect::<Vec<_>>())
+}
+
+fn yes_or(is: bool, otherwise: &str) -> String {
+    if is {
+        "yes".to_owned()
+    } else {
+        otherwise.to_owned()
+    }
+}

@@ -1,0 +1,41 @@
+#!/usr/bin/env python3
+"""A small MCP server with one tool, vm_stop {identifier}, that stops nothing.
+
+It writes down every line that reaches it, so that a test can prove which calls
+a proxy let through. `exit` as a tool name makes it end with status 7.
+"""
+
+import json
+import sys
+
+seen = open(sys.argv[1], "a", encoding="utf-8")
+
+for line in sys.stdin:
+    seen.write(line)
+    seen.flush()
+    message = json.loads(line)
+    method = message.get("method")
+    if method == "initialize":
+        result = {
+            "protocolVersion": message["params"]["protocolVersion"],
+            "capabilities": {"tools": {}},
+            "serverInfo": {"name": "vm-stop-test-server", "version": "1"},
+        }
+    elif method == "tools/list":
+        schema = {
+            "type": "object",
+            "properties": {"identifier": {"type": "string"}},
+            "required": ["identifier"],
+        }
+        tool = {"name": "vm_stop", "description": "Stop a running VM instance"}
+        result = {"tools": [tool | {"inputSchema": schema}]}
+    elif method == "tools/call":
+        if message["params"]["name"] == "exit":
+            sys.exit(7)
+        text = "stopped " + message["params"]["arguments"]["identifier"]
+        result = {"content": [{"type": "text", "text": text}], "isError": False}
+    elif "id" in message:
+        result = {}
+    else:
+        continue
+    print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}), flush=True)

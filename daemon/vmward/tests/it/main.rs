@@ -1,0 +1,9 @@
+//! The real `vmward` binary against a policy socket that is a fake: a listener
+//! in the test that speaks the wire types and answers as the test says.
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod audit;
+mod cli;
+mod fake;
+mod mcp;
+mod wrap;

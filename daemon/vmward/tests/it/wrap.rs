@@ -1,0 +1,137 @@
+//! `vmward wrap` before a real MCP server, a small one in Python.
+
+use serde_json::{Value, json};
+use vmward_wire::v1::method;
+
+use crate::fake::{FakeDaemon, McpClient};
+
+const SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/vm_stop_server.py");
+
+fn start(daemon: &FakeDaemon) -> McpClient {
+    let seen = daemon.folder.path().join("seen");
+    let mut command = daemon.command(&["wrap", "--", "python3", SERVER]);
+    command.arg(seen);
+    McpClient::start(command)
+}
+
+/// The tool calls that reached the server.
+fn reached(daemon: &FakeDaemon) -> Vec<Value> {
+    let seen = std::fs::read_to_string(daemon.folder.path().join("seen")).unwrap();
+    let messages = seen
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    messages
+        .filter(|message| message["method"] == "tools/call")
+        .collect()
+}
+
+#[test]
+fn the_eleventh_call_is_answered_by_the_proxy_and_never_reaches_the_server() {
+    let daemon = FakeDaemon::with_quota(10);
+    let mut client = start(&daemon);
+    for id in 1..=10 {
+        let result = client.call(id, "vm_stop", &json!({ "identifier": format!("web-{id}") }));
+        assert_eq!(result["content"][0]["text"], format!("stopped web-{id}"));
+    }
+    let result = client.call(11, "vm_stop", &json!({ "identifier": "web-11" }));
+    assert_eq!(result["isError"], true);
+    assert_eq!(
+        result["content"][0]["text"],
+        "vmward denied vm_stop: vm_stop is limited to 10 a minute. Retry after 41 s."
+    );
+    let data = &result["structuredContent"];
+    assert_eq!(data["decision"], "deny");
+    assert_eq!(data["retry_after_ms"], 41_000);
+    assert_eq!(data["rule"], "/tools/vm_stop/limits/0");
+    assert_eq!(data["limits"][0]["max"], 10);
+    assert_eq!(client.leave().0, Some(0));
+
+    assert_eq!(reached(&daemon).len(), 10);
+    let asked = daemon.asked(method::AUTHORIZE);
+    assert_eq!(asked.len(), 11);
+    assert_eq!(asked[10]["arguments"], json!({ "identifier": "web-11" }));
+    assert_eq!(asked[10]["agent"], "test-agent");
+    let reported = daemon.asked(method::COMPLETE);
+    assert_eq!(reported.len(), 10);
+    assert_eq!(reported[0]["outcome"], "unknown");
+    assert_eq!(daemon.asked(method::LEASE_RELEASE).len(), 10);
+}
+
+#[test]
+fn what_cannot_be_parsed_is_refused_and_the_session_goes_on() {
+    let daemon = FakeDaemon::with_quota(10);
+    let mut client = start(&daemon);
+    for (line, code) in [
+        ("not json", -32700),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"x","method":"tools/call"}"#,
+            -32700,
+        ),
+        (
+            r#"[{"jsonrpc":"2.0","id":1,"method":"tools/call"}]"#,
+            -32600,
+        ),
+        (
+            r#"{"jsonrpc":"2.0","method":"tools/call","params":{"name":"vm_stop"}}"#,
+            -32600,
+        ),
+    ] {
+        client.send(line);
+        let answer = client.receive();
+        assert_eq!(answer["id"], Value::Null, "{answer}");
+        assert_eq!(answer["error"]["code"], code, "{answer}");
+    }
+    let list = client.ask(&json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/list" }));
+    assert_eq!(list["result"]["tools"][0]["name"], "vm_stop");
+    client.leave();
+    assert_eq!(reached(&daemon), [] as [Value; 0]);
+    assert_eq!(daemon.asked(method::AUTHORIZE), [] as [Value; 0]);
+}
+
+#[test]
+fn without_a_daemon_every_call_is_denied_and_other_messages_pass() {
+    let daemon = FakeDaemon::with_quota(10);
+    let seen = daemon.folder.path().join("seen");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_vmward"));
+    let missing = daemon.folder.path().join("missing.sock");
+    command
+        .arg("--socket")
+        .arg(missing)
+        .args(["wrap", "--", "python3", SERVER])
+        .arg(seen);
+    let mut client = McpClient::start(command);
+    let result = client.call(1, "vm_stop", &json!({ "identifier": "web-1" }));
+    assert_eq!(result["isError"], true);
+    let text = result["content"][0]["text"].as_str().unwrap();
+    assert!(text.contains("systemctl start vmwardd"), "{text}");
+    assert_eq!(result["structuredContent"]["reason_code"], "unavailable");
+    client.leave();
+    assert_eq!(reached(&daemon), [] as [Value; 0]);
+}
+
+#[test]
+fn the_proxy_ends_with_the_status_of_the_server_and_reports_the_open_call() {
+    let daemon = FakeDaemon::with_quota(10);
+    let mut client = start(&daemon);
+    client.send(
+        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"exit","arguments":{}}}"#,
+    );
+    // The client stays: it is the server that ends.
+    let status = client.child.wait().unwrap();
+    assert_eq!(status.code(), Some(7));
+    let reported = daemon.asked(method::COMPLETE);
+    assert_eq!(reported[0]["detail"], "the server ended without an answer");
+    assert_eq!(daemon.asked(method::LEASE_RELEASE).len(), 1);
+}
+
+#[test]
+fn a_server_that_does_not_start_is_named() {
+    let daemon = FakeDaemon::with_quota(10);
+    let output = daemon.run(&["wrap", "--", "/no/such/server"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("Failed to start the server \"/no/such/server\""),
+        "{said}"
+    );
+}
