@@ -1,0 +1,89 @@
+//! The audit log across restarts, crashes and damage.
+
+use vmward_core::audit::chain::Verifier;
+
+use super::*;
+
+const AT: Now = Now {
+    boot_ns: 1,
+    wall_ns: 1_700_000_000_000_000_000,
+};
+
+fn open(dir: &Path) -> (AuditFile, Resumed) {
+    AuditFile::open(dir, "boot", AT, &HashSet::new()).unwrap()
+}
+
+fn record(event: &str) -> AuditBody {
+    AuditBody::Daemon(DaemonRecord {
+        event: event.to_owned(),
+        detail: None,
+    })
+}
+
+/// Checks the whole chain and says how many records there are.
+#[track_caller]
+fn verified(dir: &Path) -> usize {
+    let text = std::fs::read_to_string(dir.join(AUDIT_FILE)).unwrap();
+    let mut verifier = Verifier::new();
+    for line in text.lines() {
+        verifier.check_line(line).unwrap();
+    }
+    text.lines().count()
+}
+
+#[test]
+fn the_chain_goes_on_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    for _ in 0..3 {
+        let (mut audit, resumed) = open(dir.path());
+        assert_eq!(resumed.put_aside, None);
+        audit.append(record("started"), AT);
+    }
+    assert_eq!(verified(dir.path()), 4, "genesis and three records");
+}
+
+#[test]
+fn a_torn_last_record_is_kept_beside_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    open(dir.path()).0.append(record("started"), AT);
+    let path = dir.path().join(AUDIT_FILE);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes.extend_from_slice(b"{\"seq\":3,\"ti");
+    std::fs::write(&path, bytes).unwrap();
+
+    let (mut audit, resumed) = open(dir.path());
+    audit.append(record("started"), AT);
+    assert_eq!(verified(dir.path()), 3);
+    assert!(resumed.put_aside.unwrap().contains("torn"));
+    let side = side_path(&path, "torn", AT);
+    assert_eq!(std::fs::read(side).unwrap(), b"{\"seq\":3,\"ti");
+}
+
+#[test]
+fn a_damaged_log_is_kept_whole_and_a_new_chain_begins() {
+    let dir = tempfile::tempdir().unwrap();
+    open(dir.path()).0.append(record("started"), AT);
+    let path = dir.path().join(AUDIT_FILE);
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("started", "stopped")).unwrap();
+
+    let (_, resumed) = open(dir.path());
+    assert!(resumed.put_aside.unwrap().contains("damaged"));
+    assert_eq!(verified(dir.path()), 1, "a new genesis");
+    assert!(side_path(&path, "damaged", AT).exists());
+}
+
+#[test]
+fn records_wait_while_the_disk_takes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut audit, _) = open(dir.path());
+    let path = dir.path().join(AUDIT_FILE);
+    let good = std::mem::replace(&mut audit.file, File::open(&path).unwrap());
+    audit.append(record("one"), AT);
+    audit.append(record("two"), AT);
+    assert!(audit.fault().unwrap().contains("2 audit records"));
+    audit.file = good;
+    audit.flush();
+    assert_eq!(audit.fault(), None);
+    assert_eq!(verified(dir.path()), 3);
+}

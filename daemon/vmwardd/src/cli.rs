@@ -1,0 +1,46 @@
+//! The command line: types only.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+/// Where the configuration is, unless `--config` says otherwise.
+pub const CONFIG_DEFAULT: &str = "/etc/vmward/vmward.toml";
+
+/// The vmward daemon: asks libvirt which VMs run, protects them in the kernel
+/// and answers on the policy socket.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "vmwardd", version, after_help = EXIT_STATUS)]
+pub struct Cli {
+    /// The configuration file; without this flag
+    /// /etc/vmward/vmward.toml is read where it exists.
+    #[arg(long, value_name = "PATH")]
+    pub config: Option<PathBuf>,
+    /// Run without the kernel side: nothing is refused at the host, only the
+    /// policy socket answers.
+    #[arg(long)]
+    pub policy_only: bool,
+    /// Check the configuration and the policy, then exit.
+    #[arg(long)]
+    pub check: bool,
+    /// Take the kernel side out of force: remove every pin, then exit. Nothing
+    /// is refused any more until vmwardd starts again.
+    #[arg(long, conflicts_with_all = ["check", "policy_only"])]
+    pub detach: bool,
+    /// Play the victim of the self-test; vmwardd starts this itself.
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub canary: Option<PathBuf>,
+}
+
+const EXIT_STATUS: &str = "\
+Exit status:
+   0  stopped as asked, or --check found nothing wrong
+  64  wrong usage
+  69  the kernel lacks something, or its self-test failed
+  70  a fault in vmwardd itself
+  73  a directory, lock or file could not be made
+  75  another vmwardd runs already
+  78  the configuration or the policy is wrong
+
+Signals: TERM and INT stop the daemon and leave the kernel side in force;
+HUP reloads the policy.";

@@ -1,0 +1,209 @@
+//! `/etc/vmward/vmward.toml`: modes and paths. Unknown keys are errors.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+mod check;
+
+use crate::cli::CONFIG_DEFAULT;
+
+/// Most bytes of a configuration file.
+pub const CONFIG_BYTES_MAX: u64 = 64 * 1024;
+
+/// What the kernel does with a stop that has no lease.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KernelMode {
+    /// Refuse it.
+    #[default]
+    Enforce,
+    /// Let it through and record that it would have been refused.
+    Observe,
+}
+
+/// The whole configuration, with its defaults filled in.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Config {
+    /// Enforce or observe.
+    pub mode: KernelMode,
+    /// The policy file.
+    pub policy: PathBuf,
+    /// The journal's directory.
+    #[serde(alias = "state_dir")]
+    pub state_dir: PathBuf,
+    /// The audit log's directory.
+    #[serde(alias = "log_dir")]
+    pub log_dir: PathBuf,
+    /// The sockets' directory.
+    #[serde(alias = "run_dir")]
+    pub run_dir: PathBuf,
+    /// Where programs and maps are pinned; on a bpf file system.
+    #[serde(alias = "pin_dir")]
+    pub pin_dir: PathBuf,
+    /// Which libvirt to ask; `none` where the calls are about machines that no
+    /// libvirt knows, so that the policy alone decides.
+    #[serde(alias = "libvirt_uri")]
+    pub libvirt_uri: String,
+    /// Where libvirt's QEMU driver keeps its status files.
+    #[serde(alias = "libvirt_run_dir")]
+    pub libvirt_run_dir: PathBuf,
+    /// The group that may use the policy socket.
+    #[serde(alias = "socket_group")]
+    pub socket_group: String,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            mode: KernelMode::Enforce,
+            policy: "/etc/vmward/policy.json".into(),
+            state_dir: "/var/lib/vmward".into(),
+            log_dir: "/var/log/vmward".into(),
+            run_dir: "/run/vmward".into(),
+            pin_dir: "/sys/fs/bpf/vmward".into(),
+            libvirt_uri: "qemu:///system".into(),
+            libvirt_run_dir: "/run/libvirt/qemu".into(),
+            socket_group: "vmward".into(),
+        }
+    }
+}
+
+/// Why the configuration was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("Failed to read configuration {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("Configuration {path} is wrong")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Where and why, with the line.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// The values do not fit.
+    #[error("Configuration {path} is wrong: {what}")]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// Which value, and what to write instead.
+        what: String,
+    },
+}
+
+impl Config {
+    /// Reads the file that `--config` names, or the default one where there is
+    /// one.
+    ///
+    /// # Errors
+    /// A file that is named but missing, too long, or wrong in any key.
+    pub fn load(named: Option<&Path>) -> Result<Config, ConfigError> {
+        let path = named.unwrap_or(Path::new(CONFIG_DEFAULT));
+        let text = match crate::secure_file::read_bounded(path, CONFIG_BYTES_MAX) {
+            Ok(text) => text,
+            Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Config::default());
+            }
+            Err(source) => {
+                return Err(ConfigError::Read {
+                    path: path.to_owned(),
+                    source,
+                });
+            }
+        };
+        Config::parse(&text, path)
+    }
+
+    fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
+        let config: Config = toml::from_str(text).map_err(|source| ConfigError::Parse {
+            path: path.to_owned(),
+            source: Box::new(source),
+        })?;
+        check::check(&config).map_err(|what| ConfigError::Value {
+            path: path.to_owned(),
+            what,
+        })?;
+        Ok(config)
+    }
+
+    /// Is there no hypervisor to watch?
+    pub fn is_unwatched(&self) -> bool {
+        self.libvirt_uri == "none"
+    }
+
+    /// The socket for callers.
+    pub fn policy_socket(&self) -> PathBuf {
+        self.run_dir.join("policy.sock")
+    }
+
+    /// The socket for root.
+    pub fn admin_socket(&self) -> PathBuf {
+        self.run_dir.join("admin.sock")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        Config::parse(text, Path::new("vmward.toml"))
+    }
+
+    fn message(error: &ConfigError) -> String {
+        let mut text = error.to_string();
+        let mut source = std::error::Error::source(error);
+        while let Some(cause) = source {
+            text.push_str(": ");
+            text.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        text
+    }
+
+    #[test]
+    fn an_empty_file_gives_the_defaults() {
+        assert_eq!(parse("").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn kebab_and_snake_keys_are_the_same_key() {
+        let kebab = parse("state-dir = \"/a\"\nmode = \"observe\"").unwrap();
+        let snake = parse("state_dir = \"/a\"\nmode = \"observe\"").unwrap();
+        assert_eq!(kebab, snake);
+        assert_eq!(kebab.mode, KernelMode::Observe);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line() {
+        let text = message(&parse("mode = \"enforce\"\nmood = \"x\"").unwrap_err());
+        assert!(text.contains("unknown field `mood`"), "{text}");
+        assert!(text.contains("line 2"), "{text}");
+    }
+
+    #[test]
+    fn a_relative_path_is_refused() {
+        let text = message(&parse("state-dir = \"state\"").unwrap_err());
+        assert!(
+            text.contains("state-dir must be an absolute path"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_missing_file_is_an_error_only_when_it_was_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = Config::load(Some(&dir.path().join("none.toml"))).unwrap_err();
+        assert!(message(&error).contains("none.toml"));
+    }
+}

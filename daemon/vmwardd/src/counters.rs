@@ -1,0 +1,69 @@
+//! Everything that was refused, dropped or degraded is counted here, and
+//! `status` shows it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $field:ident => $name:literal,)*) => {
+        /// Shared counters; each only grows.
+        #[derive(Debug, Default)]
+        pub struct Counters {
+            $($(#[$doc])* pub $field: AtomicU64,)*
+        }
+
+        impl Counters {
+            /// Every counter under its fixed name.
+            pub fn all(&self) -> BTreeMap<String, u64> {
+                let mut all = BTreeMap::new();
+                $(all.insert($name.to_owned(), self.$field.load(Ordering::Relaxed));)*
+                all
+            }
+        }
+    };
+}
+
+counters! {
+    /// Answers `allow`.
+    allowed => "decisions-allowed",
+    /// Answers `deny`.
+    denied => "decisions-denied",
+    /// Denied because the daemon could not do its part.
+    unavailable => "decisions-unavailable",
+    /// Clients turned away because too many were connected.
+    clients_refused => "clients-refused",
+    /// Connections closed because a deadline passed.
+    clients_timed_out => "clients-timed-out",
+    /// Frames that were no valid request.
+    bad_frames => "bad-frames",
+    /// Requests turned away because the engine's queue was full.
+    queue_full => "queue-full",
+    /// Kernel events of a kind that this daemon does not know.
+    unknown_events => "kernel-events-unknown",
+    /// Kernel events lost between the kernel and this daemon.
+    lost_events => "kernel-events-lost",
+    /// Ends of VMs that were noticed only because the process was gone.
+    ends_unseen => "vm-ends-unseen",
+    /// Writes to the audit log that failed.
+    audit_errors => "audit-write-errors",
+    /// Writes to the journal that failed.
+    journal_errors => "journal-write-errors",
+    /// Calls into the kernel side that failed.
+    kernel_errors => "kernel-call-errors",
+    /// Times that libvirt went away.
+    libvirt_lost => "libvirt-connections-lost",
+}
+
+/// Counters as every part of the daemon holds them.
+pub type SharedCounters = Arc<Counters>;
+
+/// Adds one.
+pub fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Adds `n`.
+pub fn count_by(counter: &AtomicU64, n: u64) {
+    counter.fetch_add(n, Ordering::Relaxed);
+}

@@ -1,0 +1,56 @@
+//! Crash points: with the feature `crash-points`, `VMWARD_CRASH_AT=<name>`
+//! ends the process, as `kill -9` would, at a named step. The crash tests use
+//! it to stop the daemon between any two steps. Without the feature nothing of
+//! it is compiled.
+
+/// A step between two writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Point {
+    /// Decided, nothing written.
+    BeforeJournal,
+    /// Written, not yet durable.
+    AfterJournalWrite,
+    /// Durable, the audit has no line yet.
+    AfterFsync,
+    /// The audit has its line, the kernel no lease yet.
+    AfterAudit,
+    /// The kernel has the lease.
+    AfterLease,
+    /// Everything is done but the answer.
+    BeforeAnswer,
+}
+
+/// An allow is on its way: from here on the points count. What a daemon writes
+/// while it starts is not what the tests are about.
+#[cfg(feature = "crash-points")]
+pub fn arm() {
+    ARMED.store(true, std::sync::atomic::Ordering::Relaxed);
+}
+
+/// Does nothing: the feature `crash-points` is off.
+#[cfg(not(feature = "crash-points"))]
+pub fn arm() {}
+
+#[cfg(feature = "crash-points")]
+static ARMED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
+/// Ends the process here when the environment says so.
+#[cfg(feature = "crash-points")]
+pub fn point(here: Point) {
+    let name = match here {
+        Point::BeforeJournal => "before-journal",
+        Point::AfterJournalWrite => "after-journal-write",
+        Point::AfterFsync => "after-fsync",
+        Point::AfterAudit => "after-audit",
+        Point::AfterLease => "after-lease",
+        Point::BeforeAnswer => "before-answer",
+    };
+    let armed = ARMED.load(std::sync::atomic::Ordering::Relaxed);
+    if armed && std::env::var("VMWARD_CRASH_AT").is_ok_and(|at| at == name) {
+        std::process::abort();
+    }
+}
+
+/// Does nothing: the feature `crash-points` is off.
+#[cfg(not(feature = "crash-points"))]
+pub fn point(_here: Point) {}

@@ -1,0 +1,172 @@
+//! The one thread that decides. It owns the engine, the journal, the audit log
+//! and the kernel maps, so that nothing of it needs a lock, and everything that
+//! happens to them comes in as a [`Message`], one after the other.
+//!
+//! Group commit: it takes a message, then whatever waits behind it, decides
+//! them all, and makes all their journal lines durable with one sync before any
+//! of them is answered.
+
+mod authorize;
+mod batch;
+mod kernel_side;
+mod leases;
+mod policy_state;
+mod seq;
+mod shell;
+pub mod start;
+mod status;
+mod vms;
+mod witness;
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use vmward_core::ids::Process;
+use vmward_wire::rpc::ErrorObject;
+use vmward_wire::v1;
+
+pub use self::kernel_side::KernelSide;
+use self::shell::Shell;
+use crate::inventory::Sighting;
+use crate::record::Witnessed;
+
+/// Most messages that wait for the engine.
+const QUEUE_MAX: usize = 1024;
+/// Most messages decided before one sync.
+const BATCH_MAX: usize = 256;
+/// Look at deadlines, the audit's sync and the like at least this often.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Who asks, by what the kernel says.
+#[derive(Clone, Debug)]
+pub struct CallerFacts {
+    /// The quota account.
+    pub grant: String,
+    /// The process that connected.
+    pub process: Process,
+    /// Its user.
+    pub uid: u32,
+    /// Its name.
+    pub comm: String,
+    /// Its executable.
+    pub exe: Option<String>,
+    /// Its systemd unit.
+    pub unit: Option<String>,
+}
+
+/// A call of `authorize`.
+#[derive(Debug)]
+pub struct AuthorizeCall {
+    /// As the caller sent them.
+    pub params: v1::AuthorizeParams,
+    /// Who asks.
+    pub caller: CallerFacts,
+    /// The process that will hold the lease.
+    pub holder: Process,
+    /// Where the answer goes.
+    pub reply: Reply<v1::AuthorizeResult>,
+}
+
+/// Where an answer goes; nobody may be listening any more.
+pub type Reply<T> = oneshot::Sender<Result<T, ErrorObject>>;
+
+/// Everything that can happen to the engine.
+#[derive(Debug)]
+pub enum Message {
+    /// A call asks for permission.
+    Authorize(Box<AuthorizeCall>),
+    /// A caller says what became of a call.
+    Complete {
+        /// As the caller sent them.
+        params: v1::CompleteParams,
+        /// Who asks.
+        caller: CallerFacts,
+        /// Where the answer goes.
+        reply: Reply<v1::Done>,
+    },
+    /// A holder gives a lease back.
+    Release {
+        /// As the caller sent them.
+        params: v1::LeaseReleaseParams,
+        /// Who asks.
+        caller: CallerFacts,
+        /// Where the answer goes.
+        reply: Reply<v1::Done>,
+    },
+    /// Somebody wants to see everything.
+    Status(oneshot::Sender<v1::StatusResult>),
+    /// libvirt was looked at.
+    Sighting(Sighting),
+    /// The kernel saw something.
+    Kernel(Vec<Witnessed>),
+    /// Everything that the kernel saw before this daemon was ready has come.
+    KernelCaughtUp,
+    /// Read the policy file again; answers with the fault, where there is one.
+    Reload(oneshot::Sender<Result<(), String>>),
+    /// Are you alive?
+    Ping(oneshot::Sender<()>),
+    /// Finish what was asked before this, make it durable, end.
+    Stop(oneshot::Sender<()>),
+}
+
+/// The way to the engine, for everyone.
+#[derive(Clone, Debug)]
+pub struct EngineHandle {
+    queue: SyncSender<Message>,
+}
+
+impl EngineHandle {
+    /// Puts a message into the queue; false when it is full or the engine has
+    /// ended. For clients, who can be told to come again.
+    pub fn offer(&self, message: Message) -> bool {
+        match self.queue.try_send(message) {
+            Ok(()) => true,
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => false,
+        }
+    }
+
+    /// Puts a message into the queue, waiting for room; false when the engine
+    /// has ended. For threads whose messages must not be lost.
+    pub fn push(&self, message: Message) -> bool {
+        self.queue.send(message).is_ok()
+    }
+}
+
+/// Makes the queue.
+pub fn queue() -> (EngineHandle, Receiver<Message>) {
+    let (queue, messages) = sync_channel(QUEUE_MAX);
+    (EngineHandle { queue }, messages)
+}
+
+/// Starts the thread.
+///
+/// # Errors
+/// The thread cannot be started.
+pub fn spawn(shell: Shell, messages: Receiver<Message>) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new()
+        .name("engine".to_owned())
+        .spawn(move || run(shell, &messages))
+}
+
+fn run(mut shell: Shell, messages: &Receiver<Message>) {
+    loop {
+        let first = match messages.recv_timeout(shell.pause(TICK)) {
+            Ok(message) => Some(message),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => {
+                shell.finish();
+                return;
+            }
+        };
+        let waiting = std::iter::from_fn(|| messages.try_recv().ok());
+        let taken: Vec<Message> = first.into_iter().chain(waiting.take(BATCH_MAX)).collect();
+        if let Some(stopped) = shell.step(taken) {
+            shell.finish();
+            // The one who asked may have given up waiting.
+            let _unheard = stopped.send(());
+            return;
+        }
+    }
+}

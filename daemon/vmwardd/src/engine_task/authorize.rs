@@ -1,0 +1,208 @@
+//! From a call to a decision: which tool, which effect, which VM, then the
+//! engine, then the answer that waits for the batch.
+
+use vmward_core::audit::AuditBody;
+use vmward_core::clock::Now;
+use vmward_core::digest::args_digest;
+use vmward_core::effect::classify;
+use vmward_core::engine::{Authorized, Decision, Request, Target};
+use vmward_core::ids::DecisionId;
+use vmward_core::lease::Lease;
+use vmward_wire::rpc::{ErrorCode, ErrorObject};
+use vmward_wire::v1;
+
+use super::AuthorizeCall;
+use super::batch::{Batch, PendingAnswer};
+use super::shell::Shell;
+use crate::{convert, crash};
+
+/// Longest names of tools, VMs and agents, in characters.
+const NAME_CHARS_MAX: usize = 256;
+/// Longest free text, in characters.
+pub(super) const TEXT_CHARS_MAX: usize = 2048;
+
+impl Shell {
+    pub(super) fn authorize(&mut self, call: AuthorizeCall, now: Now, batch: &mut Batch) {
+        let AuthorizeCall {
+            params,
+            caller,
+            holder,
+            reply,
+        } = call;
+        let request = match self.understand(params, caller, holder) {
+            Ok(request) => request,
+            Err(error) => {
+                drop(reply.send(Err(error)));
+                return;
+            }
+        };
+        let Authorized {
+            decision,
+            journal,
+            audit,
+            lease,
+        } = self.engine.authorize(&request, now);
+        let policy_hash = self.engine.policy().hash().to_owned();
+        let (id, answer) = answer(
+            &decision,
+            lease.as_ref(),
+            request.args_digest,
+            policy_hash,
+            now,
+        );
+        let mut pending = PendingAnswer {
+            id,
+            answer,
+            audit,
+            lease,
+            reply,
+        };
+        if let (Decision::Allow(_), Some(fault)) = (&decision, self.fault()) {
+            self.engine.undo(id);
+            self.refuse(
+                &mut pending,
+                &format!("vmward cannot act on it now: {fault}"),
+            );
+        } else {
+            if !journal.is_empty() {
+                crash::arm();
+            }
+            batch.journal(journal);
+        }
+        if let AuditBody::Decision(record) = &pending.audit {
+            tracing::debug!(id = id.0, message = record.message, "decided");
+        }
+        batch.answer(pending);
+    }
+
+    fn understand(
+        &self,
+        params: v1::AuthorizeParams,
+        caller: super::CallerFacts,
+        holder: vmward_core::ids::Process,
+    ) -> Result<Request, ErrorObject> {
+        check_lengths(&params)?;
+        let v1::AuthorizeParams {
+            tool,
+            arguments,
+            vm,
+            effect,
+            reason,
+            agent,
+            holder: _,
+        } = params;
+        let claimed = effect.map(convert::effect);
+        let (tool, effect, vm_in_arguments) = match (tool, claimed) {
+            (Some(tool), claimed) => {
+                let known = classify(&tool, &arguments);
+                (tool, claimed.or(known.effect), known.vm)
+            }
+            (None, Some(effect)) => (effect.tool().to_owned(), Some(effect), None),
+            (None, None) => {
+                return Err(invalid("either `tool` or `effect` with `vm` must be given"));
+            }
+        };
+        let target = self.aim(vm, vm_in_arguments, effect.is_some())?;
+        Ok(Request {
+            tool,
+            effect,
+            args_digest: args_digest(&arguments),
+            target,
+            caller: convert::caller(caller, agent),
+            holder,
+            reason,
+        })
+    }
+
+    /// The one VM that the call is aimed at. Two names for two VMs are refused:
+    /// one would be judged and the other stopped.
+    fn aim(
+        &self,
+        named: Option<String>,
+        in_arguments: Option<String>,
+        must_run: bool,
+    ) -> Result<Target, ErrorObject> {
+        match (named, in_arguments) {
+            (None, None) => Ok(Target::None),
+            (Some(name), None) | (None, Some(name)) => Ok(self.vms.resolve(&name, must_run)),
+            (Some(named), Some(argument)) => {
+                let target = self.vms.resolve(&named, must_run);
+                let other = self.vms.resolve(&argument, must_run);
+                let same = match (&target, &other) {
+                    (Target::Vm(one), Target::Vm(two)) => one.uuid == two.uuid,
+                    _ => named == argument,
+                };
+                if same {
+                    Ok(target)
+                } else {
+                    Err(invalid(&format!(
+                        "`vm` is {named:?} and the arguments name {argument:?}: name one VM"
+                    )))
+                }
+            }
+        }
+    }
+}
+
+fn check_lengths(params: &v1::AuthorizeParams) -> Result<(), ErrorObject> {
+    let fields = [
+        ("tool", &params.tool, NAME_CHARS_MAX),
+        ("vm", &params.vm, NAME_CHARS_MAX),
+        ("agent", &params.agent, NAME_CHARS_MAX),
+        ("reason", &params.reason, TEXT_CHARS_MAX),
+    ];
+    for (field, value, chars_max) in fields {
+        let Some(value) = value else { continue };
+        if value.is_empty() || value.chars().count() > chars_max {
+            return Err(invalid(&format!(
+                "`{field}` must have 1 to {chars_max} characters"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn invalid(message: &str) -> ErrorObject {
+    ErrorObject::new(ErrorCode::InvalidParams, message)
+}
+
+fn answer(
+    decision: &Decision,
+    lease: Option<&Lease>,
+    args_digest: String,
+    policy_hash: String,
+    now: Now,
+) -> (DecisionId, v1::AuthorizeResult) {
+    match decision {
+        Decision::Allow(permit) => (
+            permit.id(),
+            v1::AuthorizeResult {
+                decision: v1::Decision::Allow,
+                decision_id: permit.id().0,
+                reason_code: v1::ReasonCode::Allowed,
+                message: permit.message().to_owned(),
+                rule: permit.rule().to_owned(),
+                limits: permit.limits().iter().map(convert::wire_limit).collect(),
+                retry_after_ms: None,
+                lease: lease.map(|lease| convert::wire_lease(lease, now)),
+                args_digest,
+                policy_hash,
+            },
+        ),
+        Decision::Deny(denial) => (
+            denial.id,
+            v1::AuthorizeResult {
+                decision: v1::Decision::Deny,
+                decision_id: denial.id.0,
+                reason_code: convert::wire_reason(denial.reason),
+                message: denial.message.clone(),
+                rule: denial.rule.clone(),
+                limits: denial.limits.iter().map(convert::wire_limit).collect(),
+                retry_after_ms: denial.retry_after_ms,
+                lease: None,
+                args_digest,
+                policy_hash,
+            },
+        ),
+    }
+}

@@ -1,0 +1,258 @@
+//! The engine's thread's state, and which message does what to it.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use vmward_core::audit::{AuditBody, DaemonRecord};
+use vmward_core::clock::{NS_PER_S, Now};
+use vmward_core::engine::Engine;
+use vmward_wire::rpc::{ErrorCode, ErrorObject};
+use vmward_wire::v1;
+
+use super::authorize::TEXT_CHARS_MAX;
+use super::batch::Batch;
+use super::policy_state::PolicyState;
+use super::seq::Seq;
+use super::vms::Vms;
+use super::witness::Evidence;
+use super::{CallerFacts, KernelSide, Message, Reply};
+use crate::audit_file::AuditFile;
+use crate::convert;
+use crate::counters::{SharedCounters, count};
+use crate::ledger_file::Ledger;
+use crate::log::Throttle;
+use crate::policy_store;
+
+/// How long written audit records may wait for their sync.
+const AUDIT_SYNC_NS: i64 = NS_PER_S;
+
+/// Everything that the thread owns.
+pub struct Shell {
+    pub(super) engine: Engine,
+    pub(super) ledger: Ledger,
+    pub(super) audit: AuditFile,
+    pub(super) kernel: KernelSide,
+    pub(super) vms: Vms,
+    pub(super) policy: PolicyState,
+    pub(super) seq: Seq,
+    pub(super) evidence: Evidence,
+    pub(super) counters: SharedCounters,
+    pub(super) observe: bool,
+    pub(super) libvirt_uri: String,
+    /// What was not as it should be at start, for `status`.
+    pub(super) warnings: Vec<String>,
+    pub(super) ready_at: Now,
+    pub(super) complaints: Throttle,
+    pub(super) refusals: Throttle,
+    pub(super) audit_synced_ns: i64,
+    pub(super) snapshot_failed_ns: Option<i64>,
+}
+
+impl Shell {
+    /// How long to wait for a message at most.
+    pub(super) fn pause(&self, tick: Duration) -> Duration {
+        let now = convert::now();
+        let until = self
+            .engine
+            .next_deadline()
+            .map(|deadline| deadline.saturating_sub(now.boot_ns).max(0))
+            .and_then(|ns| u64::try_from(ns).ok())
+            .map_or(tick, Duration::from_nanos);
+        // A deadline whose lease could not be closed must not make this spin.
+        until.clamp(Duration::from_millis(10), tick)
+    }
+
+    pub(super) fn handle(&mut self, message: Message, now: Now, batch: &mut Batch) {
+        match message {
+            Message::Authorize(call) => self.authorize(*call, now, batch),
+            Message::Complete {
+                params,
+                caller,
+                reply,
+            } => self.complete(params, caller, reply, now, batch),
+            Message::Release {
+                params,
+                caller,
+                reply,
+            } => self.release(&params, caller, reply, now, batch),
+            Message::Status(reply) => drop(reply.send(self.status(now))),
+            Message::Sighting(sighting) => self.sighted(sighting, batch),
+            Message::Kernel(events) => self.witnessed(events, now, batch),
+            Message::KernelCaughtUp => {
+                for gap in self.seq.caught_up() {
+                    self.lost(gap, batch);
+                }
+            }
+            Message::Reload(reply) => drop(reply.send(self.reload(now, batch))),
+            Message::Ping(reply) => drop(reply.send(())),
+            Message::Stop(reply) => {
+                batch.audit(daemon_record("stopping", None));
+                batch.stop = Some(reply);
+            }
+        }
+    }
+
+    fn complete(
+        &mut self,
+        params: v1::CompleteParams,
+        caller: CallerFacts,
+        reply: Reply<v1::Done>,
+        now: Now,
+        batch: &mut Batch,
+    ) {
+        let v1::CompleteParams {
+            decision_id,
+            outcome,
+            detail,
+        } = params;
+        let detail = match outcome {
+            v1::Outcome::Unknown => Some(format!(
+                "the caller could not see the VM; {}",
+                detail.unwrap_or_default()
+            )),
+            _ => detail,
+        };
+        let detail = detail.map(|text| text.chars().take(TEXT_CHARS_MAX).collect());
+        let by = convert::caller(caller, None);
+        let id = vmward_core::ids::DecisionId(decision_id);
+        match self
+            .engine
+            .report(id, &by, convert::outcome(outcome), detail, now)
+        {
+            Ok((journal, audit)) => {
+                batch.journal(journal);
+                batch.audit(audit);
+                batch.done(reply);
+            }
+            Err(error) => {
+                use vmward_core::engine::ReportError;
+                let code = match error {
+                    ReportError::Unknown(_) => ErrorCode::NotFound,
+                    ReportError::NotYours(_) => ErrorCode::NotYours,
+                    ReportError::AlreadyReported(_) => ErrorCode::InvalidParams,
+                };
+                drop(reply.send(Err(ErrorObject::new(code, error.to_string()))));
+            }
+        }
+    }
+
+    fn reload(&mut self, now: Now, batch: &mut Batch) -> Result<(), String> {
+        match policy_store::load(&self.policy.path) {
+            Ok(policy) => {
+                let detail = format!("policy {}", policy.hash());
+                self.engine.set_policy(policy);
+                self.policy.taken(now);
+                batch.audit(daemon_record("policy-loaded", Some(detail)));
+                Ok(())
+            }
+            Err(error) => {
+                let why = chain(&error);
+                self.policy.rejected(why.clone());
+                batch.audit(daemon_record("policy-rejected", Some(why.clone())));
+                Err(why)
+            }
+        }
+    }
+
+    /// What is due by time alone.
+    pub(super) fn tick(&mut self, now: Now, batch: &mut Batch) {
+        self.close_due(now, batch);
+        self.sweep(now, batch);
+        self.audit.flush();
+        if now.boot_ns.saturating_sub(self.audit_synced_ns) >= AUDIT_SYNC_NS {
+            self.audit_synced_ns = now.boot_ns;
+            if let Err(error) = self.audit.sync() {
+                count(&self.counters.audit_errors);
+                self.complain("audit", &error);
+            }
+        }
+        if self.ledger.wants_snapshot() {
+            self.compact(now);
+        }
+    }
+
+    /// Puts a snapshot in the journal's place. The audit log is made durable
+    /// first, because the snapshot no longer holds its records.
+    fn compact(&mut self, now: Now) {
+        let waited = self
+            .snapshot_failed_ns
+            .is_none_or(|at| now.boot_ns.saturating_sub(at) > 60 * NS_PER_S);
+        if !waited || self.audit.fault().is_some() {
+            return;
+        }
+        let outcome = self
+            .audit
+            .sync()
+            .map_err(|error| chain(&error))
+            .and_then(|()| {
+                let mut lines = Vec::new();
+                for entry in self.engine.snapshot(now) {
+                    let line = vmward_core::journal::encode_line(&entry);
+                    lines.extend(line.map_err(|error| chain(&error))?);
+                }
+                self.ledger.compact(&lines).map_err(|error| chain(&error))
+            });
+        match outcome {
+            Ok(()) => {
+                self.snapshot_failed_ns = None;
+                tracing::info!("the journal was compacted");
+            }
+            Err(error) => {
+                self.snapshot_failed_ns = Some(now.boot_ns);
+                count(&self.counters.journal_errors);
+                tracing::error!(error, "cannot compact the journal");
+            }
+        }
+    }
+
+    /// The last act: everything durable.
+    pub(super) fn finish(&mut self) {
+        self.audit.flush();
+        if let Err(error) = self.audit.sync() {
+            tracing::error!(%error, "cannot sync the audit log");
+        }
+        if let Err(error) = self.seq.store() {
+            tracing::warn!(%error, "cannot keep the number of the newest kernel event");
+        }
+        tracing::info!("journal and audit log are durable");
+    }
+
+    /// Why no allow can be given, where that is so.
+    pub(super) fn fault(&self) -> Option<String> {
+        self.ledger
+            .fault()
+            .map(|why| format!("the journal takes no entries: {why}"))
+            .or_else(|| self.audit.fault())
+    }
+
+    /// Logs an error of a path that callers or VMs can trigger.
+    pub(super) fn complain(&mut self, what: &str, error: &dyn std::error::Error) {
+        let error = chain(error);
+        if let Some(more) = self.complaints.pass(crate::clock::boot_ns()) {
+            tracing::error!(what, error, more, "a call failed");
+        }
+    }
+}
+
+pub(super) fn daemon_record(event: &str, detail: Option<String>) -> AuditBody {
+    AuditBody::Daemon(DaemonRecord {
+        event: event.to_owned(),
+        detail,
+    })
+}
+
+/// An error with its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        push_cause(&mut text, cause);
+        source = cause.source();
+    }
+    text
+}
+
+fn push_cause(text: &mut String, cause: &dyn Display) {
+    text.push_str(": ");
+    text.push_str(&cause.to_string());
+}

@@ -1,0 +1,315 @@
+//! From what a former daemon left behind to a state that can go on.
+//!
+//! Two steps: [`recover`] reads the journal and the audit log and touches
+//! nothing else, so that a fault there leaves the host as it was;
+//! [`Recovered::into_shell`] then compares with the kernel, which is attached
+//! in between.
+
+use std::collections::HashSet;
+use std::io;
+use std::path::PathBuf;
+
+use vmward_core::audit::{AuditBody, LeaseRecord, VmRef};
+use vmward_core::clock::Now;
+use vmward_core::engine::Engine;
+use vmward_core::ids::DecisionId;
+use vmward_core::journal::{JournalEntry, Replay, ReplayError, ReplayedState, encode_line};
+use vmward_core::lease::{KernelLease, Lease, LeaseState};
+use vmward_core::policy::Policy;
+
+use super::KernelSide;
+use super::batch::Batch;
+use super::policy_state::PolicyState;
+use super::seq::{Gap, Seq};
+use super::shell::{Shell, chain, daemon_record};
+use super::vms::Vms;
+use super::witness::Evidence;
+use crate::audit_file::{AuditError, AuditFile, Resumed};
+use crate::config::Config;
+use crate::counters::SharedCounters;
+use crate::kernel::{KernelError, LeaseRow};
+use crate::ledger_file::{FileStorage, Ledger, Storage};
+use crate::log::Throttle;
+use crate::process;
+
+/// Why the former state cannot be read at all. Damage is no such error: then
+/// the daemon starts, protects, and denies.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The journal cannot be opened or read.
+    #[error("Failed to open the journal in {path}")]
+    Journal {
+        /// The state directory.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// The audit log cannot be opened.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// A kernel map cannot be read.
+    #[error("Failed to compare with the kernel's state")]
+    Kernel(#[from] KernelError),
+}
+
+/// The kernel side as the start left it.
+pub struct KernelStart {
+    /// On, or off as asked for.
+    pub side: KernelSide,
+    /// A former daemon's programs and maps were taken over.
+    pub took_over: bool,
+    /// Events counted before and after the self-test.
+    pub self_test_events: (u64, u64),
+}
+
+/// What was found on disk.
+pub struct Recovered {
+    engine: Engine,
+    ledger: Ledger,
+    audit: AuditFile,
+    resumed: Resumed,
+    warnings: Vec<String>,
+    boot_id: String,
+}
+
+/// Reads journal and audit log.
+///
+/// # Errors
+/// See [`StartError`].
+pub fn recover(
+    config: &Config,
+    policy: Policy,
+    boot_id: &str,
+    now: Now,
+) -> Result<Recovered, StartError> {
+    let at_journal = |source| StartError::Journal {
+        path: config.state_dir.clone(),
+        source,
+    };
+    let mut storage = FileStorage::open(&config.state_dir).map_err(at_journal)?;
+    let path = storage.path().display().to_string();
+    let bytes = storage.read().map_err(at_journal)?;
+    let mut warnings = Vec::new();
+    let replayed = match Replay::read(&bytes) {
+        Ok(replay) => replay.finish(boot_id, now),
+        Err(error) => {
+            let why = damaged(&path, &error);
+            tracing::error!(why, "the journal is damaged; every call will be denied");
+            let (audit, resumed) = AuditFile::open(&config.log_dir, boot_id, now, &HashSet::new())?;
+            return Ok(Recovered {
+                engine: Engine::new(policy, boot_id),
+                ledger: Ledger::closed(Box::new(storage), why),
+                audit,
+                resumed,
+                warnings,
+                boot_id: boot_id.to_owned(),
+            });
+        }
+    };
+    let mut good = bytes.len() as u64;
+    if let Some(torn) = replayed.torn {
+        good = torn.offset as u64;
+        tracing::warn!(
+            line = torn.line,
+            bytes = torn.bytes,
+            "the journal's last line was torn by a crash; it was never answered and is dropped"
+        );
+    }
+    let mut ledger = Ledger::open(Box::new(storage), good).map_err(at_journal)?;
+    let mut engine = Engine::restore(policy, &replayed);
+    let wanted: HashSet<DecisionId> = replayed.decisions.iter().map(|found| found.id).collect();
+    let (mut audit, resumed) = AuditFile::open(&config.log_dir, boot_id, now, &wanted)?;
+    if let Some(newest) = resumed.newest {
+        engine.skip_ids(newest);
+    }
+    begin(&engine, &replayed, &mut ledger, now);
+    write_again(replayed, &resumed, &mut audit, now);
+    warnings.extend(resumed.put_aside.clone());
+    Ok(Recovered {
+        engine,
+        ledger,
+        audit,
+        resumed,
+        warnings,
+        boot_id: boot_id.to_owned(),
+    })
+}
+
+fn damaged(path: &str, error: &ReplayError) -> String {
+    format!("{path} is damaged: {}", chain(error))
+}
+
+/// The journal's first lines of this run. Without them later lines would be
+/// told in another boot's time, so nothing is taken if they cannot be written.
+fn begin(engine: &Engine, replayed: &ReplayedState, ledger: &mut Ledger, now: Now) {
+    let settled = replayed.lost.iter().map(|lease| JournalEntry::Settle {
+        id: lease.id,
+        state: LeaseState::Lost,
+        at: now,
+    });
+    let mut lines = Vec::new();
+    for entry in std::iter::once(engine.boot_entry(now)).chain(settled) {
+        match encode_line(&entry) {
+            Ok(line) => lines.extend_from_slice(&line),
+            Err(error) => return ledger.close(chain(&error)),
+        }
+    }
+    if let Err(error) = ledger.commit(&lines) {
+        ledger.close(format!(
+            "its first line of this run could not be written: {}; free space on its disk and \
+             restart vmwardd",
+            chain(&error)
+        ));
+    }
+}
+
+/// Records that a crash kept from the audit log, and leases whose host went
+/// down.
+fn write_again(replayed: ReplayedState, resumed: &Resumed, audit: &mut AuditFile, now: Now) {
+    let missing = replayed
+        .decisions
+        .into_iter()
+        .filter(|found| !resumed.decisions.contains(&found.id));
+    for found in missing {
+        tracing::warn!(
+            decision = found.id.0,
+            "the audit log lacked a decision; it is written again from the journal"
+        );
+        audit.append(found.audit.recovered(), now);
+    }
+    for lease in &replayed.lost {
+        audit.append(lease_record(lease), now);
+    }
+}
+
+fn lease_record(lease: &Lease) -> AuditBody {
+    AuditBody::Lease(LeaseRecord {
+        lease: lease.id,
+        vm: VmRef {
+            uuid: Some(lease.vm),
+            name: lease.vm_name.clone(),
+        },
+        state: lease.state,
+        refunded: false,
+    })
+}
+
+impl Recovered {
+    /// Compares with the kernel and is ready to decide.
+    ///
+    /// # Errors
+    /// A kernel map cannot be read.
+    pub fn into_shell(
+        self,
+        config: &Config,
+        kernel: KernelStart,
+        observe: bool,
+        counters: SharedCounters,
+        warnings: Vec<String>,
+        now: Now,
+    ) -> Result<Shell, StartError> {
+        let (before, after) = kernel.self_test_events;
+        let canary = (after > before).then(|| Gap {
+            from: before.saturating_add(1),
+            to: after,
+        });
+        let seq = Seq::resume(
+            &config.state_dir,
+            &self.boot_id,
+            self.resumed.kernel_seq,
+            kernel.took_over,
+            canary,
+        );
+        let mut all_warnings = self.warnings;
+        all_warnings.extend(warnings);
+        let mut shell = Shell {
+            engine: self.engine,
+            ledger: self.ledger,
+            audit: self.audit,
+            kernel: kernel.side,
+            vms: Vms::new(config.is_unwatched()),
+            policy: PolicyState::loaded(config.policy.clone(), now),
+            seq,
+            evidence: Evidence::default(),
+            counters,
+            observe,
+            libvirt_uri: config.libvirt_uri.clone(),
+            warnings: all_warnings,
+            ready_at: now,
+            complaints: Throttle::new(5),
+            refusals: Throttle::new(1),
+            audit_synced_ns: now.boot_ns,
+            snapshot_failed_ns: None,
+        };
+        let detail = format!(
+            "version {}, pid {}, policy {}",
+            env!("CARGO_PKG_VERSION"),
+            std::process::id(),
+            shell.engine.policy().hash()
+        );
+        shell
+            .audit
+            .append(daemon_record("started", Some(detail)), now);
+        if kernel.took_over {
+            shell.audit.append(daemon_record("takeover", None), now);
+        }
+        shell.adopt(now)?;
+        Ok(shell)
+    }
+}
+
+impl Shell {
+    /// The kernel's rows against the journal's leases.
+    fn adopt(&mut self, now: Now) -> Result<(), StartError> {
+        for state in self.kernel.protected()? {
+            self.vms.adopt(&state.protected);
+        }
+        let mut batch = Batch::default();
+        for row in self.kernel.leases()? {
+            self.adopt_row(&row, now, &mut batch)?;
+        }
+        let live: Vec<Lease> = self
+            .engine
+            .leases()
+            .filter(|lease| lease.state.is_live())
+            .cloned()
+            .collect();
+        for lease in live {
+            if self.kernel.look_up(&lease)? == KernelLease::Missing {
+                let alive = process::is_alive(lease.process);
+                let closed = self
+                    .engine
+                    .close(lease.id, KernelLease::Missing, alive, now);
+                batch.journal(closed.journal);
+                for body in closed.audit {
+                    batch.audit(body);
+                }
+            }
+        }
+        self.commit(batch, now);
+        Ok(())
+    }
+
+    fn adopt_row(&mut self, row: &LeaseRow, now: Now, batch: &mut Batch) -> Result<(), StartError> {
+        let id = DecisionId(row.id);
+        let known = self
+            .engine
+            .lease(id)
+            .filter(|lease| lease.process == row.vm && lease.state.is_live());
+        if known.is_some() {
+            if row.executing {
+                batch.journal(self.engine.lease_claimed(id, now));
+            }
+            return Ok(());
+        }
+        self.kernel.remove_lease(row.vm, row.id)?;
+        let detail = format!(
+            "lease {} for process {} was in the kernel and not in the journal",
+            row.id, row.vm.pid
+        );
+        tracing::warn!(detail, "a lease was removed");
+        batch.audit(daemon_record("unknown-lease-removed", Some(detail)));
+        Ok(())
+    }
+}

@@ -1,0 +1,168 @@
+//! The daemon's whole state, for `status`.
+
+use std::collections::BTreeMap;
+
+use vmward_core::clock::{NS_PER_S, Now};
+use vmward_core::ids::Process;
+use vmward_wire::v1;
+
+use super::shell::Shell;
+use crate::convert;
+use crate::inventory::Run;
+use crate::kernel::Totals;
+
+impl Shell {
+    pub(super) fn status(&mut self, now: Now) -> v1::StatusResult {
+        let totals = self.kernel.totals();
+        let protected = self.kernel.protected();
+        let mut degraded = self.degraded();
+        for error in [totals.as_ref().err(), protected.as_ref().err()]
+            .into_iter()
+            .flatten()
+        {
+            degraded.push(format!("a kernel map cannot be read: {error}"));
+        }
+        let totals = totals.unwrap_or(Totals { events: 0, lost: 0 });
+        let events = protected
+            .unwrap_or_default()
+            .into_iter()
+            .map(|state| (state.protected.process, (state.events, state.finishing)))
+            .collect();
+        let hooks = self.kernel.hooks();
+        v1::StatusResult {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            mode: match (self.kernel.is_on(), self.observe) {
+                (false, _) => v1::Mode::PolicyOnly,
+                (true, true) => v1::Mode::Observe,
+                (true, false) => v1::Mode::Enforce,
+            },
+            ready_s: seconds_between(self.ready_at, now),
+            kernel: v1::KernelStatus {
+                release: release(),
+                ready: self.kernel.is_on(),
+                hooks,
+                events: totals.events,
+                events_lost: totals.lost,
+            },
+            policy: self.policy.status(self.engine.policy().hash()),
+            libvirt: v1::LibvirtStatus {
+                uri: self.libvirt_uri.clone(),
+                connected: self.vms.libvirt.is_ok() && !self.vms.is_unwatched(),
+                error: self.vms.libvirt.clone().err(),
+            },
+            vms: self.vm_rows(&events),
+            leases: self.lease_rows(now),
+            limits: self
+                .engine
+                .limits(now)
+                .iter()
+                .map(convert::wire_limit)
+                .collect(),
+            counters: self.counters.all(),
+            degraded,
+        }
+    }
+
+    fn degraded(&self) -> Vec<String> {
+        let mut all = self.warnings.clone();
+        if !self.kernel.is_on() {
+            all.push(
+                "the kernel side is off: nothing is refused at the host, only the policy socket \
+                 answers"
+                    .to_owned(),
+            );
+        } else if self.observe {
+            all.push(
+                "the kernel side only observes: stops without a lease are let through and recorded"
+                    .to_owned(),
+            );
+        }
+        if let Err(error) = &self.vms.libvirt {
+            all.push(format!(
+                "libvirt does not answer ({error}): VMs that start now are not seen; those under \
+                 protection stay so"
+            ));
+        }
+        if let Some(fault) = self.fault() {
+            all.push(format!("every call is denied: {fault}"));
+        }
+        if self.policy.is_stale() {
+            all.push(
+                "the newest policy file was not taken; the one before it is in force".to_owned(),
+            );
+        }
+        all
+    }
+
+    fn vm_rows(&self, events: &BTreeMap<Process, (u64, bool)>) -> Vec<v1::VmStatus> {
+        let mut rows: Vec<v1::VmStatus> = Vec::new();
+        for (process, guarded) in self.vms.guarded() {
+            let (events, finishing) = events.get(&process).copied().unwrap_or_default();
+            rows.push(v1::VmStatus {
+                vm: v1::VmRef {
+                    uuid: guarded.uuid.to_string(),
+                    name: guarded.name.clone(),
+                },
+                pid: process.pid,
+                protected: true,
+                note: finishing.then(|| "its guest is over; libvirt may clean up".to_owned()),
+                events,
+            });
+        }
+        for domain in self.vms.domains() {
+            let uuid = domain.uuid.to_string();
+            let (pid, note) = match &domain.run {
+                Run::Off => continue,
+                Run::Running(process) => (process.pid, self.why_bare(*process)),
+                Run::Unsettled(why) | Run::Unprotectable(why) => (0, why.clone()),
+            };
+            if rows.iter().any(|row| row.vm.uuid == uuid) {
+                continue;
+            }
+            rows.push(v1::VmStatus {
+                vm: v1::VmRef {
+                    uuid,
+                    name: domain.name.clone(),
+                },
+                pid,
+                protected: false,
+                note: Some(note),
+                events: 0,
+            });
+        }
+        rows.sort_by(|one, other| one.vm.name.cmp(&other.vm.name));
+        rows
+    }
+
+    /// Why a running process has no protection.
+    fn why_bare(&self, process: Process) -> String {
+        match self.vms.refusal(process) {
+            Some(why) => why.to_owned(),
+            None if self.kernel.is_on() => "not protected yet".to_owned(),
+            None => "the kernel side is off".to_owned(),
+        }
+    }
+
+    fn lease_rows(&self, now: Now) -> Vec<v1::LeaseStatus> {
+        self.engine
+            .leases()
+            .filter(|lease| lease.state.is_live())
+            .map(|lease| v1::LeaseStatus {
+                lease: convert::wire_lease(lease, now),
+                state: lease.state.name().to_owned(),
+                grant: lease.grant.clone(),
+            })
+            .collect()
+    }
+}
+
+fn seconds_between(from: Now, to: Now) -> u64 {
+    let ns = to.boot_ns.saturating_sub(from.boot_ns);
+    u64::try_from(ns / NS_PER_S).unwrap_or(0)
+}
+
+fn release() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/osrelease")
+        .map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
+}

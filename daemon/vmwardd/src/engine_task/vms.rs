@@ -1,0 +1,298 @@
+//! The VMs of this host: what libvirt says, and what the kernel protects. The
+//! second follows the first in one direction only: libvirt adds, the end of
+//! the process takes away.
+
+use std::collections::BTreeMap;
+
+use vmward_core::audit::{AuditBody, VmRecord, VmRef};
+use vmward_core::clock::{NS_PER_S, Now};
+use vmward_core::engine::{Target, VmTarget};
+use vmward_core::ids::{Process, VmUuid};
+
+use super::batch::Batch;
+use super::shell::Shell;
+use crate::counters::count;
+use crate::inventory::{Domain, Run, Sighting};
+use crate::kernel::Protected;
+use crate::process;
+
+/// How often processes are looked for whose end the kernel's event did not tell.
+const SWEEP_NS: i64 = 10 * NS_PER_S;
+/// Stands for a process that exists but is not known: never a real one.
+const UNKNOWN_PROCESS: Process = Process {
+    pid: 0,
+    start_ticks: 0,
+};
+
+/// Both views.
+#[derive(Debug)]
+pub(super) struct Vms {
+    domains: Vec<Domain>,
+    deputy_pid: u32,
+    /// Connected now; or why not.
+    pub(super) libvirt: Result<(), String>,
+    /// Where no hypervisor is watched: the policy alone decides.
+    unwatched: bool,
+    protected: BTreeMap<Process, Guarded>,
+    /// VMs that the kernel did not take, and why.
+    refused: BTreeMap<Process, String>,
+    swept_ns: i64,
+}
+
+/// A VM under protection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Guarded {
+    pub(super) uuid: VmUuid,
+    pub(super) name: String,
+    observe: bool,
+    deputy_pid: u32,
+}
+
+impl Vms {
+    /// Starts with what the kernel protects already.
+    pub(super) fn new(unwatched: bool) -> Vms {
+        Vms {
+            libvirt: if unwatched {
+                Ok(())
+            } else {
+                Err("not connected yet".to_owned())
+            },
+            unwatched,
+            domains: Vec::new(),
+            deputy_pid: 0,
+            protected: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            swept_ns: 0,
+        }
+    }
+
+    pub(super) fn adopt(&mut self, vm: &Protected) {
+        let uuid = VmUuid::from_bytes(vm.uuid);
+        let guarded = Guarded {
+            uuid,
+            name: uuid.to_string(),
+            observe: vm.observe,
+            deputy_pid: vm.deputy_pid,
+        };
+        self.protected.insert(vm.process, guarded);
+    }
+
+    /// The VM that a caller names, by UUID or name.
+    pub(super) fn resolve(&self, name: &str, must_run: bool) -> Target {
+        if self.unwatched {
+            return Target::Unchecked(name.to_owned());
+        }
+        let uuid = name.parse::<VmUuid>().ok();
+        let domain = self
+            .domains
+            .iter()
+            .find(|domain| uuid == Some(domain.uuid))
+            .or_else(|| self.domains.iter().find(|domain| domain.name == name));
+        let Some((uuid, name)) = domain
+            .map(|domain| (domain.uuid, domain.name.clone()))
+            .or_else(|| uuid.and_then(|uuid| self.protected_name(uuid)))
+        else {
+            return Target::Unknown(name.to_owned());
+        };
+        let (process, protected) = self.process_of(uuid, domain, must_run);
+        Target::Vm(VmTarget {
+            uuid,
+            name,
+            process,
+            protected,
+        })
+    }
+
+    fn protected_name(&self, uuid: VmUuid) -> Option<(VmUuid, String)> {
+        self.protected
+            .values()
+            .find(|guarded| guarded.uuid == uuid)
+            .map(|guarded| (uuid, guarded.name.clone()))
+    }
+
+    /// The process, and whether the kernel protects it. What the kernel has
+    /// comes first: it is what a lease must cover.
+    fn process_of(
+        &self,
+        uuid: VmUuid,
+        domain: Option<&Domain>,
+        must_run: bool,
+    ) -> (Option<Process>, bool) {
+        let alive = |process: &Process| !must_run || process::is_alive(*process);
+        let guarded = self
+            .protected
+            .iter()
+            .find(|(process, guarded)| guarded.uuid == uuid && alive(process));
+        if let Some((process, _)) = guarded {
+            return (Some(*process), true);
+        }
+        let process = match domain.map(|domain| &domain.run) {
+            None | Some(Run::Off) => None,
+            Some(Run::Running(process)) => Some(*process).filter(alive),
+            Some(Run::Unsettled(_) | Run::Unprotectable(_)) => Some(UNKNOWN_PROCESS),
+        };
+        (process, false)
+    }
+
+    /// The name under which a protected process is known.
+    pub(super) fn reference(&self, process: Process, uuid: VmUuid) -> VmRef {
+        let name = self
+            .protected
+            .get(&process)
+            .map(|guarded| guarded.name.clone())
+            .or_else(|| {
+                let domain = self.domains.iter().find(|domain| domain.uuid == uuid)?;
+                Some(domain.name.clone())
+            });
+        VmRef {
+            uuid: Some(uuid),
+            name: name.unwrap_or_else(|| uuid.to_string()),
+        }
+    }
+
+    pub(super) fn is_unwatched(&self) -> bool {
+        self.unwatched
+    }
+
+    pub(super) fn domains(&self) -> &[Domain] {
+        &self.domains
+    }
+
+    pub(super) fn guarded(&self) -> impl Iterator<Item = (Process, &Guarded)> {
+        self.protected
+            .iter()
+            .map(|(process, guarded)| (*process, guarded))
+    }
+
+    pub(super) fn refusal(&self, process: Process) -> Option<&str> {
+        self.refused.get(&process).map(String::as_str)
+    }
+
+    pub(super) fn forget(&mut self, process: Process) {
+        self.protected.remove(&process);
+        self.refused.remove(&process);
+    }
+}
+
+impl Shell {
+    pub(super) fn sighted(&mut self, sighting: Sighting, batch: &mut Batch) {
+        match sighting {
+            Sighting::Domains {
+                domains,
+                deputy_pid,
+            } => {
+                if let Err(was) = &self.vms.libvirt {
+                    tracing::info!(was, domains = domains.len(), "libvirt answers");
+                }
+                self.vms.libvirt = Ok(());
+                self.vms.domains = domains;
+                self.vms.deputy_pid = deputy_pid;
+                self.protect_running(batch);
+            }
+            Sighting::Gone { error } => {
+                if self.vms.libvirt.is_ok() {
+                    count(&self.counters.libvirt_lost);
+                    tracing::warn!(error, "libvirt does not answer; protection stays as it is");
+                }
+                self.vms.libvirt = Err(error);
+            }
+        }
+    }
+
+    fn protect_running(&mut self, batch: &mut Batch) {
+        let running: Vec<(Process, Guarded)> = self
+            .vms
+            .domains
+            .iter()
+            .filter_map(|domain| match domain.run {
+                Run::Running(process) => Some((
+                    process,
+                    Guarded {
+                        uuid: domain.uuid,
+                        name: domain.name.clone(),
+                        observe: self.observe,
+                        deputy_pid: self.vms.deputy_pid,
+                    },
+                )),
+                _ => None,
+            })
+            .collect();
+        if !self.kernel.is_on() {
+            return;
+        }
+        for (process, wanted) in running {
+            if self.vms.protected.get(&process) != Some(&wanted) {
+                self.protect(process, wanted, batch);
+            }
+        }
+    }
+
+    fn protect(&mut self, process: Process, wanted: Guarded, batch: &mut Batch) {
+        let row = Protected {
+            uuid: *wanted.uuid.as_bytes(),
+            process,
+            observe: wanted.observe,
+            deputy_pid: wanted.deputy_pid,
+        };
+        if let Err(error) = self.kernel.protect(&row) {
+            count(&self.counters.kernel_errors);
+            self.complain("kernel", &error);
+            let why = super::shell::chain(&error);
+            self.vms.refused.insert(process, why);
+            return;
+        }
+        // It may have ended while it was being protected; then nobody would
+        // take the row away.
+        if !process::is_alive(process) {
+            self.unprotect(process);
+            return;
+        }
+        self.vms.refused.remove(&process);
+        let name = wanted.name.clone();
+        let uuid = wanted.uuid;
+        if self.vms.protected.insert(process, wanted).is_none() {
+            tracing::info!(vm = name, pid = process.pid, "protected");
+            batch.audit(AuditBody::Vm(Box::new(VmRecord {
+                event: "protected".to_owned(),
+                vm: VmRef {
+                    uuid: Some(uuid),
+                    name,
+                },
+                pid: process.pid,
+                cause: None,
+                signal: None,
+                exit_code: None,
+                lease: None,
+                actor: None,
+            })));
+        }
+    }
+
+    pub(super) fn unprotect(&mut self, process: Process) {
+        if let Err(error) = self.kernel.unprotect(process) {
+            count(&self.counters.kernel_errors);
+            self.complain("kernel", &error);
+        }
+        self.vms.forget(process);
+    }
+
+    /// Finds the end of processes about which the kernel's event was lost.
+    pub(super) fn sweep(&mut self, now: Now, batch: &mut Batch) {
+        if now.boot_ns.saturating_sub(self.vms.swept_ns) < SWEEP_NS {
+            return;
+        }
+        self.vms.swept_ns = now.boot_ns;
+        let ended: Vec<Process> = self
+            .vms
+            .guarded()
+            .map(|(process, _)| process)
+            .filter(|process| !process::is_alive(*process))
+            .collect();
+        for process in ended {
+            // The event may be on its way; only the second sweep in a row acts.
+            if self.evidence.missing_since_last_sweep(process) {
+                self.ended_unseen(process, now, batch);
+            }
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Who is at the other end of a connection, by what the kernel says and never
+//! by what the caller says.
+//!
+//! `SO_PEERCRED` names the process that connected. Its number may have gone to
+//! another process since, so a pidfd of the peer (`SO_PEERPIDFD`, Linux 6.5 and
+//! newer) is asked, after `/proc/PID` was opened, whether the peer still lives;
+//! from then on the open handle answers. On older kernels a peer that ends
+//! between connecting and being accepted could be mistaken for the process that
+//! got its number; its credentials could not.
+
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use vmward_core::ids;
+use vmward_wire::v1::Holder;
+
+use crate::process::{self, ProcHandle, Stat};
+
+/// Most wrappers (`sudo` in `sudo` ...) that are skipped on the way to the
+/// shell.
+const WRAPPERS_MAX: usize = 4;
+/// Commands that stand between a shell and the command typed into it.
+const WRAPPERS: [&str; 4] = ["sudo", "su", "doas", "run0"];
+
+/// The process at the other end.
+#[derive(Debug)]
+pub struct Peer {
+    handle: ProcHandle,
+    /// Number and start time.
+    pub process: ids::Process,
+    /// Effective user id when it connected.
+    pub uid: u32,
+    /// Command name when it connected.
+    pub comm: String,
+    /// The executable.
+    pub exe: Option<String>,
+    /// The systemd unit.
+    pub unit: Option<String>,
+}
+
+/// Why a peer cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// The kernel does not tell.
+    #[error("Failed to read the peer's credentials")]
+    Credentials(#[source] nix::Error),
+    /// The process that connected has ended; whoever speaks now got the
+    /// connection from it.
+    #[error(
+        "the process {pid} that opened this connection has ended; open a connection of your own"
+    )]
+    Gone {
+        /// Its number.
+        pid: u32,
+    },
+    /// The lease would cover half the host.
+    #[error(
+        "the caller's parent is {comm} (pid {pid}), which would let every process under it use \
+         the lease; ask with \"holder\": \"caller\" and go on in that process"
+    )]
+    HolderTooWide {
+        /// The parent.
+        pid: u32,
+        /// Its name.
+        comm: String,
+    },
+}
+
+impl Peer {
+    /// Identifies the other end of a connected Unix socket.
+    ///
+    /// # Errors
+    /// The peer has ended, or the kernel does not tell.
+    pub fn of<S: AsFd>(socket: &S) -> Result<Peer, IdentityError> {
+        let credentials =
+            getsockopt(socket, PeerCredentials).map_err(IdentityError::Credentials)?;
+        let pid = u32::try_from(credentials.pid()).unwrap_or(0);
+        let gone = IdentityError::Gone { pid };
+        let Some(handle) = ProcHandle::open(pid) else {
+            return Err(gone);
+        };
+        if let Some(pidfd) = peer_pidfd(socket)
+            && has_ended(&pidfd)
+        {
+            return Err(gone);
+        }
+        let Some(Stat { process, comm, .. }) = handle.stat() else {
+            return Err(gone);
+        };
+        Ok(Peer {
+            process,
+            uid: credentials.uid(),
+            comm,
+            exe: handle.exe(),
+            unit: handle.cgroup().as_deref().and_then(process::unit_of_cgroup),
+            handle,
+        })
+    }
+
+    /// The quota account that this peer's calls go to.
+    pub fn grant(&self) -> String {
+        format!("uid:{}", self.uid)
+    }
+
+    /// The process that will hold the lease, read now: the caller must still
+    /// live, and a parent must be one whose descendants are a task of the
+    /// caller, not the host's.
+    ///
+    /// # Errors
+    /// The caller has ended, or its parent is an init or user manager.
+    pub fn holder(&self, wanted: Holder) -> Result<ids::Process, IdentityError> {
+        let gone = IdentityError::Gone {
+            pid: self.process.pid,
+        };
+        let Some(stat) = self.handle.stat() else {
+            return Err(gone);
+        };
+        match wanted {
+            Holder::Caller => Ok(self.process),
+            Holder::Parent => parent_holder(stat.parent),
+        }
+    }
+}
+
+/// Goes up from `pid` past `sudo` and its like to the process that stays.
+fn parent_holder(pid: u32) -> Result<ids::Process, IdentityError> {
+    let mut pid = pid;
+    for _ in 0..=WRAPPERS_MAX {
+        let too_wide = |comm: &str| IdentityError::HolderTooWide {
+            pid,
+            comm: comm.to_owned(),
+        };
+        if pid <= 1 {
+            return Err(too_wide("init"));
+        }
+        let Some(handle) = ProcHandle::open(pid) else {
+            return Err(IdentityError::Gone { pid });
+        };
+        let Some(stat) = handle.stat() else {
+            return Err(IdentityError::Gone { pid });
+        };
+        if stat.comm == "systemd" {
+            return Err(too_wide(&stat.comm));
+        }
+        // Anyone can take the name; only a wrapper that became root is one.
+        let is_wrapper =
+            WRAPPERS.contains(&stat.comm.as_str()) && handle.effective_uid() == Some(0);
+        if !is_wrapper {
+            return Ok(stat.process);
+        }
+        pid = stat.parent;
+    }
+    Err(IdentityError::HolderTooWide {
+        pid,
+        comm: "a chain of wrappers".to_owned(),
+    })
+}
+
+/// A pidfd of the peer, where this kernel gives one.
+#[expect(
+    unsafe_code,
+    reason = "no safe wrapper knows SO_PEERPIDFD; two calls, checked"
+)]
+fn peer_pidfd<S: AsFd>(socket: &S) -> Option<OwnedFd> {
+    let mut raw: libc::c_int = -1;
+    let mut len = libc::socklen_t::try_from(size_of::<libc::c_int>()).ok()?;
+    // SAFETY: both pointers are to live locals of the size that `len` states.
+    let outcome = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERPIDFD,
+            (&raw mut raw).cast(),
+            &raw mut len,
+        )
+    };
+    if outcome != 0 || raw < 0 {
+        return None;
+    }
+    // SAFETY: the kernel has just made this descriptor for us and no one else
+    // owns it.
+    Some(unsafe { OwnedFd::from_raw_fd(raw) })
+}
+
+/// A pidfd becomes readable when its process ends.
+fn has_ended(pidfd: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+    matches!(poll(&mut fds, PollTimeout::ZERO), Ok(ready) if ready > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    use super::*;
+
+    fn connected() -> (tempfile::TempDir, UnixStream, UnixStream) {
+        let dir = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(dir.path().join("s")).unwrap();
+        let client = UnixStream::connect(dir.path().join("s")).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        (dir, client, server)
+    }
+
+    #[test]
+    fn the_peer_is_the_process_that_connected() {
+        let (_dir, _client, server) = connected();
+        let peer = Peer::of(&server).unwrap();
+        assert_eq!(peer.process.pid, std::process::id());
+        assert_eq!(peer.uid, nix::unistd::geteuid().as_raw());
+        assert_eq!(peer.grant(), format!("uid:{}", peer.uid));
+        assert_eq!(peer.holder(Holder::Caller).unwrap(), peer.process);
+    }
+
+    #[test]
+    fn a_parent_that_is_init_cannot_hold_a_lease() {
+        let error = parent_holder(1).unwrap_err().to_string();
+        assert!(
+            error.contains("would let every process under it"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_parent_holds_the_lease_when_asked_for() {
+        let mut child = std::process::Command::new("cat")
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stat = ProcHandle::open(child.id()).unwrap().stat().unwrap();
+        assert_eq!(
+            parent_holder(stat.parent).unwrap().pid,
+            std::process::id(),
+            "the child's parent is this test"
+        );
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_connection_inherited_from_a_dead_process_is_refused() {
+        // A shell connects (through Python's socket module), keeps the
+        // connection open in a child, and ends.
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let listener = UnixListener::bind(&path).unwrap();
+        let script = "import socket,os,sys\n\
+            s=socket.socket(socket.AF_UNIX); s.connect(sys.argv[1])\n\
+            if os.fork()==0:\n  s.recv(1)\n";
+        let mut parent = std::process::Command::new("python3")
+            .args(["-c", script])
+            .arg(&path)
+            .spawn()
+            .unwrap();
+        let (server, _) = listener.accept().unwrap();
+        parent.wait().unwrap();
+        let error = Peer::of(&server).unwrap_err();
+        assert!(matches!(error, IdentityError::Gone { .. }), "{error}");
+    }
+}

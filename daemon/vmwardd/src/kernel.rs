@@ -1,0 +1,323 @@
+//! The kernel side: the only module that names aya.
+//!
+//! [`Kernel::attach`] loads the programs, or takes over from the daemon that
+//! ran before without a gap; [`Kernel::self_test`] attacks a canary through
+//! every hook on this very kernel. The rows of the maps are the truth about
+//! what is protected and leased: they live in the kernel and outlive this
+//! process.
+
+mod attach;
+pub mod canary;
+mod events;
+mod maps;
+mod offsets;
+mod selftest;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+use vmward_core::ids::Process;
+use vmward_wire::v1::HookStatus;
+
+pub use events::{EventKind, EventReader, KernelActor, KernelEvent, UnknownEvent};
+
+use attach::Programs;
+use maps::Maps;
+
+/// Why the kernel side does not work.
+#[derive(Debug, Error)]
+pub enum KernelError {
+    /// This build holds no BPF object.
+    #[error(
+        "this vmwardd was built without its BPF object; build it with `cargo xtask build`, \
+         or run with --policy-only"
+    )]
+    NoProbes,
+    /// The kernel was started without BPF among its security modules.
+    #[error(
+        "BPF LSM is not active: {lsm_file} reads {active:?}; add `bpf` to the `lsm=` list of the \
+         kernel command line"
+    )]
+    NoBpfLsm {
+        /// Where the list stands.
+        lsm_file: &'static str,
+        /// What it says.
+        active: String,
+    },
+    /// The pin directory is not on a BPF file system.
+    #[error("{path} is not on a BPF file system; mount one: mount -t bpf bpf /sys/fs/bpf")]
+    NoBpfFs {
+        /// The pin directory.
+        path: PathBuf,
+    },
+    /// The kernel's own type information cannot be read.
+    #[error("Failed to read the kernel's BTF from {path}")]
+    Btf {
+        /// Where it was looked for.
+        path: &'static str,
+        /// Why not.
+        #[source]
+        source: btf_rs::Error,
+    },
+    /// The kernel has no such field: nothing may be loaded with a guess.
+    #[error("this kernel's BTF has no {what}; vmward does not support it yet")]
+    MissingField {
+        /// The field or enumerator.
+        what: String,
+    },
+    /// Pins of another version are in the way.
+    #[error(
+        "{path} holds the pins of another vmward ({found}, this one has abi{own}); remove them with \
+         `vmwardd --detach` (no VM is protected from then on), then start this one"
+    )]
+    ForeignAbi {
+        /// The pin directory.
+        path: PathBuf,
+        /// What was found.
+        found: String,
+        /// What this build uses.
+        own: u32,
+    },
+    /// A file operation on the pins failed.
+    #[error("Failed to {what} {path}")]
+    Pin {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The object was refused.
+    #[error("Failed to load the BPF object")]
+    Load(#[source] Box<aya::EbpfError>),
+    /// One program was refused.
+    #[error("Failed to {what} the program {program}")]
+    Program {
+        /// What was tried.
+        what: &'static str,
+        /// Which program.
+        program: &'static str,
+        /// Why not.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A map operation failed.
+    #[error("Failed to {what} in the kernel map {map}")]
+    Map {
+        /// What was tried.
+        what: &'static str,
+        /// Which map.
+        map: &'static str,
+        /// Why not.
+        #[source]
+        source: Box<aya::maps::MapError>,
+    },
+    /// The canary could not be set up.
+    #[error("Failed to {what} for the self-test")]
+    Canary {
+        /// What was tried.
+        what: &'static str,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A hook did not do what it must on this kernel.
+    #[error("the self-test failed on this kernel: {findings}")]
+    SelfTest {
+        /// Every finding, joined.
+        findings: String,
+    },
+}
+
+/// A VM to put under protection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Protected {
+    /// libvirt's UUID.
+    pub uuid: [u8; 16],
+    /// The QEMU process.
+    pub process: Process,
+    /// Let stops through and only record them.
+    pub observe: bool,
+    /// libvirtd's process id as far as the daemon knows it; 0 when it does
+    /// not. The programs learn it from the monitor.
+    pub deputy_pid: u32,
+}
+
+/// A VM as the kernel has it.
+#[derive(Clone, Debug)]
+pub struct ProtectedState {
+    /// What was asked for.
+    pub protected: Protected,
+    /// QEMU said that the guest is over.
+    pub finishing: bool,
+    /// Events so far.
+    pub events: u64,
+}
+
+/// A lease as the kernel has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseRow {
+    /// The decision that granted it.
+    pub id: u64,
+    /// The VM's process.
+    pub vm: Process,
+    /// The process that may use it, with its descendants.
+    pub holder: Process,
+    /// Bits of `vmward_abi::effect`.
+    pub effects: u32,
+    /// CLOCK_BOOTTIME nanoseconds.
+    pub deadline_ns: u64,
+    /// Used at least once.
+    pub executing: bool,
+}
+
+/// Events since the programs were first attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Totals {
+    /// Made.
+    pub events: u64,
+    /// Not taken by the full ring.
+    pub lost: u64,
+}
+
+/// The attached programs and their maps.
+pub struct Kernel {
+    programs: Programs,
+    maps: Maps,
+    reader: Option<EventReader>,
+}
+
+impl Kernel {
+    /// Loads and attaches the programs beside those of a daemon that ran
+    /// before, then switches over. Until [`Kernel::self_test`] has passed the
+    /// former programs stay, to go back to.
+    ///
+    /// # Errors
+    /// On any error nothing new is left attached.
+    pub fn attach(pin_dir: &Path) -> Result<Self, KernelError> {
+        let (programs, mut ebpf) = attach::load(pin_dir)?;
+        let opened = Maps::open(&mut ebpf)
+            .and_then(|maps| Ok((EventReader::open(&mut ebpf)?, maps)))
+            .and_then(|(reader, mut maps)| {
+                maps.set_active(programs.generation())?;
+                Ok((reader, maps))
+            });
+        match opened {
+            Ok((reader, maps)) => Ok(Self { programs, maps, reader: Some(reader) }),
+            Err(e) => {
+                programs.remove();
+                Err(e)
+            }
+        }
+    }
+
+    /// Attacks a canary through every hook. On failure the former programs
+    /// decide again, or, where there were none, nothing stays attached.
+    ///
+    /// # Errors
+    /// What did not behave on this kernel.
+    pub fn self_test(&mut self) -> Result<(), KernelError> {
+        let tested = selftest::run(self);
+        match &tested {
+            Ok(()) => self.programs.commit(),
+            Err(_) => {
+                if let Some(former) = self.programs.former() {
+                    self.maps.set_active(former)?;
+                }
+                self.programs.remove();
+            }
+        }
+        tested
+    }
+
+    /// Removes every pin, and with it all enforcement. True if there were any.
+    ///
+    /// # Errors
+    /// When a pin cannot be removed.
+    pub fn detach(pin_dir: &Path) -> Result<bool, KernelError> {
+        attach::detach(pin_dir)
+    }
+
+    /// Were there programs of a former daemon?
+    pub fn took_over(&self) -> bool {
+        self.programs.former().is_some()
+    }
+
+    /// The state of each program.
+    pub fn hooks(&self) -> Vec<HookStatus> {
+        self.programs.status()
+    }
+
+    /// Puts a VM under protection. A VM that is protected already keeps its
+    /// event numbers.
+    ///
+    /// # Errors
+    /// When the map refuses: it is full, or not ours to write.
+    pub fn protect(&mut self, vm: &Protected) -> Result<(), KernelError> {
+        self.maps.protect(vm)
+    }
+
+    /// Takes a VM out of protection, where it is still the same process.
+    ///
+    /// # Errors
+    /// When the map refuses.
+    pub fn unprotect(&mut self, process: Process) -> Result<(), KernelError> {
+        self.maps.unprotect(process)
+    }
+
+    /// Every VM under protection.
+    ///
+    /// # Errors
+    /// When a map cannot be read.
+    pub fn protected(&self) -> Result<Vec<ProtectedState>, KernelError> {
+        self.maps.protected()
+    }
+
+    /// Puts a lease.
+    ///
+    /// # Errors
+    /// When the map refuses.
+    pub fn put_lease(&mut self, lease: &LeaseRow) -> Result<(), KernelError> {
+        self.maps.put_lease(lease)
+    }
+
+    /// The lease of a VM.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn lease(&self, vm: Process) -> Result<Option<LeaseRow>, KernelError> {
+        self.maps.lease(vm)
+    }
+
+    /// Every lease.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn leases(&self) -> Result<Vec<LeaseRow>, KernelError> {
+        self.maps.leases()
+    }
+
+    /// Removes the lease `id` of a VM; another lease stays.
+    ///
+    /// # Errors
+    /// When the map refuses.
+    pub fn remove_lease(&mut self, vm: Process, id: u64) -> Result<(), KernelError> {
+        self.maps.remove_lease(vm, id)
+    }
+
+    /// Event counters.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn totals(&self) -> Result<Totals, KernelError> {
+        self.maps.totals()
+    }
+
+    /// The reader of the events. Gives it once.
+    pub fn take_events(&mut self) -> Option<EventReader> {
+        self.reader.take()
+    }
+}

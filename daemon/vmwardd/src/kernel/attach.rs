@@ -1,0 +1,307 @@
+//! Loading, attaching, pinning, and taking over from a former daemon.
+//!
+//! Pins live in `PIN_DIR/abiN/`: the maps by name, and for each generation of
+//! programs a folder `gen-G` with one link a program. The map `ACTIVE` names
+//! the generation that decides; the others are attached and step aside:
+//!
+//! ```text
+//!   load gen G+1 -> attach beside G -> ACTIVE = G+1 -> self-test -> remove G
+//!                                                        \ failed: ACTIVE = G, remove G+1
+//! ```
+//!
+//! So there is no moment without enforcement, and none in which two
+//! generations report the same event. A crash at any step leaves a folder that
+//! is not the active one; the next start removes it.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use aya::programs::Program;
+use aya::programs::links::FdLink;
+use aya::{Btf, Ebpf, EbpfLoader};
+use tracing::warn;
+use vmward_abi::ABI_VERSION;
+use vmward_wire::v1::HookStatus;
+
+use super::{KernelError, offsets};
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("VMWARD_PROBES_EMBEDDED"));
+
+const LSM_FILE: &str = "/sys/kernel/security/lsm";
+const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
+
+/// How a program is attached.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hook {
+    /// An LSM hook that refuses.
+    Wall,
+    /// An LSM hook that only watches.
+    Watch,
+    /// A BTF tracepoint.
+    Tracepoint,
+}
+
+/// Every program by name; the name is also the hook's.
+const PROGRAMS: [(&str, Hook); 4] = [
+    ("task_kill", Hook::Wall),
+    ("socket_sendmsg", Hook::Watch),
+    ("signal_generate", Hook::Tracepoint),
+    ("sched_process_exit", Hook::Tracepoint),
+];
+
+/// The attached programs of this daemon.
+pub(super) struct Programs {
+    dir: PathBuf,
+    generation: u32,
+    former: Option<u32>,
+    tested: Option<bool>,
+}
+
+fn pin_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KernelError {
+    let path = path.to_owned();
+    move |source| KernelError::Pin { what, path, source }
+}
+
+impl Programs {
+    pub(super) fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// The generation that decided before.
+    pub(super) fn former(&self) -> Option<u32> {
+        self.former
+    }
+
+    /// The new programs are good: the former ones go.
+    pub(super) fn commit(&mut self) {
+        self.tested = Some(true);
+        if let Some(former) = self.former {
+            remove_generation(&self.dir, former);
+        }
+    }
+
+    /// The new programs go; without former ones so does everything.
+    pub(super) fn remove(&self) {
+        remove_generation(&self.dir, self.generation);
+        if self.former.is_none() {
+            remove_logged(&self.dir);
+        }
+    }
+
+    pub(super) fn status(&self) -> Vec<HookStatus> {
+        let folder = generation_dir(&self.dir, self.generation);
+        PROGRAMS
+            .iter()
+            .map(|(name, hook)| HookStatus {
+                name: (*name).to_owned(),
+                kind: if *hook == Hook::Wall { "wall" } else { "witness" }.to_owned(),
+                attached: folder.join(name).exists(),
+                self_test: match self.tested {
+                    None => "not-run",
+                    Some(true) => "passed",
+                    Some(false) => "failed",
+                }
+                .to_owned(),
+                detail: format!("pinned, generation {}", self.generation),
+            })
+            .collect()
+    }
+}
+
+fn abi_dir(pin_dir: &Path) -> PathBuf {
+    pin_dir.join(format!("abi{ABI_VERSION}"))
+}
+
+fn generation_dir(dir: &Path, generation: u32) -> PathBuf {
+    dir.join(format!("gen-{generation}"))
+}
+
+/// Loads the next generation and attaches it, not yet deciding.
+pub(super) fn load(pin_dir: &Path) -> Result<(Programs, Ebpf), KernelError> {
+    if OBJECT.is_empty() {
+        return Err(KernelError::NoProbes);
+    }
+    check_lsm()?;
+    let offsets = offsets::resolve()?;
+    let dir = prepare_dir(pin_dir)?;
+    let former = active_generation(&dir);
+    remove_stale(&dir, former);
+    let programs = Programs {
+        generation: former.map_or(1, |g| g.wrapping_add(1).max(1)),
+        former,
+        tested: None,
+        dir,
+    };
+    let loaded = load_and_attach(&programs, &offsets);
+    give_memory_back();
+    match loaded {
+        Ok(ebpf) => Ok((programs, ebpf)),
+        Err(e) => {
+            programs.remove();
+            Err(e)
+        }
+    }
+}
+
+/// The kernel's types, parsed twice, take three times what the daemon needs
+/// from then on.
+#[expect(unsafe_code, reason = "malloc_trim has no safe wrapper")]
+fn give_memory_back() {
+    // SAFETY: malloc_trim touches no live allocation.
+    unsafe { nix::libc::malloc_trim(0) };
+}
+
+fn load_and_attach(
+    programs: &Programs,
+    offsets: &vmward_abi::Offsets,
+) -> Result<Ebpf, KernelError> {
+    let btf = Btf::from_sys_fs().map_err(|e| KernelError::Program {
+        what: "read the kernel's types for",
+        program: "all",
+        source: Box::new(e),
+    })?;
+    let mut ebpf = EbpfLoader::new()
+        .btf(Some(&btf))
+        .default_map_pin_directory(&programs.dir)
+        .override_global("OFFSETS", offsets, true)
+        .override_global("GENERATION", &programs.generation, true)
+        .load(OBJECT)
+        .map_err(|e| KernelError::Load(Box::new(e)))?;
+    let folder = generation_dir(&programs.dir, programs.generation);
+    create_dir(&folder)?;
+    for (name, hook) in PROGRAMS {
+        let link = attach_one(&mut ebpf, name, hook, &btf)?;
+        // The pin holds the link from here on.
+        link.pin(folder.join(name)).map_err(|e| KernelError::Program {
+            what: "pin",
+            program: name,
+            source: Box::new(e),
+        })?;
+    }
+    Ok(ebpf)
+}
+
+fn attach_one(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    hook: Hook,
+    btf: &Btf,
+) -> Result<FdLink, KernelError> {
+    fn failed<E: std::error::Error + Send + Sync + 'static>(
+        what: &'static str,
+        program: &'static str,
+    ) -> impl FnOnce(E) -> KernelError {
+        move |e| KernelError::Program { what, program, source: Box::new(e) }
+    }
+    let program = ebpf
+        .program_mut(name)
+        .ok_or_else(|| KernelError::MissingField { what: format!("program {name}") })?;
+    match (program, hook) {
+        (Program::Lsm(p), Hook::Wall | Hook::Watch) => {
+            p.load(name, btf).map_err(failed("load", name))?;
+            let id = p.attach().map_err(failed("attach", name))?;
+            let link = p.take_link(id).map_err(failed("attach", name))?;
+            FdLink::try_from(link).map_err(failed("attach", name))
+        }
+        (Program::BtfTracePoint(p), Hook::Tracepoint) => {
+            p.load(name, btf).map_err(failed("load", name))?;
+            let id = p.attach().map_err(failed("attach", name))?;
+            let link = p.take_link(id).map_err(failed("attach", name))?;
+            Ok(FdLink::from(link))
+        }
+        _ => Err(KernelError::MissingField { what: format!("program {name} of the right type") }),
+    }
+}
+
+/// BPF must be among the active security modules: a program attached without
+/// it is never called.
+fn check_lsm() -> Result<(), KernelError> {
+    let active = match fs::read_to_string(LSM_FILE) {
+        Ok(list) => list,
+        // Without securityfs there is nothing to read; the self-test decides.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(pin_error("read", Path::new(LSM_FILE))(e)),
+    };
+    if active.trim().split(',').any(|module| module == "bpf") {
+        return Ok(());
+    }
+    Err(KernelError::NoBpfLsm { lsm_file: LSM_FILE, active: active.trim().to_owned() })
+}
+
+fn create_dir(path: &Path) -> Result<(), KernelError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(pin_error("create", path))
+}
+
+fn prepare_dir(pin_dir: &Path) -> Result<PathBuf, KernelError> {
+    let parent = pin_dir.parent().unwrap_or(Path::new("/"));
+    let on_bpffs = nix::sys::statfs::statfs(parent)
+        .is_ok_and(|s| i64::from(s.filesystem_type().0) == BPF_FS_MAGIC);
+    if !on_bpffs {
+        return Err(KernelError::NoBpfFs { path: pin_dir.to_owned() });
+    }
+    create_dir(pin_dir)?;
+    let own = abi_dir(pin_dir);
+    for entry in fs::read_dir(pin_dir).map_err(pin_error("list", pin_dir))? {
+        let path = entry.map_err(pin_error("list", pin_dir))?.path();
+        if path != own {
+            let found = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            return Err(KernelError::ForeignAbi {
+                path: pin_dir.to_owned(),
+                found,
+                own: ABI_VERSION,
+            });
+        }
+    }
+    create_dir(&own)?;
+    Ok(own)
+}
+
+/// The generation that decides now, where a former daemon left one.
+fn active_generation(dir: &Path) -> Option<u32> {
+    let map = aya::maps::MapData::from_pin(dir.join("ACTIVE")).ok()?;
+    let active: aya::maps::Array<_, u32> = aya::maps::Map::Array(map).try_into().ok()?;
+    let generation = active.get(&0, 0).ok()?;
+    generation_dir(dir, generation).exists().then_some(generation)
+}
+
+/// Removes the generations that a crash left half-way.
+fn remove_stale(dir: &Path, active: Option<u32>) {
+    let keep = active.map(|g| generation_dir(dir, g));
+    let Ok(entries) = fs::read_dir(dir) else {
+        return;
+    };
+    for path in entries.flatten().map(|e| e.path()) {
+        if path.is_dir() && Some(&path) != keep.as_ref() {
+            remove_logged(&path);
+        }
+    }
+}
+
+fn remove_generation(dir: &Path, generation: u32) {
+    remove_logged(&generation_dir(dir, generation));
+}
+
+/// Whatever cannot be removed stays attached and steps aside; the next start
+/// tries again.
+fn remove_logged(path: &Path) {
+    if let Err(error) = fs::remove_dir_all(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        warn!(path = %path.display(), %error, "cannot remove stale pins");
+    }
+}
+
+/// Removes every pin.
+pub(super) fn detach(pin_dir: &Path) -> Result<bool, KernelError> {
+    match fs::remove_dir_all(pin_dir) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(pin_error("remove", pin_dir)(e)),
+    }
+}

@@ -1,0 +1,184 @@
+//! The maps as typed handles: rows in, rows out.
+
+use aya::Ebpf;
+use aya::maps::{Array, HashMap, Map, MapData, MapError};
+use vmward_abi::{LeaseRow as RawLease, VmRow, VmState, lease_state, total, vm_flag};
+use vmward_core::ids::Process;
+
+use super::{KernelError, LeaseRow, Protected, ProtectedState, Totals};
+
+/// `bpf_map_update_elem`: only where there is none yet.
+const BPF_NOEXIST: u64 = 1;
+/// `bpf_map_update_elem`: whether or not there is one.
+const BPF_ANY: u64 = 0;
+
+pub(super) struct Maps {
+    vms: HashMap<MapData, u32, VmRow>,
+    states: HashMap<MapData, u32, VmState>,
+    leases: HashMap<MapData, u32, RawLease>,
+    totals: Array<MapData, u64>,
+    active: Array<MapData, u32>,
+}
+
+fn failed(what: &'static str, map: &'static str) -> impl FnOnce(MapError) -> KernelError {
+    move |source| KernelError::Map { what, map, source: Box::new(source) }
+}
+
+/// Takes a map out of the object; a missing one is a build error, reported as
+/// one.
+pub(super) fn take(ebpf: &mut Ebpf, map: &'static str) -> Result<Map, KernelError> {
+    ebpf.take_map(map).ok_or_else(|| KernelError::MissingField { what: format!("map {map}") })
+}
+
+/// An absent key is no error.
+fn absent_is_none<T>(read: Result<T, MapError>) -> Result<Option<T>, MapError> {
+    match read {
+        Ok(value) => Ok(Some(value)),
+        Err(MapError::KeyNotFound) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Removing what is gone already is no error.
+fn absent_is_fine(removed: Result<(), MapError>) -> Result<(), MapError> {
+    match removed {
+        Err(MapError::KeyNotFound) => Ok(()),
+        Err(MapError::SyscallError(e))
+            if e.io_error.kind() == std::io::ErrorKind::NotFound =>
+        {
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+impl Maps {
+    pub(super) fn open(ebpf: &mut Ebpf) -> Result<Self, KernelError> {
+        Ok(Self {
+            vms: take(ebpf, "VMS")?.try_into().map_err(failed("open", "VMS"))?,
+            states: take(ebpf, "VM_STATES")?.try_into().map_err(failed("open", "VM_STATES"))?,
+            leases: take(ebpf, "LEASES")?.try_into().map_err(failed("open", "LEASES"))?,
+            totals: take(ebpf, "TOTALS")?.try_into().map_err(failed("open", "TOTALS"))?,
+            active: take(ebpf, "ACTIVE")?.try_into().map_err(failed("open", "ACTIVE"))?,
+        })
+    }
+
+    /// From here on the programs of `generation` decide.
+    pub(super) fn set_active(&mut self, generation: u32) -> Result<(), KernelError> {
+        self.active.set(0, generation, 0).map_err(failed("set the generation", "ACTIVE"))
+    }
+
+    /// The state comes before the row that makes it matter.
+    pub(super) fn protect(&mut self, vm: &Protected) -> Result<(), KernelError> {
+        let pid = vm.process.pid;
+        let row = VmRow {
+            uuid: vm.uuid,
+            start_ticks: vm.process.start_ticks,
+            flags: if vm.observe { vm_flag::OBSERVE } else { 0 },
+            pad: 0,
+        };
+        let before =
+            absent_is_none(self.vms.get(&pid, 0)).map_err(failed("look up a VM", "VMS"))?;
+        let same = before.is_some_and(|b| b.start_ticks == row.start_ticks);
+        let state = VmState { seq: 0, deputy_pid_ptr: 0, deputy_tgid: vm.deputy_pid, finishing: 0 };
+        // A row that a former process of this id left behind is replaced.
+        let flags = if same { BPF_NOEXIST } else { BPF_ANY };
+        match self.states.insert(pid, state, flags) {
+            Err(MapError::SyscallError(e))
+                if same && e.io_error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            other => other.map_err(failed("add a VM", "VM_STATES"))?,
+        }
+        if before == Some(row) {
+            return Ok(());
+        }
+        self.vms.insert(pid, row, BPF_ANY).map_err(failed("add a VM", "VMS"))
+    }
+
+    pub(super) fn unprotect(&mut self, process: Process) -> Result<(), KernelError> {
+        let row = absent_is_none(self.vms.get(&process.pid, 0))
+            .map_err(failed("look up a VM", "VMS"))?;
+        if row.is_none_or(|row| row.start_ticks != process.start_ticks) {
+            return Ok(());
+        }
+        absent_is_fine(self.vms.remove(&process.pid)).map_err(failed("remove a VM", "VMS"))?;
+        absent_is_fine(self.states.remove(&process.pid))
+            .map_err(failed("remove a VM", "VM_STATES"))?;
+        absent_is_fine(self.leases.remove(&process.pid))
+            .map_err(failed("remove a lease", "LEASES"))
+    }
+
+    pub(super) fn protected(&self) -> Result<Vec<ProtectedState>, KernelError> {
+        let mut all = Vec::new();
+        for row in self.vms.iter() {
+            let (pid, row) = row.map_err(failed("list the VMs", "VMS"))?;
+            let state = absent_is_none(self.states.get(&pid, 0))
+                .map_err(failed("look up a VM", "VM_STATES"))?;
+            all.push(ProtectedState {
+                protected: Protected {
+                    uuid: row.uuid,
+                    process: Process { pid, start_ticks: row.start_ticks },
+                    observe: row.flags & vm_flag::OBSERVE != 0,
+                    deputy_pid: state.map_or(0, |s| s.deputy_tgid),
+                },
+                finishing: state.is_some_and(|s| s.finishing != 0),
+                events: state.map_or(0, |s| s.seq),
+            });
+        }
+        Ok(all)
+    }
+
+    pub(super) fn put_lease(&mut self, lease: &LeaseRow) -> Result<(), KernelError> {
+        let row = RawLease {
+            id: lease.id,
+            vm_start_ticks: lease.vm.start_ticks,
+            holder_start_ticks: lease.holder.start_ticks,
+            deadline_ns: lease.deadline_ns,
+            claimed_ns: 0,
+            holder_tgid: lease.holder.pid,
+            effects: lease.effects,
+            state: lease_state::GRANTED,
+            uses: 1,
+        };
+        self.leases.insert(lease.vm.pid, row, BPF_ANY).map_err(failed("put a lease", "LEASES"))
+    }
+
+    pub(super) fn lease(&self, vm: Process) -> Result<Option<LeaseRow>, KernelError> {
+        let row = absent_is_none(self.leases.get(&vm.pid, 0))
+            .map_err(failed("look up a lease", "LEASES"))?;
+        Ok(row.map(|row| lease_of(vm.pid, &row)).filter(|lease| lease.vm == vm))
+    }
+
+    pub(super) fn leases(&self) -> Result<Vec<LeaseRow>, KernelError> {
+        self.leases
+            .iter()
+            .map(|entry| {
+                let (pid, row) = entry.map_err(failed("list the leases", "LEASES"))?;
+                Ok(lease_of(pid, &row))
+            })
+            .collect()
+    }
+
+    pub(super) fn remove_lease(&mut self, vm: Process, id: u64) -> Result<(), KernelError> {
+        match self.lease(vm)? {
+            Some(lease) if lease.id == id => absent_is_fine(self.leases.remove(&vm.pid))
+                .map_err(failed("remove a lease", "LEASES")),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn totals(&self) -> Result<Totals, KernelError> {
+        let read = |slot: u32| self.totals.get(&slot, 0).map_err(failed("read", "TOTALS"));
+        Ok(Totals { events: read(total::EVENTS)?, lost: read(total::LOST)? })
+    }
+}
+
+fn lease_of(vm_pid: u32, row: &RawLease) -> LeaseRow {
+    LeaseRow {
+        id: row.id,
+        vm: Process { pid: vm_pid, start_ticks: row.vm_start_ticks },
+        holder: Process { pid: row.holder_tgid, start_ticks: row.holder_start_ticks },
+        effects: row.effects,
+        deadline_ns: row.deadline_ns,
+        executing: row.state == lease_state::EXECUTING,
+    }
+}

@@ -1,0 +1,108 @@
+//! Where this kernel keeps its fields, from its own BTF.
+//!
+//! A wrong offset would be a silent open door, so a field that is not found
+//! stops the load; there is no default.
+
+use btf_rs::{Btf, BtfType, Type};
+use vmward_abi::{OFFSET_ABSENT, Offsets};
+
+use super::KernelError;
+
+/// The running kernel's own types.
+pub(super) const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
+
+/// Resolves every offset that the programs use.
+pub(super) fn resolve() -> Result<Offsets, KernelError> {
+    let btf =
+        Btf::from_file(BTF_PATH).map_err(|source| KernelError::Btf { path: BTF_PATH, source })?;
+    let find = Finder { btf: &btf };
+    Ok(Offsets {
+        task_tgid: find.field("task_struct", &["tgid"])?,
+        task_group_leader: find.field("task_struct", &["group_leader"])?,
+        task_start_boottime: find.field("task_struct", &["start_boottime"])?,
+        task_real_parent: find.field("task_struct", &["real_parent"])?,
+        task_comm: find.field("task_struct", &["comm"])?,
+        task_signal: find.field("task_struct", &["signal"])?,
+        task_exit_code: find.field("task_struct", &["exit_code"])?,
+        task_loginuid: find.optional("task_struct", "loginuid"),
+        task_sessionid: find.optional("task_struct", "sessionid"),
+        signal_live: find.field("signal_struct", &["live"])?,
+        signal_group_exit_code: find.field("signal_struct", &["group_exit_code"])?,
+        signal_pids: find.field("signal_struct", &["pids"])?,
+        siginfo_code: find.field("kernel_siginfo", &["si_code"])?,
+        socket_sk: find.field("socket", &["sk"])?,
+        sock_family: find.field("sock_common", &["skc_family"])?,
+        sock_peer_pid: find.field("sock", &["sk_peer_pid"])?,
+        unix_addr: find.field("unix_sock", &["addr"])?,
+        unix_address_len: find.field("unix_address", &["len"])?,
+        unix_address_name: find.field("unix_address", &["name"])?,
+        pid_numbers: find.field("pid", &["numbers"])?,
+        upid_nr: find.field("upid", &["nr"])?,
+        msghdr_iter: find.field("msghdr", &["msg_iter"])?,
+        iter_type: find.field("iov_iter", &["iter_type"])?,
+        iter_iov: find.field("iov_iter", &["__iov", "iov"])?,
+        iter_ubuf: find.field("iov_iter", &["ubuf"])?,
+        iter_offset: find.field("iov_iter", &["iov_offset"])?,
+        iter_type_iovec: find.enumerator("iter_type", "ITER_IOVEC")?,
+        iter_type_ubuf: find.enumerator("iter_type", "ITER_UBUF")?,
+    })
+}
+
+struct Finder<'a> {
+    btf: &'a Btf,
+}
+
+impl Finder<'_> {
+    /// Byte offset of the first of `names` that the struct has; several are
+    /// the names that one field had over time.
+    fn field(&self, of: &str, names: &[&str]) -> Result<u32, KernelError> {
+        names
+            .iter()
+            .find_map(|name| self.lookup(of, name))
+            .ok_or_else(|| KernelError::MissingField { what: format!("{of}.{}", names.join("/")) })
+    }
+
+    /// Byte offset of a field that only attribution uses.
+    fn optional(&self, of: &str, name: &str) -> u32 {
+        self.lookup(of, name).unwrap_or(OFFSET_ABSENT)
+    }
+
+    fn lookup(&self, of: &str, name: &str) -> Option<u32> {
+        let types = self.btf.resolve_types_by_name(of).ok()?;
+        types.iter().find_map(|ty| self.in_type(ty, name))
+    }
+
+    /// Looks into anonymous members too: their fields count as the parent's.
+    fn in_type(&self, ty: &Type, name: &str) -> Option<u32> {
+        let (Type::Struct(s) | Type::Union(s)) = ty else {
+            return None;
+        };
+        s.members.iter().find_map(|member| {
+            let at = member.bit_offset() / 8;
+            let own = self.btf.resolve_name(member).unwrap_or_default();
+            if own == name {
+                // A bit field has no byte address to read.
+                return (member.bit_offset() % 8 == 0
+                    && member.bitfield_size().unwrap_or(0) == 0)
+                    .then_some(at);
+            }
+            if !own.is_empty() {
+                return None;
+            }
+            let inner = self.btf.resolve_type_by_id(member.get_type_id()?).ok()?;
+            self.in_type(&inner, name).map(|offset| at + offset)
+        })
+    }
+
+    fn enumerator(&self, of: &str, name: &str) -> Result<u32, KernelError> {
+        let missing = || KernelError::MissingField { what: format!("enum {of} {name}") };
+        let types = self.btf.resolve_types_by_name(of).map_err(|_| missing())?;
+        types
+            .iter()
+            .filter_map(|ty| if let Type::Enum(e) = ty { Some(e) } else { None })
+            .flat_map(|e| &e.members)
+            .find(|m| self.btf.resolve_name(*m).is_ok_and(|n| n == name))
+            .map(btf_rs::EnumMember::val)
+            .ok_or_else(missing)
+    }
+}

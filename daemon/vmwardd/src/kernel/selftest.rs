@@ -1,0 +1,263 @@
+//! The proof, before READY, that the hooks refuse on this very kernel.
+//!
+//! A canary process is put under protection and attacked. Every finding is
+//! collected, so that a failure says all that is wrong at once. What the
+//! canary causes in the event ring must be there too: a hook that refuses but
+//! does not report is not trusted either.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::{fs, process};
+
+use nix::errno::Errno;
+use nix::libc;
+use vmward_abi::effect;
+use vmward_core::ids::Process;
+
+use super::canary::MONITOR;
+use super::{EventKind, Kernel, KernelError, LeaseRow, Protected};
+
+/// The canary's UUID, by which its events are told from those of VMs.
+pub const CANARY_UUID: [u8; 16] = [0; 16];
+
+/// More than any libvirt lease; unused ids of this test stay out of the way of
+/// decisions, which count from 1.
+const LEASE_ID: u64 = u64::MAX;
+
+const SHUTDOWN: &str = r#"{"timestamp": {"seconds": 1700000000, "microseconds": 7}, "event": "SHUTDOWN", "data": {"guest": true, "reason": "guest-shutdown"}}"#;
+const RESUME: &str =
+    r#"{"timestamp": {"seconds": 1700000000, "microseconds": 700000}, "event": "RESUME"}"#;
+/// What QEMU would echo of a name that somebody made up: no announcement.
+const ECHO: &str = r#"{"error": {"class": "CommandNotFound", "desc": "The command {\"timestamp\": {\"seconds\": 1, \"microseconds\": 1}, \"event\": \"SHUTDOWN\"} has not been found"}}"#;
+
+pub(super) fn run(kernel: &mut Kernel) -> Result<(), KernelError> {
+    let mut canary = Canary::start()?;
+    let vm = canary.process;
+    kernel.protect(&Protected { uuid: CANARY_UUID, process: vm, observe: false, deputy_pid: 0 })?;
+    let result = attack(kernel, &mut canary);
+    // Whatever came out, the canary must not outlive its test.
+    kernel.unprotect(vm)?;
+    canary.end();
+    let mut findings = result?;
+    findings.extend(check_events(kernel));
+    if findings.is_empty() {
+        return Ok(());
+    }
+    Err(KernelError::SelfTest { findings: findings.join("; ") })
+}
+
+/// Attacks, in an order in which only the last one may end the canary.
+fn attack(kernel: &mut Kernel, canary: &mut Canary) -> Result<Vec<String>, KernelError> {
+    let mut findings = Findings::default();
+    let vm = canary.process;
+    let pid = vm.pid;
+    findings.allowed("signal 0", send(pid, 0));
+    findings.allowed("SIGCONT", send(pid, libc::SIGCONT));
+    for signal in [libc::SIGTERM, libc::SIGKILL, libc::SIGSTOP, libc::SIGUSR2] {
+        findings.refused(&format!("kill with signal {signal}"), send(pid, signal));
+    }
+    findings.refused("tgkill of a thread", send_thread(pid, canary.thread));
+    findings.refused("pidfd_send_signal", send_pidfd(pid));
+
+    let me = own_process()?;
+    let lease = |effects, deadline_ns| LeaseRow {
+        id: LEASE_ID,
+        vm,
+        holder: me,
+        effects,
+        deadline_ns,
+        executing: false,
+    };
+    kernel.put_lease(&lease(effect::PAUSE, u64::MAX))?;
+    findings.refused("kill with a lease for another effect", send(pid, libc::SIGKILL));
+    findings.allowed("the pause that a lease covers", send(pid, libc::SIGSTOP));
+    findings.allowed("SIGCONT after it", send(pid, libc::SIGCONT));
+    findings.refused("a second pause with the same lease", send(pid, libc::SIGSTOP));
+    kernel.put_lease(&lease(effect::FORCE_STOP, 1))?;
+    findings.refused("kill with an expired lease", send(pid, libc::SIGKILL));
+    let stranger = Process { pid: me.pid, start_ticks: me.start_ticks.wrapping_add(1) };
+    kernel.put_lease(&LeaseRow { holder: stranger, ..lease(effect::FORCE_STOP, u64::MAX) })?;
+    findings.refused("kill with another's lease", send(pid, libc::SIGKILL));
+    kernel.remove_lease(vm, LEASE_ID)?;
+
+    canary.tell("xfsz")?;
+    canary.tell(&format!("say {ECHO}"))?;
+    findings.refused("kill after an echo on the monitor", send(pid, libc::SIGTERM));
+    canary.tell(&format!("say {SHUTDOWN}"))?;
+    canary.tell(&format!("say {RESUME}"))?;
+    findings.refused("kill after the guest ran again", send(pid, libc::SIGTERM));
+    canary.tell(&format!("say {SHUTDOWN}"))?;
+    findings.allowed("the finishing kill of a guest that is over", send(pid, libc::SIGKILL));
+    if findings.0.is_empty() {
+        canary.child.wait().map_err(failed("wait for the canary"))?;
+    }
+    Ok(findings.0)
+}
+
+/// Every kind of event must have come, and none may have been lost.
+fn check_events(kernel: &mut Kernel) -> Vec<String> {
+    let mut seen = Vec::new();
+    let mut others = Vec::new();
+    let Some(reader) = kernel.reader.as_mut() else {
+        return vec!["the event reader was taken before the self-test".to_owned()];
+    };
+    reader.drain(|event| match event {
+        Ok(event) if event.vm_uuid == CANARY_UUID => seen.push(event.kind),
+        Ok(event) => others.push(event),
+        Err(_) => {}
+    });
+    for event in others {
+        reader.keep(event);
+    }
+    [
+        EventKind::Refused,
+        EventKind::LeaseClaimed,
+        EventKind::KernelSignal,
+        EventKind::Finishing,
+        EventKind::Resumed,
+        EventKind::FinishingKill,
+        EventKind::Exited,
+    ]
+    .iter()
+    .filter(|kind| !seen.contains(kind))
+    .map(|kind| format!("no event {kind:?} came from the kernel"))
+    .collect()
+}
+
+#[derive(Default)]
+struct Findings(Vec<String>);
+
+impl Findings {
+    fn refused(&mut self, what: &str, result: Result<(), Errno>) {
+        if result != Err(Errno::EPERM) {
+            self.0.push(format!("{what} was not refused ({result:?})"));
+        }
+    }
+
+    fn allowed(&mut self, what: &str, result: Result<(), Errno>) {
+        if let Err(e) = result {
+            self.0.push(format!("{what} was refused ({e})"));
+        }
+    }
+}
+
+/// Plain system calls: the signals are numbers here, and 0 is one of them.
+#[expect(unsafe_code, reason = "raw system calls")]
+fn syscall(number: libc::c_long, args: [libc::c_long; 4]) -> Result<libc::c_long, Errno> {
+    // SAFETY: kill, tgkill, pidfd_open and pidfd_send_signal with a null
+    // siginfo take integers and touch no memory of ours.
+    let result = unsafe { libc::syscall(number, args[0], args[1], args[2], args[3]) };
+    Errno::result(result)
+}
+
+fn send(pid: u32, signal: i32) -> Result<(), Errno> {
+    syscall(libc::SYS_kill, [pid.into(), signal.into(), 0, 0]).map(drop)
+}
+
+fn send_thread(pid: u32, tid: u32) -> Result<(), Errno> {
+    syscall(libc::SYS_tgkill, [pid.into(), tid.into(), libc::SIGKILL.into(), 0]).map(drop)
+}
+
+#[expect(unsafe_code, reason = "taking ownership of a new descriptor")]
+fn send_pidfd(pid: u32) -> Result<(), Errno> {
+    let fd = syscall(libc::SYS_pidfd_open, [pid.into(), 0, 0, 0])?;
+    let fd = i32::try_from(fd).map_err(|_| Errno::EBADF)?;
+    // SAFETY: pidfd_open just gave it, and nobody else has it.
+    let _open = unsafe { OwnedFd::from_raw_fd(fd) };
+    syscall(libc::SYS_pidfd_send_signal, [fd.into(), libc::SIGKILL.into(), 0, 0]).map(drop)
+}
+
+fn failed(what: &'static str) -> impl FnOnce(io::Error) -> KernelError {
+    move |source| KernelError::Canary { what, source }
+}
+
+fn process_of(pid: u32) -> Result<Process, KernelError> {
+    let stat = i32::try_from(pid)
+        .map_err(|_| procfs::ProcError::Other("process id out of range".to_owned()))
+        .and_then(procfs::process::Process::new)
+        .and_then(|p| p.stat());
+    match stat {
+        Ok(stat) => Ok(Process { pid, start_ticks: stat.starttime }),
+        Err(e) => Err(failed("read the start time of a process")(io::Error::other(e))),
+    }
+}
+
+fn own_process() -> Result<Process, KernelError> {
+    process_of(process::id())
+}
+
+struct Canary {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+    process: Process,
+    thread: u32,
+    dir: PathBuf,
+    /// Held open: the canary's peer is this daemon.
+    _monitor: UnixStream,
+}
+
+impl Canary {
+    fn start() -> Result<Self, KernelError> {
+        let dir = std::env::temp_dir().join(format!("vmward-canary-{}", process::id()));
+        let run_dir = PathBuf::from(format!("/run/vmward-canary-{}", process::id()));
+        let dir = if fs::metadata("/run").is_ok_and(|m| m.is_dir()) { run_dir } else { dir };
+        fs::DirBuilder::new().mode(0o700).create(&dir).map_err(failed("create a folder"))?;
+        Self::start_in(&dir).inspect_err(|_| remove_dir(&dir))
+    }
+
+    fn start_in(dir: &std::path::Path) -> Result<Self, KernelError> {
+        let mut child = Command::new("/proc/self/exe")
+            .arg("--canary")
+            .arg(dir)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(failed("start the canary"))?;
+        let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(failed("talk to the canary")(io::ErrorKind::BrokenPipe.into()));
+        };
+        let mut output = BufReader::new(output);
+        let mut line = String::new();
+        output.read_line(&mut line).map_err(failed("hear from the canary"))?;
+        let thread = line
+            .trim()
+            .strip_prefix("ready ")
+            .and_then(|tid| tid.parse().ok())
+            .ok_or_else(|| failed("hear from the canary")(io::Error::other(line.clone())))?;
+        let monitor = UnixStream::connect(dir.join(MONITOR))
+            .map_err(failed("connect to the canary's monitor"))?;
+        let process = process_of(child.id())?;
+        let dir = dir.to_owned();
+        Ok(Self { child, input, output, process, thread, dir, _monitor: monitor })
+    }
+
+    /// Gives an order and waits until it is done.
+    fn tell(&mut self, order: &str) -> Result<(), KernelError> {
+        writeln!(self.input, "{order}").map_err(failed("talk to the canary"))?;
+        let mut line = String::new();
+        self.output.read_line(&mut line).map_err(failed("hear from the canary"))?;
+        if line.trim() == "done" {
+            return Ok(());
+        }
+        Err(failed("hear from the canary")(io::Error::other(format!("{order}: {line:?}"))))
+    }
+
+    /// Not protected any more: its end cannot be refused.
+    fn end(mut self) {
+        // An error here means that it has ended already.
+        let _gone = self.child.kill();
+        let _gone = self.child.wait();
+        remove_dir(&self.dir);
+    }
+}
+
+fn remove_dir(dir: &std::path::Path) {
+    if let Err(error) = fs::remove_dir_all(dir) {
+        tracing::warn!(dir = %dir.display(), %error, "cannot remove the self-test's folder");
+    }
+}

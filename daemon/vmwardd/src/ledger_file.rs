@@ -1,0 +1,249 @@
+//! The journal on disk: what is durable before an allow is answered.
+//!
+//! A batch of lines is appended and synced as one. A failed append is cut off
+//! again; a failed sync is never retried, because after it the kernel may have
+//! dropped the very pages and a second sync would lie. From then on the ledger
+//! refuses and the daemon denies, until a restart has read what really is on
+//! disk.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::crash::{self, Point};
+
+/// Rewritten as a snapshot beyond this size.
+pub const COMPACT_BYTES: u64 = 4 * 1024 * 1024;
+/// Longest journal that is read at start; far more than compaction leaves.
+pub const JOURNAL_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
+/// Where the bytes go. Tests put a disk there that fails or forgets.
+pub trait Storage: Send {
+    /// Everything stored.
+    fn read(&mut self) -> io::Result<Vec<u8>>;
+    /// Adds bytes at the end.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// Returns once everything appended survives a power cut.
+    fn sync(&mut self) -> io::Result<()>;
+    /// Cuts everything off after `len` bytes.
+    fn truncate(&mut self, len: u64) -> io::Result<()>;
+    /// Puts `bytes` in the place of everything, all or nothing.
+    fn replace(&mut self, bytes: &[u8]) -> Result<(), ReplaceError>;
+}
+
+/// Why a snapshot did not take the journal's place.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplaceError {
+    /// The old journal stands as it was.
+    #[error("Failed to write the snapshot")]
+    Before(#[source] io::Error),
+    /// The snapshot stands, and may not survive a power cut.
+    #[error("Failed to make the snapshot durable")]
+    After(#[source] io::Error),
+}
+
+/// Why an entry is not durable.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The write failed and was undone.
+    #[error("Failed to append to the journal")]
+    Append(#[source] io::Error),
+    /// The sync failed; nothing more will be taken.
+    #[error("Failed to sync the journal")]
+    Sync(#[source] io::Error),
+    /// An earlier fault stands in the way.
+    #[error("the journal takes no entries: {0}")]
+    Closed(String),
+}
+
+/// The journal with its health.
+pub struct Ledger {
+    storage: Box<dyn Storage>,
+    len: u64,
+    closed: Option<String>,
+}
+
+impl Ledger {
+    /// Opens a journal whose first `good_len` bytes are whole lines; what comes
+    /// after was torn by a crash, was never acknowledged, and is cut off.
+    ///
+    /// # Errors
+    /// The cut failed.
+    pub fn open(mut storage: Box<dyn Storage>, good_len: u64) -> io::Result<Ledger> {
+        storage.truncate(good_len)?;
+        storage.sync()?;
+        Ok(Ledger {
+            storage,
+            len: good_len,
+            closed: None,
+        })
+    }
+
+    /// A ledger that takes nothing, with the reason: the journal is damaged and
+    /// must not be written over.
+    pub fn closed(storage: Box<dyn Storage>, why: String) -> Ledger {
+        Ledger {
+            storage,
+            len: 0,
+            closed: Some(why),
+        }
+    }
+
+    /// Takes nothing from now on.
+    pub fn close(&mut self, why: String) {
+        self.closed.get_or_insert(why);
+    }
+
+    /// Why nothing is taken, where that is so.
+    pub fn fault(&self) -> Option<&str> {
+        self.closed.as_deref()
+    }
+
+    /// Makes whole lines durable: one write, one sync.
+    ///
+    /// # Errors
+    /// None of the lines is durable, as far as can be known.
+    pub fn commit(&mut self, lines: &[u8]) -> Result<(), LedgerError> {
+        if let Some(why) = &self.closed {
+            return Err(LedgerError::Closed(why.clone()));
+        }
+        if lines.is_empty() {
+            return Ok(());
+        }
+        crash::point(Point::BeforeJournal);
+        if let Err(error) = self.storage.append(lines) {
+            if let Err(cut) = self.storage.truncate(self.len) {
+                self.closed = Some(format!(
+                    "an append failed ({error}) and could not be cut off ({cut}); \
+                     free space on its disk and restart vmwardd"
+                ));
+            }
+            return Err(LedgerError::Append(error));
+        }
+        crash::point(Point::AfterJournalWrite);
+        if let Err(error) = self.storage.sync() {
+            self.closed = Some(format!(
+                "a sync failed ({error}), so its disk cannot be trusted; check it and restart vmwardd"
+            ));
+            return Err(LedgerError::Sync(error));
+        }
+        crash::point(Point::AfterFsync);
+        self.len = self.len.saturating_add(lines.len() as u64);
+        Ok(())
+    }
+
+    /// Is it time for a snapshot?
+    pub fn wants_snapshot(&self) -> bool {
+        self.closed.is_none() && self.len > COMPACT_BYTES
+    }
+
+    /// Puts a snapshot in the place of the journal.
+    ///
+    /// # Errors
+    /// See [`ReplaceError`]; the journal is usable after `Before`.
+    pub fn compact(&mut self, lines: &[u8]) -> Result<(), ReplaceError> {
+        let outcome = self.storage.replace(lines);
+        match &outcome {
+            Ok(()) => self.len = lines.len() as u64,
+            Err(ReplaceError::Before(_)) => {}
+            Err(ReplaceError::After(error)) => {
+                self.closed = Some(format!(
+                    "its snapshot could not be made durable ({error}); check its disk and restart vmwardd"
+                ));
+            }
+        }
+        outcome
+    }
+}
+
+/// A journal in a directory of its own.
+pub struct FileStorage {
+    dir: File,
+    path: PathBuf,
+    file: File,
+}
+
+impl FileStorage {
+    /// Opens or makes `<dir>/journal.jsonl`, for root only, and makes its name
+    /// durable.
+    ///
+    /// # Errors
+    /// The system's errors.
+    pub fn open(dir: &Path) -> io::Result<FileStorage> {
+        let path = dir.join("journal.jsonl");
+        let file = open_append(&path)?;
+        let dir = File::open(dir)?;
+        dir.sync_all()?;
+        Ok(FileStorage { dir, path, file })
+    }
+
+    /// The journal's path, for messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn write_snapshot(&self, bytes: &[u8]) -> io::Result<File> {
+        let new_path = self.path.with_extension("new");
+        let mut new = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&new_path)?;
+        new.write_all(bytes)?;
+        new.sync_all()?;
+        drop(new);
+        let appending = open_append(&new_path)?;
+        std::fs::rename(&new_path, &self.path)?;
+        Ok(appending)
+    }
+}
+
+fn open_append(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(path)
+}
+
+impl Storage for FileStorage {
+    fn read(&mut self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.file.seek(SeekFrom::Start(0))?;
+        (&self.file)
+            .take(JOURNAL_BYTES_MAX + 1)
+            .read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > JOURNAL_BYTES_MAX {
+            Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("it is longer than {JOURNAL_BYTES_MAX} bytes"),
+            ))
+        } else {
+            Ok(bytes)
+        }
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn truncate(&mut self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn replace(&mut self, bytes: &[u8]) -> Result<(), ReplaceError> {
+        self.file = self.write_snapshot(bytes).map_err(ReplaceError::Before)?;
+        self.dir.sync_all().map_err(ReplaceError::After)
+    }
+}
+
+#[cfg(test)]
+mod tests;

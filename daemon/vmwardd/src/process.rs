@@ -1,0 +1,160 @@
+//! What `/proc` says about one process.
+//!
+//! Everything is read through an open handle on `/proc/PID`, which stays with
+//! that process: when the process has gone, reads fail, whoever got its number.
+
+use std::io::Read;
+use std::path::Path;
+
+use vmward_core::ids;
+
+/// Most bytes that are read of a small `/proc` file.
+const PROC_FILE_BYTES_MAX: u64 = 64 * 1024;
+/// Most characters of a command line that go into a record.
+const CMDLINE_CHARS_MAX: usize = 512;
+
+/// An open handle on one process.
+#[derive(Debug)]
+pub struct ProcHandle {
+    process: procfs::process::Process,
+}
+
+/// The fixed facts that a decision needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// Number and start time: the process itself, not its successor.
+    pub process: ids::Process,
+    /// The parent's process id.
+    pub parent: u32,
+    /// The command name, as the process set it.
+    pub comm: String,
+}
+
+impl ProcHandle {
+    /// Takes a handle on the process that has this number now; `None` when
+    /// there is none.
+    pub fn open(pid: u32) -> Option<ProcHandle> {
+        let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0)?;
+        let process = procfs::process::Process::new(pid).ok()?;
+        Some(ProcHandle { process })
+    }
+
+    /// Number, start time, parent and name; `None` when the process has gone.
+    pub fn stat(&self) -> Option<Stat> {
+        let stat = self.process.stat().ok()?;
+        Some(Stat {
+            process: ids::Process {
+                pid: u32::try_from(stat.pid).ok()?,
+                start_ticks: stat.starttime,
+            },
+            parent: u32::try_from(stat.ppid).unwrap_or(0),
+            comm: stat.comm,
+        })
+    }
+
+    /// The executable's path, where it can be read.
+    pub fn exe(&self) -> Option<String> {
+        let path = self.process.exe().ok()?;
+        Some(path.to_string_lossy().into_owned())
+    }
+
+    /// The command line, argument by argument.
+    pub fn arguments(&self) -> Option<Vec<String>> {
+        self.process.cmdline().ok()
+    }
+
+    /// The command line as one bounded line for a record.
+    pub fn command_line(&self) -> Option<String> {
+        let line = self.arguments()?.join(" ");
+        Some(line.chars().take(CMDLINE_CHARS_MAX).collect())
+    }
+
+    /// The effective user id.
+    pub fn effective_uid(&self) -> Option<u32> {
+        Some(self.process.status().ok()?.euid)
+    }
+
+    /// The process that traces this one; `None` when nobody does.
+    pub fn tracer(&self) -> Option<u32> {
+        let tracer = self.process.status().ok()?.tracerpid;
+        u32::try_from(tracer).ok().filter(|pid| *pid != 0)
+    }
+
+    /// The path in the unified cgroup hierarchy.
+    pub fn cgroup(&self) -> Option<String> {
+        let mut text = String::new();
+        let file = self.process.open_relative("cgroup").ok()?;
+        file.take(PROC_FILE_BYTES_MAX)
+            .read_to_string(&mut text)
+            .ok()?;
+        text.lines()
+            .find_map(|line| line.strip_prefix("0::"))
+            .map(str::to_owned)
+    }
+}
+
+/// The systemd unit that a cgroup path belongs to: its innermost service or
+/// scope.
+pub fn unit_of_cgroup(cgroup: &str) -> Option<String> {
+    cgroup
+        .rsplit('/')
+        .find(|part| has_suffix(part, "service") || has_suffix(part, "scope"))
+        .map(str::to_owned)
+}
+
+fn has_suffix(name: &str, extension: &str) -> bool {
+    Path::new(name)
+        .extension()
+        .is_some_and(|found| found == extension)
+}
+
+/// The process that has this number now, with its start time.
+pub fn identify(pid: u32) -> Option<ids::Process> {
+    Some(ProcHandle::open(pid)?.stat()?.process)
+}
+
+/// True while this very process lives; a successor with its number is another.
+pub fn is_alive(process: ids::Process) -> bool {
+    identify(process.pid) == Some(process)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_is_found_with_its_parent_and_name() {
+        let handle = ProcHandle::open(std::process::id()).unwrap();
+        let stat = handle.stat().unwrap();
+        assert_eq!(stat.process.pid, std::process::id());
+        assert_eq!(stat.parent, std::os::unix::process::parent_id());
+        assert!(stat.process.start_ticks > 0);
+        assert!(is_alive(stat.process));
+        assert!(handle.exe().is_some() && handle.command_line().is_some());
+    }
+
+    #[test]
+    fn a_handle_on_a_process_that_ended_reads_nothing() {
+        let mut child = std::process::Command::new("cat")
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let handle = ProcHandle::open(child.id()).unwrap();
+        let process = handle.stat().unwrap().process;
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(handle.stat(), None);
+        assert!(!is_alive(process));
+    }
+
+    #[test]
+    fn the_unit_is_the_innermost_service_or_scope() {
+        let path = "/user.slice/user-1000.slice/user@1000.service/app.slice/agent.scope/x";
+        assert_eq!(unit_of_cgroup(path).as_deref(), Some("agent.scope"));
+        assert_eq!(
+            unit_of_cgroup("/system.slice/a.service").as_deref(),
+            Some("a.service")
+        );
+        assert_eq!(unit_of_cgroup("/"), None);
+    }
+}

@@ -1,0 +1,367 @@
+//! The start order and the stop order, top to bottom.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::time::timeout;
+
+use crate::boot_switch::{self, BootSwitch};
+use crate::cli::Cli;
+use crate::config::{Config, KernelMode};
+use crate::counters::{Counters, SharedCounters};
+use crate::engine_task::start::{KernelStart, StartError, recover};
+use crate::engine_task::{self, EngineHandle, KernelSide, Message};
+use crate::exit::{CANT_CREATE, CONFIG, Failure, OrExit, SOFTWARE, TEMP_FAIL, UNAVAILABLE};
+use crate::inventory::{self, Source};
+use crate::kernel::Kernel;
+use crate::kernel_events::EventThread;
+use crate::lock::{InstanceLock, LockError};
+use crate::secure_file::make_dir;
+use crate::socket::{self, CLIENTS_MAX, Listeners};
+use crate::{clock, convert, log, notify, policy_store};
+
+/// Clients get this long to finish once a stop has begun.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
+/// The engine must answer a stop or a ping within this time.
+const ENGINE_DEADLINE: Duration = Duration::from_secs(10);
+/// Ready does not wait longer than this for libvirt's first answer.
+const FIRST_LOOK_DEADLINE: Duration = Duration::from_secs(5);
+/// How often the engine is asked whether it lives, without a watchdog.
+const PING_EVERY: Duration = Duration::from_secs(5);
+
+/// Runs the daemon until a signal ends it.
+///
+/// # Errors
+/// Why it could not start or go on, with the exit status.
+pub fn run(cli: &Cli) -> Result<(), Failure> {
+    let config = Config::load(cli.config.as_deref()).or_exit(CONFIG)?;
+    log::init();
+    if cli.detach {
+        return detach(&config);
+    }
+    let policy = policy_store::load(&config.policy).or_exit(CONFIG)?;
+    if cli.check {
+        tracing::info!(policy = policy.hash(), "configuration and policy are good");
+        return Ok(());
+    }
+    let switch = boot_switch::read().or_exit(SOFTWARE)?;
+    make_dirs(&config)?;
+    let lock = take_lock(&config)?;
+
+    let now = convert::now();
+    let boot_id = clock::boot_id().or_exit(SOFTWARE)?;
+    let recovered = recover(&config, policy, &boot_id, now).or_exit(CANT_CREATE)?;
+
+    let counters: SharedCounters = Arc::new(Counters::default());
+    let observe = config.mode == KernelMode::Observe || switch == BootSwitch::Observe;
+    let mut warnings = Vec::new();
+    let mut kernel = start_kernel(&config, cli, switch, &mut warnings)?;
+    let reader = match &mut kernel.side {
+        KernelSide::On(kernel) => kernel.take_events(),
+        KernelSide::Off => None,
+    };
+    let listeners = socket::listen(
+        &config.policy_socket(),
+        &config.admin_socket(),
+        &config.socket_group,
+    )
+    .or_exit(CANT_CREATE)?;
+    warnings.extend(listeners.warning.clone());
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
+    let shell = recovered
+        .into_shell(
+            &config,
+            kernel,
+            observe,
+            Arc::clone(&counters),
+            warnings,
+            convert::now(),
+        )
+        .map_err(start_failure)?;
+
+    let (engine, messages) = engine_task::queue();
+    let engine_thread = engine_task::spawn(shell, messages).or_exit(SOFTWARE)?;
+    let events = reader
+        .map(|reader| EventThread::start(reader, engine.clone(), Arc::clone(&counters)))
+        .transpose()
+        .or_exit(SOFTWARE)?;
+    let first_look = start_inventory(&config, &engine)?;
+
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .or_exit(SOFTWARE)?;
+    let outcome = runtime.block_on(serve(listeners, &engine, &counters, first_look));
+
+    notify::stopping();
+    if let Some(events) = events {
+        events.stop();
+    }
+    let stopped = runtime.block_on(stop_engine(&engine));
+    if stopped && engine_thread.join().is_err() {
+        tracing::error!("the engine thread had panicked");
+    }
+    drop(lock);
+    tracing::info!("stopped; what is protected in the kernel stays protected");
+    outcome
+}
+
+fn detach(config: &Config) -> Result<(), Failure> {
+    make_dirs(config)?;
+    let _lock = take_lock(config)?;
+    let had_any = Kernel::detach(&config.pin_dir).or_exit(UNAVAILABLE)?;
+    if had_any {
+        tracing::warn!("the kernel side was removed; no VM is protected any more");
+    } else {
+        tracing::info!("there was no kernel side to remove");
+    }
+    Ok(())
+}
+
+fn make_dirs(config: &Config) -> Result<(), Failure> {
+    for (dir, mode) in [
+        (&config.state_dir, 0o700),
+        (&config.log_dir, 0o750),
+        (&config.run_dir, 0o755),
+    ] {
+        make_dir(dir, mode)
+            .map_err(|error| {
+                anyhow::Error::new(error).context(format!("Failed to make {}", dir.display()))
+            })
+            .or_exit(CANT_CREATE)?;
+    }
+    Ok(())
+}
+
+fn take_lock(config: &Config) -> Result<InstanceLock, Failure> {
+    InstanceLock::take(&config.state_dir).map_err(|error| match error {
+        LockError::Busy { .. } => Failure::new(TEMP_FAIL, error),
+        LockError::Open { .. } => Failure::new(CANT_CREATE, error),
+    })
+}
+
+fn start_failure(error: StartError) -> Failure {
+    let code = match error {
+        StartError::Kernel(_) => UNAVAILABLE,
+        StartError::Journal { .. } | StartError::Audit(_) => CANT_CREATE,
+    };
+    Failure::new(code, error)
+}
+
+/// Attaches and tests the kernel side, or leaves it off as asked.
+fn start_kernel(
+    config: &Config,
+    cli: &Cli,
+    switch: BootSwitch,
+    warnings: &mut Vec<String>,
+) -> Result<KernelStart, Failure> {
+    let off = KernelStart {
+        side: KernelSide::Off,
+        took_over: false,
+        self_test_events: (0, 0),
+    };
+    if switch == BootSwitch::Off {
+        Kernel::detach(&config.pin_dir).or_exit(UNAVAILABLE)?;
+        warnings.push("vmward=off is on the kernel command line: nothing is enforced".to_owned());
+        return Ok(off);
+    }
+    if cli.policy_only {
+        if config.pin_dir.exists() {
+            warnings.push(format!(
+                "a kernel side that was started before may still be in force under {}; remove it \
+                 with `vmwardd --detach`",
+                config.pin_dir.display()
+            ));
+        }
+        return Ok(off);
+    }
+    let mut kernel = Kernel::attach(&config.pin_dir).or_exit(UNAVAILABLE)?;
+    let took_over = kernel.took_over();
+    let before = kernel.totals().or_exit(UNAVAILABLE)?.events;
+    kernel.self_test().or_exit(UNAVAILABLE)?;
+    let after = kernel.totals().or_exit(UNAVAILABLE)?.events;
+    tracing::info!(
+        took_over,
+        "the kernel side is attached and passed its self-test"
+    );
+    Ok(KernelStart {
+        side: KernelSide::On(Box::new(kernel)),
+        took_over,
+        self_test_events: (before, after),
+    })
+}
+
+/// Starts looking at libvirt. The receiver hears of the first look.
+fn start_inventory(
+    config: &Config,
+    engine: &EngineHandle,
+) -> Result<oneshot::Receiver<()>, Failure> {
+    let (first, first_look) = oneshot::channel();
+    let mut first = Some(first);
+    if config.is_unwatched() {
+        drop(first);
+        return Ok(first_look);
+    }
+    let source = Source {
+        uri: config.libvirt_uri.clone(),
+        run_dir: config.libvirt_run_dir.clone(),
+    };
+    let engine = engine.clone();
+    inventory::start(source, move |sighting| {
+        let taken = engine.push(Message::Sighting(sighting));
+        if let Some(first) = first.take() {
+            // The start may have stopped waiting.
+            let _unheard = first.send(());
+        }
+        taken
+    })
+    .or_exit(SOFTWARE)?;
+    Ok(first_look)
+}
+
+/// Serves clients until a signal, or until the engine is gone.
+async fn serve(
+    listeners: Listeners,
+    engine: &EngineHandle,
+    counters: &SharedCounters,
+    first_look: oneshot::Receiver<()>,
+) -> Result<(), Failure> {
+    let mut terminate = signal(SignalKind::terminate()).or_exit(SOFTWARE)?;
+    let mut interrupt = signal(SignalKind::interrupt()).or_exit(SOFTWARE)?;
+    let mut hangup = signal(SignalKind::hangup()).or_exit(SOFTWARE)?;
+    let (stop, stopping) = watch::channel(false);
+    let permits = Arc::new(Semaphore::new(CLIENTS_MAX));
+    let (fatal, mut accept_failed) = tokio::sync::mpsc::channel(2);
+    let Listeners { policy, admin, .. } = listeners;
+    for listener in std::iter::once(policy).chain(admin) {
+        let serving = socket::serve(
+            listener,
+            engine.clone(),
+            Arc::clone(counters),
+            Arc::clone(&permits),
+            stopping.clone(),
+        );
+        let fatal = fatal.clone();
+        tokio::spawn(async move {
+            if let Err(error) = serving.await {
+                drop(fatal.send(error).await);
+            }
+        });
+    }
+
+    // Ready means: the VMs that run now are protected.
+    drop(timeout(FIRST_LOOK_DEADLINE, first_look).await);
+    ping(engine).await?;
+    notify::ready("deciding");
+    tracing::info!(pid = std::process::id(), "ready");
+
+    let mut beat = tokio::time::interval(notify::watchdog_interval().unwrap_or(PING_EVERY));
+    let outcome = loop {
+        tokio::select! {
+            () = heard(&mut terminate) => break Ok("TERM"),
+            () = heard(&mut interrupt) => break Ok("INT"),
+            () = heard(&mut hangup) => reload(engine).await,
+            Some(error) = accept_failed.recv() => break Err(Failure::new(SOFTWARE, error)),
+            _ = beat.tick() => match ping(engine).await {
+                Ok(()) => notify::watchdog(),
+                Err(failure) => break Err(failure),
+            },
+        }
+    };
+    stop.send_replace(true);
+    let all = u32::try_from(CLIENTS_MAX).unwrap_or(u32::MAX);
+    let drained = timeout(DRAIN_DEADLINE, permits.acquire_many(all))
+        .await
+        .is_ok();
+    match outcome {
+        Ok(signal) => {
+            tracing::info!(signal, drained, "stopping as asked");
+            Ok(())
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+async fn heard(signal: &mut Signal) {
+    if signal.recv().await.is_none() {
+        // The runtime is going down; whoever polls this is, too.
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn reload(engine: &EngineHandle) {
+    notify::reloading();
+    let (reply, answer) = oneshot::channel();
+    let status = if engine.offer(Message::Reload(reply)) {
+        reloaded(
+            timeout(ENGINE_DEADLINE, answer)
+                .await
+                .ok()
+                .and_then(Result::ok),
+        )
+    } else {
+        "reload not done: the engine's queue is full; send HUP again"
+    };
+    notify::ready(status);
+}
+
+/// What the engine said about the new policy; `None` when it said nothing.
+fn reloaded(answer: Option<Result<(), String>>) -> &'static str {
+    match answer {
+        Some(Ok(())) => {
+            tracing::info!("the policy was reloaded");
+            "deciding"
+        }
+        Some(Err(why)) => {
+            tracing::error!("the new policy was not taken, the old one stays: {why}");
+            "deciding by the former policy: the new one is wrong"
+        }
+        None => {
+            tracing::error!("the policy was not reloaded: the engine did not answer");
+            "reload not done: the engine did not answer"
+        }
+    }
+}
+
+/// Fails when the engine is gone or hangs; systemd then starts a new one, and
+/// the kernel enforces meanwhile.
+async fn ping(engine: &EngineHandle) -> Result<(), Failure> {
+    let (reply, answer) = oneshot::channel();
+    if !engine.offer(Message::Ping(reply)) {
+        // A full queue is being worked on; the next beat asks again.
+        tracing::warn!("the engine's queue is full");
+        return Ok(());
+    }
+    match timeout(ENGINE_DEADLINE, answer).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(Failure::new(
+            SOFTWARE,
+            anyhow::anyhow!("the engine thread has ended"),
+        )),
+        Err(_) => Err(Failure::new(
+            SOFTWARE,
+            anyhow::anyhow!(
+                "the engine did not answer for {} s",
+                ENGINE_DEADLINE.as_secs()
+            ),
+        )),
+    }
+}
+
+/// True when the engine has made everything durable.
+async fn stop_engine(engine: &EngineHandle) -> bool {
+    let (reply, answer) = oneshot::channel();
+    if !engine.offer(Message::Stop(reply)) {
+        tracing::error!("the engine could not be told to stop");
+        return false;
+    }
+    let stopped = matches!(timeout(ENGINE_DEADLINE, answer).await, Ok(Ok(())));
+    if !stopped {
+        tracing::error!("the engine did not stop in time; its state on disk is still good");
+    }
+    stopped
+}

@@ -1,0 +1,138 @@
+//! Files that decide something: opened once, then the open handle is checked,
+//! so that nothing can be put in their place between check and use.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Why a file was not trusted.
+#[derive(Debug, thiserror::Error)]
+pub enum SecureFileError {
+    /// It cannot be opened or read.
+    #[error("Failed to read {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// Someone else may write it.
+    #[error("{path} is not trusted: {why}")]
+    Untrusted {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with owner or mode, and what to type.
+        why: String,
+    },
+}
+
+/// Reads a text file of at most `bytes_max` bytes.
+///
+/// # Errors
+/// The system's errors, and `InvalidData` for a file that is too long, no
+/// regular file, or not UTF-8.
+pub fn read_bounded(path: &Path, bytes_max: u64) -> io::Result<String> {
+    read_handle(&open(path)?, bytes_max)
+}
+
+/// Reads a text file that only root, or the user this daemon runs as, may
+/// write.
+///
+/// # Errors
+/// As [`read_bounded`], and a file with another owner or open to other writers.
+pub fn read_trusted(path: &Path, bytes_max: u64) -> Result<String, SecureFileError> {
+    let at_read = |source| SecureFileError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let file = open(path).map_err(at_read)?;
+    let meta = file.metadata().map_err(at_read)?;
+    let untrusted = |why: String| SecureFileError::Untrusted {
+        path: path.to_owned(),
+        why,
+    };
+    let own = nix::unistd::geteuid().as_raw();
+    if meta.uid() != 0 && meta.uid() != own {
+        return Err(untrusted(format!(
+            "its owner is uid {}; make it root's: chown root {}",
+            meta.uid(),
+            path.display()
+        )));
+    }
+    if meta.mode() & 0o022 != 0 {
+        return Err(untrusted(format!(
+            "its mode {:04o} lets others write it; take that away: chmod go-w {}",
+            meta.mode() & 0o7777,
+            path.display()
+        )));
+    }
+    read_handle(&file, bytes_max).map_err(at_read)
+}
+
+/// Makes a directory with `mode`, and its parents, where it is missing.
+///
+/// # Errors
+/// The system's errors.
+pub fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path)
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    // NONBLOCK: opening a FIFO put in the file's place must not hang the daemon.
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path)
+}
+
+fn read_handle(file: &File, bytes_max: u64) -> io::Result<String> {
+    let invalid = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
+    if !file.metadata()?.is_file() {
+        return Err(invalid("it is no regular file".to_owned()));
+    }
+    let mut bytes = Vec::new();
+    file.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(invalid(format!("it is longer than {bytes_max} bytes")));
+    }
+    String::from_utf8(bytes).map_err(|error| invalid(format!("it is not UTF-8: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_file_others_may_write_is_not_trusted() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("policy.json");
+        std::fs::write(&path, "{}").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(read_trusted(&path, 10).unwrap(), "{}");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o664)).unwrap();
+        let error = read_trusted(&path, 10).unwrap_err().to_string();
+        assert!(
+            error.contains("0664") && error.contains("chmod go-w"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_directory_or_a_long_file_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(read_bounded(dir.path(), 10).is_err());
+        let path = dir.path().join("long");
+        std::fs::write(&path, "12345678901").unwrap();
+        assert!(read_bounded(&path, 10).is_err());
+    }
+}

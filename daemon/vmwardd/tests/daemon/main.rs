@@ -1,0 +1,8 @@
+//! The real daemon over its real socket, with `--policy-only`: no kernel side,
+//! and libvirt's in-process test driver, whose one domain is named `test`.
+#![expect(clippy::unwrap_used, reason = "a test whose set-up fails has failed")]
+
+#[cfg(feature = "crash-points")]
+mod crash;
+mod harness;
+mod protocol;
