@@ -1,0 +1,127 @@
+//! Debian packages of the machine itself.
+
+use std::{os::unix::fs::MetadataExt, path::Path, process::Command, time::Duration};
+
+use anyhow::{Context, Result, bail};
+
+use super::LONG;
+use crate::{
+    process,
+    step::{Step, step},
+};
+
+/// Each with what needs it: the linker of BPF programs, libvirt and its guests,
+/// virtme-ng, the tests' own tools.
+const PACKAGES: &[&str] = &[
+    "llvm-22-dev",
+    "libzstd-dev",
+    "libpolly-22-dev",
+    "gcc",
+    "libc6-dev",
+    "pkg-config",
+    "libvirt-daemon-system",
+    "libvirt-daemon",
+    "libvirt-clients",
+    "libvirt-dev",
+    "python3-libvirt",
+    "qemu-system-x86",
+    "python3-venv",
+    "busybox-static",
+    "kmod",
+    "udev",
+    "iproute2",
+    "procps",
+];
+
+/// Installs as root. The packages bring services (libvirtd, its networks): on a
+/// machine run by systemd they are kept from starting by a `policy-rc.d` that
+/// goes away again; one that is already there is the owner's and stays.
+const INSTALL: &str = r#"
+set -e
+guard=/usr/sbin/policy-rc.d
+if [ -d /run/systemd/system ] && [ ! -e "$guard" ]; then
+    trap 'rm -f "$guard"' EXIT
+    printf '#!/bin/sh\nexit 101\n' >"$guard"
+    chmod 755 "$guard"
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -q
+apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=600 "$@"
+"#;
+
+pub(super) fn ensure() -> Result<()> {
+    let missing = missing()?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    step(&format!("Debian packages: {}", missing.join(" ")), |step| {
+        let prefix = privilege(&missing)?;
+        if let Err(first) = install(step, prefix, &missing) {
+            // Measured: when the run upgrades systemd as well, apt can lose an
+            // unpacked archive half-way, and the same command then succeeds.
+            step.say(&format!(
+                "apt-get failed, trying once more: {}",
+                first.root_cause()
+            ));
+            install(step, prefix, &missing)?;
+        }
+        let left = self::missing()?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        bail!(
+            "apt-get reported success, yet these are missing: {}",
+            left.join(" ")
+        )
+    })
+}
+
+fn missing() -> Result<Vec<&'static str>> {
+    if !Path::new("/usr/bin/dpkg-query").exists() {
+        bail!("this set-up is for Debian 12: there is no dpkg-query here");
+    }
+    // dpkg-query exits with 1 when it does not know one of the packages: that
+    // is an answer here, not a failure.
+    let output = Command::new("dpkg-query")
+        .args(["-W", "-f", "${Package} ${db:Status-Status}\\n"])
+        .args(PACKAGES)
+        .output()
+        .context("Failed to run dpkg-query")?;
+    let known = String::from_utf8_lossy(&output.stdout).into_owned();
+    let installed = |name: &str| {
+        known
+            .lines()
+            .any(|line| line == format!("{name} installed"))
+    };
+    Ok(PACKAGES
+        .iter()
+        .copied()
+        .filter(|name| !installed(name))
+        .collect())
+}
+
+fn privilege(missing: &[&str]) -> Result<&'static [&'static str]> {
+    // The owner of one's own /proc entry is one's effective user.
+    let root = std::fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0);
+    if root {
+        return Ok(&[]);
+    }
+    if process::succeeds(Command::new("sudo").args(["-n", "true"])) {
+        return Ok(&["sudo", "-n"]);
+    }
+    bail!(
+        "packages are missing and there is no way to become root without a password. Type:\n    \
+         sudo apt-get update && sudo apt-get install --no-install-recommends {}",
+        missing.join(" ")
+    )
+}
+
+fn install(step: &Step, prefix: &[&str], packages: &[&str]) -> Result<()> {
+    let mut words = prefix
+        .iter()
+        .copied()
+        .chain(["sh", "-c", INSTALL, "install"]);
+    let mut command = Command::new(words.next().unwrap_or("sh"));
+    command.args(words).args(packages);
+    step.run(command, LONG + Duration::from_mins(10))
+}

@@ -1,0 +1,284 @@
+//! `cargo xtask vm`: any command as root in a VM with libvirtd and running domains.
+//!
+//! virtme-ng boots a Debian kernel on this machine's root file system, whose
+//! changes are lost at the end. Inside, `xtask vm-init` brings the host up and
+//! runs the command. Everything that crosses the line is a file in one shared
+//! folder: the order, the phases, the command's output and its exit status. The
+//! console is only kept for diagnosis, since not every kernel delivers it.
+
+mod accel;
+pub(crate) mod guest;
+mod host_up;
+pub(crate) mod init;
+mod order;
+mod tail;
+mod tree;
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Child, ExitCode, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+pub(crate) use order::Mode;
+use order::Order;
+
+use crate::{build, paths, setup, setup::Kernel, wait};
+
+/// BPF among the security modules; the rest only costs time under emulation.
+const KERNEL_ARGS: &str = "lsm=landlock,lockdown,yama,bpf mitigations=off \
+    transparent_hugepage=never init_on_alloc=0 audit=0 nowatchdog";
+/// From power-on to the first sign of `vm-init`; 12 s under emulation on an idle machine.
+const BOOT_LIMIT: Duration = Duration::from_mins(4);
+/// From there to the command; a dozen guests under nested emulation take a minute.
+const READY_LIMIT: Duration = Duration::from_mins(10);
+/// How long the VM may take to go after its exit status is known.
+const END_LIMIT: Duration = Duration::from_secs(3);
+
+#[derive(Args)]
+pub(crate) struct VmArgs {
+    /// Kernel of the VM
+    #[arg(long, default_value = "6.12")]
+    pub(crate) kernel: Kernel,
+    /// What vmwardd does; with `off` it is not started
+    #[arg(long, value_enum, default_value_t = Mode::Enforce)]
+    pub(crate) mode: Mode,
+    /// How many domains run: web-1, web-2, ...
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=64))]
+    pub(crate) domains: u32,
+    /// Memory of the VM
+    #[arg(long, default_value = "4G")]
+    pub(crate) memory: String,
+    /// Seconds that the command may take
+    #[arg(long, default_value_t = 1800)]
+    pub(crate) timeout: u64,
+    /// Take the binaries as they were built last
+    #[arg(long)]
+    pub(crate) no_build: bool,
+    /// Say what the VM is doing until the command starts
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+    /// Keep the folder with the logs of the run
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// The command and its arguments
+    #[arg(last = true, required = true)]
+    pub(crate) command: Vec<String>,
+}
+
+pub(crate) fn run(args: &VmArgs) -> Result<ExitCode> {
+    if args.mode != Mode::Off && !args.no_build {
+        build::run(&build::BuildArgs { release: false })?;
+    }
+    let finished = boot(args)?;
+    if args.keep {
+        eprintln!("the logs of the run are in {}", finished.folder.display());
+    } else {
+        finished.clear()?;
+    }
+    Ok(ExitCode::from(finished.code))
+}
+
+/// A run whose command came to its end.
+pub(crate) struct Finished {
+    /// The command's exit status.
+    pub(crate) code: u8,
+    /// The folder with the command's output and all logs.
+    pub(crate) folder: PathBuf,
+}
+
+impl Finished {
+    pub(crate) fn clear(&self) -> Result<()> {
+        fs::remove_dir_all(&self.folder)
+            .with_context(|| format!("Failed to remove {}", self.folder.display()))
+    }
+}
+
+/// Boots a VM and runs the command in it, its output passed through.
+pub(crate) fn boot(args: &VmArgs) -> Result<Finished> {
+    let (vng, kernel) = setup::for_vm(args.kernel)?;
+    let accel = accel::choose(&vng, &kernel)?;
+    let folder = run_folder()?;
+    Order::new(args, &folder)?.write(&folder)?;
+    let mut vm = Vm::start(args, accel, &vng, &kernel, &folder)?;
+    let outcome = vm.watch(args);
+    vm.end();
+    match outcome {
+        Ok(code) => Ok(Finished { code, folder }),
+        Err(error) => Err(error.context(vm.evidence())),
+    }
+}
+
+/// A fresh folder shared with the VM, with this very xtask and the built binaries in `bin`.
+fn run_folder() -> Result<PathBuf> {
+    let folder = paths::target()
+        .join("vm")
+        .join(std::process::id().to_string());
+    if folder.exists() {
+        fs::remove_dir_all(&folder)
+            .with_context(|| format!("Failed to remove the stale {}", folder.display()))?;
+    }
+    let bin = folder.join("bin");
+    fs::create_dir_all(&bin).with_context(|| format!("Failed to create {}", bin.display()))?;
+    let xtask = env::current_exe().context("Failed to find this program's file")?;
+    // Copies: a build during the run must not pull the binaries from under the VM.
+    fs::copy(&xtask, bin.join("xtask"))
+        .with_context(|| format!("Failed to copy {}", xtask.display()))?;
+    for name in ["vmward", "vmwardd"] {
+        let built = paths::target().join("debug").join(name);
+        if built.exists() {
+            fs::copy(&built, bin.join(name))
+                .with_context(|| format!("Failed to copy {}", built.display()))?;
+        }
+    }
+    guest::assemble(&folder.join("tick.img"))?;
+    folder
+        .canonicalize()
+        .with_context(|| format!("Failed to resolve {}", folder.display()))
+}
+
+struct Vm {
+    child: Child,
+    folder: PathBuf,
+}
+
+impl Vm {
+    fn start(
+        args: &VmArgs,
+        accel: accel::Accel,
+        vng: &Path,
+        kernel: &setup::BootKernel,
+        folder: &Path,
+    ) -> Result<Self> {
+        let console = fs::File::create(folder.join("console.log"))?;
+        let mut command = accel::vng(vng, kernel, accel)?;
+        command
+            .args(["--memory", &args.memory, "--cpus", "2", "--verbose"])
+            .args([
+                "--overlay-rwdir",
+                "/var",
+                "--overlay-rwdir",
+                "/etc",
+                "--rwdir",
+            ])
+            .arg(folder)
+            .args(["--append", KERNEL_ARGS, "--"])
+            .arg(format!(
+                "exec '{0}/bin/xtask' vm-init '{0}' 2>'{0}/init.log'",
+                folder.display()
+            ))
+            .current_dir(folder)
+            .env("TMPDIR", folder)
+            .stdin(Stdio::null())
+            .stdout(console.try_clone()?)
+            .stderr(console);
+        let child = command.spawn().context("Failed to start virtme-ng")?;
+        Ok(Self {
+            child,
+            folder: folder.to_path_buf(),
+        })
+    }
+
+    /// Passes the command's output on until its exit status is known.
+    fn watch(&mut self, args: &VmArgs) -> Result<u8> {
+        let start = Instant::now();
+        let mut output = tail::Output::new(&self.folder);
+        let mut phase = String::new();
+        let mut running_since = None;
+        loop {
+            let ended = self.child.try_wait()?.is_some();
+            // Read after the look at the process: what it wrote before its end is there now.
+            let status = self.read("status");
+            output.pump()?;
+            if let Some(code) = status {
+                return code
+                    .trim()
+                    .parse()
+                    .context("the VM left no number as exit status");
+            }
+            if let Some(error) = self.read("error") {
+                bail!("{}", error.trim());
+            }
+            if ended {
+                bail!("the VM ended without an exit status, {}", after(&phase));
+            }
+            let now = self.read("phase").unwrap_or_default();
+            let now = now.lines().last().unwrap_or_default();
+            if now != phase {
+                now.clone_into(&mut phase);
+                if args.verbose {
+                    eprintln!("[{:6.1} s] vm: {phase}", start.elapsed().as_secs_f32());
+                }
+                if phase == order::PHASE_COMMAND {
+                    running_since = Some(Instant::now());
+                }
+            }
+            let (since, limit, what) = match running_since {
+                Some(since) => (since, Duration::from_secs(args.timeout), "the command"),
+                None if phase.is_empty() => (start, BOOT_LIMIT, "the kernel's boot"),
+                None => (start, BOOT_LIMIT + READY_LIMIT, "bringing the VM up"),
+            };
+            if since.elapsed() > limit {
+                bail!(
+                    "no end of {what} after {} s, {}",
+                    limit.as_secs(),
+                    after(&phase)
+                );
+            }
+            wait::pause();
+        }
+    }
+
+    fn read(&self, name: &str) -> Option<String> {
+        // Files appear by rename, so a present one is whole; `phase` only grows by lines.
+        fs::read_to_string(self.folder.join(name)).ok()
+    }
+
+    /// Ends what is left of the VM.
+    fn end(&mut self) {
+        let gone = wait::until("the VM to power off", END_LIMIT, || {
+            Ok(self.child.try_wait()?)
+        });
+        if gone.is_err() {
+            tree::kill(self.child.id());
+            if let Err(error) = self.child.wait() {
+                eprintln!("the VM's process could not be waited for: {error}");
+            }
+        }
+    }
+
+    /// The last words of the VM, for the error.
+    fn evidence(&self) -> String {
+        let mut parts = vec![format!(
+            "the VM failed; its logs are in {}",
+            self.folder.display()
+        )];
+        for name in ["console.log", "init.log", "vmwardd.log", "libvirtd.log"] {
+            let Ok(log) = fs::read(self.folder.join(name)) else {
+                continue;
+            };
+            let log = String::from_utf8_lossy(&log);
+            let lines: Vec<_> = log.lines().filter(|line| !line.trim().is_empty()).collect();
+            let last = lines
+                .get(lines.len().saturating_sub(12)..)
+                .unwrap_or_default();
+            if !last.is_empty() {
+                parts.push(format!("--- {name}\n{}", last.join("\n")));
+            }
+        }
+        parts.push("--- what went wrong".to_owned());
+        parts.join("\n")
+    }
+}
+
+fn after(phase: &str) -> String {
+    if phase.is_empty() {
+        "before anything ran in it".to_owned()
+    } else {
+        format!("while: {phase}")
+    }
+}

@@ -1,0 +1,220 @@
+//! The tick guest: a boot sector, its domain, and talking to it inside the VM.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    io::Write,
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::{Args, Subcommand};
+
+use crate::{process, wait};
+
+const SOURCE: &str = include_str!("tick.s");
+const SECTOR: usize = 512;
+/// Where the VM keeps the boot sector, the serial logs and the serial sockets.
+const HOME: &str = "/var/lib/vmward-guests";
+
+#[derive(Args)]
+pub(crate) struct GuestArgs {
+    #[command(subcommand)]
+    command: GuestCommand,
+}
+
+#[derive(Subcommand)]
+enum GuestCommand {
+    /// How often a guest has ticked since its domain started
+    Ticks { name: String },
+    /// Everything a guest has printed since its domain started
+    Serial { name: String },
+    /// Wait until a guest has ticked COUNT times more
+    WaitTicks {
+        name: String,
+        #[arg(long, default_value_t = 3)]
+        count: usize,
+        #[arg(long, default_value_t = 30)]
+        seconds: u64,
+    },
+    /// Send a guest bytes: p power off, r reset, i ignore the power button
+    Send { name: String, bytes: String },
+    /// The XML of a domain that runs the tick guest
+    Xml { name: String },
+    /// Define and start a domain, and wait until it ticks
+    Start { name: String },
+}
+
+pub(crate) fn run(args: &GuestArgs) -> Result<()> {
+    match &args.command {
+        GuestCommand::Ticks { name } => println!("{}", ticks(name)?),
+        GuestCommand::Serial { name } => println!("{}", serial(name)?),
+        GuestCommand::WaitTicks {
+            name,
+            count,
+            seconds,
+        } => {
+            let goal = ticks(name)? + count;
+            wait_ticks(name, goal, Duration::from_secs(*seconds))?;
+        }
+        GuestCommand::Send { name, bytes } => send(name, bytes)?,
+        GuestCommand::Xml { name } => print!("{}", xml(name)),
+        GuestCommand::Start { name } => {
+            start(std::slice::from_ref(name))?;
+            wait_ticks(name, 2, Duration::from_mins(1))?;
+        }
+    }
+    Ok(())
+}
+
+/// Builds the boot sector with the assembler that every linker comes with.
+pub(super) fn assemble(image: &Path) -> Result<()> {
+    let source = image.with_extension("s");
+    let object = image.with_extension("o");
+    fs::write(&source, SOURCE).context("Failed to write the guest's source")?;
+    process::output(
+        Command::new("as")
+            .arg("--32")
+            .arg(&source)
+            .arg("-o")
+            .arg(&object),
+    )?;
+    process::output(
+        Command::new("ld")
+            .args([
+                "-m",
+                "elf_i386",
+                "--oformat",
+                "binary",
+                "-Ttext",
+                "0x7c00",
+                "-e",
+                "_start",
+            ])
+            .arg(&object)
+            .arg("-o")
+            .arg(image),
+    )?;
+    let size = fs::read(image)
+        .context("Failed to read the guest's boot sector")?
+        .len();
+    if size != SECTOR {
+        bail!("the guest's boot sector has {size} bytes instead of {SECTOR}");
+    }
+    Ok(())
+}
+
+/// Puts the boot sector where domains can boot it.
+pub(super) fn install(image: &Path) -> Result<()> {
+    fs::create_dir_all(HOME).with_context(|| format!("Failed to create {HOME}"))?;
+    fs::copy(image, format!("{HOME}/tick.img")).context("Failed to install the boot sector")?;
+    Ok(())
+}
+
+/// Defines and starts domains, in two rows: the VM has two processors.
+pub(super) fn start(names: &[String]) -> Result<()> {
+    let (left, right) = names.split_at(names.len().div_ceil(2));
+    thread::scope(|scope| {
+        let other = scope.spawn(|| start_row(right));
+        start_row(left)?;
+        other
+            .join()
+            .map_err(|_panic| anyhow!("the thread that starts domains panicked"))?
+    })
+}
+
+/// One virsh for all of them, since each start of virsh is slow here.
+fn start_row(names: &[String]) -> Result<()> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    let mut script = String::new();
+    for name in names {
+        if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+            bail!("a guest's name has letters, digits and dashes only, not {name:?}");
+        }
+        let path = format!("{HOME}/{name}.xml");
+        fs::write(&path, xml(name)).with_context(|| format!("Failed to write {path}"))?;
+        write!(script, "define {path}; start {name}; ")?;
+    }
+    process::output(Command::new("virsh").args(["-c", "qemu:///system", &script]))
+        .map(|_| ())
+        .context("a guest does not start")
+}
+
+/// As small as libvirt allows, with all that a stop can travel through: ACPI,
+/// a serial line in both directions, the monitor.
+fn xml(name: &str) -> String {
+    format!(
+        "<domain type='qemu'>
+  <name>{name}</name>
+  <memory unit='MiB'>16</memory>
+  <vcpu>1</vcpu>
+  <os><type arch='x86_64' machine='pc'>hvm</type><boot dev='fd'/></os>
+  <features><acpi/></features>
+  <on_poweroff>destroy</on_poweroff>
+  <on_reboot>restart</on_reboot>
+  <on_crash>destroy</on_crash>
+  <devices>
+    <emulator>/usr/bin/qemu-system-x86_64</emulator>
+    <disk type='file' device='floppy'>
+      <driver name='qemu' type='raw'/>
+      <source file='{HOME}/tick.img'/>
+      <target dev='fda'/>
+      <readonly/>
+    </disk>
+    <controller type='usb' model='none'/>
+    <serial type='unix'>
+      <source mode='bind' path='{socket}'/>
+      <log file='{log}' append='off'/>
+    </serial>
+    <memballoon model='none'/>
+  </devices>
+</domain>
+",
+        socket = socket(name).display(),
+        log = log(name).display(),
+    )
+}
+
+fn log(name: &str) -> PathBuf {
+    Path::new(HOME).join(format!("{name}.serial"))
+}
+
+fn socket(name: &str) -> PathBuf {
+    Path::new(HOME).join(format!("{name}.sock"))
+}
+
+fn serial(name: &str) -> Result<String> {
+    let path = log(name);
+    let bytes = fs::read(&path).with_context(|| format!("Failed to read {}", path.display()))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Dots after the guest's own first sign of life; the BIOS may print some before.
+fn ticks(name: &str) -> Result<usize> {
+    let serial = serial(name)?;
+    let own = serial.split_once('B').map_or("", |(_, own)| own);
+    Ok(own.bytes().filter(|byte| *byte == b'.').count())
+}
+
+/// Waits until a guest has ticked `goal` times in all.
+pub(super) fn wait_ticks(name: &str, goal: usize, limit: Duration) -> Result<()> {
+    wait::until(&format!("{goal} ticks of {name}"), limit, || {
+        // The log appears when the domain starts.
+        Ok(ticks(name).is_ok_and(|seen| seen >= goal).then_some(()))
+    })
+}
+
+fn send(name: &str, bytes: &str) -> Result<()> {
+    let path = socket(name);
+    let mut stream = UnixStream::connect(&path)
+        .with_context(|| format!("Failed to reach the guest at {}", path.display()))?;
+    stream
+        .write_all(bytes.as_bytes())
+        .context("Failed to send to the guest")
+}
