@@ -17,7 +17,10 @@ fn main() {
             match fs::read(&path) {
                 Ok(bytes) => bytes,
                 Err(e) => {
-                    println!("cargo::error=VMWARD_PROBES={}: {e}", PathBuf::from(path).display());
+                    println!(
+                        "cargo::error=VMWARD_PROBES={}: {e}",
+                        PathBuf::from(path).display()
+                    );
                     return;
                 }
             }

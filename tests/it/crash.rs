@@ -2,7 +2,13 @@
 
 use crate::host::Host;
 
-const STOP: [&str; 5] = ["authorize", "--tool", "vm_stop", "--args", r#"{"identifier": "test"}"#];
+const STOP: [&str; 5] = [
+    "authorize",
+    "--tool",
+    "vm_stop",
+    "--args",
+    r#"{"identifier": "test"}"#,
+];
 
 /// The steps of an allow, in order, as vmwardd names them.
 const STEPS: [&str; 6] = [
@@ -22,7 +28,12 @@ fn kill_9_after_every_answer_frees_no_quota() {
         host.kill_9().expect("our own child can be killed");
         host.start_again(&[]);
     }
-    assert_eq!(host.vmward_json(&STOP)["decision"], "deny", "{}", host.log());
+    assert_eq!(
+        host.vmward_json(&STOP)["decision"],
+        "deny",
+        "{}",
+        host.log()
+    );
     assert_eq!(host.audit().select(|r| r["decision"] == "allow").len(), 10);
     host.audit().verify();
 }
@@ -42,12 +53,21 @@ fn a_crash_between_any_two_steps_frees_no_quota() {
         let left = host.vmward_json(&["status"])["limits"][0]["remaining"]
             .as_u64()
             .expect("a counter is in use");
-        assert!(left <= remaining, "{step} gave quota back: {left} of {remaining}");
+        assert!(
+            left <= remaining,
+            "{step} gave quota back: {left} of {remaining}"
+        );
         if step != "before-journal" {
-            assert!(left < remaining || step == "after-journal-write", "{step} was not charged");
+            assert!(
+                left < remaining || step == "after-journal-write",
+                "{step} was not charged"
+            );
         }
         remaining = left;
         host.audit().verify();
     }
-    assert!(remaining <= 5, "the crash points do not work: {remaining} left");
+    assert!(
+        remaining <= 5,
+        "the crash points do not work: {remaining} left"
+    );
 }

@@ -25,8 +25,16 @@ pub(crate) struct Host {
 /// A binary of this workspace, built beside this test.
 fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a running test has a file");
-    let path = test.parent().and_then(Path::parent).expect("target/debug/deps").join(name);
-    assert!(path.exists(), "{} is not built; run `cargo xtask build`", path.display());
+    let path = test
+        .parent()
+        .and_then(Path::parent)
+        .expect("target/debug/deps")
+        .join(name);
+    assert!(
+        path.exists(),
+        "{} is not built; run `cargo xtask build`",
+        path.display()
+    );
     path
 }
 
@@ -69,14 +77,22 @@ impl Host {
             .spawn()
             .expect("vmwardd is built");
         self.child = Some(child);
-        wait::until("vmwardd to know its domain", Duration::from_secs(30), || {
-            let child = self.child.as_mut()?;
-            if let Some(status) = child.try_wait().expect("it is our child") {
-                panic!("vmwardd ended ({status}):\n{}", self.log());
-            }
-            let status = self.client()?.status().ok()?;
-            status.vms.iter().any(|vm| vm.vm.name == "test").then_some(())
-        });
+        wait::until(
+            "vmwardd to know its domain",
+            Duration::from_secs(30),
+            || {
+                let child = self.child.as_mut()?;
+                if let Some(status) = child.try_wait().expect("it is our child") {
+                    panic!("vmwardd ended ({status}):\n{}", self.log());
+                }
+                let status = self.client()?.status().ok()?;
+                status
+                    .vms
+                    .iter()
+                    .any(|vm| vm.vm.name == "test")
+                    .then_some(())
+            },
+        );
     }
 
     /// A connection, where the daemon answers.
@@ -121,8 +137,8 @@ impl Host {
     #[track_caller]
     pub(crate) fn kill_9(&mut self) -> io::Result<()> {
         let mut child = self.child.take().expect("it runs");
-        child.kill()?;
-        child.wait().map(drop)
+        let killed = child.kill();
+        child.wait().map(drop).and(killed)
     }
 
     /// Waits for it to end by itself.

@@ -2,7 +2,13 @@
 
 use crate::host::Host;
 
-const STOP: [&str; 5] = ["authorize", "--tool", "vm_stop", "--args", r#"{"identifier": "test"}"#];
+const STOP: [&str; 5] = [
+    "authorize",
+    "--tool",
+    "vm_stop",
+    "--args",
+    r#"{"identifier": "test"}"#,
+];
 
 #[test]
 fn the_eleventh_stop_is_denied_and_told_when_to_come_back() {
@@ -40,7 +46,11 @@ fn policy_only_is_said_loudly() {
     assert!(text.to_lowercase().contains("policy-only"), "{text}");
     let status = host.vmward_json(&["status"]);
     assert_eq!(status["mode"], "policy-only");
-    assert_ne!(status["degraded"].as_array().map(Vec::len), Some(0), "{status:#}");
+    assert_ne!(
+        status["degraded"].as_array().map(Vec::len),
+        Some(0),
+        "{status:#}"
+    );
 }
 
 #[test]
@@ -55,7 +65,10 @@ fn many_callers_at_once_get_exactly_the_maximum() {
                 })
             })
             .collect();
-        callers.into_iter().map(|c| c.join().expect("no caller panics")).sum()
+        callers
+            .into_iter()
+            .map(|c| c.join().expect("no caller panics"))
+            .sum()
     });
     assert_eq!(allowed, 10);
     assert_eq!(host.audit().select(|r| r["decision"] == "allow").len(), 10);

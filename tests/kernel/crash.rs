@@ -25,7 +25,14 @@ fn no_step_leaves_a_lease_without_its_journal_entry() {
         scene.daemon.start_again(&[("VMWARD_CRASH_AT", step)]);
         let asked = run(
             "vmward",
-            &["authorize", "--effect", "force_stop", "--vm", "crash-1", "--json"],
+            &[
+                "authorize",
+                "--effect",
+                "force_stop",
+                "--vm",
+                "crash-1",
+                "--json",
+            ],
         );
         assert!(!asked.status.success(), "{step}: it answered");
         scene.daemon.wait_end();
@@ -34,13 +41,19 @@ fn no_step_leaves_a_lease_without_its_journal_entry() {
         let journal = scene.daemon.journal();
         for lease in status["leases"].as_array().expect("a list") {
             let id = lease["id"].as_u64().expect("a number");
-            assert!(journal.contains(&format!("\"id\":{id}")), "{step}: {lease}\n{journal}");
+            assert!(
+                journal.contains(&format!("\"id\":{id}")),
+                "{step}: {lease}\n{journal}"
+            );
         }
         let left = status["limits"]
             .as_array()
             .and_then(|limits| limits.first())
             .map_or(10, |limit| limit["remaining"].as_u64().expect("a number"));
-        assert!(left <= remaining, "{step} gave quota back: {left} of {remaining}");
+        assert!(
+            left <= remaining,
+            "{step} gave quota back: {left} of {remaining}"
+        );
         remaining = left;
         scene.daemon.audit().verify();
         scene.guest.assert_ticks();
@@ -55,5 +68,8 @@ fn no_step_leaves_a_lease_without_its_journal_entry() {
             assert!(client.release(id).expect("ours to give back").ok);
         }
     }
-    assert!(remaining < 10, "no step ever charged: the crash points do not work");
+    assert!(
+        remaining < 10,
+        "no step ever charged: the crash points do not work"
+    );
 }

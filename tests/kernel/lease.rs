@@ -8,8 +8,15 @@ use vmward_tests::guest::{Guest, run, text};
 
 use crate::Scene;
 
-const RUN: [&str; 7] =
-    ["run", "--effect", "force_stop", "--reason", "maintenance, ticket 4711", "--vm", ""];
+const RUN: [&str; 7] = [
+    "run",
+    "--effect",
+    "force_stop",
+    "--reason",
+    "maintenance, ticket 4711",
+    "--vm",
+    "",
+];
 
 /// `vmward run` for `vm`, with the command after it.
 fn vmward_run(vm: &str, command: &[&str]) -> std::process::Output {
@@ -25,7 +32,10 @@ fn vmward_run(vm: &str, command: &[&str]) -> std::process::Output {
 fn a_lease_lets_virsh_destroy_through_once() {
     let scene = Scene::new("lease-1", Mode::Enforce);
     let before = scene.guest.pid();
-    let output = vmward_run("lease-1", &["virsh", "-c", "qemu:///system", "destroy", "lease-1"]);
+    let output = vmward_run(
+        "lease-1",
+        &["virsh", "-c", "qemu:///system", "destroy", "lease-1"],
+    );
     assert!(output.status.success(), "{}", text(&output));
     Guest::wait_gone(before);
     scene.guest.wait_state("shut off");
@@ -33,13 +43,18 @@ fn a_lease_lets_virsh_destroy_through_once() {
     let decision = audit.one("the decision", |r| r["kind"] == "decision");
     assert_eq!(decision["decision"], "allow");
     assert_eq!(decision["reason"], "maintenance, ticket 4711");
-    let ended = audit.one("the end of the VM", |r| r["kind"] == "vm" && r["event"] == "ended");
+    let ended = audit.one("the end of the VM", |r| {
+        r["kind"] == "vm" && r["event"] == "ended"
+    });
     assert_eq!(ended["lease"], decision["decision_id"], "{ended:#}");
 
     scene.guest.start_again();
     scene.daemon.wait_protected("lease-1");
     let again = run("/bin/kill", &["-9", &scene.guest.pid().to_string()]);
-    assert!(!again.status.success(), "the lease of the former process still works");
+    assert!(
+        !again.status.success(),
+        "the lease of the former process still works"
+    );
     scene.guest.assert_ticks();
     audit.verify();
 }
@@ -52,10 +67,9 @@ fn a_lease_lets_its_holders_child_kill_the_vm() {
     let output = vmward_run("lease-2", &["/bin/kill", "-9", &pid.to_string()]);
     assert!(output.status.success(), "{}", text(&output));
     Guest::wait_gone(pid);
-    let record = scene
-        .daemon
-        .audit()
-        .one("the allowed signal", |r| is_kernel(r, "allowed-lease", "lease-2"));
+    let record = scene.daemon.audit().one("the allowed signal", |r| {
+        is_kernel(r, "allowed-lease", "lease-2")
+    });
     assert_eq!(record["actor"]["comm"], "kill");
     assert_eq!(record["signal"]["name"], "SIGKILL");
 }
@@ -79,15 +93,20 @@ fn another_process_cannot_use_a_live_lease() {
     let out = holder.stdout.take().expect("piped");
     std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut line).expect("a line");
     assert_eq!(line, "leased\n");
-    assert_eq!(scene.daemon.status()["leases"].as_array().map(Vec::len), Some(1));
+    assert_eq!(
+        scene.daemon.status()["leases"].as_array().map(Vec::len),
+        Some(1)
+    );
 
     let stranger = run("/bin/kill", &["-9", &pid]);
     assert!(!stranger.status.success(), "a stranger used the lease");
     scene.guest.assert_ticks();
     drop(holder.stdin.take());
     holder.wait().expect("it is our child");
-    let record =
-        scene.daemon.audit().one("the refusal", |r| is_kernel(r, "refused", "lease-3"));
+    let record = scene
+        .daemon
+        .audit()
+        .one("the refusal", |r| is_kernel(r, "refused", "lease-3"));
     assert_eq!(record["signal"]["name"], "SIGKILL");
 }
 
@@ -99,7 +118,14 @@ fn the_eleventh_stop_within_a_minute_gets_no_lease() {
     let ask = || {
         let output = run(
             "vmward",
-            &["authorize", "--effect", "force_stop", "--vm", "lease-4", "--json"],
+            &[
+                "authorize",
+                "--effect",
+                "force_stop",
+                "--vm",
+                "lease-4",
+                "--json",
+            ],
         );
         let answer: serde_json::Value =
             serde_json::from_slice(&output.stdout).unwrap_or_else(|e| {
@@ -124,5 +150,8 @@ fn release(lease: u64) -> bool {
     let mut client =
         vmward_wire::client::Client::connect(socket, std::time::Duration::from_secs(5))
             .expect("the daemon runs");
-    client.release(lease).expect("the lease is ours to give back").ok
+    client
+        .release(lease)
+        .expect("the lease is ours to give back")
+        .ok
 }

@@ -19,10 +19,16 @@ fn a_guest_powers_itself_off() {
     Guest::wait_gone(pid);
     scene.guest.wait_state("shut off");
     let audit = scene.daemon.audit();
-    let ended = audit.one("the end of the VM", |r| r["kind"] == "vm" && r["event"] == "ended");
+    let ended = audit.one("the end of the VM", |r| {
+        r["kind"] == "vm" && r["event"] == "ended"
+    });
     assert_eq!(ended["cause"], "guest-shutdown", "{ended:#}");
     assert!(ended["lease"].is_null(), "{ended:#}");
-    assert!(audit.select(|r| is_kernel(r, "refused", "own-off-1")).is_empty());
+    assert!(
+        audit
+            .select(|r| is_kernel(r, "refused", "own-off-1"))
+            .is_empty()
+    );
 }
 
 #[test]
@@ -60,9 +66,16 @@ fn a_failed_start_is_cleaned_up() {
     let file = "/var/tmp/fail-start-2.xml";
     fs::write(file, xml).expect("/var/tmp is writable");
     let output = virsh(&["create", file]);
-    assert!(!output.status.success(), "a domain without its disk started");
+    assert!(
+        !output.status.success(),
+        "a domain without its disk started"
+    );
     let left = run("pgrep", &["-f", "guest=fail-start-2,"]);
-    assert!(left.stdout.is_empty(), "a QEMU was left behind: {}", text(&left));
+    assert!(
+        left.stdout.is_empty(),
+        "a QEMU was left behind: {}",
+        text(&left)
+    );
     scene.guest.assert_ticks();
 }
 
@@ -72,7 +85,10 @@ fn stop_libvirtd() {
     let output = run("/bin/kill", &["-TERM", pid.trim()]);
     assert!(output.status.success(), "{}", text(&output));
     wait::until("libvirtd to end", Duration::from_secs(20), || {
-        run("pgrep", &["-x", "libvirtd"]).stdout.is_empty().then_some(())
+        run("pgrep", &["-x", "libvirtd"])
+            .stdout
+            .is_empty()
+            .then_some(())
     });
 }
 
@@ -92,14 +108,19 @@ fn libvirtd_restarts_and_everything_goes_on() {
     let pid = scene.guest.pid();
     stop_libvirtd();
     let output = run("/bin/kill", &["-9", &pid.to_string()]);
-    assert!(!output.status.success(), "unprotected while libvirtd is away");
+    assert!(
+        !output.status.success(),
+        "unprotected while libvirtd is away"
+    );
     start_libvirtd();
     assert_eq!(scene.guest.state(), "running");
     assert_eq!(scene.guest.pid(), pid);
     scene.guest.assert_ticks();
-    wait::until("the daemon to find libvirtd again", Duration::from_secs(30), || {
-        (scene.daemon.status()["libvirt"]["connected"] == true).then_some(())
-    });
+    wait::until(
+        "the daemon to find libvirtd again",
+        Duration::from_secs(30),
+        || (scene.daemon.status()["libvirt"]["connected"] == true).then_some(()),
+    );
     let output = virsh(&["destroy", "restart-1"]);
     assert!(!output.status.success(), "{}", text(&output));
     // The new libvirtd is the one that may finish.

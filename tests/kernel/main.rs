@@ -6,8 +6,8 @@
 mod attacks;
 mod bypass;
 mod crash;
-mod legitimate;
 mod lease;
+mod legitimate;
 mod restart;
 
 /// Only the test VM sets it.

@@ -20,12 +20,20 @@ fn a_killed_daemon_leaves_the_vm_protected_and_the_next_one_records_it() {
     }
     scene.guest.assert_ticks();
     let audit = scene.daemon.audit();
-    assert!(audit.select(|r| is_kernel(r, "refused", "down-1")).is_empty());
+    assert!(
+        audit
+            .select(|r| is_kernel(r, "refused", "down-1"))
+            .is_empty()
+    );
     scene.daemon.start_again(&[]);
-    wait::until("the records of the refusals", Duration::from_secs(10), || {
-        let found = audit.select(|r| is_kernel(r, "refused", "down-1"));
-        (found.len() == ATTACKS.len()).then_some(())
-    });
+    wait::until(
+        "the records of the refusals",
+        Duration::from_secs(10),
+        || {
+            let found = audit.select(|r| is_kernel(r, "refused", "down-1"));
+            (found.len() == ATTACKS.len()).then_some(())
+        },
+    );
     assert!(audit.select(|r| r["kind"] == "loss").is_empty());
     audit.verify();
 }
@@ -60,9 +68,11 @@ fn restarts_leave_no_moment_without_enforcement() {
     scene.guest.assert_ticks();
     let audit = scene.daemon.audit();
     let counted = || audit.select(|r| is_kernel(r, "refused", "gap-1")).len();
-    wait::until("a record for every refusal", Duration::from_secs(20), || {
-        (counted() >= attempts).then_some(())
-    });
+    wait::until(
+        "a record for every refusal",
+        Duration::from_secs(20),
+        || (counted() >= attempts).then_some(()),
+    );
     assert_eq!(counted(), attempts, "records that nobody caused");
     assert!(audit.select(|r| r["kind"] == "loss").is_empty());
     audit.verify();
@@ -85,8 +95,11 @@ fn events_that_the_ring_cannot_hold_are_accounted_for() {
     let audit = scene.daemon.audit();
     let accounted = || {
         let seen = audit.select(|r| is_kernel(r, "refused", "flood-1")).len() as u64;
-        let lost: u64 =
-            audit.select(|r| r["kind"] == "loss").iter().filter_map(|r| r["count"].as_u64()).sum();
+        let lost: u64 = audit
+            .select(|r| r["kind"] == "loss")
+            .iter()
+            .filter_map(|r| r["count"].as_u64())
+            .sum();
         (seen, lost)
     };
     let (seen, lost) = wait::until("the loss to be recorded", Duration::from_secs(60), || {
@@ -94,7 +107,10 @@ fn events_that_the_ring_cannot_hold_are_accounted_for() {
         (seen + lost >= 8000).then_some((seen, lost))
     });
     assert_eq!(seen + lost, 8000, "{seen} seen, {lost} lost");
-    assert!(lost > 0, "the ring held everything: the flood is too small for this test");
+    assert!(
+        lost > 0,
+        "the ring held everything: the flood is too small for this test"
+    );
     assert!(scene.daemon.status()["kernel"]["events_lost"].as_u64() >= Some(lost));
     audit.verify();
 }

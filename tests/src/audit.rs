@@ -18,7 +18,9 @@ pub struct AuditLog {
 impl AuditLog {
     /// The log at `path`.
     pub fn at(path: &Path) -> Self {
-        Self { path: path.to_owned() }
+        Self {
+            path: path.to_owned(),
+        }
     }
 
     /// Every whole line.
@@ -29,6 +31,9 @@ impl AuditLog {
     }
 
     /// Every record for which `wanted` holds.
+    ///
+    /// # Panics
+    /// When a line is not JSON.
     pub fn select(&self, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
         self.lines()
             .iter()

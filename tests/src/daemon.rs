@@ -46,15 +46,26 @@ impl Daemon {
     #[track_caller]
     pub fn start(mode: Mode) -> Self {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let dir = PathBuf::from(format!("/var/tmp/vmward-test-{}-{number}", std::process::id()));
+        let dir = PathBuf::from(format!(
+            "/var/tmp/vmward-test-{}-{number}",
+            std::process::id()
+        ));
         fs::create_dir_all(&dir).expect("/var/tmp is writable");
-        let mode = if mode == Mode::Enforce { "enforce" } else { "observe" };
+        let mode = if mode == Mode::Enforce {
+            "enforce"
+        } else {
+            "observe"
+        };
         let config = format!(
             "mode = \"{mode}\"\nstate_dir = \"{0}/state\"\nlog_dir = \"{0}/log\"\n",
             dir.display()
         );
         fs::write(dir.join("vmward.toml"), config).expect("the folder is writable");
-        let mut daemon = Self { child: None, log: dir.join("vmwardd.log"), dir };
+        let mut daemon = Self {
+            child: None,
+            log: dir.join("vmwardd.log"),
+            dir,
+        };
         daemon.start_again(&[]);
         daemon
     }
@@ -70,7 +81,9 @@ impl Daemon {
         // Left behind by the start before.
         let _gone = fs::remove_file(&socket);
         let notify = UnixDatagram::bind(&socket).expect("a notify socket");
-        notify.set_nonblocking(true).expect("a socket can be set so");
+        notify
+            .set_nonblocking(true)
+            .expect("a socket can be set so");
         let log = fs::OpenOptions::new()
             .create(true)
             .append(true)
@@ -106,6 +119,9 @@ impl Daemon {
     }
 
     /// The journal.
+    ///
+    /// # Panics
+    /// When there is none.
     pub fn journal(&self) -> String {
         fs::read_dir(self.dir.join("state"))
             .expect("the state folder is there")
@@ -134,7 +150,9 @@ impl Daemon {
         wait::until(&what, Duration::from_secs(30), || {
             let status = self.status();
             let vms = status["vms"].as_array()?;
-            vms.iter().any(|vm| vm["name"] == name && vm["protected"] == true).then_some(())
+            vms.iter()
+                .any(|vm| vm["name"] == name && vm["protected"] == true)
+                .then_some(())
         });
     }
 

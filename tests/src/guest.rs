@@ -49,7 +49,9 @@ impl Guest {
     /// When it does not.
     #[track_caller]
     pub fn start(name: &str) -> Self {
-        let guest = Self { name: name.to_owned() };
+        let guest = Self {
+            name: name.to_owned(),
+        };
         guest.start_again();
         guest
     }
@@ -115,8 +117,16 @@ impl Guest {
     /// When it does not tick within thirty seconds.
     #[track_caller]
     pub fn assert_ticks(&self) {
-        let output = run("xtask", &["guest", "wait-ticks", &self.name, "--count", "3"]);
-        assert!(output.status.success(), "{} does not tick: {}", self.name, text(&output));
+        let output = run(
+            "xtask",
+            &["guest", "wait-ticks", &self.name, "--count", "3"],
+        );
+        assert!(
+            output.status.success(),
+            "{} does not tick: {}",
+            self.name,
+            text(&output)
+        );
     }
 
     /// The domain reaches a state.
@@ -126,7 +136,9 @@ impl Guest {
     #[track_caller]
     pub fn wait_state(&self, state: &str) {
         let what = format!("{} to be {state}", self.name);
-        wait::until(&what, Duration::from_mins(1), || (self.state() == state).then_some(()));
+        wait::until(&what, Duration::from_mins(1), || {
+            (self.state() == state).then_some(())
+        });
     }
 
     /// The process `pid` is gone, or a zombie that nobody has waited for yet.
@@ -135,11 +147,18 @@ impl Guest {
     /// When it lives for ten seconds more.
     #[track_caller]
     pub fn wait_gone(pid: i32) {
-        wait::until("the QEMU process to be gone", Duration::from_secs(10), || {
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
-            matches!(state, None | Some('Z' | 'X')).then_some(())
-        });
+        wait::until(
+            "the QEMU process to be gone",
+            Duration::from_secs(10),
+            || {
+                let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+                let state = stat
+                    .rsplit(") ")
+                    .next()
+                    .and_then(|rest| rest.chars().next());
+                matches!(state, None | Some('Z' | 'X')).then_some(())
+            },
+        );
     }
 }
 

@@ -21,7 +21,10 @@ pub fn until<T>(what: &str, limit: Duration, mut state: impl FnMut() -> Option<T
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one pause of the loop that waits for a state")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one pause of the loop that waits for a state"
+)]
 fn pause() {
     std::thread::sleep(INTERVAL);
 }

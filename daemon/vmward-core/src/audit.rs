@@ -254,6 +254,9 @@ pub struct KernelRecord {
     /// The lease that covered it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<DecisionId>,
+    /// When the kernel saw it: RFC 3339, UTC. Earlier than the record's own
+    /// time by as long as no daemon was there to read it.
+    pub seen: String,
     /// Counts every kernel event of this boot, lost ones included.
     pub kernel_seq: u64,
     /// Counts the events of this VM.

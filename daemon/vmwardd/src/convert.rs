@@ -59,13 +59,13 @@ pub fn wire_reason(reason: ReasonCode) -> v1::ReasonCode {
     }
 }
 
-/// An outcome from the wire. One that the caller could not see is taken down as
-/// failed, with the caller's word in its detail: either way nothing is refunded.
+/// An outcome from the wire.
 pub fn outcome(wire: v1::Outcome) -> Outcome {
     match wire {
         v1::Outcome::Stopped => Outcome::Stopped,
         v1::Outcome::StillRunning => Outcome::StillRunning,
-        v1::Outcome::Failed | v1::Outcome::Unknown => Outcome::Failed,
+        v1::Outcome::Failed => Outcome::Failed,
+        v1::Outcome::Unknown => Outcome::Unknown,
         v1::Outcome::NotAttempted => Outcome::NotAttempted,
     }
 }

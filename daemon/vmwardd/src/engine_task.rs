@@ -10,6 +10,7 @@ mod authorize;
 mod batch;
 mod kernel_side;
 mod leases;
+mod names;
 mod policy_state;
 mod seq;
 mod shell;

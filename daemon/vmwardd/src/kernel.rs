@@ -79,6 +79,12 @@ pub enum KernelError {
         /// What this build uses.
         own: u32,
     },
+    /// Another daemon has these pins.
+    #[error("another vmwardd runs on the pins in {path}; stop that one first")]
+    Busy {
+        /// The pin directory.
+        path: PathBuf,
+    },
     /// A file operation on the pins failed.
     #[error("Failed to {what} {path}")]
     Pin {
@@ -168,7 +174,7 @@ pub struct LeaseRow {
     pub holder: Process,
     /// Bits of `vmward_abi::effect`.
     pub effects: u32,
-    /// CLOCK_BOOTTIME nanoseconds.
+    /// `CLOCK_BOOTTIME` nanoseconds.
     pub deadline_ns: u64,
     /// Used at least once.
     pub executing: bool,
@@ -206,7 +212,11 @@ impl Kernel {
                 Ok((reader, maps))
             });
         match opened {
-            Ok((reader, maps)) => Ok(Self { programs, maps, reader: Some(reader) }),
+            Ok((reader, maps)) => Ok(Self {
+                programs,
+                maps,
+                reader: Some(reader),
+            }),
             Err(e) => {
                 programs.remove();
                 Err(e)
@@ -221,14 +231,13 @@ impl Kernel {
     /// What did not behave on this kernel.
     pub fn self_test(&mut self) -> Result<(), KernelError> {
         let tested = selftest::run(self);
-        match &tested {
-            Ok(()) => self.programs.commit(),
-            Err(_) => {
-                if let Some(former) = self.programs.former() {
-                    self.maps.set_active(former)?;
-                }
-                self.programs.remove();
+        if tested.is_ok() {
+            self.programs.commit();
+        } else {
+            if let Some(former) = self.programs.former() {
+                self.maps.set_active(former)?;
             }
+            self.programs.remove();
         }
         tested
     }

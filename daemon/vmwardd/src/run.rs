@@ -137,11 +137,15 @@ fn make_dirs(config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
-fn take_lock(config: &Config) -> Result<InstanceLock, Failure> {
-    InstanceLock::take(&config.state_dir).map_err(|error| match error {
-        LockError::Busy { .. } => Failure::new(TEMP_FAIL, error),
-        LockError::Open { .. } => Failure::new(CANT_CREATE, error),
-    })
+/// Two daemons must share neither their state nor their sockets.
+fn take_lock(config: &Config) -> Result<[InstanceLock; 2], Failure> {
+    let take = |dir| {
+        InstanceLock::take(dir).map_err(|error| match error {
+            LockError::Busy { .. } => Failure::new(TEMP_FAIL, error),
+            LockError::Open { .. } => Failure::new(CANT_CREATE, error),
+        })
+    };
+    Ok([take(&config.run_dir)?, take(&config.state_dir)?])
 }
 
 fn start_failure(error: StartError) -> Failure {

@@ -30,15 +30,17 @@ pub mod event_kind {
 
 /// Why a VM is finishing.
 pub mod finishing_cause {
-    /// The monitor event SHUTDOWN.
+    /// The monitor event SHUTDOWN, by the guest's own doing.
     pub const SHUTDOWN: u32 = 1;
-    /// The monitor event GUEST_PANICKED.
+    /// The monitor event `GUEST_PANICKED`.
     pub const PANICKED: u32 = 2;
     /// The monitor event MIGRATION, status completed: save, dump, migrate.
     pub const MIGRATED: u32 = 4;
     /// The answer to query-status says so: how a libvirtd that was away finds
     /// out.
     pub const STATUS: u32 = 8;
+    /// The monitor event SHUTDOWN, by the host's doing: a signal, `quit`.
+    pub const HOST_SHUTDOWN: u32 = 16;
 }
 
 /// Bits of [`Event::actor_flags`].
@@ -67,7 +69,7 @@ pub struct Event {
     pub seq: u64,
     /// Number of this event for this VM, from 1, without gaps.
     pub vm_seq: u64,
-    /// CLOCK_BOOTTIME nanoseconds.
+    /// `CLOCK_BOOTTIME` nanoseconds.
     pub boot_ns: u64,
     /// Start time of the VM's process, in ticks since boot.
     pub vm_start_ticks: u64,

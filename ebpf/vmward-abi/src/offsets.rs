@@ -65,8 +65,8 @@ pub struct Offsets {
     pub iter_ubuf: u32,
     /// `iov_iter.iov_offset`
     pub iter_offset: u32,
-    /// `enum iter_type`: ITER_IOVEC
+    /// `enum iter_type`: `ITER_IOVEC`
     pub iter_type_iovec: u32,
-    /// `enum iter_type`: ITER_UBUF
+    /// `enum iter_type`: `ITER_UBUF`
     pub iter_type_ubuf: u32,
 }

@@ -78,9 +78,9 @@ pub struct LeaseRow {
     pub vm_start_ticks: u64,
     /// Start time of the holder, in ticks since boot.
     pub holder_start_ticks: u64,
-    /// CLOCK_BOOTTIME nanoseconds after which it can no longer be claimed.
+    /// `CLOCK_BOOTTIME` nanoseconds after which it can no longer be claimed.
     pub deadline_ns: u64,
-    /// CLOCK_BOOTTIME nanoseconds of the claim; 0 before.
+    /// `CLOCK_BOOTTIME` nanoseconds of the claim; 0 before.
     pub claimed_ns: u64,
     /// The process that may use it, with its descendants.
     pub holder_tgid: u32,

@@ -11,7 +11,10 @@
 #![no_std]
 #![no_main]
 #![feature(core_intrinsics)]
-#![expect(internal_features, reason = "the only way to an atomic read-modify-write on this target")]
+#![expect(
+    internal_features,
+    reason = "the only way to an atomic read-modify-write on this target"
+)]
 
 mod atomic;
 mod emit;

@@ -126,7 +126,10 @@ impl Task {
         let mut task = self;
         let mut done = false;
         for i in 0..ANCESTORS_MAX {
-            let mut entry = Ancestor { tgid: 0, comm: [0; COMM_LEN] };
+            let mut entry = Ancestor {
+                tgid: 0,
+                comm: [0; COMM_LEN],
+            };
             if !done {
                 match task.parent() {
                     Some(parent) if parent.0 != task.0 => {

@@ -40,8 +40,13 @@ fn effect_of(signal: u32) -> u32 {
 pub fn on_signal(vm: &Vm, signal: u32) -> i32 {
     let sender = Task::current();
     let (deputy, finishing) = libvirt_side(vm, sender);
-    let mut report =
-        Report { kind: event_kind::FINISHING_KILL, signal, lease: 0, exit_code: 0, deputy };
+    let mut report = Report {
+        kind: event_kind::FINISHING_KILL,
+        signal,
+        lease: 0,
+        exit_code: 0,
+        deputy,
+    };
     if deputy && finishing != 0 {
         emit(vm, &report);
         return ALLOW;
@@ -106,7 +111,14 @@ fn claim(vm: &Vm, signal: u32, sender: Task, deputy: bool) -> Option<(u64, u32)>
     if needed == effect::PAUSE && !take_use(row) {
         return None;
     }
-    Some((lease.id, if first { event_kind::LEASE_CLAIMED } else { event_kind::LEASE_USED }))
+    Some((
+        lease.id,
+        if first {
+            event_kind::LEASE_CLAIMED
+        } else {
+            event_kind::LEASE_USED
+        },
+    ))
 }
 
 /// Moves the lease from granted to executing; true for the one CPU that did.
@@ -116,7 +128,13 @@ fn mark_executing(row: *mut LeaseRow, now: u64) -> bool {
     // same moment.
     unsafe { core::ptr::write_volatile(&raw mut (*row).claimed_ns, now) };
     // SAFETY: an aligned field of a live map value.
-    unsafe { replace_u32(&raw mut (*row).state, lease_state::GRANTED, lease_state::EXECUTING) }
+    unsafe {
+        replace_u32(
+            &raw mut (*row).state,
+            lease_state::GRANTED,
+            lease_state::EXECUTING,
+        )
+    }
 }
 
 /// Takes one use; false when none was left.

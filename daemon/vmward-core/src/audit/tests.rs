@@ -45,6 +45,7 @@ fn a_refused_signal_names_the_vm_the_signal_and_the_actor() {
         }),
         actor,
         lease: None,
+        seen: "2026-01-01T00:00:00.000Z".to_owned(),
         kernel_seq: u64::MAX,
         vm_seq: 3,
     };
@@ -62,6 +63,7 @@ fn a_refused_signal_names_the_vm_the_signal_and_the_actor() {
                 "exe": "/usr/bin/bash", "loginuid": 1000,
                 "ancestors": [{ "pid": 4000, "comm": "sshd" }],
             },
+            "seen": "2026-01-01T00:00:00.000Z",
             "kernel_seq": u64::MAX,
             "vm_seq": 3,
         }),

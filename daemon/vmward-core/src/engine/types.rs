@@ -200,6 +200,8 @@ pub enum Outcome {
     Failed,
     /// The request was never sent.
     NotAttempted,
+    /// The request was sent; the caller cannot see what became of the VM.
+    Unknown,
 }
 
 /// Why a report is not taken.

@@ -92,6 +92,7 @@ impl Shell {
         for pending in &answers {
             self.audit.append(pending.audit.clone(), now);
         }
+        self.keep_seq();
         crash::point(Point::AfterAudit);
         for pending in &mut answers {
             self.put_lease(pending, now);
@@ -115,6 +116,16 @@ impl Shell {
                     "taken down in memory only: the journal cannot be written",
                 ))
             }));
+        }
+    }
+
+    /// Only now: the number of an event whose record a crash keeps from the log
+    /// must show up as a gap at the next start.
+    fn keep_seq(&mut self) {
+        if self.audit.fault().is_none()
+            && let Err(error) = self.seq.store()
+        {
+            self.complain("kernel event number", &error);
         }
     }
 
@@ -169,7 +180,12 @@ impl Shell {
     /// Gives the kernel the lease. Where it refuses, the caller is denied and
     /// the lease ends as lost: it stays charged, because it was allowed.
     fn put_lease(&mut self, pending: &mut PendingAnswer, now: Now) {
-        let Some(lease) = pending.lease.take() else {
+        // Its VM may have ended, or its holder given it back, in this very round.
+        let still_live = |lease: &Lease| {
+            let known = self.engine.lease(lease.id);
+            known.is_some_and(|lease| lease.state.is_live())
+        };
+        let Some(lease) = pending.lease.take().filter(still_live) else {
             return;
         };
         let Err(error) = self.kernel.put_lease(&lease) else {

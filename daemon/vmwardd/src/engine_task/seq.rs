@@ -2,6 +2,10 @@
 //! without gaps, so a gap here is a loss, and is recorded as one, also across
 //! restarts: the newest number is kept in a file. That file needs no sync,
 //! because the numbers begin anew with each boot.
+//!
+//! An event takes its number before its place in the ring, so that on several
+//! processors 5 may come before 4. A missing number therefore gets a moment to
+//! come before it counts as lost.
 
 use std::fs::File;
 use std::io::Write;
@@ -9,6 +13,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+/// How long a number may come after a greater one. A program that holds a number
+/// cannot sleep before it has its place, so this is more than it needs.
+const LATE_NS: i64 = 1_000_000_000;
 
 /// A range of numbers, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +29,8 @@ pub(super) struct Gap {
 #[derive(Debug)]
 pub(super) struct Seq {
     last: u64,
+    /// Missing below `last`, and since when (boot-time nanoseconds).
+    late: Vec<(Gap, i64)>,
     /// Numbers of the canary's events, which nobody hands over.
     canary: Option<Gap>,
     path: PathBuf,
@@ -36,7 +46,9 @@ struct Stored {
 
 impl Seq {
     /// Goes on where the former daemon stopped: at the newest of the file and
-    /// the audit log. `took_over` is false where the numbers begin anew.
+    /// the audit log. `took_over` is false where the numbers begin anew. A
+    /// number that the kernel had not reached before the self-test is from a
+    /// former count of the same boot, and means nothing.
     pub(super) fn resume(
         state_dir: &Path,
         boot_id: &str,
@@ -50,13 +62,18 @@ impl Seq {
             .and_then(|text| serde_json::from_str::<Stored>(&text).ok())
             .filter(|stored| stored.boot_id == boot_id)
             .map(|stored| stored.kernel_seq);
+        let of_this_count = |seq: &u64| canary.is_none_or(|canary| *seq < canary.from);
         let last = if took_over {
-            stored.max(in_audit).unwrap_or(0)
+            stored
+                .filter(of_this_count)
+                .max(in_audit.filter(of_this_count))
+                .unwrap_or(0)
         } else {
             0
         };
         Seq {
             last,
+            late: Vec::new(),
             canary,
             path,
             boot_id: boot_id.to_owned(),
@@ -64,34 +81,50 @@ impl Seq {
         }
     }
 
-    /// Event `seq` has come; says what is missing before it.
-    pub(super) fn reached(&mut self, seq: u64) -> Vec<Gap> {
+    /// Event `seq` has come.
+    pub(super) fn reached(&mut self, seq: u64, now_ns: i64) {
         let expected = self.last.saturating_add(1);
-        let missing = if seq > expected {
-            without(
-                Gap {
-                    from: expected,
-                    to: seq - 1,
-                },
-                self.canary,
-            )
-        } else {
-            Vec::new()
-        };
-        self.last = self.last.max(seq);
-        missing
+        if seq < expected {
+            let one = Gap { from: seq, to: seq };
+            let late = std::mem::take(&mut self.late).into_iter();
+            self.late = late
+                .flat_map(|(gap, since)| {
+                    let rest = without(gap, Some(one)).into_iter();
+                    rest.map(move |gap| (gap, since))
+                })
+                .collect();
+            return;
+        }
+        if seq > expected {
+            let missing = Gap {
+                from: expected,
+                to: seq - 1,
+            };
+            let missing = without(missing, self.canary).into_iter();
+            self.late.extend(missing.map(|gap| (gap, now_ns)));
+        }
+        self.last = seq;
     }
 
     /// Everything up to the end of the self-test has come.
-    pub(super) fn caught_up(&mut self) -> Vec<Gap> {
-        match self.canary {
-            Some(canary) if canary.to > self.last => {
-                let gaps = self.reached(canary.to.saturating_add(1));
-                self.last = canary.to;
-                gaps
-            }
-            _ => Vec::new(),
+    pub(super) fn caught_up(&mut self, now_ns: i64) {
+        if let Some(canary) = self.canary
+            && canary.to > self.last
+        {
+            self.reached(canary.to.saturating_add(1), now_ns);
+            self.last = canary.to;
         }
+    }
+
+    /// Numbers that will not come any more.
+    pub(super) fn lost(&mut self, now_ns: i64) -> Vec<Gap> {
+        let overdue = |(_, since): &mut (Gap, i64)| now_ns.saturating_sub(*since) >= LATE_NS;
+        self.late.extract_if(.., overdue).map(|(gap, _)| gap).collect()
+    }
+
+    /// As [`Seq::lost`], when there is no more time to wait.
+    pub(super) fn lost_at_end(&mut self) -> Vec<Gap> {
+        self.late.drain(..).map(|(gap, _)| gap).collect()
     }
 
     /// Keeps the newest number for the next daemon.
@@ -146,13 +179,33 @@ mod tests {
         Seq::resume(dir, "boot", None, true, canary)
     }
 
+    /// What is lost once nothing is late any more.
+    fn lost(seq: &mut Seq) -> Vec<Gap> {
+        assert_eq!(seq.lost(LATE_NS - 1), [], "too early to say");
+        seq.lost(LATE_NS)
+    }
+
     #[test]
     fn a_gap_is_reported_once_and_exactly() {
         let dir = tempfile::tempdir().unwrap();
         let mut seq = fresh(dir.path(), None);
-        assert_eq!(seq.reached(1), []);
-        assert_eq!(seq.reached(5), [Gap { from: 2, to: 4 }]);
-        assert_eq!(seq.reached(6), []);
+        seq.reached(1, 0);
+        seq.reached(5, 0);
+        seq.reached(6, 0);
+        assert_eq!(lost(&mut seq), [Gap { from: 2, to: 4 }]);
+        assert_eq!(lost(&mut seq), []);
+    }
+
+    #[test]
+    fn events_that_overtook_each_other_are_not_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut seq = fresh(dir.path(), None);
+        for number in [2, 1, 6, 4, 7, 3] {
+            seq.reached(number, 0);
+        }
+        assert_eq!(lost(&mut seq), [Gap { from: 5, to: 5 }]);
+        seq.reached(9, 0);
+        assert_eq!(seq.lost_at_end(), [Gap { from: 8, to: 8 }]);
     }
 
     #[test]
@@ -160,24 +213,40 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let canary = Some(Gap { from: 4, to: 9 });
         let mut seq = fresh(dir.path(), canary);
-        seq.reached(1);
-        assert_eq!(seq.caught_up(), [Gap { from: 2, to: 3 }]);
-        assert_eq!(seq.reached(10), []);
-        assert_eq!(seq.reached(12), [Gap { from: 11, to: 11 }]);
+        seq.reached(1, 0);
+        seq.caught_up(0);
+        assert_eq!(lost(&mut seq), [Gap { from: 2, to: 3 }]);
+        seq.reached(10, 0);
+        seq.reached(12, 0);
+        assert_eq!(lost(&mut seq), [Gap { from: 11, to: 11 }]);
         let mut none_before = fresh(dir.path(), Some(Gap { from: 1, to: 9 }));
-        assert_eq!(none_before.caught_up(), []);
-        assert_eq!(none_before.reached(10), []);
+        none_before.caught_up(0);
+        none_before.reached(10, 0);
+        assert_eq!(lost(&mut none_before), []);
     }
 
     #[test]
     fn the_next_daemon_of_the_same_boot_goes_on_and_finds_the_gap() {
         let dir = tempfile::tempdir().unwrap();
         let mut seq = fresh(dir.path(), None);
-        seq.reached(1);
+        seq.reached(1, 0);
         seq.store().unwrap();
         let mut next = fresh(dir.path(), None);
-        assert_eq!(next.reached(4), [Gap { from: 2, to: 3 }]);
+        next.reached(4, 0);
+        assert_eq!(lost(&mut next), [Gap { from: 2, to: 3 }]);
         let mut other_boot = Seq::resume(dir.path(), "other", None, false, None);
-        assert_eq!(other_boot.reached(1), []);
+        other_boot.reached(1, 0);
+        assert_eq!(lost(&mut other_boot), []);
+    }
+
+    #[test]
+    fn numbers_of_a_count_that_began_anew_hide_no_loss() {
+        // The kernel side was removed and attached again within one boot, so
+        // the log holds greater numbers than the kernel has given out.
+        let dir = tempfile::tempdir().unwrap();
+        let canary = Some(Gap { from: 4, to: 9 });
+        let mut seq = Seq::resume(dir.path(), "boot", Some(5000), true, canary);
+        seq.reached(10, 0);
+        assert_eq!(lost(&mut seq), [Gap { from: 1, to: 3 }]);
     }
 }

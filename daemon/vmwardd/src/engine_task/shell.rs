@@ -78,11 +78,7 @@ impl Shell {
             Message::Status(reply) => drop(reply.send(self.status(now))),
             Message::Sighting(sighting) => self.sighted(sighting, batch),
             Message::Kernel(events) => self.witnessed(events, now, batch),
-            Message::KernelCaughtUp => {
-                for gap in self.seq.caught_up() {
-                    self.lost(gap, batch);
-                }
-            }
+            Message::KernelCaughtUp => self.seq.caught_up(now.boot_ns),
             Message::Reload(reply) => drop(reply.send(self.reload(now, batch))),
             Message::Ping(reply) => drop(reply.send(())),
             Message::Stop(reply) => {
@@ -105,13 +101,6 @@ impl Shell {
             outcome,
             detail,
         } = params;
-        let detail = match outcome {
-            v1::Outcome::Unknown => Some(format!(
-                "the caller could not see the VM; {}",
-                detail.unwrap_or_default()
-            )),
-            _ => detail,
-        };
         let detail = detail.map(|text| text.chars().take(TEXT_CHARS_MAX).collect());
         let by = convert::caller(caller, None);
         let id = vmward_core::ids::DecisionId(decision_id);
@@ -158,6 +147,9 @@ impl Shell {
     pub(super) fn tick(&mut self, now: Now, batch: &mut Batch) {
         self.close_due(now, batch);
         self.sweep(now, batch);
+        for gap in self.seq.lost(now.boot_ns) {
+            self.lost(gap, batch);
+        }
         self.audit.flush();
         if now.boot_ns.saturating_sub(self.audit_synced_ns) >= AUDIT_SYNC_NS {
             self.audit_synced_ns = now.boot_ns;
@@ -207,12 +199,14 @@ impl Shell {
 
     /// The last act: everything durable.
     pub(super) fn finish(&mut self) {
+        let mut batch = Batch::default();
+        for gap in self.seq.lost_at_end() {
+            self.lost(gap, &mut batch);
+        }
+        self.commit(batch, convert::now());
         self.audit.flush();
         if let Err(error) = self.audit.sync() {
             tracing::error!(%error, "cannot sync the audit log");
-        }
-        if let Err(error) = self.seq.store() {
-            tracing::warn!(%error, "cannot keep the number of the newest kernel event");
         }
         tracing::info!("journal and audit log are durable");
     }

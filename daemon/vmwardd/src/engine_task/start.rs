@@ -19,6 +19,7 @@ use vmward_core::policy::Policy;
 
 use super::KernelSide;
 use super::batch::Batch;
+use super::names::Names;
 use super::policy_state::PolicyState;
 use super::seq::{Gap, Seq};
 use super::shell::{Shell, chain, daemon_record};
@@ -228,7 +229,7 @@ impl Recovered {
             ledger: self.ledger,
             audit: self.audit,
             kernel: kernel.side,
-            vms: Vms::new(config.is_unwatched()),
+            vms: Vms::new(config.is_unwatched(), Names::load(&config.state_dir)),
             policy: PolicyState::loaded(config.policy.clone(), now),
             seq,
             evidence: Evidence::default(),

@@ -2,7 +2,7 @@
 //! second follows the first in one direction only: libvirt adds, the end of
 //! the process takes away.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use vmward_core::audit::{AuditBody, VmRecord, VmRef};
 use vmward_core::clock::{NS_PER_S, Now};
@@ -10,6 +10,7 @@ use vmward_core::engine::{Target, VmTarget};
 use vmward_core::ids::{Process, VmUuid};
 
 use super::batch::Batch;
+use super::names::Names;
 use super::shell::Shell;
 use crate::counters::count;
 use crate::inventory::{Domain, Run, Sighting};
@@ -36,6 +37,10 @@ pub(super) struct Vms {
     protected: BTreeMap<Process, Guarded>,
     /// VMs that the kernel did not take, and why.
     refused: BTreeMap<Process, String>,
+    /// Processes that the kernel saw end and libvirt still called running when
+    /// it was last asked: its word can be older than the kernel's.
+    ended: BTreeSet<Process>,
+    names: Names,
     swept_ns: i64,
 }
 
@@ -50,7 +55,7 @@ pub(super) struct Guarded {
 
 impl Vms {
     /// Starts with what the kernel protects already.
-    pub(super) fn new(unwatched: bool) -> Vms {
+    pub(super) fn new(unwatched: bool, names: Names) -> Vms {
         Vms {
             libvirt: if unwatched {
                 Ok(())
@@ -62,6 +67,8 @@ impl Vms {
             deputy_pid: 0,
             protected: BTreeMap::new(),
             refused: BTreeMap::new(),
+            ended: BTreeSet::new(),
+            names,
             swept_ns: 0,
         }
     }
@@ -70,7 +77,7 @@ impl Vms {
         let uuid = VmUuid::from_bytes(vm.uuid);
         let guarded = Guarded {
             uuid,
-            name: uuid.to_string(),
+            name: self.name_of(uuid),
             observe: vm.observe,
             deputy_pid: vm.deputy_pid,
         };
@@ -146,8 +153,15 @@ impl Vms {
             });
         VmRef {
             uuid: Some(uuid),
-            name: name.unwrap_or_else(|| uuid.to_string()),
+            name: name.unwrap_or_else(|| self.name_of(uuid)),
         }
+    }
+
+    /// The last known name, or the UUID where there is none.
+    fn name_of(&self, uuid: VmUuid) -> String {
+        self.names
+            .get(uuid)
+            .map_or_else(|| uuid.to_string(), str::to_owned)
     }
 
     pub(super) fn is_unwatched(&self) -> bool {
@@ -171,6 +185,7 @@ impl Vms {
     pub(super) fn forget(&mut self, process: Process) {
         self.protected.remove(&process);
         self.refused.remove(&process);
+        self.ended.insert(process);
     }
 }
 
@@ -200,12 +215,18 @@ impl Shell {
     }
 
     fn protect_running(&mut self, batch: &mut Batch) {
+        let domains = &self.vms.domains;
+        self.vms.ended.retain(|process| {
+            domains
+                .iter()
+                .any(|domain| domain.run == Run::Running(*process))
+        });
         let running: Vec<(Process, Guarded)> = self
             .vms
             .domains
             .iter()
             .filter_map(|domain| match domain.run {
-                Run::Running(process) => Some((
+                Run::Running(process) if !self.vms.ended.contains(&process) => Some((
                     process,
                     Guarded {
                         uuid: domain.uuid,
@@ -250,6 +271,9 @@ impl Shell {
         self.vms.refused.remove(&process);
         let name = wanted.name.clone();
         let uuid = wanted.uuid;
+        if let Err(error) = self.vms.names.learn(uuid, &name) {
+            self.complain("file of VM names", &error);
+        }
         if self.vms.protected.insert(process, wanted).is_none() {
             tracing::info!(vm = name, pid = process.pid, "protected");
             batch.audit(AuditBody::Vm(Box::new(VmRecord {

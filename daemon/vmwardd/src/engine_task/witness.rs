@@ -85,15 +85,10 @@ impl Evidence {
 impl Shell {
     pub(super) fn witnessed(&mut self, events: Vec<Witnessed>, now: Now, batch: &mut Batch) {
         for witnessed in events {
-            for gap in self.seq.reached(witnessed.event.seq) {
-                self.lost(gap, batch);
-            }
+            self.seq.reached(witnessed.event.seq, now.boot_ns);
             if witnessed.event.vm_uuid != CANARY {
                 self.take_down_event(witnessed, now, batch);
             }
-        }
-        if let Err(error) = self.seq.store() {
-            self.complain("kernel event number", &error);
         }
     }
 
@@ -156,6 +151,7 @@ impl Shell {
             signal: Some(signal(event.signal)),
             actor,
             lease,
+            seen: seen_at(&event, now),
             kernel_seq: event.seq,
             vm_seq: event.vm_seq,
         };
@@ -193,6 +189,11 @@ impl Shell {
 
     fn finishing(&mut self, event: &KernelEvent, batch: &mut Batch) {
         let seen = self.evidence.seen.entry(event.vm).or_default();
+        // QEMU announces once more when libvirt ends it afterwards; the first
+        // announcement is the cause.
+        if seen.finishing.is_some() {
+            return;
+        }
         seen.finishing = Some(finishing_name(event.signal));
         let cause = seen.cause(0);
         self.vm_event("finishing", event, Some(cause), batch);
@@ -272,9 +273,17 @@ impl Shell {
     }
 }
 
+/// The wall-clock time of an event, by today's clock.
+fn seen_at(event: &KernelEvent, now: Now) -> String {
+    let then = i64::try_from(event.boot_ns).unwrap_or(now.boot_ns);
+    let ago = now.boot_ns.saturating_sub(then).max(0);
+    vmward_core::clock::rfc3339(now.wall_ns.saturating_sub(ago))
+}
+
 fn finishing_name(cause: u32) -> &'static str {
     match cause {
         finishing_cause::SHUTDOWN => "guest-shutdown",
+        finishing_cause::HOST_SHUTDOWN => "host-shutdown",
         finishing_cause::PANICKED => "guest-panic",
         finishing_cause::MIGRATED => "migrated",
         finishing_cause::STATUS => "not-running",

@@ -13,7 +13,7 @@
 //! generations report the same event. A crash at any step leaves a folder that
 //! is not the active one; the next start removes it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,8 @@ use std::path::{Path, PathBuf};
 use aya::programs::Program;
 use aya::programs::links::FdLink;
 use aya::{Btf, Ebpf, EbpfLoader};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use tracing::warn;
 use vmward_abi::ABI_VERSION;
 use vmward_wire::v1::HookStatus;
@@ -57,6 +59,9 @@ pub(super) struct Programs {
     generation: u32,
     former: Option<u32>,
     tested: Option<bool>,
+    /// Two daemons on one set of pins would take events and leases from each
+    /// other.
+    _lock: Flock<File>,
 }
 
 fn pin_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KernelError {
@@ -96,7 +101,12 @@ impl Programs {
             .iter()
             .map(|(name, hook)| HookStatus {
                 name: (*name).to_owned(),
-                kind: if *hook == Hook::Wall { "wall" } else { "witness" }.to_owned(),
+                kind: if *hook == Hook::Wall {
+                    "wall"
+                } else {
+                    "witness"
+                }
+                .to_owned(),
                 attached: folder.join(name).exists(),
                 self_test: match self.tested {
                     None => "not-run",
@@ -126,12 +136,14 @@ pub(super) fn load(pin_dir: &Path) -> Result<(Programs, Ebpf), KernelError> {
     check_lsm()?;
     let offsets = offsets::resolve()?;
     let dir = prepare_dir(pin_dir)?;
+    let lock = lock(&dir)?;
     let former = active_generation(&dir);
     remove_stale(&dir, former);
     let programs = Programs {
         generation: former.map_or(1, |g| g.wrapping_add(1).max(1)),
         former,
         tested: None,
+        _lock: lock,
         dir,
     };
     let loaded = load_and_attach(&programs, &offsets);
@@ -150,7 +162,7 @@ pub(super) fn load(pin_dir: &Path) -> Result<(Programs, Ebpf), KernelError> {
 #[expect(unsafe_code, reason = "malloc_trim has no safe wrapper")]
 fn give_memory_back() {
     // SAFETY: malloc_trim touches no live allocation.
-    unsafe { nix::libc::malloc_trim(0) };
+    unsafe { libc::malloc_trim(0) };
 }
 
 fn load_and_attach(
@@ -174,11 +186,12 @@ fn load_and_attach(
     for (name, hook) in PROGRAMS {
         let link = attach_one(&mut ebpf, name, hook, &btf)?;
         // The pin holds the link from here on.
-        link.pin(folder.join(name)).map_err(|e| KernelError::Program {
-            what: "pin",
-            program: name,
-            source: Box::new(e),
-        })?;
+        link.pin(folder.join(name))
+            .map_err(|e| KernelError::Program {
+                what: "pin",
+                program: name,
+                source: Box::new(e),
+            })?;
     }
     Ok(ebpf)
 }
@@ -193,17 +206,23 @@ fn attach_one(
         what: &'static str,
         program: &'static str,
     ) -> impl FnOnce(E) -> KernelError {
-        move |e| KernelError::Program { what, program, source: Box::new(e) }
+        move |e| KernelError::Program {
+            what,
+            program,
+            source: Box::new(e),
+        }
     }
     let program = ebpf
         .program_mut(name)
-        .ok_or_else(|| KernelError::MissingField { what: format!("program {name}") })?;
+        .ok_or_else(|| KernelError::MissingField {
+            what: format!("program {name}"),
+        })?;
     match (program, hook) {
         (Program::Lsm(p), Hook::Wall | Hook::Watch) => {
             p.load(name, btf).map_err(failed("load", name))?;
             let id = p.attach().map_err(failed("attach", name))?;
             let link = p.take_link(id).map_err(failed("attach", name))?;
-            FdLink::try_from(link).map_err(failed("attach", name))
+            Ok(FdLink::from(link))
         }
         (Program::BtfTracePoint(p), Hook::Tracepoint) => {
             p.load(name, btf).map_err(failed("load", name))?;
@@ -211,7 +230,9 @@ fn attach_one(
             let link = p.take_link(id).map_err(failed("attach", name))?;
             Ok(FdLink::from(link))
         }
-        _ => Err(KernelError::MissingField { what: format!("program {name} of the right type") }),
+        _ => Err(KernelError::MissingField {
+            what: format!("program {name} of the right type"),
+        }),
     }
 }
 
@@ -227,7 +248,10 @@ fn check_lsm() -> Result<(), KernelError> {
     if active.trim().split(',').any(|module| module == "bpf") {
         return Ok(());
     }
-    Err(KernelError::NoBpfLsm { lsm_file: LSM_FILE, active: active.trim().to_owned() })
+    Err(KernelError::NoBpfLsm {
+        lsm_file: LSM_FILE,
+        active: active.trim().to_owned(),
+    })
 }
 
 fn create_dir(path: &Path) -> Result<(), KernelError> {
@@ -240,17 +264,23 @@ fn create_dir(path: &Path) -> Result<(), KernelError> {
 
 fn prepare_dir(pin_dir: &Path) -> Result<PathBuf, KernelError> {
     let parent = pin_dir.parent().unwrap_or(Path::new("/"));
-    let on_bpffs = nix::sys::statfs::statfs(parent)
-        .is_ok_and(|s| i64::from(s.filesystem_type().0) == BPF_FS_MAGIC);
+    let on_bpffs =
+        nix::sys::statfs::statfs(parent).is_ok_and(|s| s.filesystem_type().0 == BPF_FS_MAGIC);
     if !on_bpffs {
-        return Err(KernelError::NoBpfFs { path: pin_dir.to_owned() });
+        return Err(KernelError::NoBpfFs {
+            path: pin_dir.to_owned(),
+        });
     }
     create_dir(pin_dir)?;
     let own = abi_dir(pin_dir);
     for entry in fs::read_dir(pin_dir).map_err(pin_error("list", pin_dir))? {
         let path = entry.map_err(pin_error("list", pin_dir))?.path();
         if path != own {
-            let found = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let found = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
             return Err(KernelError::ForeignAbi {
                 path: pin_dir.to_owned(),
                 found,
@@ -262,12 +292,24 @@ fn prepare_dir(pin_dir: &Path) -> Result<PathBuf, KernelError> {
     Ok(own)
 }
 
+fn lock(dir: &Path) -> Result<Flock<File>, KernelError> {
+    let open = File::open(dir).map_err(pin_error("open", dir))?;
+    Flock::lock(open, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+        Errno::EWOULDBLOCK => KernelError::Busy {
+            path: dir.to_owned(),
+        },
+        other => pin_error("lock", dir)(other.into()),
+    })
+}
+
 /// The generation that decides now, where a former daemon left one.
 fn active_generation(dir: &Path) -> Option<u32> {
     let map = aya::maps::MapData::from_pin(dir.join("ACTIVE")).ok()?;
     let active: aya::maps::Array<_, u32> = aya::maps::Map::Array(map).try_into().ok()?;
     let generation = active.get(&0, 0).ok()?;
-    generation_dir(dir, generation).exists().then_some(generation)
+    generation_dir(dir, generation)
+        .exists()
+        .then_some(generation)
 }
 
 /// Removes the generations that a crash left half-way.

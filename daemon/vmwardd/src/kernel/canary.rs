@@ -69,14 +69,19 @@ fn say(monitor: &UnixStream, text: &str) -> io::Result<()> {
 
 /// A write beyond the file size limit: the kernel sends SIGXFSZ, which is
 /// ignored here, but seen.
-#[expect(unsafe_code, reason = "changing a signal's disposition is unsafe in nix")]
+#[expect(
+    unsafe_code,
+    reason = "changing a signal's disposition is unsafe in nix"
+)]
 fn provoke_kernel_signal(dir: &Path) -> io::Result<()> {
     // SAFETY: ignoring a signal runs no handler.
     unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) }?;
     let mut file = fs::File::create(dir.join("xfsz"))?;
     setrlimit(Resource::RLIMIT_FSIZE, 0, 0)?;
     match file.write(b"x") {
-        Err(e) if e.raw_os_error() == Some(nix::libc::EFBIG) => Ok(()),
-        other => Err(io::Error::other(format!("the file size limit did not hold: {other:?}"))),
+        Err(e) if e.raw_os_error() == Some(libc::EFBIG) => Ok(()),
+        other => Err(io::Error::other(format!(
+            "the file size limit did not hold: {other:?}"
+        ))),
     }
 }

@@ -69,7 +69,7 @@ pub struct KernelEvent {
     pub seq: u64,
     /// Number for this VM, from 1, without gaps.
     pub vm_seq: u64,
-    /// CLOCK_BOOTTIME nanoseconds.
+    /// `CLOCK_BOOTTIME` nanoseconds.
     pub boot_ns: u64,
     /// What happened.
     pub kind: EventKind,
@@ -100,33 +100,46 @@ pub struct UnknownEvent {
 /// while no daemon ran is read by the next.
 pub struct EventReader {
     ring: RingBuf<MapData>,
-    kept: VecDeque<KernelEvent>,
+    kept: VecDeque<Result<KernelEvent, UnknownEvent>>,
 }
 
 impl EventReader {
     pub(super) fn open(ebpf: &mut Ebpf) -> Result<Self, KernelError> {
-        let ring = maps::take(ebpf, "EVENTS")?.try_into().map_err(|source| KernelError::Map {
-            what: "open",
-            map: "EVENTS",
-            source: Box::new(source),
-        })?;
-        Ok(Self { ring, kept: VecDeque::new() })
+        let ring = maps::take(ebpf, "EVENTS")?
+            .try_into()
+            .map_err(|source| KernelError::Map {
+                what: "open",
+                map: "EVENTS",
+                source: Box::new(source),
+            })?;
+        Ok(Self {
+            ring,
+            kept: VecDeque::new(),
+        })
     }
 
     /// Hands over every event that waits. What the self-test met of others'
     /// events comes first.
     pub fn drain(&mut self, mut take: impl FnMut(Result<KernelEvent, UnknownEvent>)) {
         for event in self.kept.drain(..) {
-            take(Ok(event));
+            take(event);
         }
         while let Some(item) = self.ring.next() {
             take(decode(&item));
         }
     }
 
+    /// Empties the ring and keeps what was in it for the next
+    /// [`EventReader::drain`]. Bounded by the ring's size.
+    pub(super) fn keep_all(&mut self) {
+        while let Some(item) = self.ring.next() {
+            self.kept.push_back(decode(&item));
+        }
+    }
+
     /// Keeps an event for the next [`EventReader::drain`].
     pub(super) fn keep(&mut self, event: KernelEvent) {
-        self.kept.push_back(event);
+        self.kept.push_back(Ok(event));
     }
 }
 
@@ -175,15 +188,26 @@ fn kind_of(raw: u32) -> Option<EventKind> {
 
 fn decode(raw: &[u8]) -> Result<KernelEvent, UnknownEvent> {
     if raw.len() < size_of::<Event>() {
-        return Err(UnknownEvent { len: raw.len(), kind: None });
+        return Err(UnknownEvent {
+            len: raw.len(),
+            kind: None,
+        });
     }
     let number = u32_at(raw, offset_of!(Event, kind));
     let Some(kind) = kind_of(number) else {
-        return Err(UnknownEvent { len: raw.len(), kind: Some(number) });
+        return Err(UnknownEvent {
+            len: raw.len(),
+            kind: Some(number),
+        });
     };
     let ancestors = (0..ANCESTORS_MAX)
         .map(|i| offset_of!(Event, ancestors) + i * size_of::<Ancestor>())
-        .map(|at| (u32_at(raw, at), comm_at(raw, at + offset_of!(Ancestor, comm))))
+        .map(|at| {
+            (
+                u32_at(raw, at),
+                comm_at(raw, at + offset_of!(Ancestor, comm)),
+            )
+        })
         .take_while(|(tgid, _)| *tgid != 0)
         .collect();
     Ok(KernelEvent {
@@ -224,7 +248,13 @@ mod tests {
         assert_eq!(decode(&[0; 8]), Err(UnknownEvent { len: 8, kind: None }));
         let mut raw = vec![0; size_of::<Event>()];
         raw[offset_of!(Event, kind)] = 99;
-        assert_eq!(decode(&raw), Err(UnknownEvent { len: raw.len(), kind: Some(99) }));
+        assert_eq!(
+            decode(&raw),
+            Err(UnknownEvent {
+                len: raw.len(),
+                kind: Some(99)
+            })
+        );
     }
 
     #[test]

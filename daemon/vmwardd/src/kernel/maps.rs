@@ -21,13 +21,19 @@ pub(super) struct Maps {
 }
 
 fn failed(what: &'static str, map: &'static str) -> impl FnOnce(MapError) -> KernelError {
-    move |source| KernelError::Map { what, map, source: Box::new(source) }
+    move |source| KernelError::Map {
+        what,
+        map,
+        source: Box::new(source),
+    }
 }
 
 /// Takes a map out of the object; a missing one is a build error, reported as
 /// one.
 pub(super) fn take(ebpf: &mut Ebpf, map: &'static str) -> Result<Map, KernelError> {
-    ebpf.take_map(map).ok_or_else(|| KernelError::MissingField { what: format!("map {map}") })
+    ebpf.take_map(map).ok_or_else(|| KernelError::MissingField {
+        what: format!("map {map}"),
+    })
 }
 
 /// An absent key is no error.
@@ -43,9 +49,7 @@ fn absent_is_none<T>(read: Result<T, MapError>) -> Result<Option<T>, MapError> {
 fn absent_is_fine(removed: Result<(), MapError>) -> Result<(), MapError> {
     match removed {
         Err(MapError::KeyNotFound) => Ok(()),
-        Err(MapError::SyscallError(e))
-            if e.io_error.kind() == std::io::ErrorKind::NotFound =>
-        {
+        Err(MapError::SyscallError(e)) if e.io_error.kind() == std::io::ErrorKind::NotFound => {
             Ok(())
         }
         other => other,
@@ -55,17 +59,29 @@ fn absent_is_fine(removed: Result<(), MapError>) -> Result<(), MapError> {
 impl Maps {
     pub(super) fn open(ebpf: &mut Ebpf) -> Result<Self, KernelError> {
         Ok(Self {
-            vms: take(ebpf, "VMS")?.try_into().map_err(failed("open", "VMS"))?,
-            states: take(ebpf, "VM_STATES")?.try_into().map_err(failed("open", "VM_STATES"))?,
-            leases: take(ebpf, "LEASES")?.try_into().map_err(failed("open", "LEASES"))?,
-            totals: take(ebpf, "TOTALS")?.try_into().map_err(failed("open", "TOTALS"))?,
-            active: take(ebpf, "ACTIVE")?.try_into().map_err(failed("open", "ACTIVE"))?,
+            vms: take(ebpf, "VMS")?
+                .try_into()
+                .map_err(failed("open", "VMS"))?,
+            states: take(ebpf, "VM_STATES")?
+                .try_into()
+                .map_err(failed("open", "VM_STATES"))?,
+            leases: take(ebpf, "LEASES")?
+                .try_into()
+                .map_err(failed("open", "LEASES"))?,
+            totals: take(ebpf, "TOTALS")?
+                .try_into()
+                .map_err(failed("open", "TOTALS"))?,
+            active: take(ebpf, "ACTIVE")?
+                .try_into()
+                .map_err(failed("open", "ACTIVE"))?,
         })
     }
 
     /// From here on the programs of `generation` decide.
     pub(super) fn set_active(&mut self, generation: u32) -> Result<(), KernelError> {
-        self.active.set(0, generation, 0).map_err(failed("set the generation", "ACTIVE"))
+        self.active
+            .set(0, generation, 0)
+            .map_err(failed("set the generation", "ACTIVE"))
     }
 
     /// The state comes before the row that makes it matter.
@@ -80,7 +96,12 @@ impl Maps {
         let before =
             absent_is_none(self.vms.get(&pid, 0)).map_err(failed("look up a VM", "VMS"))?;
         let same = before.is_some_and(|b| b.start_ticks == row.start_ticks);
-        let state = VmState { seq: 0, deputy_pid_ptr: 0, deputy_tgid: vm.deputy_pid, finishing: 0 };
+        let state = VmState {
+            seq: 0,
+            deputy_pid_ptr: 0,
+            deputy_tgid: vm.deputy_pid,
+            finishing: 0,
+        };
         // A row that a former process of this id left behind is replaced.
         let flags = if same { BPF_NOEXIST } else { BPF_ANY };
         match self.states.insert(pid, state, flags) {
@@ -91,32 +112,36 @@ impl Maps {
         if before == Some(row) {
             return Ok(());
         }
-        self.vms.insert(pid, row, BPF_ANY).map_err(failed("add a VM", "VMS"))
+        self.vms
+            .insert(pid, row, BPF_ANY)
+            .map_err(failed("add a VM", "VMS"))
     }
 
     pub(super) fn unprotect(&mut self, process: Process) -> Result<(), KernelError> {
-        let row = absent_is_none(self.vms.get(&process.pid, 0))
-            .map_err(failed("look up a VM", "VMS"))?;
+        let row =
+            absent_is_none(self.vms.get(&process.pid, 0)).map_err(failed("look up a VM", "VMS"))?;
         if row.is_none_or(|row| row.start_ticks != process.start_ticks) {
             return Ok(());
         }
         absent_is_fine(self.vms.remove(&process.pid)).map_err(failed("remove a VM", "VMS"))?;
         absent_is_fine(self.states.remove(&process.pid))
             .map_err(failed("remove a VM", "VM_STATES"))?;
-        absent_is_fine(self.leases.remove(&process.pid))
-            .map_err(failed("remove a lease", "LEASES"))
+        absent_is_fine(self.leases.remove(&process.pid)).map_err(failed("remove a lease", "LEASES"))
     }
 
     pub(super) fn protected(&self) -> Result<Vec<ProtectedState>, KernelError> {
         let mut all = Vec::new();
-        for row in self.vms.iter() {
+        for row in &self.vms {
             let (pid, row) = row.map_err(failed("list the VMs", "VMS"))?;
             let state = absent_is_none(self.states.get(&pid, 0))
                 .map_err(failed("look up a VM", "VM_STATES"))?;
             all.push(ProtectedState {
                 protected: Protected {
                     uuid: row.uuid,
-                    process: Process { pid, start_ticks: row.start_ticks },
+                    process: Process {
+                        pid,
+                        start_ticks: row.start_ticks,
+                    },
                     observe: row.flags & vm_flag::OBSERVE != 0,
                     deputy_pid: state.map_or(0, |s| s.deputy_tgid),
                 },
@@ -139,13 +164,17 @@ impl Maps {
             state: lease_state::GRANTED,
             uses: 1,
         };
-        self.leases.insert(lease.vm.pid, row, BPF_ANY).map_err(failed("put a lease", "LEASES"))
+        self.leases
+            .insert(lease.vm.pid, row, BPF_ANY)
+            .map_err(failed("put a lease", "LEASES"))
     }
 
     pub(super) fn lease(&self, vm: Process) -> Result<Option<LeaseRow>, KernelError> {
         let row = absent_is_none(self.leases.get(&vm.pid, 0))
             .map_err(failed("look up a lease", "LEASES"))?;
-        Ok(row.map(|row| lease_of(vm.pid, &row)).filter(|lease| lease.vm == vm))
+        Ok(row
+            .map(|row| lease_of(vm.pid, &row))
+            .filter(|lease| lease.vm == vm))
     }
 
     pub(super) fn leases(&self) -> Result<Vec<LeaseRow>, KernelError> {
@@ -168,15 +197,24 @@ impl Maps {
 
     pub(super) fn totals(&self) -> Result<Totals, KernelError> {
         let read = |slot: u32| self.totals.get(&slot, 0).map_err(failed("read", "TOTALS"));
-        Ok(Totals { events: read(total::EVENTS)?, lost: read(total::LOST)? })
+        Ok(Totals {
+            events: read(total::EVENTS)?,
+            lost: read(total::LOST)?,
+        })
     }
 }
 
 fn lease_of(vm_pid: u32, row: &RawLease) -> LeaseRow {
     LeaseRow {
         id: row.id,
-        vm: Process { pid: vm_pid, start_ticks: row.vm_start_ticks },
-        holder: Process { pid: row.holder_tgid, start_ticks: row.holder_start_ticks },
+        vm: Process {
+            pid: vm_pid,
+            start_ticks: row.vm_start_ticks,
+        },
+        holder: Process {
+            pid: row.holder_tgid,
+            start_ticks: row.holder_start_ticks,
+        },
         effects: row.effects,
         deadline_ns: row.deadline_ns,
         executing: row.state == lease_state::EXECUTING,

@@ -13,8 +13,10 @@ pub(super) const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
 
 /// Resolves every offset that the programs use.
 pub(super) fn resolve() -> Result<Offsets, KernelError> {
-    let btf =
-        Btf::from_file(BTF_PATH).map_err(|source| KernelError::Btf { path: BTF_PATH, source })?;
+    let btf = Btf::from_file(BTF_PATH).map_err(|source| KernelError::Btf {
+        path: BTF_PATH,
+        source,
+    })?;
     let find = Finder { btf: &btf };
     Ok(Offsets {
         task_tgid: find.field("task_struct", &["tgid"])?,
@@ -59,7 +61,9 @@ impl Finder<'_> {
         names
             .iter()
             .find_map(|name| self.lookup(of, name))
-            .ok_or_else(|| KernelError::MissingField { what: format!("{of}.{}", names.join("/")) })
+            .ok_or_else(|| KernelError::MissingField {
+                what: format!("{of}.{}", names.join("/")),
+            })
     }
 
     /// Byte offset of a field that only attribution uses.
@@ -82,8 +86,7 @@ impl Finder<'_> {
             let own = self.btf.resolve_name(member).unwrap_or_default();
             if own == name {
                 // A bit field has no byte address to read.
-                return (member.bit_offset() % 8 == 0
-                    && member.bitfield_size().unwrap_or(0) == 0)
+                return (member.bit_offset() % 8 == 0 && member.bitfield_size().unwrap_or(0) == 0)
                     .then_some(at);
             }
             if !own.is_empty() {
@@ -95,11 +98,19 @@ impl Finder<'_> {
     }
 
     fn enumerator(&self, of: &str, name: &str) -> Result<u32, KernelError> {
-        let missing = || KernelError::MissingField { what: format!("enum {of} {name}") };
-        let types = self.btf.resolve_types_by_name(of).map_err(|_| missing())?;
+        let missing = || KernelError::MissingField {
+            what: format!("enum {of} {name}"),
+        };
+        let types = self.btf.resolve_types_by_name(of).unwrap_or_default();
         types
             .iter()
-            .filter_map(|ty| if let Type::Enum(e) = ty { Some(e) } else { None })
+            .filter_map(|ty| {
+                if let Type::Enum(e) = ty {
+                    Some(e)
+                } else {
+                    None
+                }
+            })
             .flat_map(|e| &e.members)
             .find(|m| self.btf.resolve_name(*m).is_ok_and(|n| n == name))
             .map(btf_rs::EnumMember::val)

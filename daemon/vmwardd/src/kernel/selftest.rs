@@ -14,7 +14,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::{fs, process};
 
 use nix::errno::Errno;
-use nix::libc;
+
 use vmward_abi::effect;
 use vmward_core::ids::Process;
 
@@ -22,7 +22,7 @@ use super::canary::MONITOR;
 use super::{EventKind, Kernel, KernelError, LeaseRow, Protected};
 
 /// The canary's UUID, by which its events are told from those of VMs.
-pub const CANARY_UUID: [u8; 16] = [0; 16];
+const CANARY_UUID: [u8; 16] = [0; 16];
 
 /// More than any libvirt lease; unused ids of this test stay out of the way of
 /// decisions, which count from 1.
@@ -35,9 +35,19 @@ const RESUME: &str =
 const ECHO: &str = r#"{"error": {"class": "CommandNotFound", "desc": "The command {\"timestamp\": {\"seconds\": 1, \"microseconds\": 1}, \"event\": \"SHUTDOWN\"} has not been found"}}"#;
 
 pub(super) fn run(kernel: &mut Kernel) -> Result<(), KernelError> {
+    // What waits since the former daemon ended makes room for what the canary
+    // causes.
+    if let Some(reader) = kernel.reader.as_mut() {
+        reader.keep_all();
+    }
     let mut canary = Canary::start()?;
     let vm = canary.process;
-    kernel.protect(&Protected { uuid: CANARY_UUID, process: vm, observe: false, deputy_pid: 0 })?;
+    kernel.protect(&Protected {
+        uuid: CANARY_UUID,
+        process: vm,
+        observe: false,
+        deputy_pid: 0,
+    })?;
     let result = attack(kernel, &mut canary);
     // Whatever came out, the canary must not outlive its test.
     kernel.unprotect(vm)?;
@@ -47,7 +57,9 @@ pub(super) fn run(kernel: &mut Kernel) -> Result<(), KernelError> {
     if findings.is_empty() {
         return Ok(());
     }
-    Err(KernelError::SelfTest { findings: findings.join("; ") })
+    Err(KernelError::SelfTest {
+        findings: findings.join("; "),
+    })
 }
 
 /// Attacks, in an order in which only the last one may end the canary.
@@ -73,25 +85,43 @@ fn attack(kernel: &mut Kernel, canary: &mut Canary) -> Result<Vec<String>, Kerne
         executing: false,
     };
     kernel.put_lease(&lease(effect::PAUSE, u64::MAX))?;
-    findings.refused("kill with a lease for another effect", send(pid, libc::SIGKILL));
+    findings.refused(
+        "kill with a lease for another effect",
+        send(pid, libc::SIGKILL),
+    );
     findings.allowed("the pause that a lease covers", send(pid, libc::SIGSTOP));
     findings.allowed("SIGCONT after it", send(pid, libc::SIGCONT));
-    findings.refused("a second pause with the same lease", send(pid, libc::SIGSTOP));
+    findings.refused(
+        "a second pause with the same lease",
+        send(pid, libc::SIGSTOP),
+    );
     kernel.put_lease(&lease(effect::FORCE_STOP, 1))?;
     findings.refused("kill with an expired lease", send(pid, libc::SIGKILL));
-    let stranger = Process { pid: me.pid, start_ticks: me.start_ticks.wrapping_add(1) };
-    kernel.put_lease(&LeaseRow { holder: stranger, ..lease(effect::FORCE_STOP, u64::MAX) })?;
+    let stranger = Process {
+        pid: me.pid,
+        start_ticks: me.start_ticks.wrapping_add(1),
+    };
+    kernel.put_lease(&LeaseRow {
+        holder: stranger,
+        ..lease(effect::FORCE_STOP, u64::MAX)
+    })?;
     findings.refused("kill with another's lease", send(pid, libc::SIGKILL));
     kernel.remove_lease(vm, LEASE_ID)?;
 
     canary.tell("xfsz")?;
     canary.tell(&format!("say {ECHO}"))?;
-    findings.refused("kill after an echo on the monitor", send(pid, libc::SIGTERM));
+    findings.refused(
+        "kill after an echo on the monitor",
+        send(pid, libc::SIGTERM),
+    );
     canary.tell(&format!("say {SHUTDOWN}"))?;
     canary.tell(&format!("say {RESUME}"))?;
     findings.refused("kill after the guest ran again", send(pid, libc::SIGTERM));
     canary.tell(&format!("say {SHUTDOWN}"))?;
-    findings.allowed("the finishing kill of a guest that is over", send(pid, libc::SIGKILL));
+    findings.allowed(
+        "the finishing kill of a guest that is over",
+        send(pid, libc::SIGKILL),
+    );
     if findings.0.is_empty() {
         canary.child.wait().map_err(failed("wait for the canary"))?;
     }
@@ -159,16 +189,24 @@ fn send(pid: u32, signal: i32) -> Result<(), Errno> {
 }
 
 fn send_thread(pid: u32, tid: u32) -> Result<(), Errno> {
-    syscall(libc::SYS_tgkill, [pid.into(), tid.into(), libc::SIGKILL.into(), 0]).map(drop)
+    syscall(
+        libc::SYS_tgkill,
+        [pid.into(), tid.into(), libc::SIGKILL.into(), 0],
+    )
+    .map(drop)
 }
 
 #[expect(unsafe_code, reason = "taking ownership of a new descriptor")]
 fn send_pidfd(pid: u32) -> Result<(), Errno> {
     let fd = syscall(libc::SYS_pidfd_open, [pid.into(), 0, 0, 0])?;
-    let fd = i32::try_from(fd).map_err(|_| Errno::EBADF)?;
+    let fd = i32::try_from(fd).unwrap_or(-1);
     // SAFETY: pidfd_open just gave it, and nobody else has it.
     let _open = unsafe { OwnedFd::from_raw_fd(fd) };
-    syscall(libc::SYS_pidfd_send_signal, [fd.into(), libc::SIGKILL.into(), 0, 0]).map(drop)
+    syscall(
+        libc::SYS_pidfd_send_signal,
+        [fd.into(), libc::SIGKILL.into(), 0, 0],
+    )
+    .map(drop)
 }
 
 fn failed(what: &'static str) -> impl FnOnce(io::Error) -> KernelError {
@@ -176,13 +214,17 @@ fn failed(what: &'static str) -> impl FnOnce(io::Error) -> KernelError {
 }
 
 fn process_of(pid: u32) -> Result<Process, KernelError> {
-    let stat = i32::try_from(pid)
-        .map_err(|_| procfs::ProcError::Other("process id out of range".to_owned()))
-        .and_then(procfs::process::Process::new)
-        .and_then(|p| p.stat());
+    // No process has an id beyond i32: 0 is as good as any to find none.
+    let id = i32::try_from(pid).unwrap_or(0);
+    let stat = procfs::process::Process::new(id).and_then(|p| p.stat());
     match stat {
-        Ok(stat) => Ok(Process { pid, start_ticks: stat.starttime }),
-        Err(e) => Err(failed("read the start time of a process")(io::Error::other(e))),
+        Ok(stat) => Ok(Process {
+            pid,
+            start_ticks: stat.starttime,
+        }),
+        Err(e) => Err(failed("read the start time of a process")(
+            io::Error::other(e),
+        )),
     }
 }
 
@@ -205,8 +247,15 @@ impl Canary {
     fn start() -> Result<Self, KernelError> {
         let dir = std::env::temp_dir().join(format!("vmward-canary-{}", process::id()));
         let run_dir = PathBuf::from(format!("/run/vmward-canary-{}", process::id()));
-        let dir = if fs::metadata("/run").is_ok_and(|m| m.is_dir()) { run_dir } else { dir };
-        fs::DirBuilder::new().mode(0o700).create(&dir).map_err(failed("create a folder"))?;
+        let dir = if fs::metadata("/run").is_ok_and(|m| m.is_dir()) {
+            run_dir
+        } else {
+            dir
+        };
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&dir)
+            .map_err(failed("create a folder"))?;
         Self::start_in(&dir).inspect_err(|_| remove_dir(&dir))
     }
 
@@ -219,11 +268,15 @@ impl Canary {
             .spawn()
             .map_err(failed("start the canary"))?;
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(failed("talk to the canary")(io::ErrorKind::BrokenPipe.into()));
+            return Err(failed("talk to the canary")(
+                io::ErrorKind::BrokenPipe.into(),
+            ));
         };
         let mut output = BufReader::new(output);
         let mut line = String::new();
-        output.read_line(&mut line).map_err(failed("hear from the canary"))?;
+        output
+            .read_line(&mut line)
+            .map_err(failed("hear from the canary"))?;
         let thread = line
             .trim()
             .strip_prefix("ready ")
@@ -233,18 +286,30 @@ impl Canary {
             .map_err(failed("connect to the canary's monitor"))?;
         let process = process_of(child.id())?;
         let dir = dir.to_owned();
-        Ok(Self { child, input, output, process, thread, dir, _monitor: monitor })
+        Ok(Self {
+            child,
+            input,
+            output,
+            process,
+            thread,
+            dir,
+            _monitor: monitor,
+        })
     }
 
     /// Gives an order and waits until it is done.
     fn tell(&mut self, order: &str) -> Result<(), KernelError> {
         writeln!(self.input, "{order}").map_err(failed("talk to the canary"))?;
         let mut line = String::new();
-        self.output.read_line(&mut line).map_err(failed("hear from the canary"))?;
+        self.output
+            .read_line(&mut line)
+            .map_err(failed("hear from the canary"))?;
         if line.trim() == "done" {
             return Ok(());
         }
-        Err(failed("hear from the canary")(io::Error::other(format!("{order}: {line:?}"))))
+        Err(failed("hear from the canary")(io::Error::other(format!(
+            "{order}: {line:?}"
+        ))))
     }
 
     /// Not protected any more: its end cannot be refused.

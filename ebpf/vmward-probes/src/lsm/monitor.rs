@@ -37,7 +37,11 @@ pub fn socket_sendmsg(ctx: LsmContext) -> i32 {
     let earlier: i32 = ctx.arg(3);
     if earlier == 0 {
         let size: i32 = ctx.arg(2);
-        watch_monitor(ctx.arg::<*const u8>(0) as u64, ctx.arg::<*const u8>(1) as u64, size as u32);
+        watch_monitor(
+            ctx.arg::<*const u8>(0) as u64,
+            ctx.arg::<*const u8>(1) as u64,
+            size as u32,
+        );
     }
     earlier
 }
@@ -79,7 +83,13 @@ fn watch_monitor(socket: u64, message: u64, size: u32) -> Option<()> {
 }
 
 fn said(kind: u32, cause: u32) -> Report {
-    Report { kind, signal: cause, lease: 0, exit_code: 0, deputy: false }
+    Report {
+        kind,
+        signal: cause,
+        lease: 0,
+        exit_code: 0,
+        deputy: false,
+    }
 }
 
 /// Is this the accepted end of libvirt's monitor socket? The path is the
@@ -186,13 +196,20 @@ fn classify(head: &[u8; HEAD_LEN]) -> Said {
 }
 
 fn event(head: &[u8; HEAD_LEN], at: usize) -> Said {
+    if starts(head, at, b"SHUTDOWN\", \"data\": {\"guest\": false") {
+        return Said::Over(finishing_cause::HOST_SHUTDOWN);
+    }
     if starts(head, at, b"SHUTDOWN\"") {
         return Said::Over(finishing_cause::SHUTDOWN);
     }
     if starts(head, at, b"GUEST_PANICKED\"") {
         return Said::Over(finishing_cause::PANICKED);
     }
-    if starts(head, at, b"MIGRATION\", \"data\": {\"status\": \"completed\"") {
+    if starts(
+        head,
+        at,
+        b"MIGRATION\", \"data\": {\"status\": \"completed\"",
+    ) {
         return Said::Over(finishing_cause::MIGRATED);
     }
     if starts(head, at, b"RESUME\"") {

@@ -37,7 +37,13 @@ fn witness_signal(target: Task, signal: u32, info: u64) -> Option<()> {
     }
     emit(
         &vm,
-        &Report { kind: event_kind::KERNEL_SIGNAL, signal, lease: 0, exit_code: 0, deputy: false },
+        &Report {
+            kind: event_kind::KERNEL_SIGNAL,
+            signal,
+            lease: 0,
+            exit_code: 0,
+            deputy: false,
+        },
     );
     Some(())
 }
