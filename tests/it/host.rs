@@ -12,7 +12,7 @@ use vmward_tests::wait;
 use vmward_wire::client::Client;
 
 /// The policy that the product started from.
-pub(crate) const SEED: &str = include_str!("../data/policy.json");
+pub(crate) const SEED: &str = include_str!("../../daemon/vmward-core/tests/data/policy.json");
 
 const CALL_LIMIT: Duration = Duration::from_secs(10);
 

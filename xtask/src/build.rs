@@ -27,22 +27,33 @@ pub(crate) fn run(args: &BuildArgs) -> Result<()> {
     check(&mut build)
 }
 
-/// Builds the BPF programs; returns the object that the daemon embeds.
-pub(crate) fn probes() -> Result<PathBuf> {
+/// A cargo command of the BPF programs.
+fn probes_cargo(command: &str) -> Result<Command> {
     let linker = setup::for_build()?;
-    let target = paths::target().join("bpf");
     let mut cargo = Command::new("cargo");
     cargo
-        .args(["build", "--quiet", "--release", "-Z", "build-std=core"])
+        .arg(command)
+        .args(["--quiet", "--release", "-Z", "build-std=core"])
         .args(["--target", "bpfel-unknown-none", "--target-dir"])
-        .arg(&target)
+        .arg(paths::target().join("bpf"))
         .current_dir(paths::workspace().join("ebpf/vmward-probes"))
         .env("RUSTC_BOOTSTRAP", "1")
         .env("PATH", with_path(&linker)?)
         // Flags meant for this machine's processor mean nothing to BPF.
         .env_remove("RUSTFLAGS")
         .env_remove("CARGO_ENCODED_RUSTFLAGS");
-    check(&mut cargo).context("the BPF programs do not build")?;
+    Ok(cargo)
+}
+
+/// Lints the BPF programs.
+pub(crate) fn lint_probes() -> Result<()> {
+    check(probes_cargo("clippy")?.args(["--", "-D", "warnings"]))
+}
+
+/// Builds the BPF programs; returns the object that the daemon embeds.
+pub(crate) fn probes() -> Result<PathBuf> {
+    check(&mut probes_cargo("build")?).context("the BPF programs do not build")?;
+    let target = paths::target().join("bpf");
     let built = target.join("bpfel-unknown-none/release/vmward-probes");
     let object = paths::target().join("probes/vmward-probes.o");
     fs::create_dir_all(paths::target().join("probes"))?;

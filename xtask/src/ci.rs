@@ -38,6 +38,7 @@ pub(crate) fn run(args: &CiArgs) -> Result<ExitCode> {
             "warnings",
         ])),
     );
+    check("lints of the BPF programs", build::lint_probes());
     check("house rules", tidy::run());
     let tests = test::run(&args.test)?;
     if failed.is_empty() {

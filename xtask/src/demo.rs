@@ -1,6 +1,6 @@
 //! `cargo xtask demo`: sets up, builds, and shows the main job in a VM.
 
-use std::process::ExitCode;
+use std::{io::IsTerminal as _, process::ExitCode};
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -39,6 +39,9 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
     let mut command = vec![program.display().to_string()];
     if args.json {
         command.push("--json".to_owned());
+    } else if std::io::stdout().is_terminal() {
+        // Inside the VM standard output is a file.
+        command.push("--colour".to_owned());
     }
     let finished = vm::boot(&VmArgs {
         kernel: args.kernel,

@@ -23,6 +23,8 @@ use count::Count;
 /// The one binary of kernel tests, in the package of that name.
 const PACKAGE: &str = "vmward-tests";
 const KERNEL_TESTS: &str = "kernel";
+/// The daemon of the tests can be told to die at a step; the shipped one cannot.
+const CRASH_POINTS: [&str; 2] = ["--features", "vmwardd/crash-points"];
 /// Seconds that the kernel tests may take on one kernel.
 const KERNEL_LIMIT: u64 = 1200;
 
@@ -74,7 +76,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
         }
     }
     // The end-to-end tests start the real binaries, which `cargo test` alone does not build.
-    build::check(&mut build::cargo("build", &probes))?;
+    build::check(build::cargo("build", &probes).args(CRASH_POINTS))?;
     let mut suites = Vec::new();
     if !args.only_vm {
         suites.push(suite("host", || host(&probes)));
@@ -120,6 +122,7 @@ fn host(probes: &Path) -> Result<Count> {
     let mut cargo = build::cargo("test", probes);
     cargo
         .args(["--workspace", "--no-fail-fast"])
+        .args(CRASH_POINTS)
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
     let mut child = cargo.spawn().context("Failed to run cargo test")?;

@@ -58,7 +58,7 @@ impl Gate {
         let params = AuthorizeParams {
             tool: Some(tool.to_owned()),
             arguments,
-            agent: agent.map(|name| presentable(&name)),
+            agent: agent.and_then(|name| presentable(&name)),
             ..AuthorizeParams::default()
         };
         self.blocking(move |client| client.authorize(&params)).await
@@ -110,10 +110,28 @@ impl Gate {
     }
 }
 
-/// An agent names itself, so its name must not be able to forge log lines.
-fn presentable(name: &str) -> String {
-    name.chars()
+/// An agent names itself, so its name must not be able to forge log lines. A
+/// name of which nothing is left is none.
+fn presentable(name: &str) -> Option<String> {
+    let name: String = name
+        .chars()
         .filter(|c| !c.is_control())
         .take(AGENT_CHARS_MAX)
-        .collect()
+        .collect();
+    (!name.is_empty()).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_without_a_presentable_name_has_none_and_may_still_ask() {
+        assert_eq!(
+            presentable("claude\n\u{1b}[2K"),
+            Some("claude[2K".to_owned())
+        );
+        assert_eq!(presentable(""), None);
+        assert_eq!(presentable("\n\u{7}"), None);
+    }
 }

@@ -30,6 +30,8 @@ pub struct AuditFile {
     chain: Chain,
     boot_id: String,
     dirty: bool,
+    /// Half a line may stand after `len`.
+    torn: bool,
     backlog: VecDeque<(AuditBody, Now)>,
     dropped: u64,
 }
@@ -140,6 +142,7 @@ impl AuditFile {
             chain,
             boot_id: boot_id.to_owned(),
             dirty: false,
+            torn: false,
             backlog: VecDeque::new(),
             dropped: 0,
         };
@@ -189,13 +192,18 @@ impl AuditFile {
     }
 
     fn write(&mut self, body: &AuditBody, at: Now) -> io::Result<()> {
+        if self.torn {
+            self.file.set_len(self.len)?;
+            self.torn = false;
+        }
         let before = self.chain.clone();
         let mut line = self.chain.append(body, &self.boot_id, at).into_bytes();
         line.push(b'\n');
         if let Err(error) = self.file.write_all(&line) {
             self.chain = before;
-            // Half a line would break the chain for every reader.
-            self.file.set_len(self.len)?;
+            // Half a line would break the chain for every reader. Where it
+            // cannot be cut off now, nothing is written before it is.
+            self.torn = self.file.set_len(self.len).is_err();
             return Err(error);
         }
         self.len = self.len.saturating_add(line.len() as u64);

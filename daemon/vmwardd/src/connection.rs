@@ -10,7 +10,7 @@ use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::{oneshot, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use vmward_wire::frame::{self, FrameDecoder};
 use vmward_wire::rpc::{ErrorCode, ErrorObject, Request, Response};
 use vmward_wire::v1::{self, method};
@@ -51,6 +51,7 @@ pub async fn serve(
     let peer = match Peer::of(&stream) {
         Ok(peer) => peer,
         Err(error) => {
+            count(&counters.clients_refused);
             let error = ErrorObject::new(ErrorCode::Unavailable, error.to_string());
             drop(send(&mut stream, &Response::error(None, error)).await);
             return;
@@ -80,20 +81,25 @@ impl Client {
     ) -> &'static str {
         let mut decoder = FrameDecoder::default();
         let mut chunk = [0; CHUNK_BYTES];
+        let mut begun: Option<Instant> = None;
         loop {
             while let Some(line) = decoder.next_line() {
+                begun = None;
                 let response = self.answer(&line).await;
                 if send(stream, &response).await.is_err() {
                     return "answer not taken";
                 }
             }
-            let deadline = if decoder.has_partial() {
-                FRAME_DEADLINE
-            } else {
-                IDLE_DEADLINE
+            // From its first byte: a byte now and then buys a frame no time.
+            begun = decoder
+                .has_partial()
+                .then(|| begun.unwrap_or_else(Instant::now));
+            let deadline = match begun {
+                Some(begun) => begun + FRAME_DEADLINE,
+                None => Instant::now() + IDLE_DEADLINE,
             };
             let read = tokio::select! {
-                read = timeout(deadline, stream.read(&mut chunk)) => read,
+                read = timeout_at(deadline, stream.read(&mut chunk)) => read,
                 _ = stop.wait_for(|stop| *stop) => return "daemon stops",
             };
             let bytes = match read {
@@ -129,12 +135,27 @@ impl Client {
                 return refusal.into_response();
             }
         };
+        let response = self.dispatch(&request).await;
+        if let Err(error) = &response.outcome {
+            count(&self.counters.failed_calls);
+            // A client can flood, so this is no warning; the counter tells.
+            tracing::debug!(
+                pid = self.peer.process.pid,
+                method = request.method,
+                error = error.message,
+                "a call failed"
+            );
+        }
+        response
+    }
+
+    async fn dispatch(&self, request: &Request) -> Response {
         let id = request.id.clone();
         match request.method.as_str() {
-            method::HELLO => reply(id, self.hello(&request)),
-            method::AUTHORIZE => reply(id, self.authorize(&request).await),
-            method::COMPLETE => reply(id, self.complete(&request).await),
-            method::LEASE_RELEASE => reply(id, self.release(&request).await),
+            method::HELLO => reply(id, self.hello(request)),
+            method::AUTHORIZE => reply(id, self.authorize(request).await),
+            method::COMPLETE => reply(id, self.complete(request).await),
+            method::LEASE_RELEASE => reply(id, self.release(request).await),
             method::STATUS => reply(id, self.status().await),
             other => {
                 let message = format!(
@@ -251,7 +272,10 @@ impl Client {
 fn refuse_identity(error: &IdentityError) -> ErrorObject {
     let code = match error {
         IdentityError::HolderTooWide { .. } => ErrorCode::InvalidParams,
-        IdentityError::Credentials(_) | IdentityError::Gone { .. } => ErrorCode::Unavailable,
+        IdentityError::Credentials(_)
+        | IdentityError::Gone { .. }
+        | IdentityError::SubordinateId { .. }
+        | IdentityError::SubordinateIds(_) => ErrorCode::Unavailable,
     };
     ErrorObject::new(code, error.to_string())
 }

@@ -37,6 +37,8 @@ counters! {
     clients_timed_out => "clients-timed-out",
     /// Frames that were no valid request.
     bad_frames => "bad-frames",
+    /// Calls answered with an error instead of a decision or a result.
+    failed_calls => "calls-failed",
     /// Requests turned away because the engine's queue was full.
     queue_full => "queue-full",
     /// Kernel events of a kind that this daemon does not know.

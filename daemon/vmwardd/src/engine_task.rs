@@ -16,6 +16,8 @@ mod seq;
 mod shell;
 pub mod start;
 mod status;
+#[cfg(test)]
+mod tests;
 mod vms;
 mod witness;
 

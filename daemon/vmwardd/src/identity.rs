@@ -9,6 +9,7 @@
 //! got its number; its credentials could not.
 
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::path::Path;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
@@ -16,12 +17,17 @@ use vmward_core::ids;
 use vmward_wire::v1::Holder;
 
 use crate::process::{self, ProcHandle, Stat};
+use crate::secure_file::read_bounded;
 
 /// Most wrappers (`sudo` in `sudo` ...) that are skipped on the way to the
 /// shell.
 const WRAPPERS_MAX: usize = 4;
 /// Commands that stand between a shell and the command typed into it.
 const WRAPPERS: [&str; 4] = ["sudo", "su", "doas", "run0"];
+/// Whose are the user ids that no account has.
+const SUBORDINATE_IDS: &str = "/etc/subuid";
+/// Longest such file.
+const SUBORDINATE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// The process at the other end.
 #[derive(Debug)]
@@ -54,6 +60,21 @@ pub enum IdentityError {
         /// Its number.
         pid: u32,
     },
+    /// Anyone with such a range becomes, in a user namespace, any of its ids and
+    /// keeps his groups: each would come with a quota of its own.
+    #[error(
+        "uid {uid} is one of the subordinate ids of {owner}, which have no quota of their own; ask \
+         from outside the user namespace"
+    )]
+    SubordinateId {
+        /// The peer's.
+        uid: u32,
+        /// To whom it was given, as the file names him.
+        owner: String,
+    },
+    /// `/etc/subuid` is there and cannot be read, so nobody's quota is known.
+    #[error("Failed to read {SUBORDINATE_IDS}")]
+    SubordinateIds(#[source] std::io::Error),
     /// The lease would cover half the host.
     #[error(
         "the caller's parent is {comm} (pid {pid}), which would let every process under it use \
@@ -88,9 +109,13 @@ impl Peer {
         let Some(Stat { process, comm, .. }) = handle.stat() else {
             return Err(gone);
         };
+        let uid = credentials.uid();
+        if let Some(owner) = subordinate_owner(uid).map_err(IdentityError::SubordinateIds)? {
+            return Err(IdentityError::SubordinateId { uid, owner });
+        }
         Ok(Peer {
             process,
-            uid: credentials.uid(),
+            uid,
             comm,
             exe: handle.exe(),
             unit: handle.cgroup().as_deref().and_then(process::unit_of_cgroup),
@@ -118,14 +143,40 @@ impl Peer {
         };
         match wanted {
             Holder::Caller => Ok(self.process),
-            Holder::Parent => parent_holder(stat.parent),
+            Holder::Parent => parent_holder(&self.handle, stat.parent),
         }
     }
 }
 
-/// Goes up from `pid` past `sudo` and its like to the process that stays.
-fn parent_holder(pid: u32) -> Result<ids::Process, IdentityError> {
-    let mut pid = pid;
+/// To whom a user id was given as a subordinate one.
+fn subordinate_owner(uid: u32) -> std::io::Result<Option<String>> {
+    if uid == 0 {
+        return Ok(None);
+    }
+    match read_bounded(Path::new(SUBORDINATE_IDS), SUBORDINATE_BYTES_MAX) {
+        Ok(text) => Ok(owner_in(&text, uid)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Each line of the file reads `owner:first:count`.
+fn owner_in(text: &str, uid: u32) -> Option<String> {
+    text.lines().find_map(|line| {
+        let mut fields = line.trim().split(':');
+        let (owner, first, count) = (fields.next()?, fields.next()?, fields.next()?);
+        let first: u32 = first.parse().ok()?;
+        let count: u32 = count.parse().ok()?;
+        let offset = uid.checked_sub(first)?;
+        (offset < count).then(|| owner.to_owned())
+    })
+}
+
+/// Goes up from `child`, whose parent was `parent`, past `sudo` and its like to
+/// the process that stays.
+fn parent_holder(child: &ProcHandle, parent: u32) -> Result<ids::Process, IdentityError> {
+    let mut pid = parent;
+    let mut below: Option<ProcHandle> = None;
     for _ in 0..=WRAPPERS_MAX {
         let too_wide = |comm: &str| IdentityError::HolderTooWide {
             pid,
@@ -140,6 +191,12 @@ fn parent_holder(pid: u32) -> Result<ids::Process, IdentityError> {
         let Some(stat) = handle.stat() else {
             return Err(IdentityError::Gone { pid });
         };
+        // It may have ended, and another process got its number, before it was
+        // opened; then the child has another parent now.
+        let still = below.as_ref().unwrap_or(child).stat();
+        if still.is_none_or(|child| child.parent != pid) {
+            return Err(IdentityError::Gone { pid });
+        }
         if stat.comm == "systemd" {
             return Err(too_wide(&stat.comm));
         }
@@ -150,6 +207,7 @@ fn parent_holder(pid: u32) -> Result<ids::Process, IdentityError> {
             return Ok(stat.process);
         }
         pid = stat.parent;
+        below = Some(handle);
     }
     Err(IdentityError::HolderTooWide {
         pid,
@@ -215,7 +273,8 @@ mod tests {
 
     #[test]
     fn a_parent_that_is_init_cannot_hold_a_lease() {
-        let error = parent_holder(1).unwrap_err().to_string();
+        let own = ProcHandle::open(std::process::id()).unwrap();
+        let error = parent_holder(&own, 1).unwrap_err().to_string();
         assert!(
             error.contains("would let every process under it"),
             "{error}"
@@ -228,14 +287,29 @@ mod tests {
             .stdin(std::process::Stdio::piped())
             .spawn()
             .unwrap();
-        let stat = ProcHandle::open(child.id()).unwrap().stat().unwrap();
+        let handle = ProcHandle::open(child.id()).unwrap();
+        let stat = handle.stat().unwrap();
         assert_eq!(
-            parent_holder(stat.parent).unwrap().pid,
+            parent_holder(&handle, stat.parent).unwrap().pid,
             std::process::id(),
             "the child's parent is this test"
         );
+        // A process that merely has the number that the parent had.
+        let stranger = parent_holder(&handle, child.id()).unwrap_err();
+        assert!(matches!(stranger, IdentityError::Gone { .. }), "{stranger}");
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_subordinate_id_belongs_to_its_owner() {
+        let text = "alice:100000:65536\n\nbob:165536:2\nmallory:x:y\n";
+        assert_eq!(owner_in(text, 1000), None);
+        assert_eq!(owner_in(text, 99_999), None);
+        assert_eq!(owner_in(text, 100_000).as_deref(), Some("alice"));
+        assert_eq!(owner_in(text, 165_535).as_deref(), Some("alice"));
+        assert_eq!(owner_in(text, 165_537).as_deref(), Some("bob"));
+        assert_eq!(owner_in(text, 165_538), None);
     }
 
     #[test]

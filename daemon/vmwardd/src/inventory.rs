@@ -17,7 +17,7 @@ use std::time::Duration;
 use virt::connect::Connect;
 use virt::domain::{Domain as VirtDomain, DomainPausedReason, DomainState, DomainStateReason};
 use virt::enumutil::Enum;
-use virt::error::Error;
+use virt::error::{Error, ErrorNumber};
 use vmward_core::ids::{Process, VmUuid};
 
 use self::status_xml::find_process;
@@ -196,7 +196,17 @@ fn describe(found: &VirtDomain, source: &Source) -> Result<Domain, Error> {
 }
 
 fn running(found: &VirtDomain, source: &Source, name: &str, uuid: VmUuid) -> Result<Run, Error> {
-    let (state, reason) = found.state()?;
+    let (state, reason) = match found.state() {
+        Ok(state) => state,
+        // It ended between the list and the question.
+        Err(error) if error.code() == Enum::Known(ErrorNumber::NoDomain) => return Err(error),
+        // It stays in the list, where the status shows why it is bare.
+        Err(error) => {
+            return Ok(Run::Unprotectable(format!(
+                "libvirt does not tell: {error}"
+            )));
+        }
+    };
     let run = match settled(state, reason) {
         Settled::Off => Run::Off,
         Settled::No(why) => Run::Unsettled(why.to_owned()),

@@ -36,7 +36,7 @@ fn next(counter: Option<*mut u64>) -> u64 {
 /// Reports `what` about `vm`, with the running task as the actor.
 pub fn emit(vm: &Vm, what: &Report) {
     let seq = next(TOTALS.get_ptr_mut(total::EVENTS));
-    let vm_seq = next(VM_STATES.get_ptr_mut(&vm.tgid).map(|state| {
+    let vm_seq = next(VM_STATES.get_ptr_mut(vm.tgid).map(|state| {
         // SAFETY: a field of a live map value; no reference is made.
         unsafe { &raw mut (*state).seq }
     }));

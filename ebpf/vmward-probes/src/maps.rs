@@ -2,7 +2,7 @@
 //! constants that the daemon writes before it loads a program.
 
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use vmward_abi::{EVENT_RING_BYTES, LeaseRow, Offsets, VMS_MAX, VmRow, VmState, total};
 
 /// Protected VMs by tgid. Only the daemon writes.
@@ -30,6 +30,12 @@ pub static TOTALS: Array<u64> = Array::pinned(total::SLOTS, 0);
 /// then detaches the old: no gap, and no event twice.
 #[map]
 pub static ACTIVE: Array<u32> = Array::pinned(1, 0);
+
+/// The signal that each thread is sending with the wall's leave, by thread:
+/// how a witness tells it from one of kernel origin. Small: an entry lives for
+/// the rest of one system call.
+#[map]
+pub static PASSING: LruHashMap<u64, u64> = LruHashMap::with_max_entries(1024, 0);
 
 /// Room for the head of a monitor message; too large for the stack.
 #[map]

@@ -21,7 +21,7 @@ pub struct Vm {
 pub fn vm_of(task: Task, tgid: u32) -> Option<Vm> {
     // SAFETY: the copy may race with the daemon's removal of the row; the
     // start time below is part of the same copy.
-    let row = *unsafe { VMS.get(&tgid) }?;
+    let row = *unsafe { VMS.get(tgid) }?;
     match task.start_ticks() {
         Some(ticks) if ticks != row.start_ticks => None,
         _ => Some(Vm { tgid, row }),

@@ -3,12 +3,12 @@
 //! Order: libvirt's finishing kill of a guest that is over; a lease; else
 //! refused (or, for a VM that is only observed, reported and let through).
 
-use aya_ebpf::helpers::generated;
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated};
 use vmward_abi::{EXECUTING_NS, LeaseRow, effect, event_kind, lease_state, vm_flag};
 
 use crate::atomic::{fetch_add_u32, replace_u32};
 use crate::emit::{Report, emit};
-use crate::maps::{LEASES, VM_STATES};
+use crate::maps::{LEASES, PASSING, VM_STATES};
 use crate::scope::Vm;
 use crate::task::{Task, current_tgid};
 
@@ -35,9 +35,37 @@ fn effect_of(signal: u32) -> u32 {
     }
 }
 
+/// What [`PASSING`] holds about a signal on its way to `vm`.
+fn passage(vm: &Vm, signal: u32) -> u64 {
+    u64::from(vm.tgid) << 32 | u64::from(signal)
+}
+
+/// Is this the signal that the running thread sends with the wall's leave?
+/// Answers yes once.
+pub fn is_passing(vm: &Vm, signal: u32) -> bool {
+    let thread = bpf_get_current_pid_tgid();
+    // SAFETY: a plain copy of a live map value.
+    let passing = unsafe { PASSING.get(thread) }.copied();
+    if passing != Some(passage(vm, signal)) {
+        return false;
+    }
+    // A failed removal means the entry was evicted already.
+    let _ = PASSING.remove(thread);
+    true
+}
+
 /// Decides on a signal that the running task sends to `vm`, and reports it.
-/// Fails closed: what cannot be read covers nothing.
 pub fn on_signal(vm: &Vm, signal: u32) -> i32 {
+    let verdict = judge(vm, signal);
+    if verdict == ALLOW {
+        // Without the entry the witness reports the signal once more.
+        let _ = PASSING.insert(bpf_get_current_pid_tgid(), passage(vm, signal), 0);
+    }
+    verdict
+}
+
+/// Fails closed: what cannot be read covers nothing.
+fn judge(vm: &Vm, signal: u32) -> i32 {
     let sender = Task::current();
     let (deputy, finishing) = libvirt_side(vm, sender);
     let mut report = Report {
@@ -71,7 +99,7 @@ pub fn on_signal(vm: &Vm, signal: u32) -> i32 {
 /// has QEMU said about its end?
 fn libvirt_side(vm: &Vm, sender: Task) -> (bool, u32) {
     // SAFETY: a plain copy of a live map value.
-    let Some(state) = (unsafe { VM_STATES.get(&vm.tgid) }).copied() else {
+    let Some(state) = (unsafe { VM_STATES.get(vm.tgid) }).copied() else {
         return (false, 0);
     };
     if state.deputy_tgid == 0 || state.deputy_tgid != current_tgid() {
@@ -84,7 +112,7 @@ fn libvirt_side(vm: &Vm, sender: Task) -> (bool, u32) {
 /// Uses the VM's lease for this signal, where there is one that covers it.
 /// Gives its id and the kind of event.
 fn claim(vm: &Vm, signal: u32, sender: Task, deputy: bool) -> Option<(u64, u32)> {
-    let row = LEASES.get_ptr_mut(&vm.tgid)?;
+    let row = LEASES.get_ptr_mut(vm.tgid)?;
     // SAFETY: a plain copy of a live map value; what other CPUs change under
     // it (state, uses) is decided by the atomics below.
     let lease: LeaseRow = unsafe { *row };

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{process, wait};
 
-const POLICY: &str = include_str!("policy.json");
+const POLICY: &str = include_str!("../../../daemon/vmward-core/tests/data/policy.json");
 const LIBVIRTD_LIMIT: Duration = Duration::from_mins(3);
 const TICK_LIMIT: Duration = Duration::from_mins(3);
 const DAEMON_LIMIT: Duration = Duration::from_mins(3);
@@ -139,5 +139,11 @@ fn vmwardd(order: &Order, run: &Path) -> Result<()> {
         Ok(text.lines().any(|line| line == "READY=1").then_some(()))
     })?;
     adopt(daemon);
+    // It goes on telling; a service manager that had gone would be an error.
+    notify.set_read_timeout(None)?;
+    thread::spawn(move || {
+        let mut message = [0; 4096];
+        while notify.recv(&mut message).is_ok() {}
+    });
     Ok(())
 }

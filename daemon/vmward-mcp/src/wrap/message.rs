@@ -72,6 +72,10 @@ impl Message {
             return refuse(id, ErrorCode::InvalidRequest, message);
         }
         match members.get("method") {
+            Some(Value::String(method)) if has_control(method) => {
+                let message = "`method` contains a control character";
+                refuse(id, ErrorCode::UnknownMethod, message)
+            }
             Some(Value::String(method)) if method == TOOLS_CALL => Self::call(value, id),
             Some(Value::String(method)) if fold(method.trim()) == TOOLS_CALL => {
                 let message = format!("Write the method as {TOOLS_CALL:?}");
@@ -109,9 +113,18 @@ impl Message {
                 Value::from(key)
             ));
         }
+        if let Some(key) = control_key(&value) {
+            return invalid(format!(
+                "The key {} contains a control character",
+                Value::from(key)
+            ));
+        }
         let Some(Value::String(tool)) = params.get("name") else {
             return invalid("`name` must be a string".to_owned());
         };
+        if has_control(tool) {
+            return invalid("`name` contains a control character".to_owned());
+        }
         let arguments = match params.get("arguments") {
             None => Map::new(),
             Some(Value::Object(arguments)) => arguments.clone(),
@@ -179,6 +192,23 @@ fn ambiguous_key(value: &Value) -> Option<&str> {
         Value::Array(items) => items.iter().find_map(ambiguous_key),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
     }
+}
+
+/// A key that a reader whose texts end at the first NUL would take for another.
+fn control_key(value: &Value) -> Option<&str> {
+    match value {
+        Value::Object(members) => {
+            let key = members.keys().find(|key| has_control(key));
+            key.map(String::as_str)
+                .or_else(|| members.values().find_map(control_key))
+        }
+        Value::Array(items) => items.iter().find_map(control_key),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    }
+}
+
+fn has_control(text: &str) -> bool {
+    text.chars().any(char::is_control)
 }
 
 /// Makes texts equal that a case-insensitive reader takes for equal. Upper

@@ -119,7 +119,10 @@ impl Seq {
     /// Numbers that will not come any more.
     pub(super) fn lost(&mut self, now_ns: i64) -> Vec<Gap> {
         let overdue = |(_, since): &mut (Gap, i64)| now_ns.saturating_sub(*since) >= LATE_NS;
-        self.late.extract_if(.., overdue).map(|(gap, _)| gap).collect()
+        self.late
+            .extract_if(.., overdue)
+            .map(|(gap, _)| gap)
+            .collect()
     }
 
     /// As [`Seq::lost`], when there is no more time to wait.

@@ -1,9 +1,9 @@
 //! The daemon's whole state, for `status`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use vmward_core::clock::{NS_PER_S, Now};
-use vmward_core::ids::Process;
+use vmward_core::ids::{Process, VmUuid};
 use vmward_wire::v1;
 
 use super::shell::Shell;
@@ -29,6 +29,8 @@ impl Shell {
             .map(|state| (state.protected.process, (state.events, state.finishing)))
             .collect();
         let hooks = self.kernel.hooks();
+        let vms = self.vm_rows(&events);
+        degraded.extend(self.bare());
         v1::StatusResult {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -51,7 +53,7 @@ impl Shell {
                 connected: self.vms.libvirt.is_ok() && !self.vms.is_unwatched(),
                 error: self.vms.libvirt.clone().err(),
             },
-            vms: self.vm_rows(&events),
+            vms,
             leases: self.lease_rows(now),
             limits: self
                 .engine
@@ -110,6 +112,7 @@ impl Shell {
                 events,
             });
         }
+        let guarded: BTreeSet<VmUuid> = self.vms.guarded().map(|(_, vm)| vm.uuid).collect();
         for domain in self.vms.domains() {
             let uuid = domain.uuid.to_string();
             let (pid, note) = match &domain.run {
@@ -117,7 +120,7 @@ impl Shell {
                 Run::Running(process) => (process.pid, self.why_bare(*process)),
                 Run::Unsettled(why) | Run::Unprotectable(why) => (0, why.clone()),
             };
-            if rows.iter().any(|row| row.vm.uuid == uuid) {
+            if guarded.contains(&domain.uuid) {
                 continue;
             }
             rows.push(v1::VmStatus {
@@ -133,6 +136,29 @@ impl Shell {
         }
         rows.sort_by(|one, other| one.vm.name.cmp(&other.vm.name));
         rows
+    }
+
+    /// Says that VMs which should be protected are not. Those that start or end
+    /// just now need no protection yet, or any more.
+    fn bare(&self) -> Option<String> {
+        let guarded: BTreeSet<Process> = self.vms.guarded().map(|(process, _)| process).collect();
+        let is_bare = |run: &Run| match run {
+            Run::Running(process) => !guarded.contains(process),
+            Run::Unprotectable(_) => true,
+            Run::Off | Run::Unsettled(_) => false,
+        };
+        let domains = self.vms.domains().iter();
+        let bare: Vec<&str> = domains
+            .filter(|domain| is_bare(&domain.run))
+            .map(|domain| domain.name.as_str())
+            .collect();
+        (self.kernel.is_on() && !bare.is_empty()).then(|| {
+            format!(
+                "{} running VMs are not protected ({}); the list of VMs says why",
+                bare.len(),
+                bare.iter().take(5).copied().collect::<Vec<_>>().join(", ")
+            )
+        })
     }
 
     /// Why a running process has no protection.

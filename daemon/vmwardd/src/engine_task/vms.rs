@@ -35,6 +35,8 @@ pub(super) struct Vms {
     /// Where no hypervisor is watched: the policy alone decides.
     unwatched: bool,
     protected: BTreeMap<Process, Guarded>,
+    /// Running VMs that cannot be protected, and why: each reason is told once.
+    bare: BTreeMap<VmUuid, String>,
     /// VMs that the kernel did not take, and why.
     refused: BTreeMap<Process, String>,
     /// Processes that the kernel saw end and libvirt still called running when
@@ -66,6 +68,7 @@ impl Vms {
             domains: Vec::new(),
             deputy_pid: 0,
             protected: BTreeMap::new(),
+            bare: BTreeMap::new(),
             refused: BTreeMap::new(),
             ended: BTreeSet::new(),
             names,
@@ -164,6 +167,27 @@ impl Vms {
             .map_or_else(|| uuid.to_string(), str::to_owned)
     }
 
+    /// Running VMs that cannot be protected for a reason not told before.
+    fn newly_bare(&mut self) -> Vec<(VmRef, String)> {
+        let mut bare = BTreeMap::new();
+        let mut newly = Vec::new();
+        for domain in &self.domains {
+            let Run::Unprotectable(why) = &domain.run else {
+                continue;
+            };
+            if self.bare.get(&domain.uuid) != Some(why) {
+                let vm = VmRef {
+                    uuid: Some(domain.uuid),
+                    name: domain.name.clone(),
+                };
+                newly.push((vm, why.clone()));
+            }
+            bare.insert(domain.uuid, why.clone());
+        }
+        self.bare = bare;
+        newly
+    }
+
     pub(super) fn is_unwatched(&self) -> bool {
         self.unwatched
     }
@@ -203,6 +227,7 @@ impl Shell {
                 self.vms.domains = domains;
                 self.vms.deputy_pid = deputy_pid;
                 self.protect_running(batch);
+                self.tell_bare(batch);
             }
             Sighting::Gone { error } => {
                 if self.vms.libvirt.is_ok() {
@@ -211,6 +236,26 @@ impl Shell {
                 }
                 self.vms.libvirt = Err(error);
             }
+        }
+    }
+
+    /// A VM without protection must not go unnoticed.
+    fn tell_bare(&mut self, batch: &mut Batch) {
+        if !self.kernel.is_on() {
+            return;
+        }
+        for (vm, why) in self.vms.newly_bare() {
+            tracing::warn!(vm = vm.name, why, "a running VM cannot be protected");
+            batch.audit(AuditBody::Vm(Box::new(VmRecord {
+                event: "not-protected".to_owned(),
+                vm,
+                pid: 0,
+                cause: Some(why),
+                signal: None,
+                exit_code: None,
+                lease: None,
+                actor: None,
+            })));
         }
     }
 
@@ -318,5 +363,30 @@ impl Shell {
                 self.ended_unseen(process, now, batch);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vm_that_cannot_be_protected_is_told_once_a_reason() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut vms = Vms::new(false, Names::load(dir.path()));
+        let bare = |why: &str| Domain {
+            uuid: VmUuid::from_bytes([1; 16]),
+            name: "web-1".to_owned(),
+            run: Run::Unprotectable(why.to_owned()),
+        };
+        vms.domains = vec![bare("it is traced")];
+        assert_eq!(vms.newly_bare().len(), 1);
+        assert_eq!(vms.newly_bare(), []);
+        vms.domains = vec![bare("no process")];
+        assert_eq!(vms.newly_bare().first().unwrap().1, "no process");
+        vms.domains = Vec::new();
+        assert_eq!(vms.newly_bare(), []);
+        vms.domains = vec![bare("no process")];
+        assert_eq!(vms.newly_bare().len(), 1, "it was well in between");
     }
 }

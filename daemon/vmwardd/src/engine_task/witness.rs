@@ -31,6 +31,8 @@ const ORDERLY_SIGNALS: [u32; 3] = [1, 2, 15];
 pub(super) struct Evidence {
     seen: BTreeMap<Process, Seen>,
     missing: BTreeSet<Process>,
+    /// Ends that were taken down without their event, which may only be late.
+    unseen: BTreeSet<Process>,
 }
 
 /// What was seen about one VM.
@@ -74,6 +76,11 @@ impl Evidence {
     /// True when this is the second sweep in a row that misses the process.
     pub(super) fn missing_since_last_sweep(&mut self, process: Process) -> bool {
         !self.missing.insert(process)
+    }
+
+    /// True when the end of this process was taken down as unseen; once.
+    fn was_unseen(&mut self, process: Process) -> bool {
+        self.unseen.remove(&process)
     }
 
     fn take(&mut self, process: Process) -> Seen {
@@ -223,14 +230,20 @@ impl Shell {
         let cause = seen.cause(died_of);
         let last = seen.last.filter(|last| last.cause == cause);
         let code = i32::try_from((event.exit_code >> 8) & 0xff).ok();
+        // A VM ends once in the log; what comes late only adds to it.
+        let name = if self.evidence.was_unseen(event.vm) {
+            "end-explained"
+        } else {
+            "ended"
+        };
         let record = VmRecord {
-            event: "ended".to_owned(),
+            event: name.to_owned(),
             vm: self.reference(event),
             pid: event.vm.pid,
             cause: Some(cause.to_owned()),
             signal: (died_of != 0).then(|| signal(died_of)),
             exit_code: code.filter(|_| died_of == 0),
-            lease: self.lease_of(event.vm, last.as_ref()),
+            lease: self.lease_of(event, last.as_ref()),
             actor: last.map(|last| last.actor),
         };
         tracing::info!(vm = record.vm.name, pid = record.pid, cause, "the VM ended");
@@ -239,13 +252,15 @@ impl Shell {
         self.unprotect(event.vm);
     }
 
-    /// The lease under which it ended: the one used, or one that was live.
-    fn lease_of(&self, vm: Process, last: Option<&Last>) -> Option<DecisionId> {
-        last.and_then(|last| last.lease).or_else(|| {
+    /// The lease under which it ended: the one used, or one that was live. Where
+    /// it ended without a daemon, only the kernel still knows.
+    fn lease_of(&self, event: &KernelEvent, last: Option<&Last>) -> Option<DecisionId> {
+        let of_kernel = Some(DecisionId(event.lease)).filter(|id| id.0 != 0);
+        last.and_then(|last| last.lease).or(of_kernel).or_else(|| {
             let live = self
                 .engine
                 .leases()
-                .find(|lease| lease.process == vm && lease.state.is_live());
+                .find(|lease| lease.process == event.vm && lease.state.is_live());
             live.map(|lease| lease.id)
         })
     }
@@ -257,6 +272,7 @@ impl Shell {
             return;
         };
         drop(self.evidence.take(process));
+        self.evidence.unseen.insert(process);
         batch.audit(AuditBody::Vm(Box::new(VmRecord {
             event: "ended".to_owned(),
             vm: self.vms.reference(process, uuid),

@@ -138,8 +138,8 @@ impl EventReader {
     }
 
     /// Keeps an event for the next [`EventReader::drain`].
-    pub(super) fn keep(&mut self, event: KernelEvent) {
-        self.kept.push_back(Ok(event));
+    pub(super) fn keep(&mut self, event: Result<KernelEvent, UnknownEvent>) {
+        self.kept.push_back(event);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use vmward_wire::v1::{Decision, Mode, ReasonCode};
@@ -46,6 +47,7 @@ fn two_names_for_two_vms_are_refused() {
         &json!({"tool": "vm_stop", "vm": "test", "arguments": {"identifier": "other"}}),
     );
     assert_eq!(error["error"]["code"], -32602, "{error}");
+    assert_eq!(daemon.status().counters["calls-failed"], 1);
 }
 
 #[test]
@@ -278,6 +280,18 @@ fn the_sixty_fifth_client_is_told_to_come_again() {
     assert_eq!(answer["error"]["code"], -32002, "{answer}");
     drop(clients);
     wait_until("a client is served again", || daemon.try_status().is_some());
+}
+
+#[test]
+fn a_frame_that_trickles_in_gets_no_more_time_than_any_other() {
+    let daemon = Daemon::start(&Options::default());
+    let mut client = UnixStream::connect(daemon.socket()).unwrap();
+    // A byte now and then, until the daemon has had enough.
+    wait_until("the daemon lets go of the client", || {
+        std::thread::park_timeout(Duration::from_millis(100));
+        client.write_all(b" ").is_err()
+    });
+    assert_eq!(daemon.status().counters["clients-timed-out"], 1);
 }
 
 #[test]

@@ -57,7 +57,7 @@ fn watch_monitor(socket: u64, message: u64, size: u32) -> Option<()> {
     if read::<u16>(sk, offset!(sock_family))? != AF_UNIX || !is_monitor(sk)? {
         return None;
     }
-    let state = VM_STATES.get_ptr_mut(&tgid)?;
+    let state = VM_STATES.get_ptr_mut(tgid)?;
     remember_peer(sk, state);
     let head = read_head(message, size)?;
     // SAFETY: a field of a live map value; only this VM's monitor writes it.
@@ -178,6 +178,10 @@ const TIMESTAMP_MAX: usize = EVENT_HEAD.len() + 60;
 fn classify(head: &[u8; HEAD_LEN]) -> Said {
     if starts(head, 0, EVENT_HEAD) {
         let mut at = 0;
+        #[expect(
+            clippy::needless_range_loop,
+            reason = "an iterator's bounds are lost on the verifier"
+        )]
         for i in EVENT_HEAD.len()..TIMESTAMP_MAX {
             if head[i] == b'}' {
                 at = i;

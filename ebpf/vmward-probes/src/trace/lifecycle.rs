@@ -6,9 +6,9 @@ use vmward_abi::event_kind;
 
 use crate::emit::{Report, emit};
 use crate::maps::{LEASES, VM_STATES, VMS, is_active, offset};
-use crate::scope::vm_of;
+use crate::scope::{Vm, vm_of};
 use crate::task::{Task, current_tgid, read};
-use crate::verdict::is_benign;
+use crate::verdict::{is_benign, is_passing};
 
 /// `SEND_SIG_NOINFO` and `SEND_SIG_PRIV` are no addresses but 0 and 1.
 const SEND_SIG_PRIV: u64 = 1;
@@ -32,7 +32,7 @@ fn witness_signal(target: Task, signal: u32, info: u64) -> Option<()> {
         return None;
     }
     let vm = vm_of(target, target.tgid()?)?;
-    if !is_active() || !from_kernel(info) {
+    if !is_active() || !from_kernel(&vm, signal, info) {
         return None;
     }
     emit(
@@ -48,14 +48,17 @@ fn witness_signal(target: Task, signal: u32, info: u64) -> Option<()> {
     Some(())
 }
 
-/// A positive code is the kernel's own (SI_KERNEL, a fault); a user's is 0 or
-/// less.
-fn from_kernel(info: u64) -> bool {
-    info <= SEND_SIG_PRIV
-        || match read::<i32>(info, offset!(siginfo_code)) {
-            Some(code) => code > 0,
-            None => true,
-        }
+/// Did no hook judge this signal? Kernels before 7.x describe a user's signal,
+/// with a code of 0 or less; later ones describe it with nothing, as they do
+/// some of their own, and only the wall's note tells them apart.
+fn from_kernel(vm: &Vm, signal: u32, info: u64) -> bool {
+    if info > SEND_SIG_PRIV
+        && let Some(code) = read::<i32>(info, offset!(siginfo_code))
+        && code <= 0
+    {
+        return false;
+    }
+    info == SEND_SIG_PRIV || !is_passing(vm, signal)
 }
 
 /// The end of a VM: reported, and its rows removed so that nothing is left
@@ -75,7 +78,7 @@ fn witness_exit(task: Task) -> Option<()> {
         return None;
     }
     // SAFETY: a plain copy of a live map value.
-    let lease = unsafe { LEASES.get(&tgid) }
+    let lease = unsafe { LEASES.get(tgid) }
         .filter(|row| row.vm_start_ticks == vm.row.start_ticks)
         .map_or(0, |row| row.id);
     emit(
@@ -89,8 +92,8 @@ fn witness_exit(task: Task) -> Option<()> {
         },
     );
     // A failed removal means the row was gone already.
-    let _ = LEASES.remove(&tgid);
-    let _ = VM_STATES.remove(&tgid);
-    let _ = VMS.remove(&tgid);
+    let _ = LEASES.remove(tgid);
+    let _ = VM_STATES.remove(tgid);
+    let _ = VMS.remove(tgid);
     Some(())
 }

@@ -102,3 +102,22 @@ fn answers_of_the_server_are_told_from_its_requests() {
     assert_eq!(said(r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#), None);
     assert_eq!(said("no json"), None);
 }
+
+#[test]
+fn a_name_that_ends_early_for_some_readers_is_refused() {
+    let nul = r"\u0000";
+    refused(
+        &format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call{nul}","params":{{}}}}"#),
+        Some(1),
+        ErrorCode::UnknownMethod,
+        "control character",
+    );
+    for params in [
+        format!(r#"{{"name":"vm_stop{nul}x"}}"#),
+        format!(r#"{{"name":"vm_list","name{nul}":"vm_stop"}}"#),
+        format!(r#"{{"name":"t","arguments":{{"force{nul}":true}}}}"#),
+    ] {
+        let expected = "control character";
+        refused(&call(&params), Some(1), ErrorCode::InvalidParams, expected);
+    }
+}

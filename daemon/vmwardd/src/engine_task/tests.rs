@@ -1,0 +1,133 @@
+//! The thread's state, driven message by message without a kernel.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Value;
+use vmward_core::audit::Actor;
+
+use super::start::{KernelStart, recover};
+use super::*;
+use crate::config::Config;
+use crate::counters::Counters;
+use crate::kernel::{EventKind, KernelActor, KernelEvent, Protected};
+use crate::{convert, policy_store};
+
+const SEED: &str = include_str!("../../../vmward-core/tests/data/policy.json");
+const VM: Process = Process {
+    pid: 0x7fff_fff0,
+    start_ticks: 5,
+};
+
+fn shell(dir: &Path) -> Shell {
+    let policy = dir.join("policy.json");
+    std::fs::write(&policy, SEED).unwrap();
+    let text = format!(
+        "policy = {policy:?}\nstate-dir = {dir:?}\nlog-dir = {dir:?}\nrun-dir = {dir:?}\n\
+         pin-dir = {dir:?}\nlibvirt-run-dir = {dir:?}\n"
+    );
+    let file = dir.join("vmward.toml");
+    std::fs::write(&file, text).unwrap();
+    let config = Config::load(Some(&file)).unwrap();
+    let off = KernelStart {
+        side: KernelSide::Off,
+        took_over: false,
+        self_test_events: (0, 0),
+    };
+    let policy = policy_store::load(&config.policy).unwrap();
+    let counters = Arc::new(Counters::default());
+    recover(&config, policy, "boot", convert::now())
+        .unwrap()
+        .into_shell(&config, off, false, counters, Vec::new(), convert::now())
+        .unwrap()
+}
+
+fn exited(seq: u64, lease: u64) -> Message {
+    let actor = KernelActor {
+        pid: VM.pid,
+        tgid: VM.pid,
+        start_ticks: VM.start_ticks,
+        uid: 0,
+        gid: 0,
+        loginuid: u32::MAX,
+        session: u32::MAX,
+        cgroup_id: 0,
+        comm: "qemu".to_owned(),
+        ancestors: Vec::new(),
+        deputy: false,
+    };
+    let event = KernelEvent {
+        seq,
+        vm_seq: 1,
+        boot_ns: 0,
+        kind: EventKind::Exited,
+        vm_uuid: [1; 16],
+        vm: VM,
+        actor,
+        signal: 0,
+        lease,
+        exit_code: 0,
+    };
+    Message::Kernel(vec![Witnessed {
+        event,
+        actor: Actor::default(),
+    }])
+}
+
+fn vm_records(dir: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(dir.join("audit.jsonl")).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|record| record["kind"] == "vm")
+        .collect()
+}
+
+#[test]
+fn a_vm_that_ended_without_a_daemon_ended_under_the_lease_that_the_kernel_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut shell = shell(dir.path());
+    assert!(shell.step(vec![exited(1, 7)]).is_none());
+    let records = vm_records(dir.path());
+    assert_eq!(records.len(), 1, "{records:?}");
+    assert_eq!(records[0]["event"], "ended");
+    assert_eq!(records[0]["lease"], 7);
+}
+
+#[test]
+fn an_event_that_comes_after_its_vm_was_missed_makes_no_second_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut shell = shell(dir.path());
+    shell.vms.adopt(&Protected {
+        uuid: [1; 16],
+        process: VM,
+        observe: false,
+        deputy_pid: 0,
+    });
+    let now = convert::now();
+    let mut batch = batch::Batch::default();
+    shell.ended_unseen(VM, now, &mut batch);
+    shell.commit(batch, now);
+    assert!(shell.step(vec![exited(1, 0)]).is_none());
+    let records = vm_records(dir.path());
+    let events: Vec<&Value> = records.iter().map(|record| &record["event"]).collect();
+    assert_eq!(events, ["ended", "end-explained"]);
+}
+
+#[test]
+fn the_number_of_an_event_is_kept_once_its_record_is_written_and_its_gap_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut shell = shell(dir.path());
+    let kept = || std::fs::read_to_string(dir.path().join("kernel-seq.json")).ok();
+    let mut batch = batch::Batch::default();
+    let now = convert::now();
+    shell.handle(exited(3, 0), now, &mut batch);
+    assert_eq!(kept(), None, "a crash here must leave a gap");
+    shell.commit(batch, now);
+    assert!(kept().unwrap().contains("\"kernel_seq\":3"));
+    shell.finish();
+    let log = std::fs::read_to_string(dir.path().join("audit.jsonl")).unwrap();
+    assert!(
+        log.contains("\"kind\":\"loss\""),
+        "1 and 2 never came: {log}"
+    );
+}
