@@ -229,8 +229,8 @@ impl Kernel {
     ///
     /// # Errors
     /// What did not behave on this kernel.
-    pub fn self_test(&mut self) -> Result<(), KernelError> {
-        let tested = selftest::run(self);
+    pub fn self_test(&mut self, run_dir: &Path) -> Result<(), KernelError> {
+        let tested = selftest::run(self, run_dir);
         if tested.is_ok() {
             self.programs.commit();
         } else {

@@ -186,7 +186,7 @@ fn start_kernel(
     let mut kernel = Kernel::attach(&config.pin_dir).or_exit(UNAVAILABLE)?;
     let took_over = kernel.took_over();
     let before = kernel.totals().or_exit(UNAVAILABLE)?.events;
-    kernel.self_test().or_exit(UNAVAILABLE)?;
+    kernel.self_test(&config.run_dir).or_exit(UNAVAILABLE)?;
     let after = kernel.totals().or_exit(UNAVAILABLE)?.events;
     tracing::info!(
         took_over,

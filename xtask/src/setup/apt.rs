@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::LONG;
+use super::{LONG, fresh};
 use crate::{paths, process, step::Step};
 
 const SUITES: &[&str] = &["bookworm", "bookworm-backports", "trixie-backports"];
@@ -25,7 +25,7 @@ impl PrivateApt {
         let apt = Self {
             root: paths::cache()?.join("apt"),
         };
-        for dir in ["lists/partial", "cache/archives/partial", "debs"] {
+        for dir in ["lists/partial", "cache/archives/partial"] {
             let dir = apt.root.join(dir);
             fs::create_dir_all(&dir)
                 .with_context(|| format!("Failed to create {}", dir.display()))?;
@@ -68,7 +68,8 @@ impl PrivateApt {
 
     /// Downloads a package (`name` or `name=version`) and unpacks it into `to`.
     pub(super) fn unpack(&self, step: &Step, name: &str, to: &Path) -> Result<()> {
-        let debs = self.root.join("debs");
+        // Empty, so that what an interrupted run left behind is not taken for this package.
+        let debs = fresh("apt/debs")?;
         let download = || {
             let mut command = self.command("apt-get");
             command.args(["download", "-q", name]).current_dir(&debs);

@@ -27,6 +27,7 @@ const PACKAGES: &[&str] = &[
     "qemu-system-x86",
     "python3-venv",
     "busybox-static",
+    "file",
     "kmod",
     "udev",
     "iproute2",
@@ -54,8 +55,9 @@ pub(super) fn ensure() -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    step(&format!("Debian packages: {}", missing.join(" ")), |step| {
+    step("Debian packages", |step| {
         let prefix = privilege(&missing)?;
+        step.say(&missing.join(" "));
         if let Err(first) = install(step, prefix, &missing) {
             // Measured: when the run upgrades systemd as well, apt can lose an
             // unpacked archive half-way, and the same command then succeeds.
@@ -63,7 +65,9 @@ pub(super) fn ensure() -> Result<()> {
                 "apt-get failed, trying once more: {}",
                 first.root_cause()
             ));
-            install(step, prefix, &missing)?;
+            install(step, prefix, &missing).with_context(|| {
+                format!("cannot be had (is there a network?): {}", missing.join(" "))
+            })?;
         }
         let left = self::missing()?;
         if left.is_empty() {
@@ -109,10 +113,17 @@ fn privilege(missing: &[&str]) -> Result<&'static [&'static str]> {
     if process::succeeds(Command::new("sudo").args(["-n", "true"])) {
         return Ok(&["sudo", "-n"]);
     }
-    bail!(
-        "packages are missing and there is no way to become root without a password. Type:\n    \
-         sudo apt-get update && sudo apt-get install --no-install-recommends {}",
+    let install = format!(
+        "apt-get install -y --no-install-recommends {}",
         missing.join(" ")
+    );
+    let command = if process::succeeds(Command::new("sudo").arg("-V")) {
+        format!("sudo apt-get update && sudo {install}")
+    } else {
+        format!("su - -c 'apt-get update && {install}'")
+    };
+    bail!(
+        "packages are missing and there is no way to become root without a password. Type:\n    {command}"
     )
 }
 

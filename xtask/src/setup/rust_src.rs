@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::{LONG, apt::PrivateApt, fresh};
+use super::{LONG, apt::PrivateApt, fresh, publish};
 use crate::{process, step::step};
 
 /// rustup retries for minutes where it cannot reach its server.
@@ -56,11 +56,14 @@ fn from_debian(step: &crate::step::Step, place: &Path) -> Result<()> {
     if !library.join("core/src/lib.rs").exists() {
         bail!("Debian's rust-src {version} has no usr/src/rustc-{release}/library");
     }
-    std::fs::create_dir_all(place)
-        .with_context(|| format!("Failed to create {}", place.display()))?;
-    // The toolchain may lie on another file system: copy, not rename.
+    // The toolchain may lie on another file system: copy first, then rename, so
+    // that a copy that was cut short is never taken for the sources.
+    let copied = place.with_extension("new");
+    std::fs::create_dir_all(&copied)
+        .with_context(|| format!("Failed to create {}", copied.display()))?;
     let mut copy = Command::new("cp");
-    copy.arg("-a").arg(library.join(".")).arg(place);
+    copy.arg("-a").arg(library.join(".")).arg(&copied);
     step.run(copy, LONG)?;
+    publish(&copied, place)?;
     std::fs::remove_dir_all(&work).with_context(|| format!("Failed to remove {}", work.display()))
 }

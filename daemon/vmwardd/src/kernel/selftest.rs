@@ -9,7 +9,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::{fs, process};
 
@@ -37,13 +37,13 @@ const RESUME: &str =
 /// What QEMU would echo of a name that somebody made up: no announcement.
 const ECHO: &str = r#"{"error": {"class": "CommandNotFound", "desc": "The command {\"timestamp\": {\"seconds\": 1, \"microseconds\": 1}, \"event\": \"SHUTDOWN\"} has not been found"}}"#;
 
-pub(super) fn run(kernel: &mut Kernel) -> Result<(), KernelError> {
+pub(super) fn run(kernel: &mut Kernel, run_dir: &Path) -> Result<(), KernelError> {
     // What waits since the former daemon ended makes room for what the canary
     // causes.
     if let Some(reader) = kernel.reader.as_mut() {
         reader.keep_all();
     }
-    let mut canary = Canary::start()?;
+    let mut canary = Canary::start(run_dir)?;
     let vm = canary.process;
     kernel.protect(&Protected {
         uuid: CANARY_UUID,
@@ -257,14 +257,10 @@ struct Canary {
 }
 
 impl Canary {
-    fn start() -> Result<Self, KernelError> {
-        let dir = std::env::temp_dir().join(format!("vmward-canary-{}", process::id()));
-        let run_dir = PathBuf::from(format!("/run/vmward-canary-{}", process::id()));
-        let dir = if fs::metadata("/run").is_ok_and(|m| m.is_dir()) {
-            run_dir
-        } else {
-            dir
-        };
+    /// In a folder of its own below `run_dir`: the one place that a confined
+    /// daemon may write to and that is gone after a reboot.
+    fn start(run_dir: &Path) -> Result<Self, KernelError> {
+        let dir = run_dir.join(format!("canary-{}", process::id()));
         fs::DirBuilder::new()
             .mode(0o700)
             .create(&dir)
@@ -272,7 +268,7 @@ impl Canary {
         Self::start_in(&dir).inspect_err(|_| remove_dir(&dir))
     }
 
-    fn start_in(dir: &std::path::Path) -> Result<Self, KernelError> {
+    fn start_in(dir: &Path) -> Result<Self, KernelError> {
         let mut child = Command::new("/proc/self/exe")
             .arg("--canary")
             .arg(dir)
@@ -334,7 +330,7 @@ impl Canary {
     }
 }
 
-fn remove_dir(dir: &std::path::Path) {
+fn remove_dir(dir: &Path) {
     if let Err(error) = fs::remove_dir_all(dir) {
         tracing::warn!(dir = %dir.display(), %error, "cannot remove the self-test's folder");
     }

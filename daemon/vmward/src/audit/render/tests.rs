@@ -32,7 +32,7 @@ fn a_refused_kill_names_the_signal_and_everybody_behind_it() {
                 "pid": 900, "tgid": 900, "uid": 0, "gid": 0, "comm": "kill", "loginuid": 1000,
                 "ancestors": [{ "pid": 800, "comm": "bash" }, { "pid": 700, "comm": "sshd" }],
             },
-            "kernel_seq": 1, "vm_seq": 1,
+            "kernel_seq": 1, "vm_seq": 1, "seen": "2026-01-02T03:04:05.677Z",
         }),
         "REFUSED       web-1  SIGKILL  kill[900] uid 0 (logged in as uid 1000) < bash[800] < sshd[700]",
     );
