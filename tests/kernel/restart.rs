@@ -125,3 +125,35 @@ fn a_second_daemon_is_turned_away_and_the_first_goes_on() {
     let output = run("/bin/kill", &["-9", &scene.guest.pid().to_string()]);
     assert!(!output.status.success(), "{}", text(&output));
 }
+
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
+fn a_flood_of_refusals_does_not_keep_the_daemon_from_starting() {
+    let mut scene = Scene::new("flood-2", Mode::Enforce);
+    let pid = scene.guest.pid();
+    scene.daemon.kill_9();
+    let _old = std::fs::remove_file("/var/tmp/flood-2.end");
+    let flood = format!(
+        "import os\nwhile not os.path.exists('/var/tmp/flood-2.end'):\n  for _ in range(100):\n    \
+         try: os.kill({pid}, 9)\n    except PermissionError: continue\n    raise SystemExit('through')"
+    );
+    let attacker = std::process::Command::new("/usr/bin/python3")
+        .args(["-c", &flood])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("python runs");
+    scene.daemon.start_again(&[]);
+    // It answers while the flood goes on.
+    assert_eq!(scene.daemon.status()["kernel"]["ready"], true);
+    std::fs::write("/var/tmp/flood-2.end", "").expect("/var/tmp is writable");
+    let output = attacker.wait_with_output().expect("it is our child");
+    assert!(output.status.success(), "{}", text(&output));
+    scene.guest.assert_ticks();
+    let audit = scene.daemon.audit();
+    wait::until("the refusals in the log", Duration::from_secs(60), || {
+        (!audit
+            .select(|r| is_kernel(r, "refused", "flood-2"))
+            .is_empty())
+        .then_some(())
+    });
+}

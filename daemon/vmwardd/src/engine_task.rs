@@ -33,6 +33,7 @@ use vmward_wire::v1;
 pub use self::kernel_side::KernelSide;
 use self::shell::Shell;
 use crate::inventory::Sighting;
+use crate::kernel_events::Credit;
 use crate::record::Witnessed;
 
 /// Most messages that wait for the engine.
@@ -102,8 +103,8 @@ pub enum Message {
     Status(oneshot::Sender<v1::StatusResult>),
     /// libvirt was looked at.
     Sighting(Sighting),
-    /// The kernel saw something.
-    Kernel(Vec<Witnessed>),
+    /// The kernel saw something. The credit goes back when it is taken down.
+    Kernel(Vec<Witnessed>, Credit),
     /// Everything that the kernel saw before this daemon was ready has come.
     KernelCaughtUp,
     /// Read the policy file again; answers with the fault, where there is one.

@@ -48,7 +48,8 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     }
     let switch = boot_switch::read().or_exit(SOFTWARE)?;
     make_dirs(&config)?;
-    let lock = take_lock(&config)?;
+    // Held to the very end of the process, whatever hangs.
+    let _lock = take_lock(&config)?;
 
     let now = convert::now();
     let boot_id = clock::boot_id().or_exit(SOFTWARE)?;
@@ -105,7 +106,6 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     if stopped && engine_thread.join().is_err() {
         tracing::error!("the engine thread had panicked");
     }
-    drop(lock);
     tracing::info!("stopped; what is protected in the kernel stays protected");
     outcome
 }

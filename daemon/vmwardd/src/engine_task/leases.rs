@@ -62,9 +62,10 @@ impl Shell {
                 continue;
             };
             let kernel = self.row(&lease);
-            let closed = self
-                .engine
-                .close(id, kernel, process::is_alive(lease.process), now);
+            // A guest that is over is no VM that lived on, though its process
+            // may take its time to end.
+            let alive = process::is_alive(lease.process) && !self.evidence.is_over(lease.process);
+            let closed = self.engine.close(id, kernel, alive, now);
             let goes_on = self.engine.lease(id).is_some();
             if !goes_on {
                 // Its deadline has passed, so the kernel did not honour the row

@@ -77,7 +77,7 @@ impl Shell {
             } => self.release(&params, caller, reply, now, batch),
             Message::Status(reply) => drop(reply.send(self.status(now))),
             Message::Sighting(sighting) => self.sighted(sighting, batch),
-            Message::Kernel(events) => self.witnessed(events, now, batch),
+            Message::Kernel(events, _credit) => self.witnessed(events, now, batch),
             Message::KernelCaughtUp => self.seq.caught_up(now.boot_ns),
             Message::Reload(reply) => drop(reply.send(self.reload(now, batch))),
             Message::Ping(reply) => drop(reply.send(())),

@@ -68,10 +68,11 @@ fn exited(seq: u64, lease: u64) -> Message {
         lease,
         exit_code: 0,
     };
-    Message::Kernel(vec![Witnessed {
+    let events = vec![Witnessed {
         event,
         actor: Actor::default(),
-    }])
+    }];
+    Message::Kernel(events, Credit::for_test())
 }
 
 fn vm_records(dir: &Path) -> Vec<Value> {

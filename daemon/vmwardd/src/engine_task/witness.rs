@@ -83,6 +83,13 @@ impl Evidence {
         self.unseen.remove(&process)
     }
 
+    /// True when QEMU has announced the end of its guest.
+    pub(super) fn is_over(&self, process: Process) -> bool {
+        self.seen
+            .get(&process)
+            .is_some_and(|seen| seen.finishing.is_some())
+    }
+
     fn take(&mut self, process: Process) -> Seen {
         self.missing.remove(&process);
         self.seen.remove(&process).unwrap_or_default()

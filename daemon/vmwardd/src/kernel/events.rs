@@ -6,7 +6,9 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use aya::Ebpf;
 use aya::maps::{MapData, RingBuf};
-use vmward_abi::{ANCESTORS_MAX, Ancestor, COMM_LEN, Event, actor_flag, event_kind};
+use vmward_abi::{
+    ANCESTORS_MAX, Ancestor, COMM_LEN, EVENT_RING_BYTES, Event, actor_flag, event_kind,
+};
 use vmward_core::ids::Process;
 
 use super::{KernelError, maps};
@@ -96,6 +98,9 @@ pub struct UnknownEvent {
     pub kind: Option<u32>,
 }
 
+/// The ring holds no more events than this at a time.
+pub(super) const EVENTS_MAX: usize = EVENT_RING_BYTES as usize / size_of::<Event>();
+
 /// The one consumer of the ring. The ring is pinned, so that what happened
 /// while no daemon ran is read by the next.
 pub struct EventReader {
@@ -118,23 +123,40 @@ impl EventReader {
         })
     }
 
-    /// Hands over every event that waits. What the self-test met of others'
-    /// events comes first.
-    pub fn drain(&mut self, mut take: impl FnMut(Result<KernelEvent, UnknownEvent>)) {
-        for event in self.kept.drain(..) {
-            take(event);
+    /// Hands over the oldest events, at most `max` of them; what the self-test
+    /// met of others' events comes first. True when more may wait: whoever makes
+    /// events faster than they are read must not keep the reader here for ever.
+    pub fn drain(
+        &mut self,
+        max: usize,
+        mut take: impl FnMut(Result<KernelEvent, UnknownEvent>),
+    ) -> bool {
+        for _ in 0..max {
+            if let Some(event) = self.kept.pop_front() {
+                take(event);
+            } else if let Some(item) = self.ring.next() {
+                take(decode(&item));
+            } else {
+                return false;
+            }
         }
-        while let Some(item) = self.ring.next() {
-            take(decode(&item));
-        }
+        true
     }
 
     /// Empties the ring and keeps what was in it for the next
-    /// [`EventReader::drain`]. Bounded by the ring's size.
+    /// [`EventReader::drain`]. At most [`EVENTS_MAX`]: the ring fills again while
+    /// it is read.
     pub(super) fn keep_all(&mut self) {
-        while let Some(item) = self.ring.next() {
+        while self.kept.len() < EVENTS_MAX
+            && let Some(item) = self.ring.next()
+        {
             self.kept.push_back(decode(&item));
         }
+    }
+
+    /// How many events are kept.
+    pub(super) fn kept_len(&self) -> usize {
+        self.kept.len()
     }
 
     /// Keeps an event for the next [`EventReader::drain`].
