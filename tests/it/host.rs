@@ -42,6 +42,17 @@ impl Host {
     /// Starts a daemon with the seed's policy.
     #[track_caller]
     pub(crate) fn start() -> Self {
+        Self::start_with("test:///default")
+    }
+
+    /// Starts a daemon that watches no hypervisor: its policy alone decides.
+    #[track_caller]
+    pub(crate) fn start_without_libvirt() -> Self {
+        Self::start_with("none")
+    }
+
+    #[track_caller]
+    fn start_with(libvirt_uri: &str) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let at = dir.path().display();
         fs::write(dir.path().join("policy.json"), SEED).expect("the folder is ours");
@@ -49,7 +60,7 @@ impl Host {
             dir.path().join("vmward.toml"),
             format!(
                 "policy = \"{at}/policy.json\"\nstate_dir = \"{at}/state\"\nlog_dir = \"{at}/log\"\n\
-                 run_dir = \"{at}/run\"\nlibvirt_uri = \"test:///default\"\n"
+                 run_dir = \"{at}/run\"\nlibvirt_uri = \"{libvirt_uri}\"\n"
             ),
         )
         .expect("the folder is ours");
@@ -91,6 +102,7 @@ impl Host {
                     .iter()
                     .any(|vm| vm.vm.name == "test")
                     .then_some(())
+                    .or_else(|| (status.libvirt.uri == "none").then_some(()))
             },
         );
     }
@@ -112,14 +124,21 @@ impl Host {
         fs::read_to_string(self.dir.path().join("vmwardd.log")).unwrap_or_default()
     }
 
+    /// The daemon's folder.
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// `vmward ARGS` against this daemon, not started yet.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(binary("vmward"));
+        command.arg("--socket").arg(self.socket()).args(args);
+        command
+    }
+
     /// `vmward ARGS` against this daemon.
     pub(crate) fn vmward(&self, args: &[&str]) -> Output {
-        Command::new(binary("vmward"))
-            .arg("--socket")
-            .arg(self.socket())
-            .args(args)
-            .output()
-            .expect("vmward is built")
+        self.command(args).output().expect("vmward is built")
     }
 
     /// `vmward ARGS --json`, parsed.

@@ -14,7 +14,8 @@ pub(super) fn ensure() -> Result<PathBuf> {
     let root = paths::cache()?.join(format!("bpf-linker-{VERSION}"));
     let bin = root.join("bin");
     if !bin.join("bpf-linker").exists() {
-        step(&format!("bpf-linker {VERSION} (about 75 s)"), |step| {
+        step(&format!("bpf-linker {VERSION}"), |step| {
+            step.say("compiling it takes about 75 s");
             let mut cargo = Command::new("cargo");
             cargo
                 .args(["install", "bpf-linker", "--version", VERSION, "--locked"])
@@ -24,7 +25,7 @@ pub(super) fn ensure() -> Result<PathBuf> {
                 // The caller's target folder must not fill up with the linker's objects.
                 .env("CARGO_TARGET_DIR", root.join("target"));
             step.run(cargo, LONG)
-                .context("bpf-linker cannot be built")?;
+                .context("bpf-linker cannot be fetched and built")?;
             std::fs::remove_dir_all(root.join("target")).context("Failed to remove the objects")
         })?;
     }

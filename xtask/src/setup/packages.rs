@@ -36,18 +36,36 @@ const PACKAGES: &[&str] = &[
 
 /// Installs as root. The packages bring services (libvirtd, its networks): on a
 /// machine run by systemd they are kept from starting by a `policy-rc.d` that
-/// goes away again; one that is already there is the owner's and stays.
+/// goes away again; one that is already there is the owner's and stays, unless
+/// it carries our mark: then a run that was killed has left it.
+/// Such a run can also leave packages half installed, and apt-get does nothing
+/// before dpkg has taken them up again; without such packages that does nothing.
+/// Another apt-get, as the daily one after boot, is waited for: apt itself does
+/// so for dpkg's lock, but not for the one of the package lists.
 const INSTALL: &str = r#"
 set -e
 guard=/usr/sbin/policy-rc.d
-if [ -d /run/systemd/system ] && [ ! -e "$guard" ]; then
-    trap 'rm -f "$guard"' EXIT
-    printf '#!/bin/sh\nexit 101\n' >"$guard"
+mark='made by cargo xtask setup'
+made=
+errors=$(mktemp)
+trap 'rm -f "$errors" $made' EXIT
+trap 'exit 1' HUP INT TERM
+if [ -d /run/systemd/system ] && { [ ! -e "$guard" ] || grep -q "$mark" "$guard"; }; then
+    made=$guard
+    printf '#!/bin/sh\n# %s\nexit 101\n' "$mark" >"$guard"
     chmod 755 "$guard"
 fi
 export DEBIAN_FRONTEND=noninteractive
-apt-get update -q
-apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=600 "$@"
+dpkg --configure -a || echo 'dpkg is busy, or apt-get has to complete packages'
+tries=0
+until apt-get update -q 2>"$errors"; do
+    cat "$errors"
+    tries=$((tries + 1))
+    grep -q /lists/lock "$errors" && [ "$tries" -lt 60 ] || exit 1
+    sleep 5
+done
+cat "$errors"
+apt-get install -y -q --fix-broken --no-install-recommends -o DPkg::Lock::Timeout=600 "$@"
 "#;
 
 pub(super) fn ensure() -> Result<()> {
