@@ -1,24 +1,8 @@
 //! `kill -9` of the daemon gives no quota back and loses no decision.
 
-use crate::host::Host;
+use vmward_tests::CRASH_STEPS;
 
-const STOP: [&str; 5] = [
-    "authorize",
-    "--tool",
-    "vm_stop",
-    "--args",
-    r#"{"identifier": "test"}"#,
-];
-
-/// The steps of an allow, in order, as vmwardd names them.
-const STEPS: [&str; 6] = [
-    "before-journal",
-    "after-journal-write",
-    "after-fsync",
-    "after-audit",
-    "after-lease",
-    "before-answer",
-];
+use crate::host::{Host, STOP};
 
 #[test]
 fn kill_9_after_every_answer_frees_no_quota() {
@@ -43,7 +27,7 @@ fn a_crash_between_any_two_steps_frees_no_quota() {
     let mut host = Host::start();
     assert_eq!(host.vmward_json(&STOP)["decision"], "allow");
     let mut remaining = 9;
-    for step in STEPS {
+    for step in CRASH_STEPS {
         host.kill_9().expect("our own child can be killed");
         host.start_again(&[("VMWARD_CRASH_AT", step)]);
         let output = host.vmward(&STOP);

@@ -14,6 +14,15 @@ use vmward_wire::client::Client;
 /// The policy that the product started from.
 pub(crate) const SEED: &str = include_str!("../../daemon/vmward-core/tests/data/policy.json");
 
+/// Asks for a stop of the one domain.
+pub(crate) const STOP: [&str; 5] = [
+    "authorize",
+    "--tool",
+    "vm_stop",
+    "--args",
+    r#"{"identifier": "test"}"#,
+];
+
 const CALL_LIMIT: Duration = Duration::from_secs(10);
 
 /// The daemon and its folder.

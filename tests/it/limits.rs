@@ -1,14 +1,6 @@
 //! The seed's promise, over the socket: ten stops a minute, and no way around.
 
-use crate::host::Host;
-
-const STOP: [&str; 5] = [
-    "authorize",
-    "--tool",
-    "vm_stop",
-    "--args",
-    r#"{"identifier": "test"}"#,
-];
+use crate::host::{Host, STOP};
 
 #[test]
 fn the_eleventh_stop_is_denied_and_told_when_to_come_back() {

@@ -1,26 +1,17 @@
 //! The daemon dies between any two steps of an allow.
 
+use vmward_tests::CRASH_STEPS;
 use vmward_tests::daemon::Mode;
 use vmward_tests::guest::run;
 
 use crate::Scene;
-
-/// The steps of an allow, in order, as vmwardd names them.
-const STEPS: [&str; 6] = [
-    "before-journal",
-    "after-journal-write",
-    "after-fsync",
-    "after-audit",
-    "after-lease",
-    "before-answer",
-];
 
 #[test]
 #[ignore = "attacks VMs: runs in the test VM"]
 fn no_step_leaves_a_lease_without_its_journal_entry() {
     let mut scene = Scene::new("crash-1", Mode::Enforce);
     let mut remaining = 10;
-    for step in STEPS {
+    for step in CRASH_STEPS {
         assert_eq!(scene.daemon.stop(), Some(0), "{}", scene.daemon.log());
         scene.daemon.start_again(&[("VMWARD_CRASH_AT", step)]);
         let asked = run(

@@ -8,3 +8,13 @@ pub mod audit;
 pub mod daemon;
 pub mod guest;
 pub mod wait;
+
+/// The steps of an allow, in order, as vmwardd names its crash points.
+pub const CRASH_STEPS: [&str; 6] = [
+    "before-journal",
+    "after-journal-write",
+    "after-fsync",
+    "after-audit",
+    "after-lease",
+    "before-answer",
+];
