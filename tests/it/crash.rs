@@ -6,7 +6,7 @@ use crate::host::{Host, STOP};
 
 #[test]
 fn kill_9_after_every_answer_frees_no_quota() {
-    let mut host = Host::start();
+    let mut host = Host::start_for_a_day();
     for n in 1..=10 {
         assert_eq!(host.vmward_json(&STOP)["decision"], "allow", "stop {n}");
         host.kill_9().expect("our own child can be killed");
@@ -24,7 +24,7 @@ fn kill_9_after_every_answer_frees_no_quota() {
 
 #[test]
 fn a_crash_between_any_two_steps_frees_no_quota() {
-    let mut host = Host::start();
+    let mut host = Host::start_for_a_day();
     assert_eq!(host.vmward_json(&STOP)["decision"], "allow");
     let mut remaining = 9;
     for step in CRASH_STEPS {

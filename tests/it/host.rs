@@ -9,10 +9,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use vmward_tests::audit::AuditLog;
 use vmward_tests::wait;
+use vmward_tests::{SEED, ten_stops_a_day};
 use vmward_wire::client::Client;
-
-/// The policy that the product started from.
-pub(crate) const SEED: &str = include_str!("../../daemon/vmward-core/tests/data/policy.json");
 
 /// Asks for a stop of the one domain.
 pub(crate) const STOP: [&str; 5] = [
@@ -51,20 +49,26 @@ impl Host {
     /// Starts a daemon with the seed's policy.
     #[track_caller]
     pub(crate) fn start() -> Self {
-        Self::start_with("test:///default")
+        Self::start_with("test:///default", SEED)
+    }
+
+    /// Starts a daemon whose quota does not come back while a test runs.
+    #[track_caller]
+    pub(crate) fn start_for_a_day() -> Self {
+        Self::start_with("test:///default", &ten_stops_a_day())
     }
 
     /// Starts a daemon that watches no hypervisor: its policy alone decides.
     #[track_caller]
     pub(crate) fn start_without_libvirt() -> Self {
-        Self::start_with("none")
+        Self::start_with("none", SEED)
     }
 
     #[track_caller]
-    fn start_with(libvirt_uri: &str) -> Self {
+    fn start_with(libvirt_uri: &str, policy: &str) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let at = dir.path().display();
-        fs::write(dir.path().join("policy.json"), SEED).expect("the folder is ours");
+        fs::write(dir.path().join("policy.json"), policy).expect("the folder is ours");
         fs::write(
             dir.path().join("vmward.toml"),
             format!(

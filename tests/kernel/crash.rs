@@ -1,15 +1,15 @@
 //! The daemon dies between any two steps of an allow.
 
-use vmward_tests::CRASH_STEPS;
 use vmward_tests::daemon::Mode;
 use vmward_tests::guest::run;
+use vmward_tests::{CRASH_STEPS, ten_stops_a_day};
 
 use crate::Scene;
 
 #[test]
 #[ignore = "attacks VMs: runs in the test VM"]
 fn no_step_leaves_a_lease_without_its_journal_entry() {
-    let mut scene = Scene::new("crash-1", Mode::Enforce);
+    let mut scene = Scene::with_policy("crash-1", Mode::Enforce, &ten_stops_a_day());
     let mut remaining = 10;
     for step in CRASH_STEPS {
         assert_eq!(scene.daemon.stop(), Some(0), "{}", scene.daemon.log());

@@ -10,23 +10,32 @@ mod lease;
 mod legitimate;
 mod restart;
 
+use vmward_tests::daemon::{Daemon, Mode};
+use vmward_tests::guest::Guest;
+
 /// Only the test VM sets it.
 const VM_MARK: &str = "VMWARD_VM_DIR";
 
 /// A guest and a daemon that protects it.
 struct Scene {
-    guest: vmward_tests::guest::Guest,
-    daemon: vmward_tests::daemon::Daemon,
+    guest: Guest,
+    daemon: Daemon,
 }
 
 impl Scene {
     /// Both up, the guest under protection. The fields drop in the order
     /// daemon, guest: see [`Drop`].
     #[track_caller]
-    fn new(name: &str, mode: vmward_tests::daemon::Mode) -> Self {
+    fn new(name: &str, mode: Mode) -> Self {
+        Self::with_policy(name, mode, vmward_tests::SEED)
+    }
+
+    /// The same with a policy of its own.
+    #[track_caller]
+    fn with_policy(name: &str, mode: Mode, policy: &str) -> Self {
         assert_in_vm();
-        let guest = vmward_tests::guest::Guest::start(name);
-        let daemon = vmward_tests::daemon::Daemon::start(mode);
+        let guest = Guest::start(name);
+        let daemon = Daemon::start_with(mode, policy);
         daemon.wait_protected(name);
         Self { guest, daemon }
     }

@@ -45,6 +45,15 @@ impl Daemon {
     /// When it does not become ready; shows its log.
     #[track_caller]
     pub fn start(mode: Mode) -> Self {
+        Self::start_with(mode, crate::SEED)
+    }
+
+    /// Starts a daemon with a policy of its own and waits until it is ready.
+    ///
+    /// # Panics
+    /// When it does not become ready; shows its log.
+    #[track_caller]
+    pub fn start_with(mode: Mode, policy: &str) -> Self {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let dir = PathBuf::from(format!(
             "/var/tmp/vmward-test-{}-{number}",
@@ -56,8 +65,10 @@ impl Daemon {
         } else {
             "observe"
         };
+        fs::write(dir.join("policy.json"), policy).expect("the folder is writable");
         let config = format!(
-            "mode = \"{mode}\"\nstate_dir = \"{0}/state\"\nlog_dir = \"{0}/log\"\n",
+            "mode = \"{mode}\"\npolicy = \"{0}/policy.json\"\nstate_dir = \"{0}/state\"\n\
+             log_dir = \"{0}/log\"\n",
             dir.display()
         );
         fs::write(dir.join("vmward.toml"), config).expect("the folder is writable");

@@ -16,7 +16,17 @@ use super::{
     host_up,
     order::{Order, PHASE_COMMAND},
 };
-use crate::wait;
+use crate::{process, wait};
+
+/// libvirt's folders begin empty, so that its defaults hold and the machine's
+/// own domains stay out. Without root on the machine some of the files in them
+/// could not even be read.
+const EMPTY: &[&str] = &[
+    "/etc/libvirt",
+    "/var/lib/libvirt",
+    "/var/cache/libvirt",
+    "/var/log/libvirt",
+];
 
 #[derive(Args)]
 pub(crate) struct InitArgs {
@@ -56,6 +66,13 @@ fn serve(run: &Path) -> Result<u8> {
     let mut phases = Phases { file: log };
     phases.enter("reading the order")?;
     let order = Order::read(run)?;
+    for place in EMPTY {
+        fs::create_dir_all(place).with_context(|| format!("Failed to create {place}"))?;
+        process::output(
+            Command::new("mount").args(["-t", "tmpfs", "-o", "mode=755", "tmpfs", place]),
+        )
+        .with_context(|| format!("Failed to empty {place}"))?;
+    }
     host_up::bring_up(&order, run, &mut phases)?;
     let mut command = Command::new(order.command.first().context("there is no command")?);
     command
