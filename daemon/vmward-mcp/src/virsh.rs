@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::Stdio, time::Duration};
 use tokio::process::Command;
 
 /// How long a query may take.
-const QUERY_TIMEOUT: Duration = Duration::from_secs(20);
+const QUERY_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long a command may take; `destroy` alone gives QEMU more than 10 s.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(45);
 
