@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use vmward_tests::audit::is_kernel;
 use vmward_tests::daemon::Mode;
-use vmward_tests::guest::{run, text};
+use vmward_tests::guest::{Guest, run, text};
 use vmward_tests::wait;
 
 use crate::Scene;
@@ -156,4 +156,26 @@ fn a_flood_of_refusals_does_not_keep_the_daemon_from_starting() {
             .is_empty())
         .then_some(())
     });
+}
+
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
+fn detach_ends_enforcement_at_once_and_on_record() {
+    let mut scene = Scene::new("detach-1", Mode::Enforce);
+    let pid = scene.guest.pid();
+    let busy = scene.daemon.detach();
+    assert_eq!(busy.status.code(), Some(75), "{}", text(&busy));
+    let refused = run("/bin/kill", &["-9", &pid.to_string()]);
+    assert!(!refused.status.success(), "a refused detach let go");
+    assert_eq!(scene.daemon.stop(), Some(0), "{}", scene.daemon.log());
+    let detached = scene.daemon.detach();
+    assert!(detached.status.success(), "{}", text(&detached));
+    let killed = run("/bin/kill", &["-9", &pid.to_string()]);
+    assert!(killed.status.success(), "{}", text(&killed));
+    Guest::wait_gone(pid);
+    let audit = scene.daemon.audit();
+    audit.one("the removal", |r| {
+        r["kind"] == "daemon" && r["event"] == "detached"
+    });
+    audit.verify();
 }

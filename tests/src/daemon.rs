@@ -124,6 +124,14 @@ impl Daemon {
         });
     }
 
+    /// `vmwardd --detach` with this daemon's configuration; it must not run.
+    #[track_caller]
+    pub fn detach(&self) -> std::process::Output {
+        let config = self.dir.join("vmward.toml");
+        let config = config.to_str().expect("the tests' folders are UTF-8");
+        run("vmwardd", &["--detach", "--config", config])
+    }
+
     /// The audit log.
     pub fn audit(&self) -> AuditLog {
         AuditLog::at(&self.dir.join("log/audit.jsonl"))

@@ -1,5 +1,6 @@
 //! The start order and the stop order, top to bottom.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::timeout;
 
+use vmward_core::audit::{AuditBody, DaemonRecord};
+
+use crate::audit_file::AuditFile;
 use crate::boot_switch::{self, BootSwitch};
 use crate::cli::Cli;
 use crate::config::{Config, KernelMode};
@@ -116,10 +120,32 @@ fn detach(config: &Config) -> Result<(), Failure> {
     let had_any = Kernel::detach(&config.pin_dir).or_exit(UNAVAILABLE)?;
     if had_any {
         tracing::warn!("the kernel side was removed; no VM is protected any more");
+        record_detach(config);
     } else {
         tracing::info!("there was no kernel side to remove");
     }
     Ok(())
+}
+
+/// The end of enforcement goes on record; a log that cannot be written must not
+/// keep a host from shutting down.
+fn record_detach(config: &Config) {
+    let now = convert::now();
+    let body = AuditBody::Daemon(DaemonRecord {
+        event: "detached".to_owned(),
+        detail: Some("no VM is protected from here on".to_owned()),
+    });
+    let written = clock::boot_id()
+        .map_err(anyhow::Error::from)
+        .and_then(|boot_id| {
+            let (mut audit, _) = AuditFile::open(&config.log_dir, &boot_id, now, &HashSet::new())?;
+            audit.append(body, now);
+            audit.flush();
+            Ok(audit.sync()?)
+        });
+    if let Err(error) = written {
+        tracing::error!("the removal is not in the audit log: {error:#}");
+    }
 }
 
 fn make_dirs(config: &Config) -> Result<(), Failure> {

@@ -18,6 +18,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use aya::maps::{Array, Map, MapData};
 use aya::programs::Program;
 use aya::programs::links::FdLink;
 use aya::{Btf, Ebpf, EbpfLoader};
@@ -304,12 +305,16 @@ fn lock(dir: &Path) -> Result<Flock<File>, KernelError> {
 
 /// The generation that decides now, where a former daemon left one.
 fn active_generation(dir: &Path) -> Option<u32> {
-    let map = aya::maps::MapData::from_pin(dir.join("ACTIVE")).ok()?;
-    let active: aya::maps::Array<_, u32> = aya::maps::Map::Array(map).try_into().ok()?;
-    let generation = active.get(&0, 0).ok()?;
+    let generation = active_map(dir)?.get(&0, 0).ok()?;
     generation_dir(dir, generation)
         .exists()
         .then_some(generation)
+}
+
+/// The pinned map that says which generation decides.
+fn active_map(dir: &Path) -> Option<Array<MapData, u32>> {
+    let map = MapData::from_pin(dir.join("ACTIVE")).ok()?;
+    Map::Array(map).try_into().ok()
 }
 
 /// Removes the generations that a crash left half-way.
@@ -339,8 +344,18 @@ fn remove_logged(path: &Path) {
     }
 }
 
-/// Removes every pin.
+/// Stands for no generation: they count from 1.
+const NOBODY: u32 = 0;
+
+/// Lets no generation decide, then removes every pin. The first takes effect at
+/// once; the kernel lets go of unpinned programs a moment later, and at a host
+/// shutdown the signals to the VMs come within that moment.
 pub(super) fn detach(pin_dir: &Path) -> Result<bool, KernelError> {
+    if let Some(mut active) = active_map(&abi_dir(pin_dir))
+        && let Err(error) = active.set(0, NOBODY, 0)
+    {
+        warn!(%error, "the programs go on deciding until the kernel lets go of them");
+    }
     match fs::remove_dir_all(pin_dir) {
         Ok(()) => Ok(true),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
