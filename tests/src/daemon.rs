@@ -124,7 +124,10 @@ impl Daemon {
         });
     }
 
-    /// `vmwardd --detach` with this daemon's configuration; it must not run.
+    /// `vmwardd --detach` with this daemon's configuration.
+    ///
+    /// # Panics
+    /// When it cannot be started.
     #[track_caller]
     pub fn detach(&self) -> std::process::Output {
         let config = self.dir.join("vmward.toml");
