@@ -11,7 +11,7 @@ use crate::{
     effect::Effect,
     engine::{Outcome, ReasonCode},
     ids::{DecisionId, Process, VmUuid},
-    lease::LeaseState,
+    lease::{Lease, LeaseState},
 };
 
 /// The format that [`Genesis::format`] names.
@@ -46,6 +46,19 @@ impl AuditBody {
             Self::Decision(record) => Some(record.decision_id),
             _ => None,
         }
+    }
+
+    /// A lease is in another state now; `refunded` when its quota went back.
+    pub fn lease(lease: &Lease, refunded: bool) -> Self {
+        Self::Lease(LeaseRecord {
+            lease: lease.id,
+            vm: VmRef {
+                uuid: Some(lease.vm),
+                name: lease.vm_name.clone(),
+            },
+            state: lease.state,
+            refunded,
+        })
     }
 
     /// The same record, marked as written again from the journal after a crash.

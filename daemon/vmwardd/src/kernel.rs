@@ -25,6 +25,10 @@ pub use events::{EventKind, EventReader, KernelActor, KernelEvent, UnknownEvent}
 use attach::Programs;
 use maps::Maps;
 
+/// The UUID of the self-test's canary, by which its events are told from those
+/// of VMs.
+pub const CANARY_UUID: [u8; 16] = [0; 16];
+
 /// Why the kernel side does not work.
 #[derive(Debug, Error)]
 pub enum KernelError {

@@ -7,7 +7,6 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::timeout;
-
 use vmward_core::audit::{AuditBody, DaemonRecord};
 
 use crate::audit_file::AuditFile;

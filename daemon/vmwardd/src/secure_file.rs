@@ -2,7 +2,7 @@
 //! so that nothing can be put in their place between check and use.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -26,6 +26,23 @@ pub enum SecureFileError {
         /// What is wrong with owner or mode, and what to type.
         why: String,
     },
+}
+
+/// Replaces a small file of the daemon's own, whole or not at all, for its user
+/// alone. Not synced: for what a crash of the host may cost.
+///
+/// # Errors
+/// The system's errors; the old file is still there then.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&new)?;
+    file.write_all(bytes)?;
+    std::fs::rename(&new, path)
 }
 
 /// Reads a text file of at most `bytes_max` bytes.

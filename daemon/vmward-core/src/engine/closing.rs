@@ -4,11 +4,11 @@ use super::{
     Caller, Closed, Engine, Outcome, ReleaseError, Released, ReportError, executing_until,
 };
 use crate::{
-    audit::{AuditBody, LeaseRecord, OutcomeRecord, VmRef},
+    audit::{AuditBody, OutcomeRecord},
     clock::Now,
     ids::{DecisionId, Process},
     journal::JournalEntry,
-    lease::{KernelLease, Lease, LeaseState},
+    lease::{KernelLease, LeaseState},
 };
 
 impl Engine {
@@ -143,7 +143,7 @@ impl Engine {
                 state: LeaseState::Released,
                 at: now,
             }],
-            audit: record(&lease, false),
+            audit: AuditBody::lease(&lease, false),
             lease,
         })
     }
@@ -167,19 +167,7 @@ impl Engine {
         } else {
             JournalEntry::Settle { id, state, at: now }
         });
-        closed.audit.push(record(&lease, refunded));
+        closed.audit.push(AuditBody::lease(&lease, refunded));
         closed.leases.push(lease);
     }
-}
-
-fn record(lease: &Lease, refunded: bool) -> AuditBody {
-    AuditBody::Lease(LeaseRecord {
-        lease: lease.id,
-        vm: VmRef {
-            uuid: Some(lease.vm),
-            name: lease.vm_name.clone(),
-        },
-        state: lease.state,
-        refunded,
-    })
 }

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use vmward_core::ids::VmUuid;
 
+use crate::secure_file;
+
 /// More names than VMs that one host can protect: the oldest, by UUID, are
 /// forgotten first.
 const NAMES_MAX: usize = 8192;
@@ -50,9 +52,7 @@ impl Names {
         while self.known.len() > NAMES_MAX {
             self.known.pop_first();
         }
-        let new = self.path.with_extension("new");
-        std::fs::write(&new, serde_json::to_vec(&self.known)?)?;
-        std::fs::rename(&new, &self.path)
+        secure_file::replace(&self.path, &serde_json::to_vec(&self.known)?)
     }
 }
 

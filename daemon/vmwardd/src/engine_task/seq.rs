@@ -7,12 +7,11 @@
 //! processors 5 may come before 4. A missing number therefore gets a moment to
 //! come before it counts as lost.
 
-use std::fs::File;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+use crate::secure_file;
 
 /// How long a number may come after a greater one. A program that holds a number
 /// cannot sleep before it has its place, so this is more than it needs.
@@ -139,15 +138,7 @@ impl Seq {
             boot_id: self.boot_id.clone(),
             kernel_seq: self.last,
         };
-        let new = self.path.with_extension("new");
-        let mut file = File::options()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&new)?;
-        file.write_all(&serde_json::to_vec(&stored)?)?;
-        std::fs::rename(&new, &self.path)?;
+        secure_file::replace(&self.path, &serde_json::to_vec(&stored)?)?;
         self.written = self.last;
         Ok(())
     }

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
 
-use vmward_core::audit::{AuditBody, LeaseRecord, VmRef};
+use vmward_core::audit::AuditBody;
 use vmward_core::clock::Now;
 use vmward_core::engine::Engine;
 use vmward_core::ids::DecisionId;
@@ -180,20 +180,8 @@ fn write_again(replayed: ReplayedState, resumed: &Resumed, audit: &mut AuditFile
         audit.append(found.audit.recovered(), now);
     }
     for lease in &replayed.lost {
-        audit.append(lease_record(lease), now);
+        audit.append(AuditBody::lease(lease, false), now);
     }
-}
-
-fn lease_record(lease: &Lease) -> AuditBody {
-    AuditBody::Lease(LeaseRecord {
-        lease: lease.id,
-        vm: VmRef {
-            uuid: Some(lease.vm),
-            name: lease.vm_name.clone(),
-        },
-        state: lease.state,
-        refunded: false,
-    })
 }
 
 impl Recovered {

@@ -12,13 +12,11 @@ use super::batch::Batch;
 use super::seq::Gap;
 use super::shell::Shell;
 use crate::counters::{count, count_by};
-use crate::kernel::{EventKind, KernelEvent};
+use crate::kernel::{CANARY_UUID, EventKind, KernelEvent};
 use crate::record::{Witnessed, signal};
 
 /// STOP, TSTP, TTIN and TTOU: they end nothing.
 const PAUSING: [u32; 4] = [19, 20, 21, 22];
-/// The self-test's victim; nobody's VM.
-const CANARY: [u8; 16] = [0; 16];
 /// The cause of an end by a signal of the kernel's own.
 const KERNEL_SIGNAL: &str = "kernel-signal";
 /// Highest signal number in a wait status.
@@ -100,7 +98,7 @@ impl Shell {
     pub(super) fn witnessed(&mut self, events: Vec<Witnessed>, now: Now, batch: &mut Batch) {
         for witnessed in events {
             self.seq.reached(witnessed.event.seq, now.boot_ns);
-            if witnessed.event.vm_uuid != CANARY {
+            if witnessed.event.vm_uuid != CANARY_UUID {
                 self.take_down_event(witnessed, now, batch);
             }
         }

@@ -59,7 +59,7 @@ pub(super) struct Programs {
     dir: PathBuf,
     generation: u32,
     former: Option<u32>,
-    tested: Option<bool>,
+    tested: bool,
     /// Two daemons on one set of pins would take events and leases from each
     /// other.
     _lock: Flock<File>,
@@ -82,7 +82,7 @@ impl Programs {
 
     /// The new programs are good: the former ones go.
     pub(super) fn commit(&mut self) {
-        self.tested = Some(true);
+        self.tested = true;
         if let Some(former) = self.former {
             remove_generation(&self.dir, former);
         }
@@ -109,12 +109,7 @@ impl Programs {
                 }
                 .to_owned(),
                 attached: folder.join(name).exists(),
-                self_test: match self.tested {
-                    None => "not-run",
-                    Some(true) => "passed",
-                    Some(false) => "failed",
-                }
-                .to_owned(),
+                self_test: if self.tested { "passed" } else { "not-run" }.to_owned(),
                 detail: format!("pinned, generation {}", self.generation),
             })
             .collect()
@@ -143,7 +138,7 @@ pub(super) fn load(pin_dir: &Path) -> Result<(Programs, Ebpf), KernelError> {
     let programs = Programs {
         generation: former.map_or(1, |g| g.wrapping_add(1).max(1)),
         former,
-        tested: None,
+        tested: false,
         _lock: lock,
         dir,
     };

@@ -5,13 +5,13 @@
 //! canary causes in the event ring must be there too: a hook that refuses but
 //! does not report is not trusted either.
 
+use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::{fs, process};
 
 use nix::errno::Errno;
 
@@ -20,10 +20,8 @@ use vmward_core::ids::Process;
 
 use super::canary::MONITOR;
 use super::events::EVENTS_MAX;
-use super::{EventKind, Kernel, KernelError, LeaseRow, Protected};
-
-/// The canary's UUID, by which its events are told from those of VMs.
-const CANARY_UUID: [u8; 16] = [0; 16];
+use super::{CANARY_UUID, EventKind, Kernel, KernelError, LeaseRow, Protected};
+use crate::process;
 
 /// More than any libvirt lease; unused ids of this test stay out of the way of
 /// decisions, which count from 1.
@@ -257,22 +255,12 @@ fn failed(what: &'static str) -> impl FnOnce(io::Error) -> KernelError {
 }
 
 fn process_of(pid: u32) -> Result<Process, KernelError> {
-    // No process has an id beyond i32: 0 is as good as any to find none.
-    let id = i32::try_from(pid).unwrap_or(0);
-    let stat = procfs::process::Process::new(id).and_then(|p| p.stat());
-    match stat {
-        Ok(stat) => Ok(Process {
-            pid,
-            start_ticks: stat.starttime,
-        }),
-        Err(e) => Err(failed("read the start time of a process")(
-            io::Error::other(e),
-        )),
-    }
+    process::identify(pid)
+        .ok_or_else(|| failed("read the start time of a process")(io::ErrorKind::NotFound.into()))
 }
 
 fn own_process() -> Result<Process, KernelError> {
-    process_of(process::id())
+    process_of(std::process::id())
 }
 
 struct Canary {
@@ -290,7 +278,7 @@ impl Canary {
     /// In a folder of its own below `run_dir`: the one place that a confined
     /// daemon may write to and that is gone after a reboot.
     fn start(run_dir: &Path) -> Result<Self, KernelError> {
-        let dir = run_dir.join(format!("canary-{}", process::id()));
+        let dir = run_dir.join(format!("canary-{}", std::process::id()));
         fs::DirBuilder::new()
             .mode(0o700)
             .create(&dir)
