@@ -19,8 +19,8 @@ use std::collections::BTreeMap;
 use recent::Recent;
 pub use recent::RecentDecision;
 pub use types::{
-    Authorized, Caller, Closed, Decision, Denial, LimitRow, Outcome, Permit, ReasonCode,
-    ReleaseError, Released, ReportError, Request, Target, VmTarget,
+    Authorized, Caller, Closed, Decision, Denial, LimitRow, Outcome, Pending, Permit, ReasonCode,
+    ReleaseError, Released, ReportError, Request, Shadow, Target, Via, VmTarget,
 };
 
 use crate::{
@@ -155,6 +155,7 @@ fn want(limit: &LimitRule, key: String) -> Want {
         key,
         window_ns: limit.window.ns(),
         max: limit.max,
+        cost: 1,
     }
 }
 
@@ -162,6 +163,7 @@ fn want(limit: &LimitRule, key: String) -> Want {
 fn scope_key(scope: Scope, grant: &str) -> String {
     match scope {
         Scope::Grant => format!("grant:{grant}"),
+        other => format!("{}:{grant}", other.name()),
     }
 }
 

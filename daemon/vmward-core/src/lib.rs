@@ -9,6 +9,7 @@
 //! | [`policy`] | what the administrator wrote, or every mistake in it, with a caret |
 //! | [`effect`] | what a tool call does to which VM |
 //! | [`limit`] | how many calls are left: an exact sliding log |
+//! | [`approval`] | the states of a person's yes to one call |
 //! | [`lease`] | the states of a permission that the kernel holds |
 //! | [`engine`] | the decision, what to write down for it, and what became of it |
 //! | [`journal`] | the lines that make a decision survive a crash |
@@ -24,6 +25,7 @@
 //!    after the entries of that prefix.
 #![forbid(unsafe_code)]
 
+pub mod approval;
 pub mod audit;
 pub mod clock;
 pub mod digest;

@@ -38,8 +38,10 @@ pub struct Want {
     pub key: String,
     /// Length of the window in nanoseconds, at most [`WINDOW_NS_MAX`].
     pub window_ns: i64,
-    /// Most calls in any window of that length.
+    /// Most that any window of that length may hold.
     pub max: u32,
+    /// How much this call counts, at least 1.
+    pub cost: u32,
 }
 
 /// Why a call may not be charged.

@@ -1,104 +1,102 @@
-//! The policy: what agents may do.
+//! The policy: what agents and the host's own services may do.
 //!
 //! Types only; `parse` turns text into them or into every mistake with its
-//! place.
+//! place. How the rules of a call are combined is the engine's business
+//! ([`crate::engine`]): every rule that applies must let the call pass.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`rule`] | what a rule says: action, conditions, limits, hours |
+//! | [`predicate`] | a condition on the arguments, the VM or the caller |
+//! | [`args_schema`] | the JSON Schema that arguments must satisfy |
+//! | [`hours`] | time-of-day windows |
+//! | [`selector`] | which VMs: by UUID, name pattern or label |
+//! | [`host`] | who may do what without the gateway |
+//! | [`map`] | which tool has which effect on which VM |
+//! | [`facts`] | what conditions can see of a call |
 
+pub mod args_schema;
 mod error;
+pub mod facts;
+pub mod host;
+pub mod hours;
 mod json;
+pub mod map;
 mod parse;
+pub mod predicate;
+pub mod rule;
+pub mod selector;
 mod suggest;
 
 use std::collections::BTreeMap;
 
-pub use error::{ERRORS_MAX, PolicyError, PolicyErrors};
+pub use error::{ERRORS_MAX, Lint, PolicyError, PolicyErrors};
+pub use rule::{Action, LIMIT_MAX, LimitRule, Rule, RuleMode, Scope, Window};
+
+use crate::effect::Effect;
+use host::HostRule;
+use map::MapEntry;
+use selector::Selector;
 
 /// Longest policy in bytes.
 pub const POLICY_BYTES_MAX: usize = 1 << 20;
-/// Largest `max` of a limit.
-pub const LIMIT_MAX: u32 = 1_000_000;
 
 /// A policy without mistakes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     hash: String,
     default_allow: bool,
-    tools: BTreeMap<String, ToolRule>,
+    /// What is right and still worth a second look.
+    pub lints: Vec<Lint>,
+    /// Tools that no agent sees or may call.
+    pub hide: Hide,
+    /// Applies to every call of a tool.
+    pub all_tools: Option<Rule>,
+    /// Applies to the calls of one tool, by its name.
+    tools: BTreeMap<String, Rule>,
+    /// Applies to whatever has the effect, whichever tool it is.
+    pub effects: BTreeMap<Effect, Rule>,
+    /// Applies to stop-class calls on some VMs; each denies unless it says
+    /// otherwise.
+    pub protected: Vec<Protected>,
+    /// The policy's own entries; they come before the built-in ones.
+    pub effect_map: Vec<MapEntry>,
+    /// Who may do what without the gateway, built-in rules included, by name.
+    pub host_rules: BTreeMap<String, HostRule>,
 }
 
-/// The rule for one tool. Without limits it allows every call.
+/// Tools that no agent sees or may call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hide {
+    /// Every tool.
+    pub all: bool,
+    /// These tools.
+    pub tools: std::collections::BTreeSet<String>,
+}
+
+impl Hide {
+    /// Is this tool hidden?
+    pub fn hides(&self, tool: &str) -> bool {
+        self.all || self.tools.contains(tool)
+    }
+}
+
+/// VMs that need more than a tool's own rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ToolRule {
-    /// Where the rule stands, as a JSON Pointer.
-    pub pointer: String,
-    /// All of them must hold.
-    pub limits: Vec<LimitRule>,
+pub struct Protected {
+    /// Which VMs.
+    pub vms: Selector,
+    /// For which effects; empty means all.
+    pub effects: Vec<Effect>,
+    /// What must hold; its action is `deny` unless the policy says otherwise.
+    pub rule: Rule,
 }
 
-/// At most so many calls in any such window.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LimitRule {
-    /// Where the limit stands, as a JSON Pointer.
-    pub pointer: String,
-    /// The counter's name: tools that name the same counter share it.
-    pub counter: String,
-    /// Length of the window.
-    pub window: Window,
-    /// Most calls in any window of that length: 1 to [`LIMIT_MAX`].
-    pub max: u32,
-    /// Who has a counter of their own.
-    pub scope: Scope,
-}
-
-/// The length of a limit's window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Window {
-    /// 60 seconds.
-    Minute,
-    /// 3,600 seconds.
-    Hour,
-    /// 86,400 seconds.
-    Day,
-}
-
-impl Window {
-    /// The length in seconds.
-    pub fn seconds(self) -> u32 {
-        match self {
-            Self::Minute => 60,
-            Self::Hour => 3600,
-            Self::Day => 86_400,
-        }
+impl Protected {
+    /// Does it apply to this effect?
+    pub fn covers(&self, effect: Effect) -> bool {
+        self.effects.is_empty() || self.effects.contains(&effect)
     }
-
-    /// The length in nanoseconds.
-    pub fn ns(self) -> i64 {
-        i64::from(self.seconds()) * crate::clock::NS_PER_S
-    }
-
-    /// The word in the policy.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Minute => "minute",
-            Self::Hour => "hour",
-            Self::Day => "day",
-        }
-    }
-
-    /// As in "10 a minute".
-    pub fn with_article(self) -> &'static str {
-        match self {
-            Self::Minute => "a minute",
-            Self::Hour => "an hour",
-            Self::Day => "a day",
-        }
-    }
-}
-
-/// Who has a counter of their own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// Each grant.
-    Grant,
 }
 
 impl Policy {
@@ -119,13 +117,24 @@ impl Policy {
     }
 
     /// The rule for a tool.
-    pub fn tool(&self, name: &str) -> Option<&ToolRule> {
+    pub fn tool(&self, name: &str) -> Option<&Rule> {
         self.tools.get(name)
     }
 
     /// Every tool with a rule, by name.
-    pub fn tools(&self) -> impl Iterator<Item = (&str, &ToolRule)> {
+    pub fn tools(&self) -> impl Iterator<Item = (&str, &Rule)> {
         self.tools.iter().map(|(name, rule)| (name.as_str(), rule))
+    }
+
+    /// Every limit, wherever it stands.
+    pub fn limits(&self) -> impl Iterator<Item = &LimitRule> {
+        let rules = self.all_tools.iter();
+        let rules = rules
+            .chain(self.tools.values())
+            .chain(self.effects.values());
+        let rules = rules.chain(self.protected.iter().map(|protected| &protected.rule));
+        let host = self.host_rules.values().flat_map(|rule| &rule.limits);
+        rules.flat_map(|rule| &rule.limits).chain(host)
     }
 }
 

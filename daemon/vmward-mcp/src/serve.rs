@@ -137,7 +137,7 @@ impl Server {
             Ok(verdict) => verdict,
             Err(error) => return Some(Answer::unasked(tool, &error)),
         };
-        if verdict.decision == Decision::Deny {
+        if verdict.decision != Decision::Allow {
             return Some(self.refuse(tool, &call, &verdict).await);
         }
         let (answer, ending) = match call {

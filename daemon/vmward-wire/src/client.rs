@@ -145,6 +145,8 @@ impl Client {
         let params = HelloParams {
             version: PROTOCOL_VERSION,
             client: Some(name.to_owned()),
+            grant: None,
+            token: None,
         };
         let result: HelloResult = self.call(method::HELLO, &params)?;
         if result.version == PROTOCOL_VERSION {

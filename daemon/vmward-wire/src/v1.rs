@@ -54,6 +54,13 @@ pub struct HelloParams {
     /// The caller's own name, for the log only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
+    /// The grant to ask under, where the caller's credentials or its token allow
+    /// several; the first that they allow where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<String>,
+    /// A grant's bearer token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
 }
 
 /// Result of `hello`.
@@ -86,6 +93,9 @@ pub struct AuthorizeParams {
     /// The MCP tool that is about to be called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool: Option<String>,
+    /// The MCP server that offers it, by the name that the effect map knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
     /// The arguments of that call.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub arguments: Map<String, Value>,
@@ -115,6 +125,31 @@ pub enum Decision {
     Allow,
     /// Do not.
     Deny,
+    /// Not before a person has said yes: ask again then, with the same
+    /// arguments.
+    Pending,
+}
+
+/// A request for approval, as the one who asked sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApprovalRef {
+    /// For `approval.wait` and `vmward approvals`.
+    pub id: u64,
+    /// Milliseconds until it lapses.
+    pub expires_in_ms: u64,
+}
+
+/// What would have been decided, had the rules in shadow mode counted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShadowVerdict {
+    /// `deny` or `pending`.
+    pub decision: Decision,
+    /// Why, as a code.
+    pub reason_code: ReasonCode,
+    /// Why, as a sentence.
+    pub message: String,
+    /// The rule in shadow mode, as a JSON Pointer.
+    pub rule: String,
 }
 
 /// Why, as a code to branch on.
@@ -125,6 +160,28 @@ pub enum ReasonCode {
     Allowed,
     /// No rule names this tool and the default is to deny.
     DefaultDeny,
+    /// The rule's action is to deny.
+    RuleDenied,
+    /// The policy hides the tool.
+    Hidden,
+    /// A condition of a rule denies, or cannot be judged.
+    Condition,
+    /// The arguments do not satisfy the rule.
+    BadArguments,
+    /// The rule allows it at other hours only.
+    OutsideHours,
+    /// The rule wants a `reason`.
+    ReasonRequired,
+    /// The VM is one of the policy's protected VMs.
+    VmProtected,
+    /// The tool could stop a VM and the effect map does not know it.
+    UnmappedTool,
+    /// A person must say yes first: `approval` says which request.
+    ApprovalRequired,
+    /// A person said no.
+    ApprovalDenied,
+    /// The grant has too many requests for approval open.
+    TooManyApprovals,
     /// A limit is used up; `retry_after_ms` says until when.
     RateLimited,
     /// No such VM on this host.
@@ -200,6 +257,12 @@ pub struct AuthorizeResult {
     /// The lease, where the effect needs one and the kernel enforces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Lease>,
+    /// The request for approval, where one is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalRef>,
+    /// What a rule in shadow mode would have said, where it is something else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<ShadowVerdict>,
     /// SHA-256 of the arguments in canonical form.
     pub args_digest: String,
     /// SHA-256 of the policy in force.

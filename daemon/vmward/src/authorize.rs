@@ -14,6 +14,7 @@ use crate::{
 pub(crate) fn authorize(socket: &Socket, args: AuthorizeArgs) -> anyhow::Result<ExitCode> {
     let params = AuthorizeParams {
         tool: args.tool,
+        server: None,
         arguments: args.args.unwrap_or_default(),
         vm: args.vm,
         effect: args.effect,
@@ -31,7 +32,7 @@ pub(crate) fn authorize(socket: &Socket, args: AuthorizeArgs) -> anyhow::Result<
     print(&text)?;
     Ok(match verdict.decision {
         Decision::Allow => Exit::Done.into(),
-        Decision::Deny => Exit::Denied.into(),
+        Decision::Deny | Decision::Pending => Exit::Denied.into(),
     })
 }
 
@@ -41,6 +42,7 @@ pub(crate) fn render(verdict: &AuthorizeResult) -> String {
     let word_of = match verdict.decision {
         Decision::Allow => "allowed",
         Decision::Deny => "denied",
+        Decision::Pending => "pending",
     };
     let message = plain(&verdict.message);
     let _infallible = writeln!(text, "{word_of}: {message}");

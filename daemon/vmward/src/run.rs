@@ -37,7 +37,7 @@ pub(crate) fn run(socket: &Socket, args: RunArgs) -> anyhow::Result<ExitCode> {
         authorize::render(&verdict)
     };
     eprint!("{text}");
-    if verdict.decision == Decision::Deny {
+    if verdict.decision != Decision::Allow {
         return Ok(Exit::Denied.into());
     }
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -239,6 +239,7 @@ impl Client {
             comm: self.peer.comm.clone(),
             exe: self.peer.exe.clone(),
             unit: self.peer.unit.clone(),
+            loginuid: self.peer.loginuid,
         }
     }
 

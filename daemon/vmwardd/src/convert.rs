@@ -51,6 +51,17 @@ pub fn wire_reason(reason: ReasonCode) -> v1::ReasonCode {
     match reason {
         ReasonCode::Allowed => v1::ReasonCode::Allowed,
         ReasonCode::DefaultDeny => v1::ReasonCode::DefaultDeny,
+        ReasonCode::RuleDenied => v1::ReasonCode::RuleDenied,
+        ReasonCode::Hidden => v1::ReasonCode::Hidden,
+        ReasonCode::Condition => v1::ReasonCode::Condition,
+        ReasonCode::BadArguments => v1::ReasonCode::BadArguments,
+        ReasonCode::OutsideHours => v1::ReasonCode::OutsideHours,
+        ReasonCode::ReasonRequired => v1::ReasonCode::ReasonRequired,
+        ReasonCode::VmProtected => v1::ReasonCode::VmProtected,
+        ReasonCode::UnmappedTool => v1::ReasonCode::UnmappedTool,
+        ReasonCode::ApprovalRequired => v1::ReasonCode::ApprovalRequired,
+        ReasonCode::ApprovalDenied => v1::ReasonCode::ApprovalDenied,
+        ReasonCode::TooManyApprovals => v1::ReasonCode::TooManyApprovals,
         ReasonCode::RateLimited => v1::ReasonCode::RateLimited,
         ReasonCode::VmUnknown => v1::ReasonCode::VmUnknown,
         ReasonCode::VmNotRunning => v1::ReasonCode::VmNotRunning,
@@ -105,6 +116,7 @@ pub fn caller(facts: CallerFacts, agent: Option<String>) -> Caller {
         comm,
         exe,
         unit,
+        loginuid,
     } = facts;
     Caller {
         grant,
@@ -114,5 +126,6 @@ pub fn caller(facts: CallerFacts, agent: Option<String>) -> Caller {
         exe,
         agent,
         unit,
+        loginuid,
     }
 }

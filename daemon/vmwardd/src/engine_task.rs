@@ -58,6 +58,8 @@ pub struct CallerFacts {
     pub exe: Option<String>,
     /// Its systemd unit.
     pub unit: Option<String>,
+    /// The user who logged in, whatever user it became later.
+    pub loginuid: Option<u32>,
 }
 
 /// A call of `authorize`.

@@ -43,6 +43,8 @@ pub struct Peer {
     pub exe: Option<String>,
     /// The systemd unit.
     pub unit: Option<String>,
+    /// The user who logged in, whatever user it became later.
+    pub loginuid: Option<u32>,
 }
 
 /// Why a peer cannot be served.
@@ -118,6 +120,7 @@ impl Peer {
             uid,
             comm,
             exe: handle.exe(),
+            loginuid: handle.loginuid(),
             unit: handle.cgroup().as_deref().and_then(process::unit_of_cgroup),
             handle,
         })

@@ -82,14 +82,26 @@ impl ProcHandle {
 
     /// The path in the unified cgroup hierarchy.
     pub fn cgroup(&self) -> Option<String> {
-        let mut text = String::new();
-        let file = self.process.open_relative("cgroup").ok()?;
-        file.take(PROC_FILE_BYTES_MAX)
-            .read_to_string(&mut text)
-            .ok()?;
+        let text = self.read_small("cgroup")?;
         text.lines()
             .find_map(|line| line.strip_prefix("0::"))
             .map(str::to_owned)
+    }
+
+    /// The user who logged in, whatever user the process became later; `None`
+    /// where nobody did, as in a service.
+    pub fn loginuid(&self) -> Option<u32> {
+        let uid = self.read_small("loginuid")?.trim().parse().ok()?;
+        (uid != u32::MAX).then_some(uid)
+    }
+
+    fn read_small(&self, name: &str) -> Option<String> {
+        let mut text = String::new();
+        let file = self.process.open_relative(name).ok()?;
+        file.take(PROC_FILE_BYTES_MAX)
+            .read_to_string(&mut text)
+            .ok()?;
+        Some(text)
     }
 }
 

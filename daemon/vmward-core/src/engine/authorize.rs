@@ -12,7 +12,7 @@ use crate::{
     journal::{AllowEntry, JournalEntry},
     lease::{Lease, LeaseState},
     limit::{CounterKey, LimitError, Want},
-    policy::{LimitRule, ToolRule},
+    policy::{LimitRule, Rule},
 };
 
 /// What a denial says, before it has a number.
@@ -76,7 +76,7 @@ impl Engine {
             self.check_free(vm, &rule, now)?;
         }
         let wants = wants(&limits, &request.caller.grant);
-        let pointers: Vec<(String, &'static str)> = limits
+        let pointers: Vec<(String, String)> = limits
             .iter()
             .map(|limit| (limit.pointer.clone(), limit.window.with_article()))
             .collect();
@@ -145,7 +145,7 @@ impl Engine {
         Ok(Governing { rule, limits })
     }
 
-    fn rule_for(&self, tool: &str) -> Result<Option<&ToolRule>, Refusal> {
+    fn rule_for(&self, tool: &str) -> Result<Option<&Rule>, Refusal> {
         let rule = self.policy.tool(tool);
         if rule.is_none() && !self.policy.default_allow() {
             let message =
@@ -179,7 +179,7 @@ impl Engine {
         &self,
         request: &Request,
         wants: &[Want],
-        pointers: &[(String, &'static str)],
+        pointers: &[(String, String)],
         error: LimitError,
         now: Now,
     ) -> Refusal {
@@ -198,7 +198,7 @@ impl Engine {
         let retry_after_ms = clock::ceil_ms(retry_after_ns);
         let (pointer, a_window) = pointers.get(index).cloned().unwrap_or_default();
         let max = wants.get(index).map_or(0, |want| want.max);
-        let message = message::limited(request, max, a_window, retry_after_ms);
+        let message = message::limited(request, max, &a_window, retry_after_ms);
         let retry_after_ms = Some(retry_after_ms);
         Refusal {
             limits,
@@ -259,6 +259,7 @@ impl Engine {
             journal,
             audit,
             lease,
+            shadow: None,
         }
     }
 
@@ -286,6 +287,7 @@ impl Engine {
             journal: Vec::new(),
             audit: AuditBody::Decision(Box::new(record)),
             lease: None,
+            shadow: None,
         }
     }
 

@@ -4,6 +4,8 @@
 mod crash;
 mod lifecycle;
 
+use serde_json::Map;
+
 use super::*;
 use crate::{
     audit::{AuditBody, Verdict},
@@ -12,6 +14,7 @@ use crate::{
     ids::{Process, VmUuid},
     journal::JournalEntry,
     lease::LeaseState,
+    policy::map::Mapped,
 };
 
 const SEED: &str = include_str!("../../tests/data/policy.json");
@@ -49,6 +52,7 @@ fn caller(grant: &str) -> Caller {
         exe: None,
         agent: Some("helper".to_owned()),
         unit: None,
+        loginuid: None,
     }
 }
 
@@ -59,12 +63,18 @@ fn vm(n: u8) -> VmTarget {
         name: format!("web-{n}"),
         process: Some(process(1000 + u32::from(n))),
         protected: true,
+        labels: BTreeMap::new(),
     }
 }
 
 fn request(tool: &str, effect: Option<Effect>, target: Target) -> Request {
     Request {
         tool: tool.to_owned(),
+        via: Via::Tool,
+        server: None,
+        arguments: Map::new(),
+        mapped: Mapped::Harmless { vm: None },
+        local_offset_s: 0,
         effect,
         args_digest: "d".repeat(64),
         target,
@@ -84,6 +94,7 @@ fn allowed(answer: &Authorized) -> &Permit {
     match &answer.decision {
         Decision::Allow(permit) => permit,
         Decision::Deny(denial) => panic!("denied: {}", denial.message),
+        Decision::Pending(pending) => panic!("pending: {}", pending.message),
     }
 }
 
@@ -96,6 +107,7 @@ fn denied(answer: &Authorized, reason: ReasonCode) -> &Denial {
             assert_eq!(denial.reason, reason, "{}", denial.message);
             denial
         }
+        Decision::Pending(pending) => panic!("pending: {}", pending.message),
         Decision::Allow(permit) => panic!("allowed: {}", permit.message),
     }
 }

@@ -1,6 +1,9 @@
 //! What goes into a decision and what comes out of it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::{
@@ -9,6 +12,7 @@ use crate::{
     ids::{DecisionId, Process, VmUuid},
     journal::JournalEntry,
     lease::Lease,
+    policy::map::Mapped,
 };
 
 /// Who asks, as the kernel vouches for it.
@@ -26,8 +30,10 @@ pub struct Caller {
     pub exe: Option<String>,
     /// The agent on whose behalf it says that it asks, for the audit.
     pub agent: Option<String>,
-    /// Its systemd unit, for the audit.
+    /// Its systemd unit.
     pub unit: Option<String>,
+    /// The user who logged in, whatever user it became later.
+    pub loginuid: Option<u32>,
 }
 
 /// A VM of this host.
@@ -41,6 +47,8 @@ pub struct VmTarget {
     pub process: Option<Process>,
     /// Does the kernel refuse a stop without a lease?
     pub protected: bool,
+    /// From the domain's metadata, for the policy's selectors and conditions.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// What the call is aimed at.
@@ -63,7 +71,16 @@ pub struct Request {
     /// The tool that is about to be called; [`Effect::tool`] where the caller
     /// names only an effect.
     pub tool: String,
-    /// What it would do.
+    /// Does the caller name the tool? Otherwise it names only an effect, and
+    /// `tool` is that effect's own.
+    pub via: Via,
+    /// The MCP server that offers the tool, where the caller names one.
+    pub server: Option<String>,
+    /// The arguments.
+    pub arguments: Map<String, Value>,
+    /// What the effect map says about the call.
+    pub mapped: Mapped,
+    /// What it would do: what the caller claims, else what the effect map says.
     pub effect: Option<Effect>,
     /// SHA-256 of the arguments in canonical form.
     pub args_digest: String,
@@ -75,6 +92,17 @@ pub struct Request {
     pub holder: Process,
     /// Why, as the caller gives it.
     pub reason: Option<String>,
+    /// What the host's time zone adds to universal time now, in seconds.
+    pub local_offset_s: i32,
+}
+
+/// How a caller names what it is about to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// A tool with its arguments: an MCP server or proxy.
+    Tool,
+    /// Only an effect on a VM: a person or a service of the host.
+    Effect,
 }
 
 /// A decision with all that has to be done about it, in this order: make
@@ -89,9 +117,22 @@ pub struct Authorized {
     pub audit: AuditBody,
     /// The lease to put into the kernel.
     pub lease: Option<Lease>,
+    /// What a rule in shadow mode would have said, where it is something else.
+    pub shadow: Option<Shadow>,
 }
 
-/// Yes or no.
+/// What would have been decided, had every rule counted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shadow {
+    /// Why, as a code.
+    pub reason_code: ReasonCode,
+    /// Why, as a sentence.
+    pub message: String,
+    /// The rule in shadow mode, as a JSON Pointer.
+    pub rule: String,
+}
+
+/// Yes, no, or not yet.
 #[must_use]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
@@ -99,6 +140,25 @@ pub enum Decision {
     Allow(Permit),
     /// Do not.
     Deny(Denial),
+    /// Not before a person has said yes.
+    Pending(Pending),
+}
+
+/// A call that waits for a person. Nothing is charged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// Names the decision.
+    pub id: DecisionId,
+    /// Names the request for approval: the decision that opened it.
+    pub approval: DecisionId,
+    /// Milliseconds until the request lapses.
+    pub expires_in_ms: u64,
+    /// What to do, as a sentence.
+    pub message: String,
+    /// The rule that asks for approval, as a JSON Pointer.
+    pub rule: String,
+    /// Each limit that was looked at.
+    pub limits: Vec<LimitRow>,
 }
 
 /// A yes. Only the engine can make one.
@@ -159,6 +219,29 @@ pub enum ReasonCode {
     Allowed,
     /// No rule names this tool and the default is to deny.
     DefaultDeny,
+    /// The rule's action is to deny.
+    RuleDenied,
+    /// The policy hides the tool.
+    Hidden,
+    /// A condition of a rule denies, or cannot be judged.
+    Condition,
+    /// The arguments do not satisfy the rule's schema or the increment of one of
+    /// its limits.
+    BadArguments,
+    /// The rule allows it at other hours only.
+    OutsideHours,
+    /// The rule wants to know why, and the caller does not say.
+    ReasonRequired,
+    /// The VM is one of the policy's protected VMs.
+    VmProtected,
+    /// The tool could stop a VM and the effect map does not know it.
+    UnmappedTool,
+    /// A person must say yes first.
+    ApprovalRequired,
+    /// A person said no.
+    ApprovalDenied,
+    /// The grant has too many requests for approval open.
+    TooManyApprovals,
     /// A limit is used up.
     RateLimited,
     /// No such VM on this host, or none named.

@@ -16,6 +16,7 @@ fn named(counter: &str, max: u32) -> Want {
         key: "grant:uid:0".to_owned(),
         window_ns: WINDOW,
         max,
+        cost: 1,
     }
 }
 

@@ -34,6 +34,10 @@ pub struct PolicyError {
     width: usize,
 }
 
+/// Something that is right and still worth a second look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lint(pub PolicyError);
+
 /// A mistake before its place is worked out.
 #[derive(Clone, Debug)]
 pub(super) struct Finding {

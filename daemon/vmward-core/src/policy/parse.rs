@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::{
-    LIMIT_MAX, LimitRule, POLICY_BYTES_MAX, Policy, PolicyErrors, Scope, ToolRule, Window,
+    Action, LIMIT_MAX, LimitRule, POLICY_BYTES_MAX, Policy, PolicyErrors, Rule, Scope, Window,
     error::Finding,
     json::{self, Member, Node, Value},
+    rule::Increment,
     suggest,
 };
 use crate::digest;
@@ -79,10 +80,17 @@ impl Checker {
             hash: digest::sha256_hex(text.as_bytes()),
             default_allow: default?,
             tools: tools?,
+            lints: Vec::new(),
+            hide: super::Hide::default(),
+            all_tools: None,
+            effects: BTreeMap::new(),
+            protected: Vec::new(),
+            effect_map: Vec::new(),
+            host_rules: BTreeMap::new(),
         })
     }
 
-    fn tools(&mut self, node: &Node) -> Option<BTreeMap<String, ToolRule>> {
+    fn tools(&mut self, node: &Node) -> Option<BTreeMap<String, Rule>> {
         let mut tools = BTreeMap::new();
         for member in self.object(node, "\"tools\"")? {
             if member.key.is_empty() || member.key == "*" {
@@ -98,13 +106,16 @@ impl Checker {
         Some(tools)
     }
 
-    fn tool(&mut self, tool: &Member, pointer: String) -> Option<ToolRule> {
+    fn tool(&mut self, tool: &Member, pointer: String) -> Option<Rule> {
         let what = format!("the rule for {:?}", tool.key);
         let members = self.object(&tool.node, &what)?;
         self.known_keys(members, &TOOL_KEYS, &what);
         let mut limits: Vec<LimitRule> = Vec::new();
         let Some(list) = find(members, "limits") else {
-            return Some(ToolRule { pointer, limits });
+            return Some(Rule {
+                limits,
+                ..Rule::new(pointer, Action::Allow)
+            });
         };
         let Value::Array(entries) = &list.node.value else {
             let message = format!(
@@ -128,7 +139,10 @@ impl Checker {
             }
             limits.push(limit);
         }
-        Some(ToolRule { pointer, limits })
+        Some(Rule {
+            limits,
+            ..Rule::new(pointer, Action::Allow)
+        })
     }
 
     fn limit(&mut self, item: &Node, pointer: String) -> Option<LimitRule> {
@@ -137,9 +151,10 @@ impl Checker {
         let counter = self.required(item, members, "counter", "a limit");
         let counter = counter.and_then(|node| self.counter(node));
         let window = self.required(item, members, "window", "a limit");
-        let windows =
-            [Window::Minute, Window::Hour, Window::Day].map(|window| (window.name(), window));
-        let window = window.and_then(|node| self.word(node, "window", &windows));
+        let windows = ["minute", "hour", "day"].map(|word| (word, Window::from_word(word)));
+        let window = window
+            .and_then(|node| self.word(node, "window", &windows))
+            .flatten();
         let max = self
             .required(item, members, "max", "a limit")
             .and_then(|node| self.max(node));
@@ -149,9 +164,9 @@ impl Checker {
         match self.counters.get(&counter) {
             Some((other, place)) if *other != window => {
                 let message = format!(
-                    "the counter {counter:?} has the window \"{}\" here and \"{}\" in {place}",
-                    window.name(),
-                    other.name()
+                    "the counter {counter:?} has the window {} here and {} in {place}",
+                    window.text(),
+                    other.text()
                 );
                 let help = "use two counters: one counter counts over one window";
                 self.at_member(item, "window", message, help);
@@ -168,6 +183,7 @@ impl Checker {
             window,
             max: max?,
             scope: scope?,
+            increment: Increment::Fixed(1),
         })
     }
 

@@ -5,9 +5,10 @@ use vmward_core::audit::AuditBody;
 use vmward_core::clock::Now;
 use vmward_core::digest::args_digest;
 use vmward_core::effect::classify;
-use vmward_core::engine::{Authorized, Decision, Request, Target};
+use vmward_core::engine::{Authorized, Decision, Request, Target, Via};
 use vmward_core::ids::DecisionId;
 use vmward_core::lease::Lease;
+use vmward_core::policy::map::Mapped;
 use vmward_wire::rpc::{ErrorCode, ErrorObject};
 use vmward_wire::v1;
 
@@ -41,6 +42,7 @@ impl Shell {
             journal,
             audit,
             lease,
+            shadow: _,
         } = self.engine.authorize(&request, now);
         let policy_hash = self.engine.policy().hash().to_owned();
         let (id, answer) = answer(
@@ -84,6 +86,7 @@ impl Shell {
         check_lengths(&params)?;
         let v1::AuthorizeParams {
             tool,
+            server,
             arguments,
             vm,
             effect,
@@ -91,6 +94,11 @@ impl Shell {
             agent,
             holder: _,
         } = params;
+        let via = if tool.is_some() {
+            Via::Tool
+        } else {
+            Via::Effect
+        };
         let claimed = effect.map(convert::effect);
         let (tool, effect, vm_in_arguments) = match (tool, claimed) {
             (Some(tool), claimed) => {
@@ -105,8 +113,13 @@ impl Shell {
         let target = self.aim(vm, vm_in_arguments, effect.is_some())?;
         Ok(Request {
             tool,
+            via,
+            server,
+            mapped: Mapped::Harmless { vm: None },
             effect,
             args_digest: args_digest(&arguments),
+            arguments,
+            local_offset_s: 0,
             target,
             caller: convert::caller(caller, agent),
             holder,
@@ -185,6 +198,28 @@ fn answer(
                 limits: permit.limits().iter().map(convert::wire_limit).collect(),
                 retry_after_ms: None,
                 lease: lease.map(|lease| convert::wire_lease(lease, now)),
+                approval: None,
+                shadow: None,
+                args_digest,
+                policy_hash,
+            },
+        ),
+        Decision::Pending(pending) => (
+            pending.id,
+            v1::AuthorizeResult {
+                decision: v1::Decision::Pending,
+                decision_id: pending.id.0,
+                reason_code: v1::ReasonCode::ApprovalRequired,
+                message: pending.message.clone(),
+                rule: pending.rule.clone(),
+                limits: pending.limits.iter().map(convert::wire_limit).collect(),
+                retry_after_ms: None,
+                lease: None,
+                approval: Some(v1::ApprovalRef {
+                    id: pending.approval.0,
+                    expires_in_ms: pending.expires_in_ms,
+                }),
+                shadow: None,
                 args_digest,
                 policy_hash,
             },
@@ -200,6 +235,8 @@ fn answer(
                 limits: denial.limits.iter().map(convert::wire_limit).collect(),
                 retry_after_ms: denial.retry_after_ms,
                 lease: None,
+                approval: None,
+                shadow: None,
                 args_digest,
                 policy_hash,
             },

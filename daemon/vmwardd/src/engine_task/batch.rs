@@ -102,7 +102,7 @@ impl Shell {
         for PendingAnswer { answer, reply, .. } in answers {
             count(match answer.decision {
                 v1::Decision::Allow => &self.counters.allowed,
-                v1::Decision::Deny => &self.counters.denied,
+                v1::Decision::Deny | v1::Decision::Pending => &self.counters.denied,
             });
             // A caller that left gets its quota back at the lease's deadline.
             drop(reply.send(Ok(answer)));

@@ -106,6 +106,7 @@ impl Vms {
         };
         let (process, protected) = self.process_of(uuid, domain, must_run);
         Target::Vm(VmTarget {
+            labels: BTreeMap::new(),
             uuid,
             name,
             process,
