@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use super::{AllowEntry, CounterStamp, JournalEntry, LineError, decode_line};
 use crate::{
+    approval::{Approval, ApprovalState},
     audit::AuditBody,
     clock::{NS_PER_MS, Now},
     engine::RecentDecision,
@@ -97,6 +98,8 @@ pub struct ReplayedState {
     pub lost: Vec<Lease>,
     /// Allowed calls that may still be reported on.
     pub recent: Vec<RecentDecision>,
+    /// Every request for approval that is neither used nor known to be expired.
+    pub approvals: Vec<Approval>,
     /// Allowed calls in the order of the journal, for audit records that the
     /// log lacks.
     pub decisions: Vec<ReplayedDecision>,
@@ -114,6 +117,7 @@ pub struct Replay {
     leases: BTreeMap<DecisionId, Lease>,
     lost: BTreeMap<DecisionId, Lease>,
     recent: BTreeMap<DecisionId, RecentDecision>,
+    approvals: BTreeMap<DecisionId, Approval>,
     decisions: Vec<ReplayedDecision>,
     torn: Option<TornTail>,
 }
@@ -190,7 +194,10 @@ impl Replay {
                     recent.reported = true;
                 }
             }
+            JournalEntry::Approval(approval) => self.approval(*approval),
+            JournalEntry::OutOfBand { id, at, charges } => self.charge(id, at, charges),
             JournalEntry::Snapshot { next_id, recent } => {
+                self.approvals.clear();
                 self.charges.clear();
                 self.leases.clear();
                 self.lost.clear();
@@ -230,6 +237,9 @@ impl Replay {
                 wall_ns: at.wall_ns.saturating_sub(age_ns),
             };
         }
+        for approval in self.approvals.values_mut() {
+            *approval = in_boot_of(approval.clone(), at);
+        }
         for (id, lease) in std::mem::take(&mut self.leases) {
             self.lost.insert(
                 id,
@@ -248,11 +258,13 @@ impl Replay {
             at,
             charges,
             lease,
+            approval,
             audit,
         } = entry;
-        self.next_id = self.next_id.max(id.0.saturating_add(1));
-        self.charges
-            .insert(id, charges.into_iter().map(|charge| (charge, at)).collect());
+        self.charge(id, at, charges);
+        if let Some(approval) = approval {
+            self.approvals.remove(&approval);
+        }
         if let Some(lease) = lease {
             self.leases.insert(id, lease);
         }
@@ -273,6 +285,24 @@ impl Replay {
             at,
             audit,
         });
+    }
+
+    fn charge(&mut self, id: DecisionId, at: Now, charges: Vec<Charge>) {
+        self.next_id = self.next_id.max(id.0.saturating_add(1));
+        let charges = charges.into_iter().map(|charge| (charge, at)).collect();
+        self.charges.insert(id, charges);
+    }
+
+    fn approval(&mut self, approval: Approval) {
+        self.next_id = self.next_id.max(approval.id.0.saturating_add(1));
+        match approval.state {
+            ApprovalState::Used | ApprovalState::Expired => {
+                self.approvals.remove(&approval.id);
+            }
+            _ => {
+                self.approvals.insert(approval.id, approval);
+            }
+        }
     }
 
     fn lease(&mut self, id: DecisionId, state: LeaseState, at: Now) {
@@ -308,6 +338,7 @@ impl Replay {
             leases: self.leases.into_values().collect(),
             lost: self.lost.into_values().collect(),
             recent: self.recent.into_values().collect(),
+            approvals: self.approvals.into_values().collect(),
             decisions: self.decisions,
             torn: self.torn,
         }
@@ -316,5 +347,27 @@ impl Replay {
     /// What was dropped at the end.
     pub fn torn(&self) -> Option<TornTail> {
         self.torn
+    }
+}
+
+/// A request for approval in the time of a boot that began since. Its age comes
+/// over by the wall clock; where that clock was set back, its age is not known
+/// and its time is over.
+fn in_boot_of(approval: Approval, at: Now) -> Approval {
+    let age_ns = at.wall_ns.saturating_sub(approval.opened.wall_ns);
+    let opened_ns = at.boot_ns.saturating_sub(age_ns.max(0));
+    let time_ns = approval.deadline_ns.saturating_sub(approval.opened.boot_ns);
+    let deadline_ns = if age_ns < 0 {
+        at.boot_ns
+    } else {
+        opened_ns.saturating_add(time_ns)
+    };
+    Approval {
+        opened: Now {
+            boot_ns: opened_ns,
+            ..approval.opened
+        },
+        deadline_ns,
+        ..approval
     }
 }
