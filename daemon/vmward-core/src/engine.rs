@@ -51,10 +51,12 @@ impl Engine {
     /// With no call charged: for a host without a journal. `boot_id` is the
     /// kernel's `/proc/sys/kernel/random/boot_id`.
     pub fn new(policy: Policy, boot_id: &str) -> Self {
+        let mut limiter = Limiter::new();
+        limiter.set_windows(&windows(&policy));
         Self {
             policy,
             boot_id: boot_id.to_owned(),
-            limiter: Limiter::new(),
+            limiter,
             leases: BTreeMap::new(),
             recent: Recent::default(),
             next_id: 1,
@@ -63,6 +65,7 @@ impl Engine {
 
     /// Puts another policy into force. Counters and leases stay.
     pub fn set_policy(&mut self, policy: Policy) {
+        self.limiter.set_windows(&windows(&policy));
         self.policy = policy;
     }
 
@@ -146,6 +149,16 @@ impl Engine {
         self.next_id = self.next_id.saturating_add(1);
         id
     }
+}
+
+/// The longest window of each counter, in nanoseconds.
+fn windows(policy: &Policy) -> BTreeMap<String, i64> {
+    let mut windows = BTreeMap::new();
+    for limit in policy.limits() {
+        let longest = windows.entry(limit.counter.clone()).or_insert(0);
+        *longest = limit.window.ns().max(*longest);
+    }
+    windows
 }
 
 /// A limit of the policy as the limiter wants it.

@@ -184,11 +184,11 @@ impl Engine {
         now: Now,
     ) -> Refusal {
         let limits = wants.iter().map(|want| self.row(want, now)).collect();
-        let (index, retry_after_ns) = match error {
+        let (index, wait_ns) = match error {
             LimitError::Exceeded {
                 index,
-                retry_after_ns,
-            } => (index, retry_after_ns),
+                retry_after_ns: wait_ns,
+            } => (index, wait_ns),
             LimitError::NeverFits { index } => {
                 let pointer = pointers.get(index).map_or("", |(pointer, _)| pointer);
                 let max = wants.get(index).map_or(0, |want| want.max);
@@ -206,7 +206,7 @@ impl Engine {
                 };
             }
         };
-        let retry_after_ms = clock::ceil_ms(retry_after_ns);
+        let retry_after_ms = clock::ceil_ms(wait_ns);
         let (pointer, a_window) = pointers.get(index).cloned().unwrap_or_default();
         let max = wants.get(index).map_or(0, |want| want.max);
         let message = message::limited(request, max, &a_window, retry_after_ms);
