@@ -45,6 +45,9 @@ pub struct Engine {
     leases: BTreeMap<DecisionId, Lease>,
     recent: Recent,
     next_id: u64,
+    /// What the wall clock is ahead of boot time, in nanoseconds, as the journal
+    /// has it.
+    wall_ahead_ns: Option<i64>,
 }
 
 impl Engine {
@@ -60,6 +63,7 @@ impl Engine {
             leases: BTreeMap::new(),
             recent: Recent::default(),
             next_id: 1,
+            wall_ahead_ns: None,
         }
     }
 
