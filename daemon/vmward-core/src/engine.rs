@@ -58,21 +58,27 @@ pub struct Engine {
     approvals: Approvals,
     approval_config: ApprovalConfig,
     next_id: u64,
+    /// What the wall clock is ahead of boot time, in nanoseconds, as the journal
+    /// has it.
+    wall_ahead_ns: Option<i64>,
 }
 
 impl Engine {
     /// With no call charged: for a host without a journal. `boot_id` is the
     /// kernel's `/proc/sys/kernel/random/boot_id`.
     pub fn new(policy: Policy, boot_id: &str) -> Self {
+        let mut limiter = Limiter::new();
+        limiter.set_windows(&windows(&policy));
         Self {
             policy: Arc::new(policy),
             boot_id: boot_id.to_owned(),
-            limiter: Limiter::new(),
+            limiter,
             leases: BTreeMap::new(),
             recent: Recent::default(),
             approvals: Approvals::default(),
             approval_config: ApprovalConfig::default(),
             next_id: 1,
+            wall_ahead_ns: None,
         }
     }
 
@@ -80,6 +86,7 @@ impl Engine {
     /// approval are bound to the former one and end with the next
     /// [`Engine::expire_approvals`], unless the policy is the same text.
     pub fn set_policy(&mut self, policy: Policy) {
+        self.limiter.set_windows(&windows(&policy));
         self.policy = Arc::new(policy);
     }
 
@@ -130,6 +137,16 @@ impl Engine {
         self.next_id = self.next_id.saturating_add(1);
         id
     }
+}
+
+/// The longest window of each counter, in nanoseconds.
+fn windows(policy: &Policy) -> BTreeMap<String, i64> {
+    let mut windows = BTreeMap::new();
+    for limit in policy.limits() {
+        let longest = windows.entry(limit.counter.clone()).or_insert(0);
+        *longest = limit.window.ns().max(*longest);
+    }
+    windows
 }
 
 /// Until when a lease that is used from now on stays usable.

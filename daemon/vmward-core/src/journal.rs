@@ -27,7 +27,8 @@ pub use replay::{Replay, ReplayError, ReplayedDecision, ReplayedState, RestoredS
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "t", rename_all = "snake_case")]
 pub enum JournalEntry {
-    /// The daemon started; what follows is told in this boot's time.
+    /// The daemon started, or saw the wall clock set; what follows is told in
+    /// this boot's time.
     Boot {
         /// The kernel's boot id.
         boot_id: String,
@@ -95,6 +96,24 @@ pub enum JournalEntry {
     Counter(CounterEntry),
     /// One unsettled lease of a snapshot.
     Open(Box<Lease>),
+}
+
+impl JournalEntry {
+    /// When it was written. The entries of a snapshot are as old as the boot
+    /// entry before them.
+    pub(crate) fn at(&self) -> Option<Now> {
+        match self {
+            Self::Allow(entry) => Some(entry.at),
+            Self::Boot { at, .. }
+            | Self::Release { at, .. }
+            | Self::Settle { at, .. }
+            | Self::Lease { at, .. }
+            | Self::Report { at, .. }
+            | Self::OutOfBand { at, .. } => Some(*at),
+            // A request says when it was opened, not when this was written.
+            Self::Snapshot { .. } | Self::Counter(_) | Self::Open(_) | Self::Approval(_) => None,
+        }
+    }
 }
 
 /// A call was allowed: everything that it takes to know it again.

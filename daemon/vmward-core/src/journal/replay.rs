@@ -112,8 +112,11 @@ pub struct ReplayedState {
 #[derive(Clone, Debug, Default)]
 pub struct Replay {
     boot_id: Option<String>,
+    /// When the last entry was written.
+    last: Now,
     next_id: u64,
-    charges: BTreeMap<DecisionId, Vec<(Charge, Now)>>,
+    /// With the boot-time nanosecond of each.
+    charges: BTreeMap<DecisionId, Vec<(Charge, i64)>>,
     leases: BTreeMap<DecisionId, Lease>,
     lost: BTreeMap<DecisionId, Lease>,
     recent: BTreeMap<DecisionId, RecentDecision>,
@@ -174,6 +177,7 @@ impl Replay {
             .boot_id
             .clone()
             .ok_or(ReplayError::NoBoot { line, offset })?;
+        self.last = entry.at().unwrap_or(self.last);
         match entry {
             JournalEntry::Boot { .. } => {}
             JournalEntry::Allow(entry) => self.allow(*entry, boot_id),
@@ -211,7 +215,7 @@ impl Replay {
                 for CounterStamp { id, at, cost } in entry.stamps {
                     let key = entry.key.clone();
                     let charges = self.charges.entry(id).or_default();
-                    charges.push((Charge { key, cost }, at));
+                    charges.push((Charge { key, cost }, at.boot_ns));
                 }
             }
             JournalEntry::Open(lease) => {
@@ -223,22 +227,25 @@ impl Replay {
 
     /// Tells everything so far in the time of another boot, if it is another.
     ///
-    /// An instant keeps its age by the wall clock. A wall clock that was set
-    /// back meanwhile makes the age 0: that frees nothing. The processes of the
-    /// former boot are gone, and with them the leases.
+    /// Within a boot, its own time tells an age. From the last entry of the
+    /// former boot on, only the wall clock does, but never less than this boot
+    /// has lasted: a wall clock that was set back frees nothing. One that was
+    /// set forward would, so the journal gets a mark when that happens
+    /// ([`crate::engine::Engine::clock_mark`]). The processes of the former boot
+    /// are gone, and with them the leases.
     fn enter_boot(&mut self, boot_id: String, at: Now) {
+        let last = std::mem::replace(&mut self.last, at);
         if self.boot_id.as_ref() == Some(&boot_id) {
             return;
         }
-        for (_, charged) in self.charges.values_mut().flatten() {
-            let age_ns = at.wall_ns.saturating_sub(charged.wall_ns).max(0);
-            *charged = Now {
-                boot_ns: at.boot_ns.saturating_sub(age_ns),
-                wall_ns: at.wall_ns.saturating_sub(age_ns),
-            };
+        let since_last_ns = at.wall_ns.saturating_sub(last.wall_ns).max(at.boot_ns);
+        for (_, charged_ns) in self.charges.values_mut().flatten() {
+            let before_ns = last.boot_ns.saturating_sub(*charged_ns).max(0);
+            let age_ns = since_last_ns.saturating_add(before_ns);
+            *charged_ns = at.boot_ns.saturating_sub(age_ns);
         }
         for approval in self.approvals.values_mut() {
-            *approval = in_boot_of(approval.clone(), at);
+            in_next_boot(approval, last, since_last_ns, at);
         }
         for (id, lease) in std::mem::take(&mut self.leases) {
             self.lost.insert(
@@ -289,8 +296,8 @@ impl Replay {
 
     fn charge(&mut self, id: DecisionId, at: Now, charges: Vec<Charge>) {
         self.next_id = self.next_id.max(id.0.saturating_add(1));
-        let charges = charges.into_iter().map(|charge| (charge, at)).collect();
-        self.charges.insert(id, charges);
+        let charges = charges.into_iter().map(|charge| (charge, at.boot_ns));
+        self.charges.insert(id, charges.collect());
     }
 
     fn approval(&mut self, approval: Approval) {
@@ -323,8 +330,8 @@ impl Replay {
             .charges
             .into_iter()
             .flat_map(|(id, charges)| charges.into_iter().map(move |charge| (id, charge)))
-            .map(|(id, (Charge { key, cost }, at))| {
-                let at_ns = at.boot_ns.min(now.boot_ns);
+            .map(|(id, (Charge { key, cost }, charged_ns))| {
+                let at_ns = charged_ns.min(now.boot_ns);
                 let stamp = StampEntry { id, at_ns, cost };
                 RestoredStamp { key, stamp }
             })
@@ -350,24 +357,19 @@ impl Replay {
     }
 }
 
-/// A request for approval in the time of a boot that began since. Its age comes
-/// over by the wall clock; where that clock was set back, its age is not known
-/// and its time is over.
-fn in_boot_of(approval: Approval, at: Now) -> Approval {
-    let age_ns = at.wall_ns.saturating_sub(approval.opened.wall_ns);
-    let opened_ns = at.boot_ns.saturating_sub(age_ns.max(0));
-    let time_ns = approval.deadline_ns.saturating_sub(approval.opened.boot_ns);
-    let deadline_ns = if age_ns < 0 {
+/// A request for approval in the time of a boot that began since the instant
+/// `last` of the former one, `since_last_ns` ago.
+fn in_next_boot(approval: &mut Approval, last: Now, since_last_ns: i64, at: Now) {
+    let before_ns = last.boot_ns.saturating_sub(approval.opened.boot_ns).max(0);
+    let age_ns = since_last_ns.saturating_add(before_ns);
+    let time_ns = approval
+        .deadline_ns
+        .saturating_sub(approval.opened.boot_ns);
+    approval.opened.boot_ns = at.boot_ns.saturating_sub(age_ns);
+    approval.deadline_ns = if at.wall_ns < last.wall_ns {
+        // The clock was set back, so its age is not known: its time is over.
         at.boot_ns
     } else {
-        opened_ns.saturating_add(time_ns)
+        approval.opened.boot_ns.saturating_add(time_ns)
     };
-    Approval {
-        opened: Now {
-            boot_ns: opened_ns,
-            ..approval.opened
-        },
-        deadline_ns,
-        ..approval
-    }
 }
