@@ -91,7 +91,7 @@ pub struct HelloResult {
     pub version: u32,
     /// The daemon's product version.
     pub daemon: String,
-    /// The grant that the caller's kernel credentials give it.
+    /// The grant that this connection's calls are charged to from now on.
     pub grant: String,
 }
 
