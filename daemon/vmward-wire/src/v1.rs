@@ -8,6 +8,8 @@ pub mod events;
 pub mod explain;
 pub mod tools;
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -67,7 +69,7 @@ pub enum Effect {
 }
 
 /// Parameters of `hello`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HelloParams {
     /// The newest protocol version that the caller speaks.
@@ -82,6 +84,30 @@ pub struct HelloParams {
     /// A grant's bearer token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
+}
+
+impl HelloParams {
+    /// A client of this version that claims no grant.
+    pub fn new(client: &str) -> Self {
+        Self {
+            version: PROTOCOL_VERSION,
+            client: Some(client.to_owned()),
+            grant: None,
+            token: None,
+        }
+    }
+}
+
+impl fmt::Debug for HelloParams {
+    /// Without the token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HelloParams")
+            .field("version", &self.version)
+            .field("client", &self.client)
+            .field("grant", &self.grant)
+            .field("token", &self.token.as_ref().map(|_secret| "..."))
+            .finish()
+    }
 }
 
 /// Result of `hello`.
