@@ -28,25 +28,25 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn a_new_token_is_printed_alone_and_its_hash_is_what_the_lines_say() {
-    let make = |arguments: &[&str]| {
+    let vmward = |arguments: &[&str]| {
         Command::new(env!("CARGO_BIN_EXE_vmward"))
             .args(arguments)
             .output()
             .unwrap()
     };
-    let made = make(&["token", "alice-laptop"]);
+    let made = vmward(&["token", "alice-laptop"]);
     assert_eq!(made.status.code(), Some(0));
     let token = text(&made.stdout);
     let hash = TokenHash::of(token.trim_end());
     let lines = format!("[[grants]]\nname = \"alice-laptop\"\ntoken-sha256 = \"{hash}\"\n");
     assert!(text(&made.stderr).contains(&lines), "{made:?}");
 
-    let other: Value = serde_json::from_slice(&make(&["token", "x", "--json"]).stdout).unwrap();
+    let other: Value = serde_json::from_slice(&vmward(&["token", "x", "--json"]).stdout).unwrap();
     assert_ne!(other["token"], token.trim_end(), "each is new");
     let hash = TokenHash::of(other["token"].as_str().unwrap());
     assert_eq!(other["token_sha256"], hash.to_string());
 
-    assert_eq!(make(&["token", "uid:0"]).status.code(), Some(2));
+    assert_eq!(vmward(&["token", "uid:0"]).status.code(), Some(2));
 }
 
 #[test]

@@ -52,7 +52,11 @@ fn a_mistake_in_a_grant_is_refused_with_its_line() {
     // The line of the list; the name says which entry.
     refused(two, 1, "\"b\" does not say who may use it");
     refused(&format!("{two}uid = -1\n"), 7, "u32");
-    refused(&format!("{two}uid = 2\nuser = \"root\"\n"), 1, "\"b\" has both");
+    refused(
+        &format!("{two}uid = 2\nuser = \"root\"\n"),
+        1,
+        "\"b\" has both",
+    );
     refused(
         &format!("{two}user = \"no-such-user\"\n"),
         7,
