@@ -54,7 +54,6 @@ fn describe(body: &AuditBody) -> (String, String) {
         AuditBody::Approval(record) => ("APPROVAL".to_owned(), approval(record)),
         AuditBody::Outcome(outcome) => ("OUTCOME".to_owned(), end(outcome)),
         AuditBody::Lease(lease) => ("LEASE".to_owned(), lease_state(lease)),
-        AuditBody::Approval(approval) => ("APPROVAL".to_owned(), approval_event(approval)),
         AuditBody::Vm(vm) => ("VM".to_owned(), vm_event(vm)),
         AuditBody::Kernel(kernel) => judged(kernel),
         AuditBody::Loss(loss) => {
@@ -94,27 +93,6 @@ fn decide(record: &DecisionRecord) -> (String, String) {
         parts.push(" [written again after a crash]".to_owned());
     }
     (verdict.to_owned(), parts.concat())
-}
-
-fn approval_event(record: &ApprovalRecord) -> String {
-    let vm = record.vm.as_ref().map_or("-", |vm| &vm.name);
-    let mut parts = vec![format!(
-        "request {} {}: {} of {vm} for {}",
-        record.approval,
-        word(&record.event),
-        record.tool,
-        record.grant
-    )];
-    if let Some(person) = &record.decided_by {
-        parts.push(format!(" by uid {}", person.uid));
-        if let Some(login) = person.loginuid {
-            parts.push(format!(" (login {login})"));
-        }
-    }
-    if let Some(note) = &record.note {
-        parts.push(format!(": {note:?}"));
-    }
-    parts.concat()
 }
 
 fn judged(record: &KernelRecord) -> (String, String) {
