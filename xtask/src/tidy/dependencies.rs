@@ -16,6 +16,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "vmward-core",
         &[
             "crc32fast",
+            "jsonschema",
+            "regex",
             "schemars",
             "serde",
             "serde_json",

@@ -7,17 +7,9 @@ use crate::policy::{
     args_schema::ArgsSchema,
     json::{Node, Value},
     predicate::{Part, Path, Predicate},
-    suggest,
 };
 
 const PREDICATE_KEYS: [&str; 4] = ["path", "op", "value", "on_deny"];
-/// Every operator.
-const OPS: [&str; 11] = [
-    "eq", "neq", "in", "not_in", "lt", "lte", "gt", "gte", "regex", "contains", "exists",
-];
-/// Where a path may begin.
-const ROOTS: [&str; 6] = ["args", "vm", "caller", "tool", "server", "effect"];
-
 /// The conditions that were read, with the place of each.
 #[derive(Default)]
 pub(super) struct Seen {
@@ -48,20 +40,11 @@ impl Checker {
         let path = self.required(&object, "path", "a place, such as \"path\": \"args.force\"");
         let path = path.and_then(|node| self.path(node, "path"));
         let op = self.required(&object, "op", "an operator, such as \"op\": \"eq\"");
-        let op = op.and_then(|node| self.word(node, "op", &OPS.map(|op| (op, op))));
+        let op = op.and_then(|node| self.string(node, "op"));
         let on_deny = object
             .get("on_deny")
             .and_then(|node| self.text(node, "on_deny"));
-        let value = object.get("value");
-        if value.is_none() && op.is_some_and(|op| op != "exists") {
-            self.required(
-                &object,
-                "value",
-                "what to compare with, such as \"value\": true",
-            );
-            return None;
-        }
-        let json = match value {
+        let json = match object.get("value") {
             Some(node) => Some(self.json(node)?),
             None => None,
         };
@@ -89,17 +72,9 @@ impl Checker {
     /// A place in the call.
     pub(super) fn path(&mut self, node: &Node, key: &str) -> Option<Path> {
         let text = self.string(node, key)?;
-        match Path::parse(text) {
-            Ok(path) => Some(path),
-            Err(message) => {
-                let guess = suggest::nearest(root(text), &ROOTS);
-                let help = guess
-                    .filter(|guess| *guess != root(text))
-                    .map(|guess| format!("did you mean {guess:?}?"));
-                self.at_node(node, message, help.as_deref());
-                None
-            }
-        }
+        Path::parse(text)
+            .map_err(|message| self.at_node(node, message, None))
+            .ok()
     }
 
     /// A place in the arguments.
