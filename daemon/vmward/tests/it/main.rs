@@ -5,5 +5,6 @@
 mod audit;
 mod cli;
 mod fake;
+mod gateway_defects;
 mod mcp;
 mod wrap;
