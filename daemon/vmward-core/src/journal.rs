@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
+    approval::Approval,
     audit::AuditBody,
     clock::Now,
     engine::RecentDecision,
@@ -72,6 +73,18 @@ pub enum JournalEntry {
         /// When.
         at: Now,
     },
+    /// A request for approval as it stands from now on; one that was used or has
+    /// expired is forgotten.
+    Approval(Box<Approval>),
+    /// A VM was stopped without a decision: what that counts. Never given back.
+    OutOfBand {
+        /// Names the charge, like a decision.
+        id: DecisionId,
+        /// When.
+        at: Now,
+        /// What was charged.
+        charges: Vec<Charge>,
+    },
     /// The state starts afresh from here; `Counter` and `Open` entries follow.
     Snapshot {
         /// The number of the next decision.
@@ -95,8 +108,10 @@ impl JournalEntry {
             | Self::Release { at, .. }
             | Self::Settle { at, .. }
             | Self::Lease { at, .. }
-            | Self::Report { at, .. } => Some(*at),
-            Self::Snapshot { .. } | Self::Counter(_) | Self::Open(_) => None,
+            | Self::Report { at, .. }
+            | Self::OutOfBand { at, .. } => Some(*at),
+            // A request says when it was opened, not when this was written.
+            Self::Snapshot { .. } | Self::Counter(_) | Self::Open(_) | Self::Approval(_) => None,
         }
     }
 }
@@ -112,6 +127,9 @@ pub struct AllowEntry {
     pub charges: Vec<Charge>,
     /// The lease, as it was granted.
     pub lease: Option<Lease>,
+    /// The request for approval that it used up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<DecisionId>,
     /// The audit record, in case that a crash keeps it from the log.
     pub audit: AuditBody,
 }

@@ -38,6 +38,9 @@ impl Engine {
             .iter()
             .map(|lease| (lease.id, lease.clone()))
             .collect();
+        for approval in &replayed.approvals {
+            engine.approvals.restore(approval.clone());
+        }
         for decision in &replayed.recent {
             engine.recent.insert(decision.clone());
         }
@@ -98,6 +101,8 @@ impl Engine {
                 stamps,
             }));
         }
+        let open = self.approvals.iter().filter(|approval| approval.is_open());
+        entries.extend(open.map(|approval| JournalEntry::Approval(Box::new(approval.clone()))));
         let leases = self.leases.values().cloned();
         entries.extend(leases.map(|lease| JournalEntry::Open(Box::new(lease))));
         entries

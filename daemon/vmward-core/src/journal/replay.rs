@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use super::{AllowEntry, CounterStamp, JournalEntry, LineError, decode_line};
 use crate::{
+    approval::{Approval, ApprovalState},
     audit::AuditBody,
     clock::{NS_PER_MS, Now},
     engine::RecentDecision,
@@ -97,6 +98,8 @@ pub struct ReplayedState {
     pub lost: Vec<Lease>,
     /// Allowed calls that may still be reported on.
     pub recent: Vec<RecentDecision>,
+    /// Every request for approval that is neither used nor known to be expired.
+    pub approvals: Vec<Approval>,
     /// Allowed calls in the order of the journal, for audit records that the
     /// log lacks.
     pub decisions: Vec<ReplayedDecision>,
@@ -117,6 +120,7 @@ pub struct Replay {
     leases: BTreeMap<DecisionId, Lease>,
     lost: BTreeMap<DecisionId, Lease>,
     recent: BTreeMap<DecisionId, RecentDecision>,
+    approvals: BTreeMap<DecisionId, Approval>,
     decisions: Vec<ReplayedDecision>,
     torn: Option<TornTail>,
 }
@@ -194,7 +198,10 @@ impl Replay {
                     recent.reported = true;
                 }
             }
+            JournalEntry::Approval(approval) => self.approval(*approval),
+            JournalEntry::OutOfBand { id, at, charges } => self.charge(id, at, charges),
             JournalEntry::Snapshot { next_id, recent } => {
+                self.approvals.clear();
                 self.charges.clear();
                 self.leases.clear();
                 self.lost.clear();
@@ -237,6 +244,9 @@ impl Replay {
             let age_ns = since_last_ns.saturating_add(before_ns);
             *charged_ns = at.boot_ns.saturating_sub(age_ns);
         }
+        for approval in self.approvals.values_mut() {
+            in_next_boot(approval, last, since_last_ns, at);
+        }
         for (id, lease) in std::mem::take(&mut self.leases) {
             self.lost.insert(
                 id,
@@ -255,11 +265,13 @@ impl Replay {
             at,
             charges,
             lease,
+            approval,
             audit,
         } = entry;
-        self.next_id = self.next_id.max(id.0.saturating_add(1));
-        let charges = charges.into_iter().map(|charge| (charge, at.boot_ns));
-        self.charges.insert(id, charges.collect());
+        self.charge(id, at, charges);
+        if let Some(approval) = approval {
+            self.approvals.remove(&approval);
+        }
         if let Some(lease) = lease {
             self.leases.insert(id, lease);
         }
@@ -280,6 +292,24 @@ impl Replay {
             at,
             audit,
         });
+    }
+
+    fn charge(&mut self, id: DecisionId, at: Now, charges: Vec<Charge>) {
+        self.next_id = self.next_id.max(id.0.saturating_add(1));
+        let charges = charges.into_iter().map(|charge| (charge, at.boot_ns));
+        self.charges.insert(id, charges.collect());
+    }
+
+    fn approval(&mut self, approval: Approval) {
+        self.next_id = self.next_id.max(approval.id.0.saturating_add(1));
+        match approval.state {
+            ApprovalState::Used | ApprovalState::Expired => {
+                self.approvals.remove(&approval.id);
+            }
+            _ => {
+                self.approvals.insert(approval.id, approval);
+            }
+        }
     }
 
     fn lease(&mut self, id: DecisionId, state: LeaseState, at: Now) {
@@ -315,6 +345,7 @@ impl Replay {
             leases: self.leases.into_values().collect(),
             lost: self.lost.into_values().collect(),
             recent: self.recent.into_values().collect(),
+            approvals: self.approvals.into_values().collect(),
             decisions: self.decisions,
             torn: self.torn,
         }
@@ -324,4 +355,21 @@ impl Replay {
     pub fn torn(&self) -> Option<TornTail> {
         self.torn
     }
+}
+
+/// A request for approval in the time of a boot that began since the instant
+/// `last` of the former one, `since_last_ns` ago.
+fn in_next_boot(approval: &mut Approval, last: Now, since_last_ns: i64, at: Now) {
+    let before_ns = last.boot_ns.saturating_sub(approval.opened.boot_ns).max(0);
+    let age_ns = since_last_ns.saturating_add(before_ns);
+    let time_ns = approval
+        .deadline_ns
+        .saturating_sub(approval.opened.boot_ns);
+    approval.opened.boot_ns = at.boot_ns.saturating_sub(age_ns);
+    approval.deadline_ns = if at.wall_ns < last.wall_ns {
+        // The clock was set back, so its age is not known: its time is over.
+        at.boot_ns
+    } else {
+        approval.opened.boot_ns.saturating_add(time_ns)
+    };
 }

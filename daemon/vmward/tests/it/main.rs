@@ -6,5 +6,6 @@ mod audit;
 mod cli;
 mod fake;
 mod gateway_defects;
+mod identity;
 mod mcp;
 mod wrap;
