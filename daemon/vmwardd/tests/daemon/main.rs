@@ -4,5 +4,6 @@
 
 #[cfg(feature = "crash-points")]
 mod crash;
+mod gateway_defects;
 mod harness;
 mod protocol;
