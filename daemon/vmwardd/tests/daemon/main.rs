@@ -4,5 +4,7 @@
 
 #[cfg(feature = "crash-points")]
 mod crash;
+mod grants;
 mod harness;
 mod protocol;
+mod reload;
