@@ -17,6 +17,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "constant_time_eq",
             "crc32fast",
+            "jsonschema",
+            "regex",
             "serde",
             "serde_json",
             "sha2",
