@@ -15,7 +15,7 @@ mod leases;
 mod names;
 mod policy_state;
 mod seq;
-pub(crate) mod shell;
+mod shell;
 pub mod start;
 mod status;
 #[cfg(test)]
@@ -35,6 +35,7 @@ use vmward_wire::v1;
 pub use self::approvals::ApprovalCall;
 pub use self::kernel_side::KernelSide;
 use self::shell::Shell;
+pub(crate) use self::shell::chain;
 use crate::inventory::Sighting;
 use crate::kernel_events::Credit;
 use crate::record::Witnessed;

@@ -83,7 +83,7 @@ impl ApprovalsConfig {
             ));
         }
         check_program(Path::new(program)).map_err(|error| {
-            let error = crate::engine_task::shell::chain(&error);
+            let error = crate::engine_task::chain(&error);
             format!("approvals.notify cannot be used: {error}")
         })
     }
