@@ -10,6 +10,7 @@ mod authorize;
 mod cli;
 mod exit;
 mod mcp;
+mod policy;
 mod run;
 mod status;
 mod text;

@@ -35,6 +35,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "anyhow",
             "clap",
+            "saphyr-parser",
             "serde",
             "serde_json",
             "tokio",
