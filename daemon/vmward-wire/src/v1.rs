@@ -3,6 +3,13 @@
 //! Rules for the next version: add a module `v2`, keep this one and its golden
 //! files for ever; a new optional field is no new version.
 
+pub mod approval;
+pub mod events;
+pub mod explain;
+pub mod tools;
+
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -21,6 +28,22 @@ pub mod method {
     pub const LEASE_RELEASE: &str = "lease.release";
     /// The daemon's whole state.
     pub const STATUS: &str = "status";
+    /// Which of these tools should an agent see?
+    pub const TOOLS_FILTER: &str = "tools.filter";
+    /// What would each rule say about this call?
+    pub const EXPLAIN: &str = "explain";
+    /// Wait for a person's decision about a request of one's own.
+    pub const APPROVAL_WAIT: &str = "approval.wait";
+    /// Every request for approval. Admin socket only, as the next three.
+    pub const APPROVAL_LIST: &str = "approval.list";
+    /// One request for approval.
+    pub const APPROVAL_SHOW: &str = "approval.show";
+    /// Say yes.
+    pub const APPROVAL_APPROVE: &str = "approval.approve";
+    /// Say no.
+    pub const APPROVAL_DENY: &str = "approval.deny";
+    /// Audit records as they are written.
+    pub const EVENTS_SUBSCRIBE: &str = "events.subscribe";
 }
 
 /// What a call does to a VM.
@@ -46,7 +69,7 @@ pub enum Effect {
 }
 
 /// Parameters of `hello`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HelloParams {
     /// The newest protocol version that the caller speaks.
@@ -63,6 +86,30 @@ pub struct HelloParams {
     pub token: Option<String>,
 }
 
+impl HelloParams {
+    /// A client of this version that claims no grant.
+    pub fn new(client: &str) -> Self {
+        Self {
+            version: PROTOCOL_VERSION,
+            client: Some(client.to_owned()),
+            grant: None,
+            token: None,
+        }
+    }
+}
+
+impl fmt::Debug for HelloParams {
+    /// Without the token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HelloParams")
+            .field("version", &self.version)
+            .field("client", &self.client)
+            .field("grant", &self.grant)
+            .field("token", &self.token.as_ref().map(|_secret| "..."))
+            .finish()
+    }
+}
+
 /// Result of `hello`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct HelloResult {
@@ -70,7 +117,7 @@ pub struct HelloResult {
     pub version: u32,
     /// The daemon's product version.
     pub daemon: String,
-    /// The grant that the caller's kernel credentials give it.
+    /// The grant that this connection's calls are charged to from now on.
     pub grant: String,
 }
 

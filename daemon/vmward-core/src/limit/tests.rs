@@ -1,6 +1,6 @@
-//! Unit and property tests of the sliding log.
+//! The sliding log, case by case; `model` has it against a model.
 
-use proptest::prelude::*;
+mod model;
 
 use super::*;
 
@@ -18,6 +18,20 @@ fn named(counter: &str, max: u32) -> Want {
         max,
         cost: 1,
     }
+}
+
+fn with_key(key: usize) -> Want {
+    Want {
+        key: key.to_string(),
+        ..want(1)
+    }
+}
+
+/// A limiter that knows how long its one counter's window is.
+fn windows_known() -> Limiter {
+    let mut limiter = Limiter::new();
+    limiter.set_windows(&BTreeMap::from([("stops".to_owned(), WINDOW)]));
+    limiter
 }
 
 /// Admissions of `admit` when it is asked every 100 ms for 60 s, after `rest`
@@ -175,11 +189,7 @@ fn a_clock_that_steps_back_frees_nothing() {
 
 #[test]
 fn when_all_counters_are_live_a_new_one_is_refused_and_no_live_one_is_dropped() {
-    let mut limiter = Limiter::new();
-    let with_key = |key: usize| Want {
-        key: key.to_string(),
-        ..want(1)
-    };
+    let mut limiter = windows_known();
     for key in 0..COUNTERS_MAX {
         limiter
             .reserve(&[with_key(key)], DecisionId(1), 0)
@@ -205,6 +215,7 @@ fn restored_calls_count_and_those_of_the_future_count_as_of_now() {
     let stamp = |id, at_ns| StampEntry {
         id: DecisionId(id),
         at_ns,
+        cost: 1,
     };
     limiter.restore(&key, stamp(1, 500), true, 100);
     limiter.restore(&key, stamp(2, -50), false, 100);
@@ -216,87 +227,133 @@ fn restored_calls_count_and_those_of_the_future_count_as_of_now() {
     assert!(!limiter.release(DecisionId(2)));
 }
 
-#[derive(Clone, Debug)]
-enum Step {
-    /// Ask for one call, the clock having moved by so many nanoseconds.
-    Ask(i64),
-    /// Give the nth admitted call back.
-    Release(usize),
-    /// Make the nth admitted call final.
-    Commit(usize),
+fn costing(max: u32, cost: u32) -> Want {
+    Want { cost, ..want(max) }
 }
 
-fn step() -> impl Strategy<Value = Step> {
-    let tick = WINDOW / 16;
-    prop_oneof![
-        4 => (-1..4_i64, -1..2_i64).prop_map(move |(ticks, ns)| Step::Ask(ticks * tick + ns)),
-        1 => any::<usize>().prop_map(Step::Release),
-        1 => any::<usize>().prop_map(Step::Commit),
-    ]
-}
-
-struct Admitted {
-    id: DecisionId,
-    at: i64,
-    committed: bool,
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
-
-    /// Against a model that keeps every call for ever: admitted exactly when
-    /// fewer than max are in the window, so that no window ever holds more.
-    #[test]
-    fn no_window_ever_holds_more_than_max_and_none_is_refused_too_early(
-        max in 1..6_u32,
-        steps in prop::collection::vec(step(), 1..200),
-    ) {
-        let most = usize::try_from(max).expect("small");
-        let mut limiter = Limiter::new();
-        let mut kept: Vec<Admitted> = Vec::new();
-        let (mut clock, mut latest, mut id) = (0_i64, i64::MIN, 0);
-        for step in steps {
-            match step {
-                Step::Ask(moved) => {
-                    clock += moved;
-                    latest = latest.max(clock);
-                    id += 1;
-                    let in_window = kept.iter().filter(|call| call.at > latest - WINDOW).count();
-                    let view = limiter.state(&want(max), clock);
-                    prop_assert_eq!(usize::try_from(view.remaining).expect("small"), most - in_window);
-                    match limiter.reserve(&[want(max)], DecisionId(id), clock) {
-                        Ok(()) => {
-                            prop_assert!(in_window < most);
-                            kept.push(Admitted { id: DecisionId(id), at: latest, committed: false });
-                        }
-                        Err(LimitError::Exceeded { retry_after_ns, .. }) => {
-                            prop_assert_eq!(in_window, most);
-                            let ask = |at| limiter.clone().reserve(&[want(max)], DecisionId(0), at);
-                            prop_assert!(ask(latest + retry_after_ns - 1).is_err());
-                            prop_assert!(ask(latest + retry_after_ns).is_ok());
-                        }
-                        Err(LimitError::Full) => prop_assert!(false, "one counter is not too many"),
-                    }
-                }
-                Step::Release(nth) if !kept.is_empty() => {
-                    let nth = nth % kept.len();
-                    // A lapsed call may still be released: that changes nothing.
-                    prop_assert_eq!(limiter.release(kept[nth].id), !kept[nth].committed);
-                    if !kept[nth].committed {
-                        kept.remove(nth);
-                    }
-                }
-                Step::Commit(nth) if !kept.is_empty() => {
-                    let nth = nth % kept.len();
-                    kept[nth].committed = true;
-                    limiter.commit(kept[nth].id);
-                }
-                Step::Release(_) | Step::Commit(_) => {}
-            }
-            for call in &kept {
-                let window = kept.iter().filter(|other| (call.at..call.at + WINDOW).contains(&other.at));
-                prop_assert!(window.count() <= most);
-            }
-        }
+#[test]
+fn a_costly_call_is_charged_whole_and_waits_until_enough_lapses() {
+    let mut limiter = Limiter::new();
+    for (id, at, cost) in [(1, 0, 4), (2, 5, 1), (3, 9, 3)] {
+        limiter
+            .reserve(&[costing(10, cost)], DecisionId(id), at)
+            .expect("room");
     }
+    assert_eq!(limiter.state(&want(10), 9).remaining, 2);
+    // 8 of 10 are used. 3 more need the first call to lapse, 7 more the second,
+    // 8 more the third.
+    for (cost, lapses) in [(3, 0), (6, 0), (7, 5), (8, 9), (10, 9)] {
+        let refused = limiter.reserve(&[costing(10, cost)], DecisionId(9), 20);
+        let retry_after_ns = WINDOW + lapses - 20;
+        let expected = LimitError::Exceeded {
+            index: 0,
+            retry_after_ns,
+        };
+        assert_eq!(refused, Err(expected), "{cost}");
+    }
+    // The call in the middle goes back: exactly 1 more fits.
+    assert!(limiter.release(DecisionId(2)));
+    assert_eq!(limiter.state(&want(10), 20).remaining, 3);
+    limiter
+        .reserve(&[costing(10, 3)], DecisionId(4), 20)
+        .expect("exactly what is left");
+    assert!(limiter.reserve(&[want(10)], DecisionId(5), 20).is_err());
+}
+
+#[test]
+fn a_call_that_costs_more_than_the_limit_is_told_that_waiting_does_not_help() {
+    let mut limiter = Limiter::new();
+    let refused = limiter.reserve(&[want(3), costing(10, 11)], DecisionId(1), 0);
+    assert_eq!(refused, Err(LimitError::NeverFits { index: 0 }));
+    let refused = limiter.reserve(&[costing(10, 11)], DecisionId(1), 0);
+    assert_eq!(refused, Err(LimitError::NeverFits { index: 0 }));
+    assert_eq!(limiter.counters().count(), 0, "nothing was charged");
+}
+
+#[test]
+fn limits_that_share_a_counter_both_hold_in_either_order() {
+    for wants in [[want(10), want(3)], [want(3), want(10)]] {
+        let mut limiter = Limiter::new();
+        limiter.reserve(&wants, DecisionId(1), 0).expect("2 of 3");
+        assert!(limiter.reserve(&wants, DecisionId(2), 1).is_err(), "4 of 3");
+    }
+}
+
+#[test]
+fn short_lived_keys_do_not_fill_the_table_for_ever() {
+    let mut limiter = windows_known();
+    // Each key is used once; those of the last minute are 5000.
+    let step = WINDOW / 5000;
+    for key in 0..4 * COUNTERS_MAX {
+        let now = i64::try_from(key).expect("small") * step;
+        let id = DecisionId(u64::try_from(key).expect("small"));
+        limiter
+            .reserve(&[with_key(key)], id, now)
+            .expect("no more than 5000 keys are live");
+    }
+    assert!(limiter.counters().count() <= 5001);
+}
+
+#[test]
+fn what_happened_without_asking_counts_beyond_the_limit_and_is_final() {
+    let mut limiter = Limiter::new();
+    for id in 1..=4 {
+        limiter
+            .charge(&[want(2)], DecisionId(id), 0)
+            .expect("there is room in the table");
+        assert!(!limiter.release(DecisionId(id)), "it happened");
+    }
+    assert_eq!(limiter.state(&want(2), 1).remaining, 0);
+    let refused = limiter.reserve(&[want(2)], DecisionId(5), 1);
+    let retry_after_ns = WINDOW - 1;
+    let expected = LimitError::Exceeded {
+        index: 0,
+        retry_after_ns,
+    };
+    assert_eq!(refused, Err(expected));
+}
+
+#[test]
+fn calls_are_kept_as_long_as_the_longest_window_of_their_counter() {
+    let mut limiter = windows_known();
+    let hour = Want {
+        window_ns: 60 * WINDOW,
+        ..want(2)
+    };
+    let windows = BTreeMap::from([("stops".to_owned(), hour.window_ns)]);
+    limiter.reserve(&[want(2)], DecisionId(1), 0).expect("room");
+    limiter.set_windows(&windows);
+    limiter
+        .reserve(&[want(2)], DecisionId(2), 2 * WINDOW)
+        .expect("the minute is over");
+    assert_eq!(limiter.state(&hour, 2 * WINDOW).remaining, 0);
+
+    // The policy no longer names the counter, then names it again.
+    limiter.set_windows(&BTreeMap::new());
+    limiter
+        .reserve(&[named("other", 2)], DecisionId(3), 3 * WINDOW)
+        .expect("room");
+    limiter.set_windows(&windows);
+    assert_eq!(limiter.state(&hour, 3 * WINDOW).remaining, 0);
+    assert_eq!(limiter.state(&hour, 60 * WINDOW).remaining, 1);
+
+    limiter.set_windows(&BTreeMap::from([("stops".to_owned(), WINDOW)]));
+    let live = limiter.counters().flat_map(|(_, stamps)| stamps);
+    assert_eq!(
+        live.map(|stamp| stamp.id).collect::<Vec<_>>(),
+        [DecisionId(3)]
+    );
+}
+
+#[test]
+fn a_window_of_31_days_holds_to_the_nanosecond() {
+    let mut limiter = Limiter::new();
+    let month = Want {
+        window_ns: WINDOW_NS_MAX,
+        ..want(1)
+    };
+    let mut ask = |id, at| limiter.reserve(std::slice::from_ref(&month), DecisionId(id), at);
+    ask(1, 5).expect("room");
+    assert!(ask(2, 4 + WINDOW_NS_MAX).is_err());
+    assert!(ask(3, 5 + WINDOW_NS_MAX).is_ok());
 }
