@@ -278,3 +278,20 @@ fn hidden_tools_are_hidden_and_their_rules_left_out() {
         all.policy
     );
 }
+
+#[test]
+fn what_is_imported_is_a_policy() {
+    let rules = "      - name: n\n        on_deny: no\n        conditions:\n          \
+                 - {path: args.to, op: not_in, value: [a]}\n          \
+                 - {path: args.to, op: regex, value: '^a|b$'}\n          \
+                 - {path: args.n, op: exists, value: true}\n      \
+                 - name: m\n        rate_limit: 5/day\n      - name: ask\n        \
+                 action: require_approval\n        approval_timeout: 15m\n";
+    let yaml = format!("version: '1'\ndefault: deny\nhide: [u]\ntools:\n  t:\n    rules:\n{rules}");
+    for yaml in [STRIPE, &yaml] {
+        let imported = import(yaml).expect("a valid policy");
+        if let Err(errors) = vmward_core::policy::Policy::parse(&imported.policy, "policy.json") {
+            panic!("{errors}\n{}", imported.policy);
+        }
+    }
+}
