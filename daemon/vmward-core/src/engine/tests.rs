@@ -3,6 +3,7 @@
 
 mod crash;
 mod lifecycle;
+mod rules;
 
 use serde_json::Map;
 
