@@ -87,7 +87,11 @@ impl Checker {
             "{key:?} must be a place in the arguments, found {:?}",
             path.text()
         );
-        self.at_node(node, message, Some("such as \"args.name\""));
+        let example = match key {
+            "vm" => "such as \"args.name\"",
+            _ => "such as \"args.count\"",
+        };
+        self.at_node(node, message, Some(example));
         None
     }
 
