@@ -6,13 +6,16 @@ use crate::{
     audit::ApprovalEvent,
 };
 
-pub(super) const ASKS: &str = r#"{"version":"1","default":"deny","tools":{"vm_stop":
+const ASKS: &str = r#"{"version":"1","default":"deny","tools":{"vm_stop":
     {"action":"require_approval","reason":"production","approval_timeout":600,
      "limits":[{"counter":"c","window":"hour","max":2,"scope":"grant"}]}}}"#;
 
 fn asking() -> Engine {
     Engine::new(policy(ASKS), BOOT)
 }
+
+/// Makes another call of a call.
+type Change = fn(&mut Request);
 
 pub(super) fn person(uid: u32) -> Person {
     Person {
@@ -96,7 +99,6 @@ fn a_yes_is_for_this_call_alone() {
     engine
         .decide_approval(id, person(0), true, None, at(1))
         .expect("another person");
-    type Change = fn(&mut Request);
     let changes: [Change; 5] = [
         |request| request.target = Target::Vm(vm(2)),
         |request| request.effect = Some(Effect::Stop),

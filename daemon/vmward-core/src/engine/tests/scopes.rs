@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 use super::*;
 use crate::limit::{Charge, CounterKey};
 
+/// Makes another call of a call.
+type Change = fn(&mut Request);
+
 fn engine_of(vm_stop: &Value) -> Engine {
     let text = json!({"version": "1", "default": "deny", "tools": {"vm_stop": vm_stop}});
     Engine::new(policy(&text.to_string()), BOOT)
@@ -32,7 +35,6 @@ fn charges(answer: &Authorized) -> Vec<Charge> {
 
 #[test]
 fn each_scope_has_counters_of_its_own() {
-    type Change = fn(&mut Request);
     let changes: [(&str, Change); 6] = [
         ("grant", |request| request.caller.grant = "uid:7".to_owned()),
         ("session", |request| request.caller.process = process(501)),
