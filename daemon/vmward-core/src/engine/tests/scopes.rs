@@ -4,7 +4,10 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::limit::{Charge, CounterKey};
+use crate::{
+    journal::{Replay, encode_line},
+    limit::{Charge, CounterKey},
+};
 
 /// Makes another call of a call.
 type Change = fn(&mut Request);
@@ -200,4 +203,21 @@ fn a_stop_out_of_band_is_charged_for_good_even_where_no_room_is_left() {
     assert!(!engine.limiter.clone().release(*id), "never given back");
     let (journal, rows) = engine.charge_out_of_band(Effect::Save, &vm(1), 1000, at(60));
     assert!(journal.is_empty() && rows.is_empty(), "no limit applies");
+}
+
+#[test]
+fn a_stop_out_of_band_is_still_counted_after_a_crash() {
+    let mut engine = engine_of(&one_an_hour("vm"));
+    let mut journal = vec![engine.boot_entry(at(0))];
+    let (entries, _) = engine.charge_out_of_band(Effect::Stop, &vm(1), 0, at(5));
+    journal.extend(entries);
+    let lines: Vec<u8> = journal
+        .iter()
+        .flat_map(|entry| encode_line(entry).expect("JSON"))
+        .collect();
+    let replay = Replay::read(&lines).expect("intact");
+    let mut engine = Engine::restore(engine.policy().clone(), &replay.finish(BOOT, at(6)));
+    denied(&engine.authorize(&stop(1), at(6)), ReasonCode::RateLimited);
+    let next = allowed(&engine.authorize(&stop(2), at(6))).id();
+    assert_eq!(next, DecisionId(3), "its number is not used again");
 }
