@@ -18,7 +18,7 @@ const POLICY: &str = r#"{
     "tools": {
         "vm_stop": {
             "action": "require_approval", "reason": "production",
-            "limits": [{"counter": "stops", "window": "hour", "max": 3}]
+            "limits": [{"counter": "stops", "window": "hour", "max": 3, "scope": "grant"}]
         },
         "vm_reset": {"action": "require_approval", "approval_timeout": 1}
     }

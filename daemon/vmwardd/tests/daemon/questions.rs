@@ -11,7 +11,9 @@ const PROTOCOL: &str = include_str!("../../../vmward-wire/PROTOCOL.md");
 const POLICY: &str = r#"{
     "version": "1", "default": "deny", "hide": ["vm_terminate"],
     "tools": {
-        "vm_stop": {"limits": [{"counter": "stops", "window": "hour", "max": 2}]},
+        "vm_stop": {
+            "limits": [{"counter": "stops", "window": "hour", "max": 2, "scope": "grant"}]
+        },
         "vm_reboot": {"action": "deny"},
         "vm_pause": {"require": [{"path": "args.sure", "op": "eq", "value": true}]},
         "vm_reset": {"require_reason": true, "mode": "shadow"},
