@@ -14,7 +14,16 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("vmward-abi", &["aya"]),
     (
         "vmward-core",
-        &["crc32fast", "serde", "serde_json", "sha2", "thiserror"],
+        &[
+            "constant_time_eq",
+            "crc32fast",
+            "jsonschema",
+            "regex",
+            "serde",
+            "serde_json",
+            "sha2",
+            "thiserror",
+        ],
     ),
     ("vmward-wire", &["serde", "serde_json", "thiserror"]),
     (
@@ -35,6 +44,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "anyhow",
             "clap",
+            "getrandom",
             "serde",
             "serde_json",
             "tokio",
@@ -52,9 +62,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "aya",
             "btf-rs",
             "clap",
+            "jiff",
             "libc",
             "nix",
             "procfs",
+            "roxmltree",
             "sd-notify",
             "serde",
             "serde_json",
