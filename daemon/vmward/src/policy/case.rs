@@ -206,3 +206,18 @@ pub(crate) fn instant(wall_ns: i64) -> Now {
 
 /// The default instant of a case: a Monday at noon, universal time.
 pub(crate) const MONDAY_NOON_NS: i64 = 1_795_435_200 * NS_PER_S;
+
+/// An effect of the wire as the engine has it: the same words.
+pub(crate) fn effect(wire: vmward_wire::v1::Effect) -> Effect {
+    use vmward_wire::v1::Effect as Wire;
+    match wire {
+        Wire::Stop => Effect::Stop,
+        Wire::ForceStop => Effect::ForceStop,
+        Wire::Reboot => Effect::Reboot,
+        Wire::Reset => Effect::Reset,
+        Wire::Pause => Effect::Pause,
+        Wire::Save => Effect::Save,
+        Wire::Migrate => Effect::Migrate,
+        Wire::Delete => Effect::Delete,
+    }
+}
