@@ -50,7 +50,8 @@ pub(crate) fn run(socket: &Socket, command: PolicyCommand) -> anyhow::Result<Exi
         PolicyCommand::Diff { old, new, json } => diff::diff(&old, &new, json),
         PolicyCommand::Import { file, output } => import::command(&file, output.as_deref()),
         PolicyCommand::Schema => {
-            print(&vmward_core::policy::schema_text())?;
+            let schema = serde_json::to_string_pretty(&vmward_core::policy::schema())?;
+            print(&format!("{schema}\n"))?;
             Ok(Exit::Done.into())
         }
     }

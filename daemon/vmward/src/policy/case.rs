@@ -123,7 +123,8 @@ impl Call {
             (None, None) => return Err("it has neither `tool` nor `effect`".to_owned()),
         };
         let target = match (&self.vm, named) {
-            (Some(Vm::Name(name)), _) | (None, Some(name)) => vm_target(&FullVm::called(name)),
+            (Some(Vm::Name(name)), _) => vm_target(&FullVm::called(name)),
+            (None, Some(name)) => vm_target(&FullVm::called(&name)),
             (Some(Vm::Full(vm)), _) => vm_target(vm),
             (None, None) => Target::None,
         };
@@ -178,7 +179,7 @@ impl FullVm {
 }
 
 fn vm_target(vm: &FullVm) -> Target {
-    let mut bytes = [0; 16];
+    let mut bytes = [0_u8; 16];
     // Any identity will do, as long as it is the name's own.
     for (at, byte) in vm.name.bytes().enumerate() {
         let slot = &mut bytes[at % 16];

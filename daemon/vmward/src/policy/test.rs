@@ -199,7 +199,7 @@ fn decide(
         uid: u32::MAX - 1,
         loginuid: None,
     };
-    engine.decide_approval(id, &approver, verdict == YesOrNo::Yes, None, now)?;
+    engine.decide_approval(id, approver, verdict == YesOrNo::Yes, None, now)?;
     Ok(())
 }
 
