@@ -45,7 +45,6 @@ impl Shell {
             approval,
             lease,
             shadow: _,
-            approval: _,
         } = self.engine.authorize(&request, now);
         let policy_hash = self.engine.policy().hash().to_owned();
         let (id, answer) = answer(

@@ -132,7 +132,8 @@ impl Checker {
     pub(super) fn text(&mut self, node: &Node, key: &str) -> Option<String> {
         let text = self.string(node, key)?;
         if text.trim().is_empty() {
-            self.at_node(node, format!("{key:?} is empty"), Some("leave it out"));
+            let help = "write something there, or leave it out";
+            self.at_node(node, format!("{key:?} is empty"), Some(help));
             return None;
         }
         let length = text.chars().count();
@@ -298,7 +299,7 @@ pub(super) fn quoted(words: &[&str]) -> String {
 /// What one of the list is called.
 fn singular(key: &str) -> &str {
     match key {
-        "require" | "deny_if" => "condition",
+        "require" | "deny_if" | "when" => "condition",
         "hide" => "tool",
         "hours" => "window",
         "protected" | "effect_map" => "entry",

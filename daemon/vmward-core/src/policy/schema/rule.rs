@@ -71,7 +71,10 @@ pub(super) enum Mode {
 
 /// A place in the call, an operator, a value.
 #[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
+#[schemars(
+    deny_unknown_fields,
+    extend("anyOf" = [{"required": ["value"]}, {"properties": {"op": {"const": "exists"}}}])
+)]
 pub(super) struct Condition {
     /// Such as `args.force`, or `/args/a.b` for names with dots. Begins with
     /// args, vm, caller, tool, server or effect.
