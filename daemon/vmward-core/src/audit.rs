@@ -11,13 +11,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     effect::Effect,
-    engine::{Outcome, ReasonCode, Shadow},
+    engine::{Outcome, ReasonCode, Shadow, Via},
     ids::{DecisionId, Process, VmUuid},
     lease::{Lease, LeaseState},
 };
 
 /// The format that [`Genesis::format`] names.
 pub const AUDIT_FORMAT: u32 = 1;
+
+/// Longest arguments that a decision's record keeps, in bytes.
+pub const ARGUMENTS_BYTES_MAX: usize = 4096;
 
 /// What happened. The variant's name is the record's `kind`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -150,6 +153,16 @@ pub struct DecisionRecord {
     pub reason_code: ReasonCode,
     /// The tool that was to be called.
     pub tool: String,
+    /// How the caller named it.
+    #[serde(default)]
+    pub via: Via,
+    /// The MCP server that offers it, as the caller named it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+    /// The arguments in canonical form. Absent where they are longer than
+    /// [`ARGUMENTS_BYTES_MAX`], or not to be kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arguments: Option<String>,
     /// What it would do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effect: Option<Effect>,
@@ -198,6 +211,9 @@ pub struct LeaseNote {
 pub struct OutcomeRecord {
     /// The decision that allowed it.
     pub decision_id: DecisionId,
+    /// The grant that it was given to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<String>,
     /// What the caller says. A report, not evidence.
     pub outcome: Outcome,
     /// Free text.

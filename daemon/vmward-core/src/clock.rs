@@ -79,7 +79,9 @@ pub fn parse_rfc3339(text: &str) -> Option<i64> {
     }
     let nanos: i64 = format!("{fraction:0<9}").get(..9)?.parse().ok()?;
     let seconds = days_of(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second;
-    (seconds - offset_s(zone)?).checked_mul(NS_PER_S)?.checked_add(nanos)
+    (seconds - offset_s(zone)?)
+        .checked_mul(NS_PER_S)?
+        .checked_add(nanos)
 }
 
 /// What a zone at the end of an RFC 3339 text adds to universal time.

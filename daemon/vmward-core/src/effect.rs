@@ -4,12 +4,6 @@
 //! thing buys nothing.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
-
-use crate::policy::{
-    facts::{CallerFacts, Facts},
-    map::{Mapped, effects_of, look_up},
-};
 
 /// What a call does to a VM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -110,113 +104,19 @@ impl Effect {
     }
 }
 
-/// What the effect map says about a call.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Classified {
-    /// What the call does; `None` for a call that stops nothing.
-    pub effect: Option<Effect>,
-    /// The VM's name or UUID as the arguments give it.
-    pub vm: Option<String>,
-}
-
-/// Looks a tool call up in the built-in effect map. A tool that the map does
-/// not know has no effect: the kernel then grants it nothing.
-///
-/// [`look_up`] says more; this stays until its callers ask that.
-pub fn classify(tool: &str, arguments: &Map<String, Value>) -> Classified {
-    let facts = Facts {
-        tool,
-        server: None,
-        effect: None,
-        arguments,
-        vm: None,
-        caller: CallerFacts {
-            grant: "",
-            uid: 0,
-            unit: None,
-            exe: None,
-            agent: None,
-        },
-    };
-    let (effect, vm) = match look_up(&[], &facts) {
-        Mapped::Known { effect, vm, .. } => (effect, vm),
-        Mapped::Suspect { vm, .. } | Mapped::Harmless { vm } => (None, vm),
-    };
-    Classified { effect, vm }
-}
-
-/// Is `tool` one that the effect map knows to have this effect?
-pub fn is_native(tool: &str, effect: Effect) -> bool {
-    effects_of(&[], tool).contains(&effect)
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-
-    #[track_caller]
-    fn check(tool: &str, arguments: &Value, effect: Option<Effect>, vm: Option<&str>) {
-        let found = classify(tool, arguments.as_object().expect("an object"));
-        assert_eq!(
-            found,
-            Classified {
-                effect,
-                vm: vm.map(ToOwned::to_owned)
-            }
-        );
-    }
+    use crate::policy::map::effects_of;
 
     #[test]
-    fn the_seed_servers_tools_are_known() {
-        check(
-            "vm_stop",
-            &json!({"identifier": "web-1"}),
-            Some(Effect::Stop),
-            Some("web-1"),
-        );
-        check(
-            "vm_terminate",
-            &json!({"identifier": "a"}),
-            Some(Effect::Delete),
-            Some("a"),
-        );
-        check("vm_start", &json!({"identifier": "a"}), None, Some("a"));
-        check("vm_list", &json!({}), None, None);
-    }
-
-    #[test]
-    fn anything_but_a_plain_no_is_a_forced_stop() {
-        for force in [json!(true), json!("false"), json!(0), json!([])] {
-            let arguments = json!({"identifier": "a", "force": force});
-            check("vm_stop", &arguments, Some(Effect::ForceStop), Some("a"));
-        }
-        for force in [json!(false), json!(null)] {
-            let arguments = json!({"identifier": "a", "force": force});
-            check("vm_stop", &arguments, Some(Effect::Stop), Some("a"));
-        }
-    }
-
-    #[test]
-    fn a_vm_that_is_not_a_string_is_no_vm() {
-        check(
-            "vm_stop",
-            &json!({"identifier": 7}),
-            Some(Effect::Stop),
-            None,
-        );
-    }
-
-    #[test]
-    fn every_effect_has_its_own_bit_and_its_canonical_tool_is_native() {
+    fn every_effect_has_its_own_bit_and_its_canonical_tool_has_it() {
         let mask = Effect::ALL
             .iter()
             .fold(0, |mask, effect| mask | effect.bit());
         assert_eq!(mask, 0xff);
         for effect in Effect::ALL {
-            assert!(is_native(effect.tool(), effect));
-            assert!(!is_native("vm_list", effect));
+            assert!(effects_of(&[], effect.tool()).contains(&effect));
             let word = serde_json::to_value(effect).expect("JSON");
             assert_eq!(word, effect.name());
         }

@@ -13,6 +13,7 @@ mod explain;
 mod filter;
 mod govern;
 mod judge;
+mod mapping;
 mod message;
 mod opening;
 mod out_of_band;
@@ -62,6 +63,8 @@ pub struct Engine {
     recent: Recent,
     approvals: Approvals,
     approval_config: ApprovalConfig,
+    /// Do records of decisions hold the arguments?
+    records_arguments: bool,
     next_id: u64,
     /// What the wall clock is ahead of boot time, in nanoseconds, as the journal
     /// has it.
@@ -82,6 +85,7 @@ impl Engine {
             recent: Recent::default(),
             approvals: Approvals::default(),
             approval_config: ApprovalConfig::default(),
+            records_arguments: true,
             next_id: 1,
             wall_ahead_ns: None,
         }
@@ -93,6 +97,13 @@ impl Engine {
     pub fn set_policy(&mut self, policy: Policy) {
         self.limiter.set_windows(&windows(&policy));
         self.policy = Arc::new(policy);
+    }
+
+    /// Should records of decisions hold the arguments, too, for those who later
+    /// want to know what another policy would have said? They do unless told
+    /// otherwise; where arguments hold secrets, they should not.
+    pub fn set_records_arguments(&mut self, yes: bool) {
+        self.records_arguments = yes;
     }
 
     /// The policy in force.

@@ -260,7 +260,8 @@ fn table() -> String {
 fn the_table_is_what_the_engine_says() {
     let found = table();
     if std::env::var_os("VMWARD_WRITE_MATRIX").is_some() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/authorisation-matrix.txt");
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/authorisation-matrix.txt");
         std::fs::write(path, &found).expect("the table can be written");
         return;
     }
@@ -281,7 +282,10 @@ fn no_cell_of_the_table_lets_a_stop_through_that_must_not_pass() {
             let allowed = matches!(*cell, "LEASE" | "allow");
             let aimless = matches!(state, "unknown" | "unnamed");
             assert!(!(allowed && aimless), "allowed without a VM: {line}");
-            assert!(!(allowed && state == "leased"), "two leases for one VM: {line}");
+            assert!(
+                !(allowed && state == "leased"),
+                "two leases for one VM: {line}"
+            );
             let outsider = matches!(subject, "agent" | "user" | "agent-other-tool");
             let of_the_policy = policy == "full" && state == "database" && outsider;
             assert!(!(allowed && of_the_policy), "a protected VM: {line}");
@@ -295,7 +299,11 @@ fn no_cell_of_the_table_lets_a_stop_through_that_must_not_pass() {
 
 #[test]
 fn the_table_shows_every_reason_that_depends_on_subject_effect_or_vm() {
-    let shown: BTreeSet<&str> = TABLE.lines().skip(1).flat_map(str::split_whitespace).collect();
+    let shown: BTreeSet<&str> = TABLE
+        .lines()
+        .skip(1)
+        .flat_map(str::split_whitespace)
+        .collect();
     for reason in [
         ReasonCode::DefaultDeny,
         ReasonCode::RuleDenied,

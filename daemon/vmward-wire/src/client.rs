@@ -4,6 +4,8 @@
 //! wait. Every wait has a deadline: a daemon that hangs is a daemon that said
 //! no.
 
+mod approvals;
+
 use std::{
     io::{self, ErrorKind, Read, Write},
     os::unix::net::UnixStream,

@@ -8,6 +8,7 @@ mod check;
 mod diff;
 mod explain;
 mod import;
+mod imported;
 mod simulate;
 mod test;
 
@@ -48,7 +49,7 @@ pub(crate) fn run(socket: &Socket, command: PolicyCommand) -> anyhow::Result<Exi
             json,
         } => simulate::simulate(&policy, &log, since.as_deref(), json),
         PolicyCommand::Diff { old, new, json } => diff::diff(&old, &new, json),
-        PolicyCommand::Import { file, output } => import::command(&file, output.as_deref()),
+        PolicyCommand::Import { file, output } => imported::command(&file, output.as_deref()),
         PolicyCommand::Schema => {
             let schema = serde_json::to_string_pretty(&vmward_core::policy::schema())?;
             print(&format!("{schema}\n"))?;
@@ -78,10 +79,7 @@ fn read_text(path: &Path) -> anyhow::Result<String> {
     let file = std::fs::File::open(path).with_context(failed)?;
     let read = file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text);
     if read.with_context(failed)? as u64 > FILE_BYTES_MAX {
-        anyhow::bail!(
-            "{} has more than {FILE_BYTES_MAX} bytes",
-            path.display()
-        );
+        anyhow::bail!("{} has more than {FILE_BYTES_MAX} bytes", path.display());
     }
     Ok(text)
 }

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use vmward_core::grant::Grants;
 
+mod approvals;
 mod check;
 mod grants;
 
+pub use self::approvals::ApprovalsConfig;
 use crate::cli::CONFIG_DEFAULT;
 use crate::secure_file::{SecureFileError, read_trusted};
 
@@ -58,6 +60,12 @@ pub struct Config {
     /// Whose account each caller's calls go to.
     #[serde(deserialize_with = "grants::read")]
     pub grants: Grants,
+    /// What holds for requests for approval.
+    pub approvals: ApprovalsConfig,
+    /// Does the audit log keep the arguments of calls? `vmward policy simulate`
+    /// wants them; where they hold secrets, it should not.
+    #[serde(alias = "audit_arguments")]
+    pub audit_arguments: bool,
 }
 
 impl Default for Config {
@@ -73,6 +81,8 @@ impl Default for Config {
             libvirt_run_dir: "/run/libvirt/qemu".into(),
             socket_group: "vmward".into(),
             grants: Grants::default(),
+            approvals: ApprovalsConfig::default(),
+            audit_arguments: true,
         }
     }
 }

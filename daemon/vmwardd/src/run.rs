@@ -16,6 +16,7 @@ use crate::audit_file::AuditFile;
 use crate::boot_switch::{self, BootSwitch};
 use crate::cli::Cli;
 use crate::config::{Config, KernelMode};
+use crate::connection::Service;
 use crate::counters::{Counters, SharedCounters};
 use crate::engine_task::start::{KernelStart, StartError, recover};
 use crate::engine_task::{self, EngineHandle, KernelSide, Message};
@@ -25,10 +26,11 @@ use crate::inventory::{self, Source};
 use crate::kernel::Kernel;
 use crate::kernel_events::EventThread;
 use crate::lock::{InstanceLock, LockError};
+use crate::notice::NoticeCommand;
 use crate::policy_store::watch;
 use crate::secure_file::make_dir;
-use crate::socket::{self, CLIENTS_MAX, Listeners};
-use crate::{clock, convert, log, notify, policy_store};
+use crate::socket::{self, CLIENTS_MAX, Door, Listeners};
+use crate::{clock, convert, log, notice, notify, policy_store};
 
 /// Clients get this long to finish once a stop has begun.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
@@ -92,6 +94,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         )
         .map_err(start_failure)?;
 
+    let feed = shell.feed();
     let (engine, messages) = engine_task::queue();
     let engine_thread = engine_task::spawn(shell, messages).or_exit(SOFTWARE)?;
     let events = reader
@@ -104,8 +107,14 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         .enable_all()
         .build()
         .or_exit(SOFTWARE)?;
-    let book = Arc::new(AccountBook::new(config.grants));
-    let serving = serve(listeners, &engine, &counters, &book, reloader, first_look);
+    let service = Service {
+        engine: engine.clone(),
+        counters,
+        book: Arc::new(AccountBook::new(config.grants)),
+        feed,
+    };
+    let told = NoticeCommand::new(config.approvals.notify);
+    let serving = serve(listeners, &service, told, reloader, first_look);
     let outcome = runtime.block_on(serving);
 
     notify::stopping();
@@ -262,12 +271,12 @@ fn start_inventory(
 /// Serves clients until a signal, or until the engine is gone.
 async fn serve(
     listeners: Listeners,
-    engine: &EngineHandle,
-    counters: &SharedCounters,
-    book: &Arc<AccountBook>,
+    service: &Service,
+    told: Option<NoticeCommand>,
     mut reloader: Reloader,
     first_look: oneshot::Receiver<()>,
 ) -> Result<(), Failure> {
+    let engine = &service.engine;
     let mut terminate = signal(SignalKind::terminate()).or_exit(SOFTWARE)?;
     let mut interrupt = signal(SignalKind::interrupt()).or_exit(SOFTWARE)?;
     let mut hangup = signal(SignalKind::hangup()).or_exit(SOFTWARE)?;
@@ -275,12 +284,15 @@ async fn serve(
     let permits = Arc::new(Semaphore::new(CLIENTS_MAX));
     let (fatal, mut accept_failed) = tokio::sync::mpsc::channel(2);
     let Listeners { policy, admin, .. } = listeners;
-    for listener in std::iter::once(policy).chain(admin) {
+    if let Some(command) = told {
+        notice::start(command, service);
+    }
+    let doors = std::iter::once((policy, Door::Policy));
+    for (listener, door) in doors.chain(admin.map(|admin| (admin, Door::Admin))) {
         let serving = socket::serve(
             listener,
-            engine.clone(),
-            Arc::clone(counters),
-            Arc::clone(book),
+            door,
+            service.clone(),
             Arc::clone(&permits),
             stopping.clone(),
         );

@@ -5,8 +5,7 @@ use serde_json::Map;
 use super::{Caller, Engine, ReasonCode};
 use crate::policy::{
     Action, Rule, RuleMode,
-    facts::{CallerFacts, Facts},
-    map::{Mapped, effects_of, look_up},
+    map::{Mapped, effects_of},
 };
 
 /// Should an agent see a tool?
@@ -74,7 +73,7 @@ impl Engine {
     /// Could the tool stop a VM and the effect map knows no call of it?
     fn is_unmapped(&self, tool: &str, caller: &Caller, server: Option<&str>) -> bool {
         let own = &self.policy.effect_map;
-        let suspect = self.mapped(tool, caller, server);
+        let suspect = self.mapped(tool, server, &Map::new(), caller);
         matches!(suspect, Mapped::Suspect { .. })
             && effects_of(own, tool).is_empty()
             && !own.iter().any(|entry| entry.tool == tool)
@@ -89,7 +88,7 @@ impl Engine {
         server: Option<&str>,
     ) -> Option<(ReasonCode, &str)> {
         let stops = matches!(
-            self.mapped(tool, caller, server),
+            self.mapped(tool, server, &Map::new(), caller),
             Mapped::Known {
                 effect: Some(_),
                 ..
@@ -113,24 +112,5 @@ impl Engine {
     fn may_do_nothing(&self, tool: &str) -> bool {
         let mut own = self.policy.effect_map.iter();
         own.any(|entry| entry.tool == tool && entry.effect.is_none())
-    }
-
-    fn mapped(&self, tool: &str, caller: &Caller, server: Option<&str>) -> Mapped {
-        let arguments = Map::new();
-        let facts = Facts {
-            tool,
-            server,
-            effect: None,
-            arguments: &arguments,
-            vm: None,
-            caller: CallerFacts {
-                grant: &caller.grant,
-                uid: caller.uid,
-                unit: caller.unit.as_deref(),
-                exe: caller.exe.as_deref(),
-                agent: caller.agent.as_deref(),
-            },
-        };
-        look_up(&self.policy.effect_map, &facts)
     }
 }

@@ -2,7 +2,8 @@
 
 use super::{Engine, ReasonCode, Request, Target};
 use crate::{
-    audit::{CallerRecord, DecisionRecord, Verdict, VmRef},
+    audit::{ARGUMENTS_BYTES_MAX, CallerRecord, DecisionRecord, Verdict, VmRef},
+    digest::canonical,
     ids::DecisionId,
 };
 
@@ -14,6 +15,12 @@ impl Engine {
             decision_id: id,
             reason_code: ReasonCode::Unavailable,
             tool: request.tool.clone(),
+            via: request.via,
+            server: request.server.clone(),
+            arguments: self
+                .records_arguments
+                .then(|| canonical(&request.arguments))
+                .filter(|text| text.len() <= ARGUMENTS_BYTES_MAX),
             effect: request.effect,
             vm: match &request.target {
                 Target::None => None,

@@ -97,9 +97,11 @@ pub struct Request {
 }
 
 /// How a caller names what it is about to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Via {
     /// A tool with its arguments: an MCP server or proxy.
+    #[default]
     Tool,
     /// Only an effect on a VM: a person or a service of the host.
     Effect,

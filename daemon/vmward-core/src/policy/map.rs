@@ -72,6 +72,25 @@ pub enum Mapped {
     },
 }
 
+impl Mapped {
+    /// What the call does; `None` when it stops nothing, or nobody knows.
+    pub fn effect(&self) -> Option<Effect> {
+        match self {
+            Self::Known { effect, .. } => *effect,
+            Self::Suspect { .. } | Self::Harmless { .. } => None,
+        }
+    }
+
+    /// The VM's name or UUID as the arguments give it.
+    pub fn vm(&self) -> Option<&str> {
+        match self {
+            Self::Known { vm, .. } | Self::Suspect { vm, .. } | Self::Harmless { vm } => {
+                vm.as_deref()
+            }
+        }
+    }
+}
+
 /// Looks a call up: the policy's entries, then the built-in ones. `facts.effect`
 /// and `facts.vm` are not known yet and must be `None`.
 pub fn look_up(own: &[MapEntry], facts: &Facts<'_>) -> Mapped {

@@ -12,7 +12,11 @@ pub(super) fn check(path: &Path, strict: bool) -> anyhow::Result<ExitCode> {
     if !text.is_empty() {
         text.push_str("\n\n");
     }
-    let default = if policy.default_allow() { "allow" } else { "deny" };
+    let default = if policy.default_allow() {
+        "allow"
+    } else {
+        "deny"
+    };
     let _infallible = writeln!(
         text,
         "{file}: good; {} tools, {} limits, default {default}, {} to look at again; sha256 {}",

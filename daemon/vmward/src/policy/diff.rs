@@ -138,7 +138,9 @@ fn sample(selector: Option<&Selector>) -> FullVm {
     FullVm {
         name: name.unwrap_or("a-vm").replace(['*', '?'], "x"),
         uuid: selector.and_then(|selector| selector.uuid),
-        labels: selector.map(|selector| selector.labels.clone()).unwrap_or_default(),
+        labels: selector
+            .map(|selector| selector.labels.clone())
+            .unwrap_or_default(),
         running: true,
     }
 }

@@ -71,10 +71,7 @@ fn alone(args: ExplainArgs) -> anyhow::Result<Explanation> {
 }
 
 /// The daemon's answer, read and as it came.
-fn ask(
-    socket: &Socket,
-    args: ExplainArgs,
-) -> anyhow::Result<(Explanation, serde_json::Value)> {
+fn ask(socket: &Socket, args: ExplainArgs) -> anyhow::Result<(Explanation, serde_json::Value)> {
     let params = AuthorizeParams {
         tool: args.tool,
         server: args.server,
@@ -106,7 +103,10 @@ fn render(explanation: &Explanation) -> String {
     let effect = explanation
         .effect
         .map_or("stops nothing", |effect| effect.name());
-    line(format!("effect      {effect}, by {}", explanation.mapped_by));
+    line(format!(
+        "effect      {effect}, by {}",
+        explanation.mapped_by
+    ));
     if let Some(vm) = &explanation.vm {
         line(format!("vm          {vm}"));
     }
@@ -152,5 +152,9 @@ fn render(explanation: &Explanation) -> String {
 
 /// A pointer of no rule is empty.
 fn shown(pointer: &str) -> &str {
-    if pointer.is_empty() { "no rule" } else { pointer }
+    if pointer.is_empty() {
+        "no rule"
+    } else {
+        pointer
+    }
 }

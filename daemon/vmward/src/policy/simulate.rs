@@ -245,7 +245,10 @@ fn report(outcome: &Outcome, json: bool) -> anyhow::Result<ExitCode> {
                 ]
             })
             .collect();
-        let mut text = table(["CALLS", "TOOL", "GRANT", "WAS", "WOULD BE", "FIRST"], &rows);
+        let mut text = table(
+            ["CALLS", "TOOL", "GRANT", "WAS", "WOULD BE", "FIRST"],
+            &rows,
+        );
         let _infallible = writeln!(
             text,
             "{replayed} decisions replayed, {changed} would change; {left_out} left out (no such \

@@ -165,8 +165,9 @@ fn play(case: &Case, policy: &Policy, failures: &mut Vec<Failure>) -> anyhow::Re
                     }
                 }
             }
-            (None, Some(verdict)) => decide(&mut engine, open, verdict, now)
-                .with_context(|| format!("step {number}"))?,
+            (None, Some(verdict)) => {
+                decide(&mut engine, open, verdict, now).with_context(|| format!("step {number}"))?
+            }
             _ => bail!("step {number} must have either `call` or `approve`"),
         }
     }
@@ -245,9 +246,7 @@ fn facts(answer: &Authorized) -> (Word, ReasonCode, &str) {
     match &answer.decision {
         Decision::Allow(permit) => (Word::Allow, ReasonCode::Allowed, permit.rule()),
         Decision::Deny(denial) => (Word::Deny, denial.reason, &denial.rule),
-        Decision::Pending(pending) => {
-            (Word::Pending, ReasonCode::ApprovalRequired, &pending.rule)
-        }
+        Decision::Pending(pending) => (Word::Pending, ReasonCode::ApprovalRequired, &pending.rule),
     }
 }
 
@@ -291,8 +290,10 @@ fn report(cases: usize, failures: &[Failure], json: bool) -> anyhow::Result<Exit
                 plain(got)
             );
         }
-        let failed: std::collections::BTreeSet<&str> =
-            failures.iter().map(|failure| failure.case.as_str()).collect();
+        let failed: std::collections::BTreeSet<&str> = failures
+            .iter()
+            .map(|failure| failure.case.as_str())
+            .collect();
         let _infallible = writeln!(text, "{cases} cases, {} failed", failed.len());
         text
     };

@@ -1,15 +1,13 @@
 //! From a call to a decision: which tool, which effect, which VM, then the
 //! engine, then the answer that waits for the batch.
 
-use serde_json::{Map, Value};
 use vmward_core::audit::AuditBody;
 use vmward_core::clock::Now;
 use vmward_core::digest::args_digest;
-use vmward_core::engine::{Authorized, Caller, Decision, Request, Target, Via};
+use vmward_core::engine::{Authorized, Decision, Request, Target, Via};
 use vmward_core::ids::DecisionId;
 use vmward_core::lease::Lease;
-use vmward_core::policy::facts::{CallerFacts, Facts};
-use vmward_core::policy::map::{Mapped, look_up};
+use vmward_core::policy::map::Mapped;
 use vmward_wire::rpc::{ErrorCode, ErrorObject};
 use vmward_wire::v1;
 
@@ -19,7 +17,7 @@ use super::shell::Shell;
 use crate::{clock, convert, crash};
 
 /// Longest names of tools, VMs and agents, in characters.
-const NAME_CHARS_MAX: usize = 256;
+pub(super) const NAME_CHARS_MAX: usize = 256;
 /// Longest free text, in characters.
 pub(super) const TEXT_CHARS_MAX: usize = 2048;
 
@@ -44,16 +42,17 @@ impl Shell {
             audit,
             approval,
             lease,
-            shadow: _,
+            shadow,
         } = self.engine.authorize(&request, now);
         let policy_hash = self.engine.policy().hash().to_owned();
-        let (id, answer) = answer(
+        let (id, mut answer) = answer(
             &decision,
             lease.as_ref(),
             request.args_digest,
             policy_hash,
             now,
         );
+        answer.shadow = shadow.as_ref().map(convert::wire_shadow);
         let mut pending = PendingAnswer {
             id,
             answer,
@@ -81,7 +80,8 @@ impl Shell {
         batch.answer(pending);
     }
 
-    fn understand(
+    /// The call as the engine judges it.
+    pub(super) fn understand(
         &self,
         params: v1::AuthorizeParams,
         caller: super::CallerFacts,
@@ -107,11 +107,10 @@ impl Shell {
         let claimed = effect.map(convert::effect);
         let (tool, mapped, effect) = match (tool, claimed) {
             (Some(tool), claimed) => {
-                let mapped = self.look_up(&tool, server.as_deref(), &arguments, &caller);
-                let effect = claimed.or(match &mapped {
-                    Mapped::Known { effect, .. } => *effect,
-                    Mapped::Suspect { .. } | Mapped::Harmless { .. } => None,
-                });
+                let mapped = self
+                    .engine
+                    .mapped(&tool, server.as_deref(), &arguments, &caller);
+                let effect = claimed.or(mapped.effect());
                 (tool, mapped, effect)
             }
             (None, Some(effect)) => {
@@ -122,14 +121,7 @@ impl Shell {
                 return Err(invalid("either `tool` or `effect` with `vm` must be given"));
             }
         };
-        let (Mapped::Known {
-            vm: in_arguments, ..
-        }
-        | Mapped::Suspect {
-            vm: in_arguments, ..
-        }
-        | Mapped::Harmless { vm: in_arguments }) = &mapped;
-        let target = self.aim(vm, in_arguments.clone(), effect.is_some())?;
+        let target = self.aim(vm, mapped.vm().map(str::to_owned), effect.is_some())?;
         Ok(Request {
             tool,
             via,
@@ -144,31 +136,6 @@ impl Shell {
             holder,
             reason,
         })
-    }
-
-    /// What the effect map says about a call.
-    fn look_up(
-        &self,
-        tool: &str,
-        server: Option<&str>,
-        arguments: &Map<String, Value>,
-        caller: &Caller,
-    ) -> Mapped {
-        let facts = Facts {
-            tool,
-            server,
-            effect: None,
-            arguments,
-            vm: None,
-            caller: CallerFacts {
-                grant: &caller.grant,
-                uid: caller.uid,
-                unit: caller.unit.as_deref(),
-                exe: caller.exe.as_deref(),
-                agent: caller.agent.as_deref(),
-            },
-        };
-        look_up(&self.engine.policy().effect_map, &facts)
     }
 
     /// The one VM that the call is aimed at. Two names for two VMs are refused:
@@ -204,6 +171,7 @@ impl Shell {
 fn check_lengths(params: &v1::AuthorizeParams) -> Result<(), ErrorObject> {
     let fields = [
         ("tool", &params.tool, NAME_CHARS_MAX),
+        ("server", &params.server, NAME_CHARS_MAX),
         ("vm", &params.vm, NAME_CHARS_MAX),
         ("agent", &params.agent, NAME_CHARS_MAX),
         ("reason", &params.reason, TEXT_CHARS_MAX),
