@@ -1,5 +1,7 @@
 //! The arguments, and which module each command goes to.
 
+pub(crate) mod policy;
+
 use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
@@ -53,6 +55,9 @@ pub(crate) enum Command {
     /// Read and check the audit log
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Read, explain, test, replay and compare policies
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Serve MCP on standard input and output: list, start and stop VMs
     Mcp(McpArgs),
     /// Run an MCP server with the policy before its tools
@@ -179,6 +184,7 @@ pub(crate) fn start(cli: Cli) -> ExitCode {
             log,
         }) => audit::tail(&log, count, follow, json),
         Command::Audit(AuditCommand::Verify { json, log }) => audit::verify(&log, json),
+        Command::Policy(command) => crate::policy::run(&socket, command),
         Command::Mcp(args) => mcp::serve(&socket, args),
         Command::Wrap { server } => mcp::wrap(&socket, server),
         Command::Token { name, json } => token::make(&name, json),
