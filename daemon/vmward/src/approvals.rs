@@ -24,7 +24,10 @@ pub(crate) fn run(socket: &Socket, command: ApprovalsCommand) -> anyhow::Result<
         ApprovalsCommand::List { json } => list(socket, json),
         ApprovalsCommand::Show { id, json } => {
             let params = ShowParams { approval: id };
-            show(socket.look()?.call_value(method::APPROVAL_SHOW, &params)?, json)
+            show(
+                socket.look()?.call_value(method::APPROVAL_SHOW, &params)?,
+                json,
+            )
         }
         ApprovalsCommand::Approve(args) => decide(socket, method::APPROVAL_APPROVE, args),
         ApprovalsCommand::Deny(args) => decide(socket, method::APPROVAL_DENY, args),
@@ -86,7 +89,13 @@ fn render_list(approvals: &[Approval]) -> String {
         ]
     });
     let head = [
-        "REQUEST", "STATE", "VM", "TOOL", "GRANT", "LAPSES IN", "REASON",
+        "REQUEST",
+        "STATE",
+        "VM",
+        "TOOL",
+        "GRANT",
+        "LAPSES IN",
+        "REASON",
     ];
     table(head, &rows.collect::<Vec<_>>())
 }
@@ -107,13 +116,20 @@ fn render(approval: &Approval) -> String {
     row("tool", &plain(&approval.tool));
     row(
         "effect",
-        &approval.effect.map_or("none".to_owned(), |effect| word(&effect)),
+        &approval
+            .effect
+            .map_or("none".to_owned(), |effect| word(&effect)),
     );
     row("arguments", &plain(&approval.arguments));
     row("sha256", &plain(&approval.args_digest));
-    row("reason", &plain(approval.reason.as_deref().unwrap_or("none given")));
+    row(
+        "reason",
+        &plain(approval.reason.as_deref().unwrap_or("none given")),
+    );
     let agent = approval.agent.as_deref();
-    let agent = agent.map_or(String::new(), |agent| format!(", calls itself {}", plain(agent)));
+    let agent = agent.map_or(String::new(), |agent| {
+        format!(", calls itself {}", plain(agent))
+    });
     let who = person(&approval.requester);
     row("who", &format!("{}: {who}{agent}", plain(&approval.grant)));
     row("since", &plain(&approval.opened));
@@ -121,7 +137,11 @@ fn render(approval: &Approval) -> String {
     row("lapses", &left);
     row(
         "rule",
-        &format!("{} of policy {}", plain(&approval.rule), plain(&approval.policy_hash)),
+        &format!(
+            "{} of policy {}",
+            plain(&approval.rule),
+            plain(&approval.policy_hash)
+        ),
     );
     if let Some(by) = &approval.decided_by {
         row("decided", &format!("by {}", person(by)));

@@ -10,7 +10,7 @@ use crate::text::{plain, word};
 
 /// Renders a line of the log. A record of a kind that this version does not
 /// know is shown as it stands.
-pub(super) fn line(line: &str) -> String {
+pub(crate) fn line(line: &str) -> String {
     let Ok(record) = serde_json::from_str::<Value>(line) else {
         return format!("NOT A RECORD  {}", plain(line));
     };

@@ -1,7 +1,5 @@
 //! The arguments of `vmward approvals` and `vmward events`.
 
-use std::path::PathBuf;
-
 use clap::{Args, Subcommand};
 
 #[derive(Debug, Subcommand)]
@@ -53,11 +51,6 @@ pub(crate) struct EventsArgs {
     #[arg(long)]
     pub(crate) json: bool,
     /// Listen at the admin socket, where every caller's records are heard
-    #[arg(long, conflicts_with = "socket")]
+    #[arg(long)]
     pub(crate) admin: bool,
-}
-
-/// The admin socket, where `--socket` names no other.
-pub(crate) fn admin_socket() -> PathBuf {
-    vmward_wire::ADMIN_SOCKET.into()
 }

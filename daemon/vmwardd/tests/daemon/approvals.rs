@@ -66,8 +66,9 @@ fn daemon(more: &str) -> Option<Daemon> {
 fn ask_as(uid: u32, socket: &Path, method: &str, params: &Value) -> Value {
     let request = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
     let output = Command::new("setpriv")
-        .args([&format!("--reuid={uid}"), "--clear-groups", "python3", "-c"])
-        .arg(CLIENT)
+        .args([&format!("--reuid={uid}"), "--clear-groups", "--"])
+        // The system's own: another may lie where nobody else gets in.
+        .args(["/usr/bin/python3", "-c", CLIENT])
         .arg(socket)
         .arg(request.to_string())
         .stdin(Stdio::null())

@@ -96,8 +96,8 @@ fn explain_says_what_authorize_then_says_and_charges_nothing() {
     ];
     for params in calls {
         let explained = daemon.call_raw("explain", &params);
-        let twice = daemon.call_raw("explain", &params);
-        assert_eq!(explained, twice, "nothing was charged");
+        // Had it charged anything, the limit of two would be used up.
+        daemon.call_raw("explain", &params);
         let explained = &explained["result"];
         let said = daemon.call_raw("authorize", &params);
         for field in ["decision", "reason_code", "rule", "shadow", "policy_hash"] {
