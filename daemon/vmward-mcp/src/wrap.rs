@@ -7,6 +7,7 @@
 //!
 //! A call that is not allowed is answered here; the server never sees it.
 
+mod lines;
 mod message;
 
 use std::{
@@ -20,18 +21,21 @@ use std::{
 
 use serde::Serialize;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, Stdout},
+    io::{AsyncRead, AsyncWriteExt, Stdout},
     process::{ChildStdin, Command},
     time::timeout,
 };
-use tracing::{error, warn};
+use tracing::warn;
 use vmward_wire::{
-    frame::{self, FrameDecoder, FrameError},
+    frame::{self, FrameError},
     rpc::{ErrorCode, ErrorObject, Id, Response},
     v1::{AuthorizeResult, Decision, Outcome},
 };
 
-use self::message::{Asked, Message, ToolCall};
+use self::{
+    lines::Lines,
+    message::{Asked, Message, ToolCall},
+};
 use crate::{
     answer::Answer,
     gate::{Ending, Gate, Release},
@@ -378,54 +382,4 @@ impl Proxy {
 
 fn encode<T: Serialize>(message: &T, side: &'static str) -> Result<Vec<u8>, WrapError> {
     frame::encode(message).map_err(|source| WrapError::Message { side, source })
-}
-
-/// Lines of a bounded length from a stream.
-struct Lines<R> {
-    stream: R,
-    side: &'static str,
-    decoder: FrameDecoder,
-    buffer: Vec<u8>,
-}
-
-impl<R: AsyncRead + Unpin> Lines<R> {
-    fn new(stream: R, side: &'static str) -> Self {
-        let decoder = FrameDecoder::new(MESSAGE_BYTES_MAX);
-        Self {
-            stream,
-            side,
-            decoder,
-            buffer: vec![0; 64 * 1024],
-        }
-    }
-
-    async fn next(&mut self) -> Result<Option<Vec<u8>>, WrapError> {
-        loop {
-            if let Some(line) = self.decoder.next_line() {
-                return Ok(Some(line));
-            }
-            let count =
-                self.stream
-                    .read(&mut self.buffer)
-                    .await
-                    .map_err(|source| WrapError::Pipe {
-                        operation: "read a message",
-                        source,
-                    })?;
-            if count == 0 {
-                if self.decoder.has_partial() {
-                    error!(
-                        "The {} ended in the middle of a message, which is dropped",
-                        self.side
-                    );
-                }
-                return Ok(None);
-            }
-            let bytes = self.buffer.get(..count).unwrap_or_default();
-            let side = self.side;
-            self.decoder
-                .push(bytes)
-                .map_err(|source| WrapError::Message { side, source })?;
-        }
-    }
 }
