@@ -12,3 +12,4 @@ mod harness;
 mod protocol;
 mod questions;
 mod reload;
+mod strict;
