@@ -8,6 +8,7 @@
 
 mod authorize;
 mod batch;
+mod flood;
 mod kernel_side;
 mod leases;
 mod names;

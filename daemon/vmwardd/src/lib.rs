@@ -28,6 +28,7 @@ pub mod convert;
 pub mod counters;
 pub mod crash;
 pub mod engine_task;
+pub mod executable;
 pub mod exit;
 pub mod identity;
 pub mod inventory;
