@@ -12,9 +12,14 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
 /// space, as RFC 8785 does it), so that the order in which a client happened to
 /// write them does not matter.
 pub fn args_digest(arguments: &Map<String, Value>) -> String {
+    sha256_hex(canonical(arguments).as_bytes())
+}
+
+/// A call's arguments in canonical form.
+pub fn canonical(arguments: &Map<String, Value>) -> String {
     let mut text = String::new();
     write_object(arguments, &mut text);
-    sha256_hex(text.as_bytes())
+    text
 }
 
 fn hex(bytes: &[u8]) -> String {
