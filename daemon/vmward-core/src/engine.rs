@@ -10,6 +10,7 @@ mod authorize;
 mod charge;
 mod closing;
 mod govern;
+mod host_rules;
 mod judge;
 mod message;
 mod opening;

@@ -9,6 +9,7 @@
 mod authorize;
 mod batch;
 mod flood;
+mod host_side;
 mod kernel_side;
 mod leases;
 mod names;
@@ -33,6 +34,7 @@ use vmward_wire::v1;
 
 pub use self::kernel_side::KernelSide;
 use self::shell::Shell;
+pub(crate) use self::shell::chain;
 use crate::inventory::Sighting;
 use crate::kernel_events::Credit;
 use crate::record::Witnessed;

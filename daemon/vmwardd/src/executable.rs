@@ -126,10 +126,7 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o775)).unwrap();
         let error = trusted(&path).unwrap_err().to_string();
         assert!(error.contains("mode 0775"), "{error}");
-        assert!(matches!(
-            trusted(dir.path()),
-            Err(ExecutableError::NoFile)
-        ));
+        assert!(matches!(trusted(dir.path()), Err(ExecutableError::NoFile)));
         assert!(matches!(
             trusted(&dir.path().join("none")),
             Err(ExecutableError::Open(_))

@@ -21,8 +21,8 @@ use thiserror::Error;
 use vmward_core::ids::Process;
 use vmward_wire::v1::HookStatus;
 
-pub use host::{Actor, HostMaps, HostRule, HostRuleState};
 pub use events::{EventKind, EventReader, KernelActor, KernelEvent, UnknownEvent};
+pub use host::{Actor, HostMaps, HostRule, HostRuleState};
 
 use attach::Programs;
 use maps::Maps;

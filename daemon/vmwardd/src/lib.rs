@@ -9,6 +9,7 @@
 //! | [`kernel_events`] | the kernel's events on their way to the engine |
 //! | [`inventory`] | which VMs run, by libvirt |
 //! | [`socket`], [`connection`], [`identity`] | clients, and who they are |
+//! | [`host_rules`], [`executable`] | who may act without the gateway, as the kernel knows them |
 //! | [`ledger_file`], [`audit_file`] | the two files that must never lie |
 //! | [`config`], [`policy_store`], [`secure_file`] | what the administrator wrote |
 //!
@@ -30,6 +31,7 @@ pub mod crash;
 pub mod engine_task;
 pub mod executable;
 pub mod exit;
+pub mod host_rules;
 pub mod identity;
 pub mod inventory;
 pub mod kernel;

@@ -43,6 +43,7 @@ impl Shell {
             audit,
             lease,
             shadow: _,
+            approval: _,
         } = self.engine.authorize(&request, now);
         let policy_hash = self.engine.policy().hash().to_owned();
         let (id, answer) = answer(

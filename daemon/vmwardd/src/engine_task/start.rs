@@ -19,6 +19,8 @@ use vmward_core::policy::Policy;
 
 use super::KernelSide;
 use super::batch::Batch;
+use super::flood::Flood;
+use super::host_side::HostSide;
 use super::names::Names;
 use super::policy_state::PolicyState;
 use super::seq::{Gap, Seq};
@@ -221,6 +223,8 @@ impl Recovered {
             policy: PolicyState::loaded(config.policy.clone(), now),
             seq,
             evidence: Evidence::default(),
+            flood: Flood::default(),
+            host: HostSide::default(),
             counters,
             observe,
             libvirt_uri: config.libvirt_uri.clone(),

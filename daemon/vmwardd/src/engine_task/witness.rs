@@ -19,6 +19,10 @@ use crate::record::{Witnessed, signal};
 const PAUSING: [u32; 4] = [19, 20, 21, 22];
 /// The cause of an end by a signal of the kernel's own.
 const KERNEL_SIGNAL: &str = "kernel-signal";
+/// The cause of an end by a signal that a host rule let through.
+const HOST_RULE: &str = "host-rule";
+/// The cause of an end by a signal that was only observed.
+const OBSERVED: &str = "observed";
 /// Highest signal number in a wait status.
 const STATUS_SIGNAL_MASK: u32 = 0x7f;
 /// HUP, INT and TERM: on these QEMU announces a shutdown and ends in order.
@@ -122,7 +126,7 @@ impl Shell {
         let verdict = match event.kind {
             EventKind::Refused => KernelVerdict::Refused,
             EventKind::WouldRefuse => {
-                self.remember(&event, "observed", &actor, None);
+                self.remember(&event, OBSERVED, &actor, None);
                 KernelVerdict::WouldRefuse
             }
             EventKind::LeaseClaimed | EventKind::LeaseUsed => {
@@ -132,6 +136,13 @@ impl Shell {
                 self.remember(&event, "lease", &actor, lease);
                 KernelVerdict::AllowedLease
             }
+            EventKind::HostRule => {
+                count(&self.counters.host_rule_uses);
+                self.host.used();
+                self.remember(&event, HOST_RULE, &actor, None);
+                KernelVerdict::AllowedHostRule
+            }
+            EventKind::HostRuleUsedUp => KernelVerdict::RefusedHostLimit,
             EventKind::FinishingKill => KernelVerdict::AllowedFinishing,
             EventKind::KernelSignal => {
                 self.remember(&event, KERNEL_SIGNAL, &actor, None);
@@ -141,19 +152,12 @@ impl Shell {
             EventKind::Resumed => return self.resumed(&event, batch),
             EventKind::Exited => return self.exited(&event, now, batch),
         };
-        if verdict == KernelVerdict::Refused
-            && let Some(more) = self.refusals.pass(now.boot_ns)
-        {
-            let vm = self.reference(&event).name;
-            let signal = signal(event.signal).name;
-            tracing::warn!(
-                vm,
-                signal,
-                pid = actor.tgid,
-                comm = actor.comm,
-                more,
-                "refused"
-            );
+        let by = Process {
+            pid: event.actor.tgid,
+            start_ticks: event.actor.start_ticks,
+        };
+        if is_refusal(verdict) {
+            self.tell_refusal(&event, &actor, now);
         }
         let record = KernelRecord {
             verdict,
@@ -163,11 +167,46 @@ impl Shell {
             signal: Some(signal(event.signal)),
             actor,
             lease,
+            host_rule: self.host.name_of(event.host_rule),
+            count: None,
             seen: seen_at(&event, now),
             kernel_seq: event.seq,
             vm_seq: event.vm_seq,
         };
-        batch.audit(AuditBody::Kernel(Box::new(record)));
+        // What stops a VM has a record of its own; what does not can be tried
+        // without end.
+        if is_refusal(verdict)
+            || matches!(
+                verdict,
+                KernelVerdict::WouldRefuse | KernelVerdict::Witnessed
+            )
+        {
+            let records = self.flood.take(event.vm, by, record, now.boot_ns);
+            self.take_down_held(records, batch);
+        } else {
+            let held = self.flood.drain();
+            self.take_down_held(held, batch);
+            batch.audit(AuditBody::Kernel(Box::new(record)));
+        }
+    }
+
+    fn tell_refusal(&mut self, event: &KernelEvent, actor: &Actor, now: Now) {
+        count(&self.counters.refusals);
+        let Some(more) = self.refusals.pass(now.boot_ns) else {
+            return;
+        };
+        let vm = self.reference(event).name;
+        let signal = signal(event.signal).name;
+        let (pid, comm) = (actor.tgid, &actor.comm);
+        tracing::warn!(vm, signal, pid, comm, more, "refused");
+    }
+
+    /// Records of which some stand for several events.
+    pub(super) fn take_down_held(&self, records: Vec<KernelRecord>, batch: &mut Batch) {
+        for record in records {
+            count_by(&self.counters.summarised, record.count.unwrap_or(0));
+            batch.audit(AuditBody::Kernel(Box::new(record)));
+        }
     }
 
     fn reference(&self, event: &KernelEvent) -> vmward_core::audit::VmRef {
@@ -292,6 +331,13 @@ impl Shell {
         self.unprotect(process);
         count(&self.counters.ends_unseen);
     }
+}
+
+fn is_refusal(verdict: KernelVerdict) -> bool {
+    matches!(
+        verdict,
+        KernelVerdict::Refused | KernelVerdict::RefusedHostLimit
+    )
 }
 
 /// The wall-clock time of an event, by today's clock.

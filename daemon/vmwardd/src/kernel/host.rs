@@ -6,12 +6,10 @@ use std::hash::Hash;
 
 use aya::maps::{Array, HashMap, MapData};
 use aya::{Ebpf, Pod};
-use vmward_abi::{
-    HOST_RULES_MAX, HostActorKey, HostRuleRow, effect, host_actor, host_rule_flag,
-};
+use vmward_abi::{HOST_RULES_MAX, HostActorKey, HostRuleRow, effect, host_actor, host_rule_flag};
 
-use super::{CANARY_UUID, KernelError};
 use super::maps::{BPF_ANY, absent_is_fine, absent_is_none, failed, take};
+use super::{CANARY_UUID, KernelError};
 
 /// The last number is the self-test's own.
 pub(super) const SELF_TEST_RULE: u32 = HOST_RULES_MAX - 1;

@@ -20,7 +20,10 @@ pub(super) struct Maps {
     active: Array<MapData, u32>,
 }
 
-pub(super) fn failed(what: &'static str, map: &'static str) -> impl FnOnce(MapError) -> KernelError {
+pub(super) fn failed(
+    what: &'static str,
+    map: &'static str,
+) -> impl FnOnce(MapError) -> KernelError {
     move |source| KernelError::Map {
         what,
         map,

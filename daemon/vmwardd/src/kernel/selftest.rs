@@ -148,7 +148,8 @@ fn attack(kernel: &mut Kernel, canary: &mut Canary) -> Result<Vec<String>, Kerne
 
 /// A host rule is for the executable that it names, and as often as it says.
 fn host_rule(kernel: &mut Kernel, pid: u32, findings: &mut Findings) -> Result<(), KernelError> {
-    let own = executable::own().map_err(|e| failed("find this program's file")(io::Error::other(e)))?;
+    let own =
+        executable::own().map_err(|e| failed("find this program's file")(io::Error::other(e)))?;
     let Actor::Exe { dev, inode } = own else {
         return Ok(());
     };
