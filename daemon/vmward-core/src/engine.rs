@@ -9,11 +9,14 @@ mod approvals;
 mod authorize;
 mod charge;
 mod closing;
+mod explain;
+mod filter;
 mod govern;
 mod host_rules;
 mod judge;
 mod message;
 mod opening;
+mod out_of_band;
 mod recent;
 mod record;
 mod refusal;
@@ -25,6 +28,8 @@ mod weigh;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+pub use explain::{ExplainedRule, ExplainedStep, Explanation};
+pub use filter::Visibility;
 pub use govern::Origin;
 use recent::Recent;
 pub use recent::RecentDecision;

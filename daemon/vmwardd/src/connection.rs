@@ -4,6 +4,7 @@
 //! once begun must be whole within seconds, a silent client is let go, and an
 //! answer that nobody reads ends the connection.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -11,12 +12,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
+use vmward_core::grant::Claim;
 use vmward_wire::frame::{self, FrameDecoder};
 use vmward_wire::rpc::{ErrorCode, ErrorObject, Request, Response};
 use vmward_wire::v1::{self, method};
 
 use crate::counters::{SharedCounters, count};
 use crate::engine_task::{AuthorizeCall, CallerFacts, EngineHandle, Message};
+use crate::identity::account::{Account, AccountBook};
 use crate::identity::{IdentityError, Peer};
 
 /// A frame, once begun, must be whole within this time.
@@ -46,6 +49,7 @@ pub async fn serve(
     mut stream: UnixStream,
     engine: EngineHandle,
     counters: SharedCounters,
+    book: Arc<AccountBook>,
     stop: watch::Receiver<bool>,
 ) {
     let peer = match Peer::of(&stream) {
@@ -59,6 +63,7 @@ pub async fn serve(
     };
     let mut client = Client {
         peer,
+        account: Account::new(book),
         engine,
         counters,
     };
@@ -68,6 +73,7 @@ pub async fn serve(
 
 struct Client {
     peer: Peer,
+    account: Account,
     engine: EngineHandle,
     counters: SharedCounters,
 }
@@ -180,10 +186,17 @@ impl Client {
             );
             return Err(ErrorObject::new(ErrorCode::Version, message));
         }
+        let claim = Claim {
+            grant: params.grant.as_deref(),
+            token: params.token.as_deref(),
+        };
+        let grant = self.account.claim(&self.peer, &claim).inspect_err(|_why| {
+            count(&self.counters.grants_refused);
+        })?;
         Ok(v1::HelloResult {
             version: v1::PROTOCOL_VERSION,
             daemon: env!("CARGO_PKG_VERSION").to_owned(),
-            grant: self.peer.grant(),
+            grant: grant.to_owned(),
         })
     }
 
@@ -233,7 +246,7 @@ impl Client {
 
     fn caller(&self) -> CallerFacts {
         CallerFacts {
-            grant: self.peer.grant(),
+            grant: self.account.grant(&self.peer).to_owned(),
             process: self.peer.process,
             uid: self.peer.uid,
             comm: self.peer.comm.clone(),

@@ -15,7 +15,7 @@ mod leases;
 mod names;
 mod policy_state;
 mod seq;
-mod shell;
+pub(crate) mod shell;
 pub mod start;
 mod status;
 #[cfg(test)]

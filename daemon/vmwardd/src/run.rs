@@ -17,6 +17,7 @@ use crate::counters::{Counters, SharedCounters};
 use crate::engine_task::start::{KernelStart, StartError, recover};
 use crate::engine_task::{self, EngineHandle, KernelSide, Message};
 use crate::exit::{CANT_CREATE, CONFIG, Failure, OrExit, SOFTWARE, TEMP_FAIL, UNAVAILABLE};
+use crate::identity::account::AccountBook;
 use crate::inventory::{self, Source};
 use crate::kernel::Kernel;
 use crate::kernel_events::EventThread;
@@ -99,7 +100,8 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         .enable_all()
         .build()
         .or_exit(SOFTWARE)?;
-    let outcome = runtime.block_on(serve(listeners, &engine, &counters, first_look));
+    let book = Arc::new(AccountBook::new(config.grants));
+    let outcome = runtime.block_on(serve(listeners, &engine, &counters, &book, first_look));
 
     notify::stopping();
     if let Some(events) = events {
@@ -257,6 +259,7 @@ async fn serve(
     listeners: Listeners,
     engine: &EngineHandle,
     counters: &SharedCounters,
+    book: &Arc<AccountBook>,
     first_look: oneshot::Receiver<()>,
 ) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate()).or_exit(SOFTWARE)?;
@@ -271,6 +274,7 @@ async fn serve(
             listener,
             engine.clone(),
             Arc::clone(counters),
+            Arc::clone(book),
             Arc::clone(&permits),
             stopping.clone(),
         );

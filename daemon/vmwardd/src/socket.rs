@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::connection;
 use crate::counters::{SharedCounters, count};
 use crate::engine_task::EngineHandle;
+use crate::identity::account::AccountBook;
 use crate::log::Throttle;
 
 /// Most clients served at once, over both sockets.
@@ -175,6 +176,7 @@ pub async fn serve(
     listener: UnixListener,
     engine: EngineHandle,
     counters: SharedCounters,
+    book: Arc<AccountBook>,
     permits: Arc<Semaphore>,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
@@ -208,7 +210,13 @@ pub async fn serve(
             connection::turn_away(stream).await;
             continue;
         };
-        let client = connection::serve(stream, engine.clone(), Arc::clone(&counters), stop.clone());
+        let client = connection::serve(
+            stream,
+            engine.clone(),
+            Arc::clone(&counters),
+            Arc::clone(&book),
+            stop.clone(),
+        );
         tokio::spawn(async move {
             client.await;
             drop((share, permit));

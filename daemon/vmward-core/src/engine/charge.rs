@@ -40,6 +40,27 @@ pub(super) fn collect<'a>(
     Ok(all)
 }
 
+/// The limits of all rules, whatever their mode, with nothing known of the
+/// arguments: a limit that counts by them counts 1.
+pub(super) fn in_any_mode<'a>(applied: &[Applied<'a>], call: &Call<'_>) -> Vec<Charged<'a>> {
+    let mut all = Vec::new();
+    for rule in applied {
+        for limit in rule.limits {
+            let cost = match limit.increment {
+                Increment::Fixed(cost) => cost,
+                Increment::From(_) => 1,
+            };
+            let charged = Charged {
+                limit,
+                want: want(limit, scope_key(limit.scope, call.request), cost),
+                on_deny: None,
+            };
+            join(&mut all, charged);
+        }
+    }
+    all
+}
+
 /// The limits of one rule.
 pub(super) fn of_rule<'a>(
     applied: &Applied<'a>,

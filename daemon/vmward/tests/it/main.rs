@@ -5,5 +5,6 @@
 mod audit;
 mod cli;
 mod fake;
+mod identity;
 mod mcp;
 mod wrap;

@@ -15,7 +15,7 @@ use vmward_wire::v1;
 use super::AuthorizeCall;
 use super::batch::{Batch, PendingAnswer};
 use super::shell::Shell;
-use crate::{convert, crash};
+use crate::{clock, convert, crash};
 
 /// Longest names of tools, VMs and agents, in characters.
 const NAME_CHARS_MAX: usize = 256;
@@ -120,7 +120,7 @@ impl Shell {
             effect,
             args_digest: args_digest(&arguments),
             arguments,
-            local_offset_s: 0,
+            local_offset_s: clock::local_offset_s(clock::now().wall_ns),
             target,
             caller: convert::caller(caller, agent),
             holder,
