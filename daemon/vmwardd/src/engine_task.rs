@@ -8,6 +8,7 @@
 
 mod authorize;
 mod batch;
+mod evidence;
 mod flood;
 mod host_side;
 mod kernel_side;

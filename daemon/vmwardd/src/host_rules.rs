@@ -41,6 +41,13 @@ pub struct Resolved {
     pub missing: Vec<String>,
 }
 
+impl Resolved {
+    /// Can anybody use it?
+    pub fn is_in_force(&self) -> bool {
+        self.effects != 0 && !self.actors.is_empty()
+    }
+}
+
 /// Says why a policy's host rules cannot be taken.
 ///
 /// # Errors

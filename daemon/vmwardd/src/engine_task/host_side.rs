@@ -81,10 +81,10 @@ impl HostSide {
     /// Returns the rules for which there is none left.
     fn number(&mut self) -> Vec<String> {
         let resolved = &self.resolved;
-        let in_force = |name: &str| resolved.get(name).is_some_and(|one| one.effects != 0);
+        let in_force = |name: &str| resolved.get(name).is_some_and(Resolved::is_in_force);
         self.numbers.retain(|_, name| in_force(name));
         let mut without = Vec::new();
-        for (name, _) in resolved.iter().filter(|(_, one)| one.effects != 0) {
+        for (name, _) in resolved.iter().filter(|(_, one)| one.is_in_force()) {
             if self.numbers.values().any(|other| other == name) {
                 continue;
             }
@@ -153,6 +153,8 @@ impl Shell {
     }
 
     fn look_up(&mut self, now: Now, batch: &mut Batch) -> Result<(), KernelError> {
+        // What was used so far is charged before any rule loses its number.
+        self.settle(now)?;
         let first = self.host.names.is_empty();
         for name in self.engine.policy().host_rules.keys() {
             let id = host_rules::id_of(name);
@@ -247,9 +249,12 @@ impl Shell {
     fn picks(&self) -> BTreeMap<[u8; 16], u64> {
         let rules = &self.engine.policy().host_rules;
         let mut picks = BTreeMap::new();
-        let labels = BTreeMap::new();
+        if self.host.numbers.is_empty() {
+            return picks;
+        }
         for (_, vm) in self.vms.guarded() {
             let uuid = vm.uuid.to_string();
+            let labels = self.vms.labels(vm.uuid);
             let facts = VmFacts {
                 uuid: Some(&uuid),
                 name: &vm.name,

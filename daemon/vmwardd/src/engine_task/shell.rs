@@ -11,12 +11,12 @@ use vmward_wire::v1;
 
 use super::authorize::TEXT_CHARS_MAX;
 use super::batch::Batch;
+use super::evidence::Evidence;
 use super::flood::Flood;
 use super::host_side::HostSide;
 use super::policy_state::PolicyState;
 use super::seq::Seq;
 use super::vms::Vms;
-use super::witness::Evidence;
 use super::{CallerFacts, KernelSide, Message, Reply};
 use crate::audit_file::AuditFile;
 use crate::convert;

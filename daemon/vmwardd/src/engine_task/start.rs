@@ -19,6 +19,7 @@ use vmward_core::policy::Policy;
 
 use super::KernelSide;
 use super::batch::Batch;
+use super::evidence::Evidence;
 use super::flood::Flood;
 use super::host_side::HostSide;
 use super::names::Names;
@@ -26,7 +27,6 @@ use super::policy_state::PolicyState;
 use super::seq::{Gap, Seq};
 use super::shell::{Shell, chain, daemon_record};
 use super::vms::Vms;
-use super::witness::Evidence;
 use crate::audit_file::{AuditError, AuditFile, Resumed};
 use crate::config::Config;
 use crate::counters::SharedCounters;
