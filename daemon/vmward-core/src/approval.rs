@@ -183,9 +183,7 @@ impl Default for ApprovalConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ApprovalError {
     /// No such request, or too long ago.
-    #[error(
-        "there is no request {0} for approval; `vmward approvals list` shows those that wait"
-    )]
+    #[error("there is no request {0} for approval; `vmward approvals list` shows those that wait")]
     Unknown(DecisionId),
     /// Somebody was faster.
     #[error("request {id} is {} already; a request is decided once", state.name())]

@@ -12,6 +12,7 @@ use constant_time_eq::constant_time_eq_32;
 use thiserror::Error;
 
 use crate::digest::{hex, sha256};
+use crate::policy::selector::glob;
 
 /// Longest name, in characters.
 pub const NAME_CHARS_MAX: usize = 64;
@@ -299,36 +300,6 @@ fn not_yours(claimed: &str, own: &str) -> GrantError {
         claimed: claimed.chars().take(NAME_CHARS_MAX).collect(),
         own: own.to_owned(),
     }
-}
-
-/// `*` stands for any text, `?` for one character. Linear in the text for each
-/// star, whatever the pattern.
-fn glob(pattern: &str, text: &str) -> bool {
-    let (pattern, text): (Vec<char>, Vec<char>) =
-        (pattern.chars().collect(), text.chars().collect());
-    let (mut p, mut t) = (0, 0);
-    // The last star, and where the text goes on behind what it stands for.
-    let mut star: Option<(usize, usize)> = None;
-    while let Some(c) = text.get(t) {
-        match pattern.get(p) {
-            Some('*') => {
-                star = Some((p, t));
-                p += 1;
-            }
-            Some(wanted) if *wanted == '?' || wanted == c => {
-                p += 1;
-                t += 1;
-            }
-            _ => {
-                let Some((at, behind)) = star else {
-                    return false;
-                };
-                star = Some((at, behind + 1));
-                (p, t) = (at + 1, behind + 1);
-            }
-        }
-    }
-    pattern.iter().skip(p).all(|c| *c == '*')
 }
 
 #[cfg(test)]

@@ -158,7 +158,7 @@ mod tests {
         Config::parse(text, Path::new("vmward.toml"))
     }
 
-    fn message(error: &ConfigError) -> String {
+    pub(super) fn message(error: &ConfigError) -> String {
         let mut text = error.to_string();
         let mut source = std::error::Error::source(error);
         while let Some(cause) = source {

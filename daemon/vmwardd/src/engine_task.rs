@@ -16,7 +16,7 @@ mod leases;
 mod names;
 mod policy_state;
 mod seq;
-pub(crate) mod shell;
+mod shell;
 pub mod start;
 mod status;
 #[cfg(test)]

@@ -19,6 +19,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "crc32fast",
             "jsonschema",
             "regex",
+            "schemars",
             "serde",
             "serde_json",
             "sha2",

@@ -87,12 +87,7 @@ impl Approvals {
     }
 
     /// Takes up a new request, with at most `cap` of its grant waiting.
-    pub fn open(
-        &mut self,
-        approval: Approval,
-        cap: usize,
-        now_ns: i64,
-    ) -> Result<(), OpenError> {
+    pub fn open(&mut self, approval: Approval, cap: usize, now_ns: i64) -> Result<(), OpenError> {
         self.room(&approval.binding.grant, cap, now_ns)?;
         if self.all.len() >= APPROVALS_MAX {
             // Used ones are kept for people to look at, as long as there is room.

@@ -117,10 +117,7 @@ impl Engine {
                 .map(|rule| rule.pointer.clone())
                 .unwrap_or_default(),
             opened: call.now,
-            deadline_ns: call
-                .now
-                .boot_ns
-                .saturating_add(i64::from(ttl_s) * NS_PER_S),
+            deadline_ns: call.now.boot_ns.saturating_add(i64::from(ttl_s) * NS_PER_S),
             decided_by: None,
             note: None,
         };

@@ -144,7 +144,9 @@ impl Engine {
                     Some(message::vm_or_none(request).to_owned())
                 }
             },
-            rules: rules.map(|applied| self.explained(applied, &call)).collect(),
+            rules: rules
+                .map(|applied| self.explained(applied, &call))
+                .collect(),
             shadow: self.shadow(&governing, &call),
             retry_after_ms,
         }

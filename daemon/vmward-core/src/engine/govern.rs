@@ -188,12 +188,9 @@ fn base<'a>(
     let host = host_rule(policy, call, RuleMode::Shadow).map(|rule| rule.pointer.as_str());
     // A tool that claims another's effect must not do what a hidden tool may not.
     let stands_for = request.effect.filter(|_| !is_mapped(request));
-    let mut names = [
-        Some(request.tool.as_str()),
-        stands_for.map(Effect::tool),
-    ]
-    .into_iter()
-    .flatten();
+    let mut names = [Some(request.tool.as_str()), stands_for.map(Effect::tool)]
+        .into_iter()
+        .flatten();
     if let Some(tool) = names.find(|tool| policy.hide.hides(tool)) {
         return (Some(Refusal::hidden(tool)), host);
     }

@@ -131,10 +131,9 @@ fn denied_by(rule: &Rule, origin: Origin, call: &Call<'_>) -> Refusal {
             ReasonCode::RuleDenied,
             "the policy denies every tool".to_owned(),
         ),
-        Origin::Host | Origin::Tool | Origin::EffectsTool => (
-            ReasonCode::RuleDenied,
-            format!("the policy denies {tool}"),
-        ),
+        Origin::Host | Origin::Tool | Origin::EffectsTool => {
+            (ReasonCode::RuleDenied, format!("the policy denies {tool}"))
+        }
     };
     Refusal::new(reason, message, &rule.pointer)
         .in_words_of(rule.reason.as_ref().or(rule.on_deny.as_ref()))
@@ -187,7 +186,11 @@ fn condition(
 
 fn hours(rule: &Rule, call: &Call<'_>) -> Result<(), Refusal> {
     let (wall_ns, offset_s) = (call.now.wall_ns, call.request.local_offset_s);
-    if rule.hours.iter().any(|hours| hours.contain(wall_ns, offset_s)) {
+    if rule
+        .hours
+        .iter()
+        .any(|hours| hours.contain(wall_ns, offset_s))
+    {
         return Ok(());
     }
     let opens_ns = next_opening(&rule.hours, wall_ns, offset_s);

@@ -51,11 +51,23 @@ mod tests {
         let now = 1_795_397_562 * NS_PER_S;
         let weekdays = 0b1_1111;
         for (hours, expected) in [
-            (vec![window(weekdays, 540, Zone::Utc)], "2026-11-23T09:00:00.000Z"),
-            (vec![window(weekdays, 60, Zone::Utc)], "2026-11-24T01:00:00.000Z"),
+            (
+                vec![window(weekdays, 540, Zone::Utc)],
+                "2026-11-23T09:00:00.000Z",
+            ),
+            (
+                vec![window(weekdays, 60, Zone::Utc)],
+                "2026-11-24T01:00:00.000Z",
+            ),
             (vec![window(1, 60, Zone::Utc)], "2026-11-30T01:00:00.000Z"),
-            (vec![window(weekdays, 540, Zone::Local)], "2026-11-23T08:00:00.000Z"),
-            (vec![window(1 << 6, 1200, Zone::Offset(-360))], "2026-11-23T02:00:00.000Z"),
+            (
+                vec![window(weekdays, 540, Zone::Local)],
+                "2026-11-23T08:00:00.000Z",
+            ),
+            (
+                vec![window(1 << 6, 1200, Zone::Offset(-360))],
+                "2026-11-23T02:00:00.000Z",
+            ),
             (
                 vec![window(1, 60, Zone::Utc), window(1 << 2, 0, Zone::Utc)],
                 "2026-11-25T00:00:00.000Z",

@@ -24,8 +24,7 @@ impl Refusal {
     }
 
     pub(super) fn unnamed(tool: &str) -> Self {
-        let message =
-            format!("no rule names {tool:?} and the policy denies what it does not name");
+        let message = format!("no rule names {tool:?} and the policy denies what it does not name");
         Self::new(ReasonCode::DefaultDeny, message, "/default")
     }
 

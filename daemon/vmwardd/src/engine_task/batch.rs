@@ -22,6 +22,8 @@ pub(super) struct PendingAnswer {
     pub(super) id: DecisionId,
     pub(super) answer: v1::AuthorizeResult,
     pub(super) audit: AuditBody,
+    /// The record of the request for approval that it opened or used.
+    pub(super) approval: Option<AuditBody>,
     pub(super) lease: Option<Lease>,
     pub(super) reply: Reply<v1::AuthorizeResult>,
 }
@@ -91,6 +93,9 @@ impl Shell {
         }
         for pending in &answers {
             self.audit.append(pending.audit.clone(), now);
+            if let Some(approval) = &pending.approval {
+                self.audit.append(approval.clone(), now);
+            }
         }
         self.keep_seq();
         crash::point(Point::AfterAudit);
@@ -165,6 +170,7 @@ impl Shell {
     pub(super) fn refuse(&self, pending: &mut PendingAnswer, message: &str) {
         count(&self.counters.unavailable);
         pending.lease = None;
+        pending.approval = None;
         pending.answer.decision = v1::Decision::Deny;
         pending.answer.reason_code = v1::ReasonCode::Unavailable;
         message.clone_into(&mut pending.answer.message);
@@ -174,6 +180,7 @@ impl Shell {
             record.reason_code = ReasonCode::Unavailable;
             message.clone_into(&mut record.message);
             record.lease = None;
+            record.approval = None;
         }
     }
 

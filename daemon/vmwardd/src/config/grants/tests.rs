@@ -3,13 +3,13 @@ use std::path::Path;
 use vmward_core::grant::{Claim, Credentials, TokenHash};
 
 use super::super::Config;
+use super::super::tests::message;
 use super::*;
-use crate::engine_task::shell::chain;
 
 fn grants(text: &str) -> Result<Grants, String> {
     Config::parse(text, Path::new("vmward.toml"))
         .map(|config| config.grants)
-        .map_err(|error| chain(&error))
+        .map_err(|error| message(&error))
 }
 
 #[track_caller]
