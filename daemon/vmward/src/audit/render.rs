@@ -97,9 +97,11 @@ fn decide(record: &DecisionRecord) -> (String, String) {
 
 fn judged(record: &KernelRecord) -> (String, String) {
     let verdict = match record.verdict {
-        KernelVerdict::Refused => "REFUSED",
+        KernelVerdict::Refused | KernelVerdict::RefusedHostLimit => "REFUSED",
         KernelVerdict::WouldRefuse => "WOULD-REFUSE",
-        KernelVerdict::AllowedLease | KernelVerdict::AllowedFinishing => "LET-THROUGH",
+        KernelVerdict::AllowedLease
+        | KernelVerdict::AllowedFinishing
+        | KernelVerdict::AllowedHostRule => "LET-THROUGH",
         KernelVerdict::Witnessed => "WITNESSED",
     };
     let what = record

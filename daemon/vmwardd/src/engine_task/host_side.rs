@@ -134,7 +134,7 @@ impl Shell {
         let outcome = if due(self.host.looked_up_ns, LOOK_UP_NS) {
             self.host.looked_up_ns = Some(now.boot_ns);
             self.host.settled_ns = Some(now.boot_ns);
-            self.look_up(now, batch)
+            self.look_up_actors(now, batch)
         } else if due(self.host.settled_ns, SETTLE_NS) {
             self.host.settled_ns = Some(now.boot_ns);
             self.settle(now)
@@ -152,7 +152,7 @@ impl Shell {
         self.host.degraded(&self.engine.policy().host_rules)
     }
 
-    fn look_up(&mut self, now: Now, batch: &mut Batch) -> Result<(), KernelError> {
+    fn look_up_actors(&mut self, now: Now, batch: &mut Batch) -> Result<(), KernelError> {
         // What was used so far is charged before any rule loses its number.
         self.settle(now)?;
         let first = self.host.names.is_empty();
@@ -284,7 +284,7 @@ fn told(before: &BTreeMap<String, Resolved>, now: &BTreeMap<String, Resolved>) -
         let missing: String = one.missing.iter().map(|why| format!("; {why}")).collect();
         match (one.effects, one.actors.len()) {
             (0, _) => format!("{name}: not in the kernel"),
-            (_, actors) => format!("{name}: in the kernel for {actors} actors{missing}"),
+            (_, actors) => format!("{name}: in the kernel, actors: {actors}{missing}"),
         }
     });
     let gone = before
