@@ -119,6 +119,15 @@ fn judged(record: &KernelRecord) -> (String, String) {
     if record.verdict == KernelVerdict::AllowedFinishing {
         parts.push("  the guest had ended already".to_owned());
     }
+    if let Some(rule) = &record.host_rule {
+        parts.push(match record.verdict {
+            KernelVerdict::RefusedHostLimit => format!("  host rule {rule} is used up"),
+            _ => format!("  host rule {rule}"),
+        });
+    }
+    if let Some(count) = record.count {
+        parts.push(format!("  {count} times"));
+    }
     (verdict.to_owned(), parts.concat())
 }
 

@@ -281,11 +281,15 @@ fn told(before: &BTreeMap<String, Resolved>, now: &BTreeMap<String, Resolved>) -
         // A rule that never was in the kernel and still is not says nothing.
         .filter(|(name, one)| one.effects != 0 || before.contains_key(*name));
     let changed = changed.map(|(name, one)| {
-        let missing: String = one.missing.iter().map(|why| format!("; {why}")).collect();
-        match (one.effects, one.actors.len()) {
-            (0, _) => format!("{name}: not in the kernel"),
-            (_, actors) => format!("{name}: in the kernel, actors: {actors}{missing}"),
+        if one.effects == 0 {
+            return format!("{name}: not in the kernel");
         }
+        let mut parts = vec![format!(
+            "{name}: in the kernel, actors: {}",
+            one.actors.len()
+        )];
+        parts.extend(one.missing.iter().cloned());
+        parts.join("; ")
     });
     let gone = before
         .iter()

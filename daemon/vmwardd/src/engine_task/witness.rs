@@ -214,7 +214,7 @@ impl Shell {
 
     /// A stop beside the gateway counts as if it had been asked for, by the grant
     /// of whoever did it.
-    fn charge_stop(&mut self, event: &KernelEvent, uid: u32, now: Now, batch: &mut Batch) {
+    fn charge_stop(&mut self, event: &KernelEvent, by: u32, now: Now, batch: &mut Batch) {
         let VmRef { uuid, name } = self.reference(event);
         let uuid = uuid.unwrap_or_else(|| VmUuid::from_bytes(event.vm_uuid));
         let vm = VmTarget {
@@ -225,7 +225,7 @@ impl Shell {
             protected: true,
         };
         let effect = Effect::ForceStop;
-        let (journal, rows) = self.engine.charge_out_of_band(effect, &vm, uid, now);
+        let (journal, rows) = self.engine.charge_out_of_band(effect, &vm, by, now);
         batch.journal(journal);
         let over = rows.iter().filter(|row| row.remaining == 0);
         for row in over {
