@@ -155,6 +155,11 @@ impl Shell {
     pub(super) fn tick(&mut self, now: Now, batch: &mut Batch) {
         batch.journal(self.engine.clock_mark(now).into_iter().collect());
         self.close_due(now, batch);
+        let (journal, audit) = self.engine.expire_approvals(now);
+        batch.journal(journal);
+        for body in audit {
+            batch.audit(body);
+        }
         self.sweep(now, batch);
         self.host_rules(now, batch);
         let held = self.flood.due(now.boot_ns);
