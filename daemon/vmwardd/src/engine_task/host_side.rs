@@ -297,3 +297,61 @@ fn told(before: &BTreeMap<String, Resolved>, now: &BTreeMap<String, Resolved>) -
         .map(|(name, _)| format!("{name}: not in the kernel"));
     changed.chain(gone).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolved(uids: &[u32]) -> Resolved {
+        Resolved {
+            effects: 2,
+            actors: uids.iter().copied().map(Actor::Uid).collect(),
+            missing: Vec::new(),
+        }
+    }
+
+    fn side(rules: &[(&str, Resolved)]) -> HostSide {
+        let mut side = HostSide::default();
+        for (name, one) in rules {
+            side.resolved.insert((*name).to_owned(), one.clone());
+        }
+        side
+    }
+
+    #[test]
+    fn a_rule_keeps_its_number_and_a_user_of_two_rules_has_both() {
+        let mut side = side(&[("b", resolved(&[7])), ("c", resolved(&[7, 8]))]);
+        assert_eq!(side.number(), Vec::<String>::new());
+        let before = side.numbers.clone();
+        side.resolved.insert("a".to_owned(), resolved(&[9]));
+        assert_eq!(side.number(), Vec::<String>::new());
+        for (number, name) in before {
+            assert_eq!(side.numbers.get(&number), Some(&name));
+        }
+        assert_eq!(side.actors().get(&Actor::Uid(7)), Some(&0b011));
+        assert_eq!(side.actors().get(&Actor::Uid(9)), Some(&0b100));
+        side.resolved.insert("b".to_owned(), resolved(&[]));
+        side.number();
+        assert_eq!(side.actors().get(&Actor::Uid(7)), Some(&0b010));
+    }
+
+    #[test]
+    fn more_rules_than_the_kernel_takes_are_told() {
+        let names: Vec<String> = (0..70).map(|n| format!("rule-{n:02}")).collect();
+        let rules: Vec<(&str, Resolved)> = names
+            .iter()
+            .map(|name| (name.as_str(), resolved(&[7])))
+            .collect();
+        let mut side = side(&rules);
+        assert_eq!(side.number().len(), 70 - HostMaps::RULES_MAX as usize);
+    }
+
+    #[test]
+    fn an_event_names_its_rule_also_when_the_policy_no_longer_does() {
+        let mut side = HostSide::default();
+        side.names.insert(5, "fencing".to_owned());
+        assert_eq!(side.name_of(0), None);
+        assert_eq!(side.name_of(5).as_deref(), Some("fencing"));
+        assert_eq!(side.name_of(10).as_deref(), Some("000000000000000a"));
+    }
+}
