@@ -156,7 +156,12 @@ fn a_flood_of_refusals_does_not_keep_the_daemon_from_starting() {
     assert_eq!(scene.daemon.status()["kernel"]["ready"], true);
     std::fs::write("/var/tmp/flood-2.end", "").expect("/var/tmp is writable");
     let output = attacker.wait_with_output().expect("it is our child");
-    assert!(output.status.success(), "{}", text(&output));
+    let others = || {
+        let audit = scene.daemon.audit();
+        let others = audit.select(|r| r["verdict"] != "refused" && r["kind"] != "loss");
+        format!("{others:#?}\n{}", scene.daemon.log())
+    };
+    assert!(output.status.success(), "{} {}", text(&output), others());
     scene.guest.assert_ticks();
     let audit = scene.daemon.audit();
     wait::until("the refusals in the log", Duration::from_secs(60), || {
