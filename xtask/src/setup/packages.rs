@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Each with what needs it: the linker of BPF programs, libvirt and its guests,
-/// virtme-ng, the tests' own tools.
+/// virtme-ng, the tests' own tools, what the bench compares with.
 const PACKAGES: &[&str] = &[
     "llvm-22-dev",
     "libzstd-dev",
@@ -32,6 +32,8 @@ const PACKAGES: &[&str] = &[
     "udev",
     "iproute2",
     "procps",
+    "dbus-daemon",
+    "polkitd",
 ];
 
 /// Installs as root. The packages bring services (libvirtd, its networks): on a
