@@ -139,7 +139,7 @@ fn policy() -> Value {
     json!({"version": "1", "default": "deny", "tools": {
         "vm_stop": limits("stops", "day", 1),
         "vm_status": {},
-        "vm_start": limits("starts", "second", 1_000_000),
+        "vm_start": limits("starts", "minute", 1_000_000),
     }})
 }
 
