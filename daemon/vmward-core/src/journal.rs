@@ -18,7 +18,7 @@ use crate::{
     engine::RecentDecision,
     ids::DecisionId,
     lease::{Lease, LeaseState},
-    limit::CounterKey,
+    limit::{Charge, CounterKey},
 };
 pub use replay::{Replay, ReplayError, ReplayedDecision, ReplayedState, RestoredStamp, TornTail};
 
@@ -91,8 +91,8 @@ pub struct AllowEntry {
     pub id: DecisionId,
     /// When.
     pub at: Now,
-    /// The counters that were charged one call each.
-    pub charges: Vec<CounterKey>,
+    /// What was charged.
+    pub charges: Vec<Charge>,
     /// The lease, as it was granted.
     pub lease: Option<Lease>,
     /// The audit record, in case that a crash keeps it from the log.
@@ -106,7 +106,46 @@ pub struct CounterEntry {
     #[serde(flatten)]
     pub key: CounterKey,
     /// Its calls, oldest first.
-    pub stamps: Vec<(DecisionId, Now)>,
+    pub stamps: Vec<CounterStamp>,
+}
+
+/// One call on a counter of a snapshot. `[id, at]` in the journal, or
+/// `[id, at, cost]` where it cost more than 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "StampLine", into = "StampLine")]
+pub struct CounterStamp {
+    /// The decision that admitted it.
+    pub id: DecisionId,
+    /// When.
+    pub at: Now,
+    /// How much it counts, at least 1.
+    pub cost: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum StampLine {
+    One(DecisionId, Now),
+    Costly(DecisionId, Now, u32),
+}
+
+impl From<CounterStamp> for StampLine {
+    fn from(CounterStamp { id, at, cost }: CounterStamp) -> Self {
+        match cost {
+            1 => Self::One(id, at),
+            cost => Self::Costly(id, at, cost),
+        }
+    }
+}
+
+impl From<StampLine> for CounterStamp {
+    fn from(line: StampLine) -> Self {
+        let (id, at, cost) = match line {
+            StampLine::One(id, at) => (id, at, 1),
+            StampLine::Costly(id, at, cost) => (id, at, cost),
+        };
+        Self { id, at, cost }
+    }
 }
 
 /// Why a line is no entry.

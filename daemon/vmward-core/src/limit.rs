@@ -1,32 +1,40 @@
-//! Exact limits: never more than `max` calls in any window of that length.
+//! Exact limits: never more than `max` in any window of that length.
 //!
-//! A sliding log keeps one stamp for each admitted call. A call at `now` is
-//! admitted iff fewer than `max` stamps are younger than the window:
+//! A sliding log keeps one stamp for each admitted call, with what the call
+//! costs: 1, unless the policy says otherwise. A call at `now` is admitted iff
+//! the stamps younger than the window leave room for it:
 //!
 //! ```text
-//!   admit  iff  |{ s : s > now - window }| < max
-//!   else retry in  s[n - max] + window - now,  s sorted, n stamps in the window
+//!   used   =  sum of cost(s) over { s : at(s) > now - window }
+//!   admit  iff  used + cost <= max
+//!   else retry in  at(k) + window - now,  k the first stamp, oldest first, with
+//!                  whose lapse used + cost - max is gone
 //! ```
 //!
 //! A fixed window would let 2 x max through across its boundary, a token bucket
-//! (GCRA) 2 x max - 1. The price is one stamp of 16 bytes a call, and windows
-//! are short.
+//! (GCRA) 2 x max - 1. The price is one stamp of 24 bytes a call. Sums are kept
+//! running, so that a decision takes two binary searches however many stamps
+//! there are.
 //!
 //! All times are boot-time nanoseconds, negative for a former boot. A clock that
 //! steps back is read as standing still: it never frees a call.
 
-use std::collections::{BTreeMap, VecDeque};
+mod log;
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{clock::NS_PER_S, ids::DecisionId};
+use crate::{clock::NS_PER_S, ids::DecisionId, policy::rule::WINDOW_SECONDS_MAX};
+use log::Log;
+pub use log::StampEntry;
 
 /// The longest window: a stamp older than this can never matter again.
-pub const WINDOW_NS_MAX: i64 = 86_400 * NS_PER_S;
+pub const WINDOW_NS_MAX: i64 = WINDOW_SECONDS_MAX as i64 * NS_PER_S;
 /// Most (counter, key) pairs with a live stamp.
 pub const COUNTERS_MAX: usize = 10_000;
-/// Most live stamps over all counters: 16 MiB of them.
+/// Most live stamps over all counters: 24 MiB of them.
 pub const STAMPS_MAX: usize = 1_000_000;
 
 /// One limit that a call must pass.
@@ -52,8 +60,14 @@ pub enum LimitError {
     Exceeded {
         /// Which of the wants; the one that takes longest to free.
         index: usize,
-        /// After this many nanoseconds one more call fits.
+        /// After this many nanoseconds the call fits.
         retry_after_ns: i64,
+    },
+    /// The call alone counts more than the limit allows: waiting does not help.
+    #[error("the call counts more than limit {index} ever allows")]
+    NeverFits {
+        /// Which of the wants.
+        index: usize,
     },
     /// There is no room for another counter or stamp. A live one is never
     /// dropped to make room: that would give its calls back.
@@ -64,9 +78,9 @@ pub enum LimitError {
 /// What is left of a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitView {
-    /// Calls that fit now.
+    /// How much fits now; a call counts 1 unless the policy says otherwise.
     pub remaining: u32,
-    /// Nanoseconds until one more fits than now; 0 when none is used.
+    /// Nanoseconds until more fits than now; 0 when nothing is used.
     pub next_free_in_ns: i64,
 }
 
@@ -79,22 +93,36 @@ pub struct CounterKey {
     pub key: String,
 }
 
-/// One admitted call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StampEntry {
-    /// The decision that admitted it.
-    pub id: DecisionId,
-    /// When, in boot-time nanoseconds.
-    pub at_ns: i64,
+/// What one call costs on one counter, as the journal has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Charge {
+    /// The counter.
+    #[serde(flatten)]
+    pub key: CounterKey,
+    /// How much, at least 1. Journals before limits had costs do not say it.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub cost: u32,
 }
 
-#[derive(Clone, Debug)]
-struct Log {
-    /// Oldest first.
-    stamps: VecDeque<StampEntry>,
-    /// Stamps older than this are dropped: the window that the policy last
-    /// asked for, a day until it asked.
-    keep_ns: i64,
+impl From<&Want> for Charge {
+    fn from(want: &Want) -> Self {
+        Self {
+            key: key_of(want),
+            cost: want.cost,
+        }
+    }
+}
+
+fn one() -> u32 {
+    1
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands a reference to skip_serializing_if"
+)]
+fn is_one(cost: &u32) -> bool {
+    *cost == 1
 }
 
 /// All counters.
@@ -122,8 +150,8 @@ impl Limiter {
         }
     }
 
-    /// Charges one call to every want, or to none. The charges stay reserved,
-    /// that is they can be released, until `commit`.
+    /// Charges a call to every want, or to none. The charges stay reserved, that
+    /// is they can be released, until `commit`.
     pub fn reserve(
         &mut self,
         wants: &[Want],
@@ -134,17 +162,19 @@ impl Limiter {
         for want in wants {
             self.prune(want, now_ns);
         }
-        let slowest = wants
-            .iter()
-            .enumerate()
-            .filter_map(|(index, want)| {
-                let already = wants[..index]
-                    .iter()
-                    .filter(|other| same(other, want))
-                    .count();
-                Some((self.wait(want, already, now_ns)?, index))
-            })
-            .max_by_key(|(retry_after_ns, _)| *retry_after_ns);
+        let mut slowest = None;
+        for (index, want) in wants.iter().enumerate() {
+            let cost = wants
+                .iter()
+                .filter(|other| same(other, want))
+                .map(|other| u64::from(other.cost.max(1)))
+                .sum();
+            if cost > u64::from(want.max) {
+                return Err(LimitError::NeverFits { index });
+            }
+            let wait = self.wait(want, cost, now_ns).map(|wait| (wait, index));
+            slowest = slowest.max(wait);
+        }
         if let Some((retry_after_ns, index)) = slowest {
             return Err(LimitError::Exceeded {
                 index,
@@ -153,12 +183,9 @@ impl Limiter {
         }
         self.make_room(wants, now_ns)?;
         for want in wants {
-            let key = CounterKey {
-                counter: want.counter.clone(),
-                key: want.key.clone(),
-            };
-            self.insert(&key, StampEntry { id, at_ns: now_ns }, want.window_ns);
-            self.reserved.entry(id).or_default().push(key);
+            self.add(want, id, now_ns);
+            let keys = self.reserved.entry(id).or_default();
+            keys.push(key_of(want));
         }
         Ok(())
     }
@@ -194,31 +221,25 @@ impl Limiter {
     /// What is left of a limit.
     pub fn state(&self, want: &Want, now_ns: i64) -> LimitView {
         let now_ns = now_ns.max(self.last_ns);
-        let Some((live, oldest)) = self.live(want, now_ns) else {
-            return LimitView {
-                remaining: want.max,
-                next_free_in_ns: 0,
-            };
-        };
-        let used = u32::try_from(live).unwrap_or(u32::MAX);
-        // With more stamps than max (the policy was tightened) the next call is
-        // free only when enough of them lapse.
-        let next_free_in_ns = self.wait(want, 0, now_ns).unwrap_or_else(|| {
-            oldest.map_or(0, |at_ns| {
-                at_ns.saturating_add(want.window_ns).saturating_sub(now_ns)
-            })
-        });
+        let max = u64::from(want.max);
+        let used = self
+            .logs
+            .get(&key_of(want))
+            .map_or(0, |log| log.used(now_ns.saturating_sub(want.window_ns)));
+        // With more used than max (the policy was tightened) the next call fits
+        // only when enough of it lapses.
+        let cost = max.saturating_sub(used) + 1;
         LimitView {
-            remaining: want.max.saturating_sub(used),
-            next_free_in_ns,
+            remaining: u32::try_from(max.saturating_sub(used)).unwrap_or(u32::MAX),
+            next_free_in_ns: self.wait(want, cost, now_ns).unwrap_or(0),
         }
     }
 
     /// Every counter with its stamps, oldest first.
     pub fn counters(
         &self,
-    ) -> impl Iterator<Item = (&CounterKey, impl Iterator<Item = &StampEntry>)> {
-        self.logs.iter().map(|(key, log)| (key, log.stamps.iter()))
+    ) -> impl Iterator<Item = (&CounterKey, impl Iterator<Item = StampEntry>)> {
+        self.logs.iter().map(|(key, log)| (key, log.iter()))
     }
 
     /// Puts a stamp from the journal back. `now_ns` bounds it: a stamp of the
@@ -240,34 +261,16 @@ impl Limiter {
         self.last_ns
     }
 
-    /// Stamps in the window and the oldest of them.
-    fn live(&self, want: &Want, now_ns: i64) -> Option<(usize, Option<i64>)> {
+    /// How long until `cost` more fits, or `None` when it fits now or never
+    /// will.
+    fn wait(&self, want: &Want, cost: u64, now_ns: i64) -> Option<i64> {
         let log = self.logs.get(&key_of(want))?;
-        let first = first_live(&log.stamps, now_ns.saturating_sub(want.window_ns));
-        Some((
-            log.stamps.len() - first,
-            log.stamps.get(first).map(|stamp| stamp.at_ns),
-        ))
-    }
-
-    /// How long the want must wait, or `None` when it fits now. `already` more
-    /// charges come before it in the same call.
-    fn wait(&self, want: &Want, already: usize, now_ns: i64) -> Option<i64> {
-        let max = usize::try_from(want.max).unwrap_or(usize::MAX);
-        if already >= max {
-            // The call alone is more than the limit: it can never fit.
-            return Some(i64::MAX);
-        }
-        let log = self.logs.get(&key_of(want))?;
-        let first = first_live(&log.stamps, now_ns.saturating_sub(want.window_ns));
-        let used = log.stamps.len() - first + already;
-        let must_lapse = (used + 1).checked_sub(max).filter(|count| *count > 0)?;
-        let last = log.stamps.get(first + must_lapse - 1)?;
-        Some(
-            last.at_ns
-                .saturating_add(want.window_ns)
-                .saturating_sub(now_ns),
-        )
+        let horizon_ns = now_ns.saturating_sub(want.window_ns);
+        let too_much = (log.used(horizon_ns) + cost)
+            .checked_sub(u64::from(want.max))
+            .filter(|too_much| *too_much > 0)?;
+        let at_ns = log.lapse_of(too_much, horizon_ns)?;
+        Some(at_ns.saturating_add(want.window_ns).saturating_sub(now_ns))
     }
 
     fn prune(&mut self, want: &Want, now_ns: i64) {
@@ -276,8 +279,8 @@ impl Limiter {
             return;
         };
         log.keep_ns = want.window_ns;
-        self.stamps -= drop_lapsed(log, now_ns);
-        if log.stamps.is_empty() {
+        self.stamps -= log.drop_lapsed(now_ns);
+        if log.is_empty() {
             self.logs.remove(&key);
         }
     }
@@ -303,27 +306,25 @@ impl Limiter {
     fn sweep(&mut self, now_ns: i64) {
         let (mut dropped, mut next) = (0, i64::MAX);
         self.logs.retain(|_, log| {
-            dropped += drop_lapsed(log, now_ns);
-            let oldest = log
-                .stamps
-                .front()
-                .map(|stamp| stamp.at_ns.saturating_add(log.keep_ns));
-            next = next.min(oldest.unwrap_or(i64::MAX));
-            oldest.is_some()
+            dropped += log.drop_lapsed(now_ns);
+            let lapses_ns = log.lapses_ns();
+            next = next.min(lapses_ns.unwrap_or(i64::MAX));
+            lapses_ns.is_some()
         });
         self.stamps -= dropped;
         self.sweep_ns = next;
     }
 
+    fn add(&mut self, want: &Want, id: DecisionId, at_ns: i64) {
+        let cost = want.cost;
+        let stamp = StampEntry { id, at_ns, cost };
+        self.insert(&key_of(want), stamp, want.window_ns);
+    }
+
     fn insert(&mut self, key: &CounterKey, stamp: StampEntry, keep_ns: i64) {
-        let log = self.logs.entry(key.clone()).or_insert_with(|| Log {
-            stamps: VecDeque::new(),
-            keep_ns,
-        });
-        let position = log
-            .stamps
-            .partition_point(|other| other.at_ns <= stamp.at_ns);
-        log.stamps.insert(position, stamp);
+        let log = self.logs.entry(key.clone());
+        let log = log.or_insert_with(|| Log::new(keep_ns));
+        log.insert(stamp);
         self.stamps += 1;
         self.sweep_ns = self.sweep_ns.min(stamp.at_ns.saturating_add(log.keep_ns));
     }
@@ -332,10 +333,8 @@ impl Limiter {
         let Some(log) = self.logs.get_mut(key) else {
             return;
         };
-        let before = log.stamps.len();
-        log.stamps.retain(|stamp| stamp.id != id);
-        self.stamps -= before - log.stamps.len();
-        if log.stamps.is_empty() {
+        self.stamps -= log.remove(id);
+        if log.is_empty() {
             self.logs.remove(key);
         }
     }
@@ -356,18 +355,6 @@ fn key_of(want: &Want) -> CounterKey {
 
 fn same(one: &Want, other: &Want) -> bool {
     one.counter == other.counter && one.key == other.key
-}
-
-/// Index of the first stamp younger than `horizon_ns`.
-fn first_live(stamps: &VecDeque<StampEntry>, horizon_ns: i64) -> usize {
-    stamps.partition_point(|stamp| stamp.at_ns <= horizon_ns)
-}
-
-/// Drops what the log need not keep and returns how many stamps that were.
-fn drop_lapsed(log: &mut Log, now_ns: i64) -> usize {
-    let lapsed = first_live(&log.stamps, now_ns.saturating_sub(log.keep_ns));
-    log.stamps.drain(..lapsed);
-    lapsed
 }
 
 #[cfg(test)]

@@ -33,8 +33,12 @@ pub enum ErrorCode {
     Version = -32004,
     /// No such decision or lease.
     NotFound = -32005,
-    /// The decision or lease belongs to somebody else.
+    /// The decision, lease, request or grant belongs to somebody else.
     NotYours = -32006,
+    /// The method is for the admin socket.
+    AdminOnly = -32007,
+    /// The request for approval was decided, used or lapsed before.
+    Settled = -32008,
 }
 
 impl ErrorCode {

@@ -3,6 +3,11 @@
 //! Rules for the next version: add a module `v2`, keep this one and its golden
 //! files for ever; a new optional field is no new version.
 
+pub mod approval;
+pub mod events;
+pub mod explain;
+pub mod tools;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -21,6 +26,22 @@ pub mod method {
     pub const LEASE_RELEASE: &str = "lease.release";
     /// The daemon's whole state.
     pub const STATUS: &str = "status";
+    /// Which of these tools should an agent see?
+    pub const TOOLS_FILTER: &str = "tools.filter";
+    /// What would each rule say about this call?
+    pub const EXPLAIN: &str = "explain";
+    /// Wait for a person's decision about a request of one's own.
+    pub const APPROVAL_WAIT: &str = "approval.wait";
+    /// Every request for approval. Admin socket only, as the next three.
+    pub const APPROVAL_LIST: &str = "approval.list";
+    /// One request for approval.
+    pub const APPROVAL_SHOW: &str = "approval.show";
+    /// Say yes.
+    pub const APPROVAL_APPROVE: &str = "approval.approve";
+    /// Say no.
+    pub const APPROVAL_DENY: &str = "approval.deny";
+    /// Audit records as they are written.
+    pub const EVENTS_SUBSCRIBE: &str = "events.subscribe";
 }
 
 /// What a call does to a VM.

@@ -4,7 +4,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 use vmward_wire::v1::{
     AuthorizeParams, AuthorizeResult, CompleteParams, Done, HelloParams, HelloResult,
-    LeaseReleaseParams, StatusResult,
+    LeaseReleaseParams, StatusResult, approval, events, explain, tools,
 };
 
 #[track_caller]
@@ -27,6 +27,25 @@ fn version_1_is_read_and_written_as_the_golden_files_say() {
     check::<LeaseReleaseParams>(include_str!("golden/v1/lease-release.params.json"));
     check::<Done>(include_str!("golden/v1/done.result.json"));
     check::<StatusResult>(include_str!("golden/v1/status.result.json"));
+}
+
+#[test]
+fn what_came_with_the_whole_policy_language_is_read_and_written_as_the_golden_files_say() {
+    check::<HelloParams>(include_str!("golden/v1/hello-grant.params.json"));
+    check::<AuthorizeParams>(include_str!("golden/v1/authorize-server.params.json"));
+    check::<AuthorizeResult>(include_str!("golden/v1/authorize-pending.result.json"));
+    check::<AuthorizeResult>(include_str!("golden/v1/authorize-shadow.result.json"));
+    check::<tools::ToolsFilterParams>(include_str!("golden/v1/tools-filter.params.json"));
+    check::<tools::ToolsFilterResult>(include_str!("golden/v1/tools-filter.result.json"));
+    check::<explain::ExplainResult>(include_str!("golden/v1/explain.result.json"));
+    check::<approval::WaitParams>(include_str!("golden/v1/approval-wait.params.json"));
+    check::<approval::WaitResult>(include_str!("golden/v1/approval-wait.result.json"));
+    check::<approval::ListResult>(include_str!("golden/v1/approval-list.result.json"));
+    check::<approval::ShowParams>(include_str!("golden/v1/approval-show.params.json"));
+    check::<approval::DecideParams>(include_str!("golden/v1/approval-decide.params.json"));
+    check::<events::SubscribeParams>(include_str!("golden/v1/events-subscribe.params.json"));
+    check::<events::Notification>(include_str!("golden/v1/event-record.notification.json"));
+    check::<events::Notification>(include_str!("golden/v1/event-missed.notification.json"));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::{
     ids::{DecisionId, Process},
     journal::{AllowEntry, JournalEntry},
     lease::{Lease, LeaseState},
-    limit::{CounterKey, LimitError, Want},
+    limit::{Charge, LimitError, Want},
     policy::{LimitRule, Rule},
 };
 
@@ -49,7 +49,7 @@ impl Engine {
     pub fn authorize(&mut self, request: &Request, now: Now) -> Authorized {
         let id = self.take_id();
         match self.judge(request, id, now) {
-            Ok((permit, charges, lease)) => self.allowed(request, permit, charges, lease, now),
+            Ok((permit, wants, lease)) => self.allowed(request, permit, &wants, lease, now),
             Err(refusal) => self.denied(request, id, refusal),
         }
     }
@@ -184,16 +184,27 @@ impl Engine {
         now: Now,
     ) -> Refusal {
         let limits = wants.iter().map(|want| self.row(want, now)).collect();
-        let LimitError::Exceeded {
-            index,
-            retry_after_ns,
-        } = error
-        else {
-            let message = "the limiter has no room for another counter".to_owned();
-            return Refusal {
-                limits,
-                ..Refusal::new(ReasonCode::Unavailable, message, "")
-            };
+        let (index, retry_after_ns) = match error {
+            LimitError::Exceeded {
+                index,
+                retry_after_ns,
+            } => (index, retry_after_ns),
+            LimitError::NeverFits { index } => {
+                let pointer = pointers.get(index).map_or("", |(pointer, _)| pointer);
+                let max = wants.get(index).map_or(0, |want| want.max);
+                let message = format!("this call counts more than the {max} that its limit allows");
+                return Refusal {
+                    limits,
+                    ..Refusal::new(ReasonCode::RateLimited, message, pointer)
+                };
+            }
+            LimitError::Full => {
+                let message = "the limiter has no room for another counter".to_owned();
+                return Refusal {
+                    limits,
+                    ..Refusal::new(ReasonCode::Unavailable, message, "")
+                };
+            }
         };
         let retry_after_ms = clock::ceil_ms(retry_after_ns);
         let (pointer, a_window) = pointers.get(index).cloned().unwrap_or_default();
@@ -211,7 +222,7 @@ impl Engine {
         &mut self,
         request: &Request,
         permit: Permit,
-        wants: Vec<Want>,
+        wants: &[Want],
         lease: Option<Lease>,
         now: Now,
     ) -> Authorized {
@@ -239,13 +250,7 @@ impl Engine {
             deadline_ns: lease.deadline_ns,
         });
         let audit = AuditBody::Decision(Box::new(record));
-        let charges = wants
-            .into_iter()
-            .map(|want| CounterKey {
-                counter: want.counter,
-                key: want.key,
-            })
-            .collect();
+        let charges = wants.iter().map(Charge::from).collect();
         let entry = AllowEntry {
             id,
             at: now,

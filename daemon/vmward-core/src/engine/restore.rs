@@ -6,7 +6,7 @@ use super::{Engine, recent::RecentDecision};
 use crate::{
     clock::Now,
     ids::DecisionId,
-    journal::{CounterEntry, JournalEntry, ReplayedState, RestoredStamp},
+    journal::{CounterEntry, CounterStamp, JournalEntry, ReplayedState, RestoredStamp},
     lease::LeaseState,
     policy::Policy,
 };
@@ -65,14 +65,15 @@ impl Engine {
             let stamps = stamps
                 .map(|stamp| {
                     let age_ns = now.boot_ns.saturating_sub(stamp.at_ns);
-                    let wall_ns = now.wall_ns.saturating_sub(age_ns);
-                    (
-                        stamp.id,
-                        Now {
-                            boot_ns: stamp.at_ns,
-                            wall_ns,
-                        },
-                    )
+                    let at = Now {
+                        boot_ns: stamp.at_ns,
+                        wall_ns: now.wall_ns.saturating_sub(age_ns),
+                    };
+                    CounterStamp {
+                        id: stamp.id,
+                        at,
+                        cost: stamp.cost,
+                    }
                 })
                 .collect();
             entries.push(JournalEntry::Counter(CounterEntry {

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
-use super::{AllowEntry, JournalEntry, LineError, decode_line};
+use super::{AllowEntry, CounterStamp, JournalEntry, LineError, decode_line};
 use crate::{
     audit::AuditBody,
     clock::{NS_PER_MS, Now},
     engine::RecentDecision,
     ids::DecisionId,
     lease::{EXECUTING_MS, Lease, LeaseState},
-    limit::{CounterKey, StampEntry},
+    limit::{Charge, CounterKey, StampEntry},
 };
 
 /// Why the journal cannot be read.
@@ -110,7 +110,7 @@ pub struct ReplayedState {
 pub struct Replay {
     boot_id: Option<String>,
     next_id: u64,
-    charges: BTreeMap<DecisionId, Vec<(CounterKey, Now)>>,
+    charges: BTreeMap<DecisionId, Vec<(Charge, Now)>>,
     leases: BTreeMap<DecisionId, Lease>,
     lost: BTreeMap<DecisionId, Lease>,
     recent: BTreeMap<DecisionId, RecentDecision>,
@@ -201,11 +201,10 @@ impl Replay {
                     .collect();
             }
             JournalEntry::Counter(entry) => {
-                for (id, at) in entry.stamps {
-                    self.charges
-                        .entry(id)
-                        .or_default()
-                        .push((entry.key.clone(), at));
+                for CounterStamp { id, at, cost } in entry.stamps {
+                    let key = entry.key.clone();
+                    let charges = self.charges.entry(id).or_default();
+                    charges.push((Charge { key, cost }, at));
                 }
             }
             JournalEntry::Open(lease) => {
@@ -253,7 +252,7 @@ impl Replay {
         } = entry;
         self.next_id = self.next_id.max(id.0.saturating_add(1));
         self.charges
-            .insert(id, charges.into_iter().map(|key| (key, at)).collect());
+            .insert(id, charges.into_iter().map(|charge| (charge, at)).collect());
         if let Some(lease) = lease {
             self.leases.insert(id, lease);
         }
@@ -294,12 +293,10 @@ impl Replay {
             .charges
             .into_iter()
             .flat_map(|(id, charges)| charges.into_iter().map(move |charge| (id, charge)))
-            .map(|(id, (key, at))| {
+            .map(|(id, (Charge { key, cost }, at))| {
                 let at_ns = at.boot_ns.min(now.boot_ns);
-                RestoredStamp {
-                    key,
-                    stamp: StampEntry { id, at_ns },
-                }
+                let stamp = StampEntry { id, at_ns, cost };
+                RestoredStamp { key, stamp }
             })
             .collect();
         stamps.sort_by_key(|stamp| (stamp.stamp.at_ns, stamp.stamp.id));

@@ -142,7 +142,11 @@ fn an_age_over_a_reboot_is_told_by_the_wall_clock_and_never_negative() {
     };
     let counter = CounterEntry {
         key,
-        stamps: vec![(DecisionId(1), at(5_000, 1_000_000))],
+        stamps: vec![CounterStamp {
+            id: DecisionId(1),
+            at: at(5_000, 1_000_000),
+            cost: 1,
+        }],
     };
     let snapshot = JournalEntry::Snapshot {
         next_id: 9,

@@ -205,6 +205,7 @@ fn restored_calls_count_and_those_of_the_future_count_as_of_now() {
     let stamp = |id, at_ns| StampEntry {
         id: DecisionId(id),
         at_ns,
+        cost: 1,
     };
     limiter.restore(&key, stamp(1, 500), true, 100);
     limiter.restore(&key, stamp(2, -50), false, 100);
@@ -214,6 +215,58 @@ fn restored_calls_count_and_those_of_the_future_count_as_of_now() {
     assert_eq!(limiter.state(&want(3), WINDOW + 100).remaining, 3);
     assert!(limiter.release(DecisionId(1)));
     assert!(!limiter.release(DecisionId(2)));
+}
+
+fn costing(max: u32, cost: u32) -> Want {
+    Want { cost, ..want(max) }
+}
+
+#[test]
+fn a_costly_call_is_charged_whole_and_waits_until_enough_lapses() {
+    let mut limiter = Limiter::new();
+    for (id, at, cost) in [(1, 0, 4), (2, 5, 1), (3, 9, 3)] {
+        limiter
+            .reserve(&[costing(10, cost)], DecisionId(id), at)
+            .expect("room");
+    }
+    assert_eq!(limiter.state(&want(10), 9).remaining, 2);
+    // 8 of 10 are used. 3 more need the first call to lapse, 7 more the second,
+    // 8 more the third.
+    for (cost, lapses) in [(3, 0), (6, 0), (7, 5), (8, 9), (10, 9)] {
+        let refused = limiter.reserve(&[costing(10, cost)], DecisionId(9), 20);
+        let retry_after_ns = WINDOW + lapses - 20;
+        let expected = LimitError::Exceeded {
+            index: 0,
+            retry_after_ns,
+        };
+        assert_eq!(refused, Err(expected), "{cost}");
+    }
+    // The call in the middle goes back: exactly 1 more fits.
+    assert!(limiter.release(DecisionId(2)));
+    assert_eq!(limiter.state(&want(10), 20).remaining, 3);
+    limiter
+        .reserve(&[costing(10, 3)], DecisionId(4), 20)
+        .expect("exactly what is left");
+    assert!(limiter.reserve(&[want(10)], DecisionId(5), 20).is_err());
+}
+
+#[test]
+fn a_call_that_costs_more_than_the_limit_is_told_that_waiting_does_not_help() {
+    let mut limiter = Limiter::new();
+    let refused = limiter.reserve(&[want(3), costing(10, 11)], DecisionId(1), 0);
+    assert_eq!(refused, Err(LimitError::NeverFits { index: 0 }));
+    let refused = limiter.reserve(&[costing(10, 11)], DecisionId(1), 0);
+    assert_eq!(refused, Err(LimitError::NeverFits { index: 0 }));
+    assert_eq!(limiter.counters().count(), 0, "nothing was charged");
+}
+
+#[test]
+fn limits_that_share_a_counter_both_hold_in_either_order() {
+    for wants in [[want(10), want(3)], [want(3), want(10)]] {
+        let mut limiter = Limiter::new();
+        limiter.reserve(&wants, DecisionId(1), 0).expect("2 of 3");
+        assert!(limiter.reserve(&wants, DecisionId(2), 1).is_err(), "4 of 3");
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -275,7 +328,7 @@ proptest! {
                             prop_assert!(ask(latest + retry_after_ns - 1).is_err());
                             prop_assert!(ask(latest + retry_after_ns).is_ok());
                         }
-                        Err(LimitError::Full) => prop_assert!(false, "one counter is not too many"),
+                        Err(error) => prop_assert!(false, "{}", error),
                     }
                 }
                 Step::Release(nth) if !kept.is_empty() => {

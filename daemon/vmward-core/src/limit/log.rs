@@ -1,0 +1,145 @@
+//! The stamps of one counter.
+
+use std::collections::VecDeque;
+
+use crate::ids::DecisionId;
+
+/// One admitted call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StampEntry {
+    /// The decision that admitted it.
+    pub id: DecisionId,
+    /// When, in boot-time nanoseconds.
+    pub at_ns: i64,
+    /// How much it counts, at least 1.
+    pub cost: u32,
+}
+
+/// A stamp with the sum of all costs up to and with its own, so that the sum
+/// over any stretch is one subtraction.
+#[derive(Clone, Copy, Debug)]
+struct Stamp {
+    id: DecisionId,
+    at_ns: i64,
+    sum: u64,
+}
+
+/// The stamps of one counter, oldest first.
+#[derive(Clone, Debug)]
+pub(super) struct Log {
+    stamps: VecDeque<Stamp>,
+    /// The sum before the first stamp.
+    base: u64,
+    /// Stamps as old as this or older may be dropped.
+    pub(super) keep_ns: i64,
+}
+
+impl Log {
+    pub(super) fn new(keep_ns: i64) -> Self {
+        Self {
+            stamps: VecDeque::new(),
+            base: 0,
+            keep_ns,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.stamps.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.stamps.is_empty()
+    }
+
+    /// Every stamp, oldest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = StampEntry> {
+        let mut before = self.base;
+        self.stamps.iter().map(move |stamp| {
+            let cost = stamp.sum - before;
+            before = stamp.sum;
+            StampEntry {
+                id: stamp.id,
+                at_ns: stamp.at_ns,
+                // It was a u32 when it was summed up.
+                cost: u32::try_from(cost).unwrap_or(u32::MAX),
+            }
+        })
+    }
+
+    /// The sum of the costs of all stamps younger than `horizon_ns`.
+    pub(super) fn used(&self, horizon_ns: i64) -> u64 {
+        self.sum_before(self.stamps.len()) - self.sum_before(self.first_live(horizon_ns))
+    }
+
+    /// The instant of the stamp with whose lapse at least `amount` of what is
+    /// younger than `horizon_ns` is gone. Nothing where there is not so much.
+    pub(super) fn lapse_of(&self, amount: u64, horizon_ns: i64) -> Option<i64> {
+        let gone = self.sum_before(self.first_live(horizon_ns)) + amount;
+        let last = self.stamps.partition_point(|stamp| stamp.sum < gone);
+        self.stamps.get(last).map(|stamp| stamp.at_ns)
+    }
+
+    /// The instant at which the oldest stamp may be dropped.
+    pub(super) fn lapses_ns(&self) -> Option<i64> {
+        let oldest = self.stamps.front()?;
+        Some(oldest.at_ns.saturating_add(self.keep_ns))
+    }
+
+    /// Puts a stamp in its place by time, behind those of the same instant.
+    pub(super) fn insert(&mut self, entry: StampEntry) {
+        let place = self
+            .stamps
+            .partition_point(|other| other.at_ns <= entry.at_ns);
+        // A cost of 0 would be a call that no limit sees.
+        let cost = u64::from(entry.cost.max(1));
+        for later in self.stamps.range_mut(place..) {
+            later.sum += cost;
+        }
+        let stamp = Stamp {
+            id: entry.id,
+            at_ns: entry.at_ns,
+            sum: self.sum_before(place) + cost,
+        };
+        self.stamps.insert(place, stamp);
+    }
+
+    /// Takes a decision's stamps out and returns how many they were.
+    pub(super) fn remove(&mut self, id: DecisionId) -> usize {
+        let before = self.stamps.len();
+        let (mut last, mut removed) = (self.base, 0);
+        self.stamps.retain_mut(|stamp| {
+            let cost = stamp.sum - last;
+            last = stamp.sum;
+            if stamp.id == id {
+                removed += cost;
+                return false;
+            }
+            stamp.sum -= removed;
+            true
+        });
+        before - self.stamps.len()
+    }
+
+    /// Drops what need not be kept and returns how many stamps that were.
+    pub(super) fn drop_lapsed(&mut self, now_ns: i64) -> usize {
+        let lapsed = self.first_live(now_ns.saturating_sub(self.keep_ns));
+        self.base = self.sum_before(lapsed);
+        self.stamps.drain(..lapsed);
+        if self.stamps.capacity() > 4 * self.stamps.len().max(16) {
+            self.stamps.shrink_to(2 * self.stamps.len());
+        }
+        lapsed
+    }
+
+    /// The index of the first stamp younger than `horizon_ns`.
+    fn first_live(&self, horizon_ns: i64) -> usize {
+        self.stamps
+            .partition_point(|stamp| stamp.at_ns <= horizon_ns)
+    }
+
+    /// The sum of all costs before the stamp with this index.
+    fn sum_before(&self, index: usize) -> u64 {
+        let last = index.checked_sub(1).and_then(|last| self.stamps.get(last));
+        last.map_or(self.base, |stamp| stamp.sum)
+    }
+}
