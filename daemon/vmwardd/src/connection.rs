@@ -1,16 +1,21 @@
 //! One client: frames in, the engine's answers out, in order.
 //!
+//! Each client has a thread that reads, decides where it can, and writes, with
+//! plain blocking calls: a decision then costs no wake-up of another thread. The
+//! handlers are `async` because some wait for the engine; the thread drives them.
+//!
 //! A client is patient with the daemon and the daemon is not with it: a frame
 //! once begun must be whole within seconds, a silent client is let go, and an
 //! answer that nobody reads ends the connection.
 
-use std::time::Duration;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
+use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 use vmward_wire::frame::{self, FrameDecoder};
 use vmward_wire::rpc::{ErrorCode, ErrorObject, Request, Response};
 use vmward_wire::v1::{self, method};
@@ -31,38 +36,46 @@ const ENGINE_DEADLINE: Duration = Duration::from_secs(15);
 const CHUNK_BYTES: usize = 4096;
 
 /// Tells a client too many that it is one.
-pub async fn turn_away(mut stream: UnixStream) {
+pub fn turn_away(mut stream: &UnixStream) {
     let error = ErrorObject::new(
         ErrorCode::TooBusy,
         "too many clients are connected; try again in a second",
     );
-    // The socket's buffer is empty, so this does not wait for the client.
-    let response = Response::error(None, error);
-    drop(timeout(Duration::from_millis(100), send(&mut stream, &response)).await);
+    if let Ok(bytes) = frame::encode(&Response::error(None, error)) {
+        // Its buffer is empty, so this does not wait for the client; and whether
+        // it listens is its own business.
+        let _unheard = stream
+            .set_nonblocking(true)
+            .and_then(|()| stream.write_all(&bytes));
+    }
 }
 
-/// Serves one client until it leaves, errs, or `stop` turns true.
-pub async fn serve(
-    mut stream: UnixStream,
+/// Serves one client, on the thread that calls this, until it leaves, errs, or
+/// `stop` turns true. A client that is silent then hears of it at once only
+/// when its socket is shut down as well. `runtime` is where timers are driven.
+pub fn serve(
+    stream: &UnixStream,
     engine: EngineHandle,
     counters: SharedCounters,
-    stop: watch::Receiver<bool>,
+    stop: &watch::Receiver<bool>,
+    runtime: Handle,
 ) {
-    let peer = match Peer::of(&stream) {
+    let peer = match Peer::of(stream) {
         Ok(peer) => peer,
         Err(error) => {
             count(&counters.clients_refused);
             let error = ErrorObject::new(ErrorCode::Unavailable, error.to_string());
-            drop(send(&mut stream, &Response::error(None, error)).await);
+            drop(send(stream, &Response::error(None, error)));
             return;
         }
     };
-    let mut client = Client {
+    let client = Client {
         peer,
         engine,
         counters,
+        runtime,
     };
-    let reason = client.run(&mut stream, stop).await;
+    let reason = client.run(stream, stop);
     tracing::debug!(pid = client.peer.process.pid, reason, "client gone");
 }
 
@@ -70,61 +83,83 @@ struct Client {
     peer: Peer,
     engine: EngineHandle,
     counters: SharedCounters,
+    runtime: Handle,
 }
 
 impl Client {
     /// Returns why the connection ends, for the log.
-    async fn run(
-        &mut self,
-        stream: &mut UnixStream,
-        mut stop: watch::Receiver<bool>,
-    ) -> &'static str {
+    fn run(&self, mut stream: &UnixStream, stop: &watch::Receiver<bool>) -> &'static str {
+        let patience = stream
+            .set_write_timeout(Some(WRITE_DEADLINE))
+            .and_then(|()| stream.set_read_timeout(Some(IDLE_DEADLINE)));
+        if patience.is_err() {
+            return "its deadlines cannot be set";
+        }
         let mut decoder = FrameDecoder::default();
         let mut chunk = [0; CHUNK_BYTES];
         let mut begun: Option<Instant> = None;
+        let mut hurried = false;
         loop {
             while let Some(line) = decoder.next_line() {
                 begun = None;
-                let response = self.answer(&line).await;
-                if send(stream, &response).await.is_err() {
+                if self.answer_to(stream, &line).is_err() {
                     return "answer not taken";
                 }
             }
-            // From its first byte: a byte now and then buys a frame no time.
+            if *stop.borrow() {
+                return "daemon stops";
+            }
             begun = decoder
                 .has_partial()
                 .then(|| begun.unwrap_or_else(Instant::now));
-            let deadline = match begun {
-                Some(begun) => begun + FRAME_DEADLINE,
-                None => Instant::now() + IDLE_DEADLINE,
-            };
-            let read = tokio::select! {
-                read = timeout_at(deadline, stream.read(&mut chunk)) => read,
-                _ = stop.wait_for(|stop| *stop) => return "daemon stops",
-            };
-            let bytes = match read {
-                Ok(Ok(0)) => return "closed",
-                Ok(Ok(n)) => chunk.get(..n).unwrap_or_default(),
-                Ok(Err(_)) => return "read failed",
-                Err(_) => {
+            if (begun.is_some() || hurried) && self.hurry(stream, begun).is_err() {
+                return "deadline passed";
+            }
+            hurried = begun.is_some();
+            let bytes = match stream.read(&mut chunk) {
+                Ok(0) if *stop.borrow() => return "daemon stops",
+                Ok(0) => return "closed",
+                Ok(n) => chunk.get(..n).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     count(&self.counters.clients_timed_out);
                     return "deadline passed";
                 }
+                Err(_) => return "read failed",
             };
             if let Err(error) = decoder.push(bytes) {
                 count(&self.counters.bad_frames);
                 // Lines that were whole before it are not lost.
                 while let Some(line) = decoder.next_line() {
-                    let response = self.answer(&line).await;
-                    if send(stream, &response).await.is_err() {
+                    if self.answer_to(stream, &line).is_err() {
                         return "answer not taken";
                     }
                 }
                 let error = ErrorObject::new(ErrorCode::FrameTooLarge, error.to_string());
-                drop(send(stream, &Response::error(None, error)).await);
+                drop(send(stream, &Response::error(None, error)));
                 return "frame too large";
             }
         }
+    }
+
+    /// Sets how long the next read may wait: for a frame that began, what is
+    /// left from its first byte on, so that a byte now and then buys no time.
+    ///
+    /// # Errors
+    /// Nothing is left.
+    fn hurry(&self, stream: &UnixStream, begun: Option<Instant>) -> io::Result<()> {
+        let left = begun.map_or(IDLE_DEADLINE, |begun| {
+            FRAME_DEADLINE.saturating_sub(begun.elapsed())
+        });
+        // A deadline of zero would be none at all: that is an error, too.
+        stream
+            .set_read_timeout(Some(left))
+            .inspect_err(|_error| count(&self.counters.clients_timed_out))
+    }
+
+    fn answer_to(&self, stream: &UnixStream, line: &[u8]) -> io::Result<()> {
+        let response = self.runtime.block_on(self.answer(line));
+        send(stream, &response)
     }
 
     async fn answer(&self, line: &[u8]) -> Response {
@@ -288,10 +323,24 @@ fn reply<T: Serialize>(id: vmward_wire::rpc::Id, outcome: Result<T, ErrorObject>
     }
 }
 
-async fn send(stream: &mut UnixStream, response: &Response) -> std::io::Result<()> {
-    let bytes = frame::encode(response).map_err(std::io::Error::other)?;
-    match timeout(WRITE_DEADLINE, stream.write_all(&bytes)).await {
-        Ok(written) => written,
-        Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
+/// Writes one answer. The socket gives each write its time; a client that takes
+/// a little of a long answer each time gets no more of it in all.
+fn send(mut stream: &UnixStream, response: &Response) -> io::Result<()> {
+    let bytes = frame::encode(response).map_err(io::Error::other)?;
+    let mut rest = bytes.as_slice();
+    let mut begun: Option<Instant> = None;
+    loop {
+        match stream.write(rest) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        if rest.is_empty() {
+            return Ok(());
+        }
+        if begun.get_or_insert_with(Instant::now).elapsed() > WRITE_DEADLINE {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
     }
 }

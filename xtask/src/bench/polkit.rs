@@ -71,6 +71,7 @@ impl Polkit {
         if !Path::new(BUS).exists() {
             bail!("there is no {BUS}; run cargo xtask setup");
         }
+        fs::create_dir_all(dir)?;
         // polkitd gives up root, and must still reach the socket.
         fs::set_permissions(dir, Permissions::from_mode(0o755))?;
         let socket = dir.join("bus");

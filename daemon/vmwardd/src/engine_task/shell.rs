@@ -1,6 +1,7 @@
-//! The engine's thread's state, and which message does what to it.
+//! The engine's state, and which message does what to it.
 
 use std::fmt::Display;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use vmward_core::audit::{AuditBody, DaemonRecord};
@@ -26,10 +27,17 @@ use crate::policy_store;
 /// How long written audit records may wait for their sync.
 const AUDIT_SYNC_NS: i64 = NS_PER_S;
 
-/// Everything that the thread owns.
+/// Everything that decisions are made from, and what they act on.
 pub struct Shell {
     pub(super) engine: Engine,
-    pub(super) ledger: Ledger,
+    /// Whoever writes holds this lock and not the shell's: see `desk.rs`.
+    pub(super) ledger: Arc<Mutex<Ledger>>,
+    /// Why the journal takes nothing, as it was after the last write.
+    pub(super) ledger_fault: Option<String>,
+    /// Decided, and waiting for the journal.
+    pub(super) waiting: Batch,
+    /// Nothing is decided any more.
+    pub(super) ended: bool,
     pub(super) audit: AuditFile,
     pub(super) kernel: KernelSide,
     pub(super) vms: Vms,
@@ -80,6 +88,8 @@ impl Shell {
             Message::Kernel(events, _credit) => self.witnessed(events, now, batch),
             Message::KernelCaughtUp => self.seq.caught_up(now.boot_ns),
             Message::Reload(reply) => drop(reply.send(self.reload(now, batch))),
+            // What waits is part of every round.
+            Message::Waiting => {}
             Message::Ping(reply) => drop(reply.send(())),
             Message::Stop(reply) => {
                 batch.audit(daemon_record("stopping", None));
@@ -158,14 +168,11 @@ impl Shell {
                 self.complain("audit", &error);
             }
         }
-        if self.ledger.wants_snapshot() {
-            self.compact(now);
-        }
     }
 
     /// Puts a snapshot in the journal's place. The audit log is made durable
     /// first, because the snapshot no longer holds its records.
-    fn compact(&mut self, now: Now) {
+    pub(super) fn compact(&mut self, ledger: &mut Ledger, now: Now) {
         let waited = self
             .snapshot_failed_ns
             .is_none_or(|at| now.boot_ns.saturating_sub(at) > 60 * NS_PER_S);
@@ -182,8 +189,9 @@ impl Shell {
                     let line = vmward_core::journal::encode_line(&entry);
                     lines.extend(line.map_err(|error| chain(&error))?);
                 }
-                self.ledger.compact(&lines).map_err(|error| chain(&error))
+                ledger.compact(&lines).map_err(|error| chain(&error))
             });
+        self.ledger_fault = ledger.fault().map(str::to_owned);
         match outcome {
             Ok(()) => {
                 self.snapshot_failed_ns = None;
@@ -213,8 +221,8 @@ impl Shell {
 
     /// Why no allow can be given, where that is so.
     pub(super) fn fault(&self) -> Option<String> {
-        self.ledger
-            .fault()
+        self.ledger_fault
+            .as_ref()
             .map(|why| format!("the journal takes no entries: {why}"))
             .or_else(|| self.audit.fault())
     }

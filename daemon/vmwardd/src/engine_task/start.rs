@@ -8,6 +8,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use vmward_core::audit::AuditBody;
 use vmward_core::clock::Now;
@@ -214,7 +215,10 @@ impl Recovered {
         all_warnings.extend(warnings);
         let mut shell = Shell {
             engine: self.engine,
-            ledger: self.ledger,
+            ledger_fault: self.ledger.fault().map(str::to_owned),
+            ledger: Arc::new(Mutex::new(self.ledger)),
+            waiting: Batch::default(),
+            ended: false,
             audit: self.audit,
             kernel: kernel.side,
             vms: Vms::new(config.is_unwatched(), Names::load(&config.state_dir)),

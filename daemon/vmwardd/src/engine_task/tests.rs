@@ -42,6 +42,21 @@ fn shell(dir: &Path) -> Shell {
         .unwrap()
 }
 
+impl Shell {
+    /// A round as the engine's thread makes it.
+    fn step(&mut self, messages: Vec<Message>) -> Option<oneshot::Sender<()>> {
+        let now = convert::now();
+        let mut batch = batch::Batch::default();
+        for message in messages {
+            self.handle(message, now, &mut batch);
+        }
+        self.tick(now, &mut batch);
+        let stop = batch.stop.take();
+        self.commit(batch, now);
+        stop
+    }
+}
+
 fn exited(seq: u64, lease: u64) -> Message {
     let actor = KernelActor {
         pid: VM.pid,
