@@ -15,8 +15,9 @@ use super::{
     polkit::Polkit,
 };
 
-/// Turns that each series takes.
-const ROUNDS: u32 = 20;
+/// How long a series runs at a time. Short, because a disk that others use has
+/// good and bad moments, and every series should have its share of both.
+const SLICE: Duration = Duration::from_millis(20);
 
 /// What a series measures.
 pub(super) enum Subject {
@@ -83,20 +84,15 @@ impl Series {
     }
 }
 
-/// Runs all series in turns for about `total`, and each of them at least once a turn.
+/// Runs all series in turns for about `total`, and each of them at least once.
 pub(super) fn run(series: &mut [Series], total: Duration) -> Result<()> {
-    let count = u32::try_from(series.len()).unwrap_or(u32::MAX).max(1);
-    let slice = total / (ROUNDS * count);
-    for _ in 0..ROUNDS {
+    let start = Instant::now();
+    while start.elapsed() < total || series.iter().any(|one| one.samples.is_empty()) {
         for one in series.iter_mut() {
-            one.run(slice)
+            one.run(SLICE)
                 .with_context(|| format!("the series {:?} broke", one.name))?;
         }
-        // The one that comes after another's disk writes is not always the same.
-        series.rotate_left(1);
     }
-    let turned = usize::try_from(ROUNDS % count).unwrap_or(0);
-    series.rotate_right(turned);
     for one in series {
         one.samples.sort_unstable();
     }
