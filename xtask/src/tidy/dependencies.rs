@@ -14,7 +14,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("vmward-abi", &["aya"]),
     (
         "vmward-core",
-        &["crc32fast", "serde", "serde_json", "sha2", "thiserror"],
+        &[
+            "crc32fast",
+            "jsonschema",
+            "regex",
+            "serde",
+            "serde_json",
+            "sha2",
+            "thiserror",
+        ],
     ),
     ("vmward-wire", &["serde", "serde_json", "thiserror"]),
     (
