@@ -41,13 +41,12 @@ pub fn turn_away(mut stream: &UnixStream) {
         ErrorCode::TooBusy,
         "too many clients are connected; try again in a second",
     );
-    if let Ok(bytes) = frame::encode(&Response::error(None, error)) {
-        // Its buffer is empty, so this does not wait for the client; and whether
-        // it listens is its own business.
-        let _unheard = stream
-            .set_nonblocking(true)
-            .and_then(|()| stream.write_all(&bytes));
-    }
+    let answer = Answer::from(&Response::error(None, error));
+    // Its buffer is empty, so this does not wait for the client; and whether it
+    // listens is its own business.
+    let _unheard = stream
+        .set_nonblocking(true)
+        .and_then(|()| stream.write_all(&answer.line));
 }
 
 /// Serves one client, on the thread that calls this, until it leaves, errs, or
@@ -65,7 +64,8 @@ pub fn serve(
         Err(error) => {
             count(&counters.clients_refused);
             let error = ErrorObject::new(ErrorCode::Unavailable, error.to_string());
-            drop(send(stream, &Response::error(None, error)));
+            let answer = Answer::from(&Response::error(None, error));
+            drop(send(stream, &answer.line));
             return;
         }
     };
@@ -136,7 +136,8 @@ impl Client {
                     }
                 }
                 let error = ErrorObject::new(ErrorCode::FrameTooLarge, error.to_string());
-                drop(send(stream, &Response::error(None, error)));
+                let answer = Answer::from(&Response::error(None, error));
+                drop(send(stream, &answer.line));
                 return "frame too large";
             }
         }
@@ -158,20 +159,20 @@ impl Client {
     }
 
     fn answer_to(&self, stream: &UnixStream, line: &[u8]) -> io::Result<()> {
-        let response = self.runtime.block_on(self.answer(line));
-        send(stream, &response)
+        let answer = self.runtime.block_on(self.answer(line));
+        send(stream, &answer.line)
     }
 
-    async fn answer(&self, line: &[u8]) -> Response {
+    async fn answer(&self, line: &[u8]) -> Answer {
         let request = match Request::parse(line) {
             Ok(request) => request,
             Err(refusal) => {
                 count(&self.counters.bad_frames);
-                return refusal.into_response();
+                return Answer::from(&refusal.into_response());
             }
         };
-        let response = self.dispatch(&request).await;
-        if let Err(error) = &response.outcome {
+        let answer = self.dispatch(&request).await;
+        if let Some(error) = &answer.error {
             count(&self.counters.failed_calls);
             // A client can flood, so this is no warning; the counter tells.
             tracing::debug!(
@@ -181,10 +182,10 @@ impl Client {
                 "a call failed"
             );
         }
-        response
+        answer
     }
 
-    async fn dispatch(&self, request: &Request) -> Response {
+    async fn dispatch(&self, request: &Request) -> Answer {
         let id = request.id.clone();
         match request.method.as_str() {
             method::HELLO => reply(id, self.hello(request)),
@@ -197,10 +198,7 @@ impl Client {
                     "unknown method {other:?}; known are hello, authorize, complete, \
                      lease.release and status"
                 );
-                Response::error(
-                    Some(id),
-                    ErrorObject::new(ErrorCode::UnknownMethod, message),
-                )
+                reply::<()>(id, Err(ErrorObject::new(ErrorCode::UnknownMethod, message)))
             }
         }
     }
@@ -316,18 +314,37 @@ fn refuse_identity(error: &IdentityError) -> ErrorObject {
     ErrorObject::new(code, error.to_string())
 }
 
-fn reply<T: Serialize>(id: vmward_wire::rpc::Id, outcome: Result<T, ErrorObject>) -> Response {
-    match outcome {
-        Ok(result) => Response::ok(id, &result),
-        Err(error) => Response::error(Some(id), error),
+/// A line to send, and the error in it, for the log.
+struct Answer {
+    line: Vec<u8>,
+    error: Option<ErrorObject>,
+}
+
+impl From<&Response> for Answer {
+    fn from(response: &Response) -> Answer {
+        Answer {
+            // Strings and numbers are all there is in it, so this cannot fail;
+            // an empty line would be no answer, and the client would wait for one.
+            line: frame::encode(response).unwrap_or_else(|_error| b"{}\n".to_vec()),
+            error: response.outcome.as_ref().err().cloned(),
+        }
     }
 }
 
-/// Writes one answer. The socket gives each write its time; a client that takes
+fn reply<T: Serialize>(id: vmward_wire::rpc::Id, outcome: Result<T, ErrorObject>) -> Answer {
+    let error = match outcome {
+        Ok(result) => match Response::ok_line(&id, &result) {
+            Ok(line) => return Answer { line, error: None },
+            Err(error) => ErrorObject::new(ErrorCode::Internal, error.to_string()),
+        },
+        Err(error) => error,
+    };
+    Answer::from(&Response::error(Some(id), error))
+}
+
+/// Writes one line. The socket gives each write its time; a client that takes
 /// a little of a long answer each time gets no more of it in all.
-fn send(mut stream: &UnixStream, response: &Response) -> io::Result<()> {
-    let bytes = frame::encode(response).map_err(io::Error::other)?;
-    let mut rest = bytes.as_slice();
+fn send(mut stream: &UnixStream, mut rest: &[u8]) -> io::Result<()> {
     let mut begun: Option<Instant> = None;
     loop {
         match stream.write(rest) {

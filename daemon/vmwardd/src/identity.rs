@@ -33,6 +33,8 @@ const SUBORDINATE_BYTES_MAX: u64 = 1024 * 1024;
 #[derive(Debug)]
 pub struct Peer {
     handle: ProcHandle,
+    /// Where this kernel gives one.
+    pidfd: Option<OwnedFd>,
     /// Number and start time.
     pub process: ids::Process,
     /// Effective user id when it connected.
@@ -103,9 +105,8 @@ impl Peer {
         let Some(handle) = ProcHandle::open(pid) else {
             return Err(gone);
         };
-        if let Some(pidfd) = peer_pidfd(socket)
-            && has_ended(&pidfd)
-        {
+        let pidfd = peer_pidfd(socket);
+        if pidfd.as_ref().is_some_and(has_ended) {
             return Err(gone);
         }
         let Some(Stat { process, comm, .. }) = handle.stat() else {
@@ -123,6 +124,7 @@ impl Peer {
             loginuid: handle.loginuid(),
             unit: handle.cgroup().as_deref().and_then(process::unit_of_cgroup),
             handle,
+            pidfd,
         })
     }
 
@@ -141,6 +143,14 @@ impl Peer {
         let gone = IdentityError::Gone {
             pid: self.process.pid,
         };
+        // One cheap question to the kernel; `/proc` is asked only where it must be.
+        if let (Holder::Caller, Some(pidfd)) = (wanted, &self.pidfd) {
+            return if has_ended(pidfd) {
+                Err(gone)
+            } else {
+                Ok(self.process)
+            };
+        }
         let Some(stat) = self.handle.stat() else {
             return Err(gone);
         };
