@@ -3,13 +3,15 @@
 //! The daemon fills these in; `vmward audit` and every log shipper read them.
 //! Adding an optional field is compatible, removing or renaming one is not.
 
+mod approval;
 pub mod chain;
 
+pub use approval::{ApprovalEvent, ApprovalRecord};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     effect::Effect,
-    engine::{Outcome, ReasonCode},
+    engine::{Outcome, ReasonCode, Shadow},
     ids::{DecisionId, Process, VmUuid},
     lease::{Lease, LeaseState},
 };
@@ -31,6 +33,8 @@ pub enum AuditBody {
     Outcome(OutcomeRecord),
     /// A lease changed its state.
     Lease(LeaseRecord),
+    /// A request for approval was opened, or changed its state.
+    Approval(Box<ApprovalRecord>),
     /// A VM came under protection, left it, or ended.
     Vm(Box<VmRecord>),
     /// The kernel judged or saw something.
@@ -98,6 +102,8 @@ pub enum Verdict {
     Allow,
     /// Denied.
     Deny,
+    /// Waits for a person.
+    Pending,
 }
 
 /// A VM, by its identity and its name at that time.
@@ -162,6 +168,12 @@ pub struct DecisionRecord {
     /// The lease's deadline and holder, where a lease was granted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<LeaseNote>,
+    /// The request for approval that it opened, waits for, or used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<DecisionId>,
+    /// What a rule in shadow mode would have said, where it is something else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<Shadow>,
     /// SHA-256 of the policy in force.
     pub policy_hash: String,
     /// SHA-256 of the arguments in canonical form.

@@ -6,6 +6,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::policy::{
+    facts::{CallerFacts, Facts},
+    map::{Mapped, effects_of, look_up},
+};
+
 /// What a call does to a VM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -114,40 +119,35 @@ pub struct Classified {
     pub vm: Option<String>,
 }
 
-/// Argument names under which known servers take the VM, first match wins.
-const VM_KEYS: [&str; 6] = ["identifier", "vm", "vm_name", "name", "domain", "uuid"];
-
-/// Looks a tool call up in the built-in effect map. An unknown tool has no
-/// effect: the kernel then grants it nothing.
+/// Looks a tool call up in the built-in effect map. A tool that the map does
+/// not know has no effect: the kernel then grants it nothing.
+///
+/// [`look_up`] says more; this stays until its callers ask that.
 pub fn classify(tool: &str, arguments: &Map<String, Value>) -> Classified {
-    let vm = VM_KEYS
-        .iter()
-        .find_map(|key| arguments.get(*key).and_then(Value::as_str))
-        .map(ToOwned::to_owned);
-    let effect = match tool {
-        "vm_stop" => Some(match arguments.get("force") {
-            None | Some(Value::Null | Value::Bool(false)) => Effect::Stop,
-            // What is neither true nor false may be read as true by a lenient
-            // server, so it counts as the harder effect.
-            Some(_) => Effect::ForceStop,
-        }),
-        "vm_reboot" => Some(Effect::Reboot),
-        "vm_reset" => Some(Effect::Reset),
-        "vm_pause" | "vm_suspend" => Some(Effect::Pause),
-        "vm_save" => Some(Effect::Save),
-        "vm_migrate" => Some(Effect::Migrate),
-        "vm_delete" | "vm_terminate" => Some(Effect::Delete),
-        _ => None,
+    let facts = Facts {
+        tool,
+        server: None,
+        effect: None,
+        arguments,
+        vm: None,
+        caller: CallerFacts {
+            grant: "",
+            uid: 0,
+            unit: None,
+            exe: None,
+            agent: None,
+        },
+    };
+    let (effect, vm) = match look_up(&[], &facts) {
+        Mapped::Known { effect, vm, .. } => (effect, vm),
+        Mapped::Suspect { vm, .. } | Mapped::Harmless { vm } => (None, vm),
     };
     Classified { effect, vm }
 }
 
 /// Is `tool` one that the effect map knows to have this effect?
 pub fn is_native(tool: &str, effect: Effect) -> bool {
-    match classify(tool, &Map::new()).effect {
-        Some(Effect::Stop) => matches!(effect, Effect::Stop | Effect::ForceStop),
-        known => known == Some(effect),
-    }
+    effects_of(&[], tool).contains(&effect)
 }
 
 #[cfg(test)]

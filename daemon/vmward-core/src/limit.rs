@@ -129,6 +129,9 @@ fn is_one(cost: &u32) -> bool {
 #[derive(Clone, Debug)]
 pub struct Limiter {
     logs: BTreeMap<CounterKey, Log>,
+    /// The longest window of each counter of the policy, by its name, in
+    /// nanoseconds.
+    windows: BTreeMap<String, i64>,
     /// Charges that may still be given back.
     reserved: BTreeMap<DecisionId, Vec<CounterKey>>,
     stamps: usize,
@@ -143,11 +146,28 @@ impl Limiter {
     pub fn new() -> Self {
         Self {
             logs: BTreeMap::new(),
+            windows: BTreeMap::new(),
             reserved: BTreeMap::new(),
             stamps: 0,
             last_ns: i64::MIN,
             sweep_ns: i64::MIN,
         }
+    }
+
+    /// Says how long each counter's calls matter: the longest window of all
+    /// limits that name it, in nanoseconds. Older calls are dropped. A counter
+    /// that is not named keeps what held for it before, so that a limit which
+    /// comes back finds its calls; one that nobody ever named keeps them for
+    /// [`WINDOW_NS_MAX`].
+    pub fn set_windows(&mut self, windows: &BTreeMap<String, i64>) {
+        self.windows.clone_from(windows);
+        for (key, log) in &mut self.logs {
+            if let Some(window_ns) = windows.get(&key.counter) {
+                log.keep_ns = *window_ns;
+            }
+        }
+        // Shorter windows may have made room.
+        self.sweep_ns = i64::MIN;
     }
 
     /// Charges a call to every want, or to none. The charges stay reserved, that
@@ -186,6 +206,25 @@ impl Limiter {
             self.add(want, id, now_ns);
             let keys = self.reserved.entry(id).or_default();
             keys.push(key_of(want));
+        }
+        Ok(())
+    }
+
+    /// Charges what happened without asking, such as a stop beside the gateway:
+    /// at once final, and also where a limit has no room for it.
+    pub fn charge(
+        &mut self,
+        wants: &[Want],
+        id: DecisionId,
+        now_ns: i64,
+    ) -> Result<(), LimitError> {
+        let now_ns = self.clamp(now_ns);
+        for want in wants {
+            self.prune(want, now_ns);
+        }
+        self.make_room(wants, now_ns)?;
+        for want in wants {
+            self.add(want, id, now_ns);
         }
         Ok(())
     }
@@ -235,25 +274,36 @@ impl Limiter {
         }
     }
 
-    /// Every counter with its stamps, oldest first.
+    /// Every counter with its live stamps, oldest first.
     pub fn counters(
         &self,
     ) -> impl Iterator<Item = (&CounterKey, impl Iterator<Item = StampEntry>)> {
-        self.logs.iter().map(|(key, log)| (key, log.iter()))
+        let live = self
+            .logs
+            .iter()
+            .filter(|(_, log)| !log.is_lapsed(self.last_ns));
+        live.map(|(key, log)| (key, log.live(self.last_ns)))
     }
 
     /// Puts a stamp from the journal back. `now_ns` bounds it: a stamp of the
-    /// future counts as of now, and one older than the longest window is left
-    /// out.
+    /// future counts as of now, and one that no longer matters is left out: say
+    /// the policy's windows first.
     pub fn restore(&mut self, key: &CounterKey, stamp: StampEntry, reserved: bool, now_ns: i64) {
-        if stamp.at_ns <= now_ns.saturating_sub(WINDOW_NS_MAX) {
+        let now_ns = self.clamp(now_ns);
+        if stamp.at_ns <= now_ns.saturating_sub(self.keep_ns(&key.counter)) {
             return;
         }
         let at_ns = stamp.at_ns.min(now_ns);
-        self.insert(key, StampEntry { at_ns, ..stamp }, WINDOW_NS_MAX);
+        self.insert(key, StampEntry { at_ns, ..stamp });
         if reserved {
             self.reserved.entry(stamp.id).or_default().push(key.clone());
         }
+    }
+
+    /// How long a call matters to a counter that has none yet.
+    fn keep_ns(&self, counter: &str) -> i64 {
+        let announced = self.windows.get(counter).copied();
+        announced.unwrap_or(WINDOW_NS_MAX)
     }
 
     fn clamp(&mut self, now_ns: i64) -> i64 {
@@ -278,7 +328,8 @@ impl Limiter {
         let Some(log) = self.logs.get_mut(&key) else {
             return;
         };
-        log.keep_ns = want.window_ns;
+        // A window that the policy did not announce must not lose calls either.
+        log.keep_ns = log.keep_ns.max(want.window_ns);
         self.stamps -= log.drop_lapsed(now_ns);
         if log.is_empty() {
             self.logs.remove(&key);
@@ -318,10 +369,11 @@ impl Limiter {
     fn add(&mut self, want: &Want, id: DecisionId, at_ns: i64) {
         let cost = want.cost;
         let stamp = StampEntry { id, at_ns, cost };
-        self.insert(&key_of(want), stamp, want.window_ns);
+        self.insert(&key_of(want), stamp);
     }
 
-    fn insert(&mut self, key: &CounterKey, stamp: StampEntry, keep_ns: i64) {
+    fn insert(&mut self, key: &CounterKey, stamp: StampEntry) {
+        let keep_ns = self.keep_ns(&key.counter);
         let log = self.logs.entry(key.clone());
         let log = log.or_insert_with(|| Log::new(keep_ns));
         log.insert(stamp);

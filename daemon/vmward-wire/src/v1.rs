@@ -8,6 +8,8 @@ pub mod events;
 pub mod explain;
 pub mod tools;
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -67,7 +69,7 @@ pub enum Effect {
 }
 
 /// Parameters of `hello`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HelloParams {
     /// The newest protocol version that the caller speaks.
@@ -84,6 +86,30 @@ pub struct HelloParams {
     pub token: Option<String>,
 }
 
+impl HelloParams {
+    /// A client of this version that claims no grant.
+    pub fn new(client: &str) -> Self {
+        Self {
+            version: PROTOCOL_VERSION,
+            client: Some(client.to_owned()),
+            grant: None,
+            token: None,
+        }
+    }
+}
+
+impl fmt::Debug for HelloParams {
+    /// Without the token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HelloParams")
+            .field("version", &self.version)
+            .field("client", &self.client)
+            .field("grant", &self.grant)
+            .field("token", &self.token.as_ref().map(|_secret| "..."))
+            .finish()
+    }
+}
+
 /// Result of `hello`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct HelloResult {
@@ -91,7 +117,7 @@ pub struct HelloResult {
     pub version: u32,
     /// The daemon's product version.
     pub daemon: String,
-    /// The grant that the caller's kernel credentials give it.
+    /// The grant that this connection's calls are charged to from now on.
     pub grant: String,
 }
 

@@ -10,18 +10,23 @@
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
+use vmward_core::grant::Claim;
 use vmward_wire::frame::{self, FrameDecoder};
 use vmward_wire::rpc::{ErrorCode, ErrorObject, Request, Response};
 use vmward_wire::v1::{self, method};
 
 use crate::counters::{SharedCounters, count};
 use crate::engine_task::{AuthorizeCall, CallerFacts, EngineHandle, Message};
+use crate::identity::account::{Account, AccountBook};
 use crate::identity::{IdentityError, Peer};
 
 /// A frame, once begun, must be whole within this time.
@@ -56,6 +61,7 @@ pub fn serve(
     stream: &UnixStream,
     engine: EngineHandle,
     counters: SharedCounters,
+    book: Arc<AccountBook>,
     stop: &watch::Receiver<bool>,
     runtime: Handle,
 ) {
@@ -71,16 +77,19 @@ pub fn serve(
     };
     let client = Client {
         peer,
+        account: Account::new(book),
         engine,
         counters,
         runtime,
     };
+    let _timers = client.runtime.enter();
     let reason = client.run(stream, stop);
     tracing::debug!(pid = client.peer.process.pid, reason, "client gone");
 }
 
 struct Client {
     peer: Peer,
+    account: Account,
     engine: EngineHandle,
     counters: SharedCounters,
     runtime: Handle,
@@ -159,7 +168,15 @@ impl Client {
     }
 
     fn answer_to(&self, stream: &UnixStream, line: &[u8]) -> io::Result<()> {
-        let answer = self.runtime.block_on(self.answer(line));
+        let mut answer = pin!(self.answer(line));
+        // Most answers are there at once; only the others need the runtime.
+        let first = answer
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()));
+        let answer = match first {
+            Poll::Ready(answer) => answer,
+            Poll::Pending => self.runtime.block_on(answer),
+        };
         send(stream, &answer.line)
     }
 
@@ -213,10 +230,17 @@ impl Client {
             );
             return Err(ErrorObject::new(ErrorCode::Version, message));
         }
+        let claim = Claim {
+            grant: params.grant.as_deref(),
+            token: params.token.as_deref(),
+        };
+        let grant = self.account.claim(&self.peer, &claim).inspect_err(|_why| {
+            count(&self.counters.grants_refused);
+        })?;
         Ok(v1::HelloResult {
             version: v1::PROTOCOL_VERSION,
             daemon: env!("CARGO_PKG_VERSION").to_owned(),
-            grant: self.peer.grant(),
+            grant: grant.to_owned(),
         })
     }
 
@@ -266,7 +290,7 @@ impl Client {
 
     fn caller(&self) -> CallerFacts {
         CallerFacts {
-            grant: self.peer.grant(),
+            grant: self.account.grant(&self.peer).to_owned(),
             process: self.peer.process,
             uid: self.peer.uid,
             comm: self.peer.comm.clone(),
@@ -281,13 +305,16 @@ impl Client {
         &self,
         message: impl FnOnce(oneshot::Sender<T>) -> Message,
     ) -> Result<T, ErrorObject> {
-        let (reply, answer) = oneshot::channel();
+        let (reply, mut answer) = oneshot::channel();
         if !self.engine.offer(message(reply)) {
             count(&self.counters.queue_full);
             return Err(ErrorObject::new(
                 ErrorCode::TooBusy,
                 "too many requests are waiting; try again in a second",
             ));
+        }
+        if let Ok(answer) = answer.try_recv() {
+            return Ok(answer);
         }
         match timeout(ENGINE_DEADLINE, answer).await {
             Ok(Ok(answer)) => Ok(answer),

@@ -39,6 +39,8 @@ counters! {
     bad_frames => "bad-frames",
     /// Calls answered with an error instead of a decision or a result.
     failed_calls => "calls-failed",
+    /// Tokens and claims of grants that were refused.
+    grants_refused => "grants-refused",
     /// Requests turned away because the engine's queue was full.
     queue_full => "queue-full",
     /// Kernel events of a kind that this daemon does not know.

@@ -19,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use crate::connection;
 use crate::counters::{SharedCounters, count};
 use crate::engine_task::EngineHandle;
+use crate::identity::account::AccountBook;
 use crate::log::Throttle;
 
 /// Most clients served at once, over both sockets.
@@ -180,6 +181,7 @@ pub async fn serve(
     listener: UnixListener,
     engine: EngineHandle,
     counters: SharedCounters,
+    book: Arc<AccountBook>,
     permits: Arc<Semaphore>,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
@@ -218,7 +220,8 @@ pub async fn serve(
             continue;
         };
         let place = (share, permit);
-        if let Err(error) = start_client(stream, place, &engine, &counters, &stop) {
+        let started = start_client(stream, place, &engine, &counters, &book, &stop);
+        if let Err(error) = started {
             count(&counters.clients_refused);
             if let Some(more) = throttle.pass(crate::clock::boot_ns()) {
                 tracing::warn!(%error, more, "cannot start a thread for a client now");
@@ -243,9 +246,10 @@ fn start_client(
     place: (Share, OwnedSemaphorePermit),
     engine: &EngineHandle,
     counters: &SharedCounters,
+    book: &Arc<AccountBook>,
     stop: &watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let (engine, counters) = (engine.clone(), Arc::clone(counters));
+    let (engine, counters, book) = (engine.clone(), Arc::clone(counters), Arc::clone(book));
     let (stopping, mut stop) = (stop.clone(), stop.clone());
     let runtime = Handle::current();
     let silenced = stream.try_clone()?;
@@ -254,7 +258,7 @@ fn start_client(
         .name("client".to_owned())
         .stack_size(CLIENT_STACK_BYTES)
         .spawn(move || {
-            connection::serve(&stream, engine, counters, &stopping, runtime);
+            connection::serve(&stream, engine, counters, book, &stopping, runtime);
             drop((place, done));
         })?;
     tokio::spawn(async move {

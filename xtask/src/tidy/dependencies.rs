@@ -15,9 +15,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "vmward-core",
         &[
+            "constant_time_eq",
             "crc32fast",
             "jsonschema",
             "regex",
+            "schemars",
             "serde",
             "serde_json",
             "sha2",
@@ -43,6 +45,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "anyhow",
             "clap",
+            "getrandom",
             "serde",
             "serde_json",
             "tokio",
@@ -60,9 +63,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "aya",
             "btf-rs",
             "clap",
+            "jiff",
             "libc",
             "nix",
             "procfs",
+            "roxmltree",
             "sd-notify",
             "serde",
             "serde_json",

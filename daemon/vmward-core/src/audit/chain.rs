@@ -6,8 +6,7 @@
 //! the chain at that line. What a chain alone cannot show is that its newest
 //! lines were cut off: for that, keep the last hash somewhere else.
 
-use serde::Deserialize;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::AuditBody;
@@ -18,6 +17,8 @@ use crate::{
 
 /// `prev` of the very first line.
 const NO_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+/// Room for a line; most are shorter.
+const LINE_BYTES: usize = 2048;
 /// `,"hash":"` + 64 digits + `"}`.
 const TAIL_BYTES: usize = HASH_MEMBER.len() + 64 + 2;
 const HASH_MEMBER: &str = ",\"hash\":\"";
@@ -97,28 +98,23 @@ impl Chain {
     /// The next line, without a line feed. The chain moves on, so the line must
     /// be written; on failure put a clone made before back.
     pub fn append(&mut self, body: &AuditBody, boot_id: &str, at: Now) -> String {
-        let header = serde_json::json!({
-            "seq": self.next_seq,
-            "time": clock::rfc3339(at.wall_ns),
-            "boot_id": boot_id,
-            "boot_ns": at.boot_ns,
-            "prev": self.prev_hash,
-        });
-        let mut text = header.to_string();
-        text.pop();
-        text.push(',');
+        let head = Head {
+            seq: self.next_seq,
+            time: clock::rfc3339(at.wall_ns),
+            boot_id,
+            boot_ns: at.boot_ns,
+            prev: &self.prev_hash,
+        };
         // The records are plain structs of strings and integers, with which
         // serialization cannot fail; were it to, a record without content is
         // still a record.
-        let body = serde_json::to_string(body)
-            .unwrap_or_else(|error| Value::from(format!("unwritable record: {error}")).to_string());
-        if let Some(members) = body.strip_prefix('{') {
-            text.push_str(members);
-        } else {
-            text.push_str("\"kind\":\"unwritable\",\"detail\":");
-            text.push_str(&body);
-            text.push('}');
-        }
+        let mut text = join(&head, body).unwrap_or_else(|error| {
+            let lost = Unwritable {
+                kind: "unwritable",
+                detail: format!("unwritable record: {error}"),
+            };
+            join(&head, &lost).unwrap_or_default()
+        });
         let hash = sha256_hex(text.as_bytes());
         text.pop();
         text.push_str(HASH_MEMBER);
@@ -128,6 +124,38 @@ impl Chain {
         self.prev_hash = hash;
         text
     }
+}
+
+/// What every line begins with.
+#[derive(Serialize)]
+struct Head<'a> {
+    seq: u64,
+    time: String,
+    boot_id: &'a str,
+    boot_ns: i64,
+    prev: &'a str,
+}
+
+#[derive(Serialize)]
+struct Unwritable {
+    kind: &'static str,
+    detail: String,
+}
+
+/// The members of two objects as one object. Written in one piece: every
+/// decision waits for this.
+fn join<T: Serialize>(head: &Head<'_>, body: &T) -> Result<String, serde_json::Error> {
+    let mut text = Vec::with_capacity(LINE_BYTES);
+    serde_json::to_writer(&mut text, head)?;
+    // The brace that ends the first gives way to what follows the brace that
+    // begins the second.
+    text.pop();
+    let at = text.len();
+    serde_json::to_writer(&mut text, body)?;
+    if let Some(brace) = text.get_mut(at) {
+        *brace = b',';
+    }
+    String::from_utf8(text).map_err(serde::ser::Error::custom)
 }
 
 impl Default for Chain {

@@ -99,6 +99,8 @@ fn a_decision_names_the_caller_and_its_lease() {
             holder: process,
             deadline_ns: 5,
         }),
+        approval: None,
+        shadow: None,
         policy_hash: "p".to_owned(),
         args_digest: "a".to_owned(),
         recovered: false,

@@ -111,10 +111,14 @@ pub enum Via {
 pub struct Authorized {
     /// The answer.
     pub decision: Decision,
-    /// Empty for a denial.
+    /// Empty for a denial, for a request for approval that waits already, and for
+    /// an allow that charges and leases nothing: they need no durability.
     pub journal: Vec<JournalEntry>,
     /// The decision's record.
     pub audit: AuditBody,
+    /// The record of the request for approval that it opened or used, to write
+    /// after its own.
+    pub approval: Option<AuditBody>,
     /// The lease to put into the kernel.
     pub lease: Option<Lease>,
     /// What a rule in shadow mode would have said, where it is something else.
@@ -255,7 +259,7 @@ pub enum ReasonCode {
 }
 
 /// One limit, as it stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LimitRow {
     /// The counter's name in the policy.
     pub counter: String,

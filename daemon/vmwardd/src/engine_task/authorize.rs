@@ -1,21 +1,22 @@
 //! From a call to a decision: which tool, which effect, which VM, then the
 //! engine, then the answer that waits for the batch.
 
+use serde_json::{Map, Value};
 use vmward_core::audit::AuditBody;
 use vmward_core::clock::Now;
 use vmward_core::digest::args_digest;
-use vmward_core::effect::classify;
-use vmward_core::engine::{Authorized, Decision, Request, Target, Via};
+use vmward_core::engine::{Authorized, Caller, Decision, Request, Target, Via};
 use vmward_core::ids::DecisionId;
 use vmward_core::lease::Lease;
-use vmward_core::policy::map::Mapped;
+use vmward_core::policy::facts::{CallerFacts, Facts};
+use vmward_core::policy::map::{Mapped, look_up};
 use vmward_wire::rpc::{ErrorCode, ErrorObject};
 use vmward_wire::v1;
 
 use super::AuthorizeCall;
 use super::batch::{Batch, PendingAnswer};
 use super::shell::Shell;
-use crate::{convert, crash};
+use crate::{clock, convert, crash};
 
 /// Longest names of tools, VMs and agents, in characters.
 const NAME_CHARS_MAX: usize = 256;
@@ -41,6 +42,7 @@ impl Shell {
             decision,
             journal,
             audit,
+            approval,
             lease,
             shadow: _,
         } = self.engine.authorize(&request, now);
@@ -55,11 +57,13 @@ impl Shell {
         let mut pending = PendingAnswer {
             id,
             answer,
-            audit,
+            audit: Some(audit),
+            approval,
             lease,
             reply,
         };
-        if let (Decision::Allow(_), Some(fault)) = (&decision, self.fault()) {
+        let takes = matches!(decision, Decision::Allow(_)) || !journal.is_empty();
+        if let Some(fault) = self.fault().filter(|_| takes) {
             self.engine.undo(id);
             self.refuse(
                 &mut pending,
@@ -71,7 +75,7 @@ impl Shell {
             }
             batch.journal(journal);
         }
-        if let AuditBody::Decision(record) = &pending.audit {
+        if let Some(AuditBody::Decision(record)) = &pending.audit {
             tracing::debug!(id = id.0, message = record.message, "decided");
         }
         batch.answer(pending);
@@ -99,32 +103,72 @@ impl Shell {
         } else {
             Via::Effect
         };
+        let caller = convert::caller(caller, agent);
         let claimed = effect.map(convert::effect);
-        let (tool, effect, vm_in_arguments) = match (tool, claimed) {
+        let (tool, mapped, effect) = match (tool, claimed) {
             (Some(tool), claimed) => {
-                let known = classify(&tool, &arguments);
-                (tool, claimed.or(known.effect), known.vm)
+                let mapped = self.look_up(&tool, server.as_deref(), &arguments, &caller);
+                let effect = claimed.or(match &mapped {
+                    Mapped::Known { effect, .. } => *effect,
+                    Mapped::Suspect { .. } | Mapped::Harmless { .. } => None,
+                });
+                (tool, mapped, effect)
             }
-            (None, Some(effect)) => (effect.tool().to_owned(), Some(effect), None),
+            (None, Some(effect)) => {
+                let mapped = Mapped::Harmless { vm: None };
+                (effect.tool().to_owned(), mapped, Some(effect))
+            }
             (None, None) => {
                 return Err(invalid("either `tool` or `effect` with `vm` must be given"));
             }
         };
-        let target = self.aim(vm, vm_in_arguments, effect.is_some())?;
+        let (Mapped::Known {
+            vm: in_arguments, ..
+        }
+        | Mapped::Suspect {
+            vm: in_arguments, ..
+        }
+        | Mapped::Harmless { vm: in_arguments }) = &mapped;
+        let target = self.aim(vm, in_arguments.clone(), effect.is_some())?;
         Ok(Request {
             tool,
             via,
             server,
-            mapped: Mapped::Harmless { vm: None },
+            mapped,
             effect,
             args_digest: args_digest(&arguments),
             arguments,
-            local_offset_s: 0,
+            local_offset_s: clock::local_offset_s(clock::now().wall_ns),
             target,
-            caller: convert::caller(caller, agent),
+            caller,
             holder,
             reason,
         })
+    }
+
+    /// What the effect map says about a call.
+    fn look_up(
+        &self,
+        tool: &str,
+        server: Option<&str>,
+        arguments: &Map<String, Value>,
+        caller: &Caller,
+    ) -> Mapped {
+        let facts = Facts {
+            tool,
+            server,
+            effect: None,
+            arguments,
+            vm: None,
+            caller: CallerFacts {
+                grant: &caller.grant,
+                uid: caller.uid,
+                unit: caller.unit.as_deref(),
+                exe: caller.exe.as_deref(),
+                agent: caller.agent.as_deref(),
+            },
+        };
+        look_up(&self.engine.policy().effect_map, &facts)
     }
 
     /// The one VM that the call is aimed at. Two names for two VMs are refused:

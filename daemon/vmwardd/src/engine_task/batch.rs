@@ -28,7 +28,10 @@ pub(super) fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
 pub(super) struct PendingAnswer {
     pub(super) id: DecisionId,
     pub(super) answer: v1::AuthorizeResult,
-    pub(super) audit: AuditBody,
+    /// The record of the decision, until it is written.
+    pub(super) audit: Option<AuditBody>,
+    /// The record of the request for approval that it opened or used.
+    pub(super) approval: Option<AuditBody>,
     pub(super) lease: Option<Lease>,
     pub(super) reply: Reply<v1::AuthorizeResult>,
 }
@@ -134,8 +137,14 @@ impl Shell {
         for body in audit {
             self.audit.append(body, now);
         }
-        for pending in &answers {
-            self.audit.append(pending.audit.clone(), now);
+        for pending in &mut answers {
+            // Once written it is not changed any more, so it need not be kept.
+            if let Some(body) = pending.audit.take() {
+                self.audit.append(body, now);
+            }
+            if let Some(body) = pending.approval.take() {
+                self.audit.append(body, now);
+            }
         }
         self.keep_seq();
         crash::point(Point::AfterAudit);
@@ -188,15 +197,17 @@ impl Shell {
     pub(super) fn refuse(&self, pending: &mut PendingAnswer, message: &str) {
         count(&self.counters.unavailable);
         pending.lease = None;
+        pending.approval = None;
         pending.answer.decision = v1::Decision::Deny;
         pending.answer.reason_code = v1::ReasonCode::Unavailable;
         message.clone_into(&mut pending.answer.message);
         pending.answer.lease = None;
-        if let AuditBody::Decision(record) = &mut pending.audit {
+        if let Some(AuditBody::Decision(record)) = &mut pending.audit {
             record.decision = Verdict::Deny;
             record.reason_code = ReasonCode::Unavailable;
             message.clone_into(&mut record.message);
             record.lease = None;
+            record.approval = None;
         }
     }
 

@@ -155,6 +155,7 @@ impl Shell {
 
     /// What is due by time alone.
     pub(super) fn tick(&mut self, now: Now, batch: &mut Batch) {
+        batch.journal(self.engine.clock_mark(now).into_iter().collect());
         self.close_due(now, batch);
         self.sweep(now, batch);
         for gap in self.seq.lost(now.boot_ns) {
