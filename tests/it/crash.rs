@@ -17,7 +17,7 @@ use accounts::{Accounts, Told};
 const KILLS: u64 = 500;
 const CALLERS: usize = 32;
 /// A round lasts up to so many microseconds.
-const ROUND_US_MAX: u64 = 60_000;
+const ROUND_US_MAX: u64 = 30_000;
 /// A crash point is reached by the first allow; more than this and it was not.
 const CRASH_LIMIT: Duration = Duration::from_secs(10);
 

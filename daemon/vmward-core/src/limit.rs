@@ -19,14 +19,16 @@
 //! All times are boot-time nanoseconds, negative for a former boot. A clock that
 //! steps back is read as standing still: it never frees a call.
 
+mod charge;
 mod log;
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{clock::NS_PER_S, ids::DecisionId, policy::rule::WINDOW_SECONDS_MAX};
+use charge::key_of;
+pub use charge::{Charge, CounterKey};
 use log::Log;
 pub use log::StampEntry;
 
@@ -82,47 +84,6 @@ pub struct LimitView {
     pub remaining: u32,
     /// Nanoseconds until more fits than now; 0 when nothing is used.
     pub next_free_in_ns: i64,
-}
-
-/// A counter of one key.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct CounterKey {
-    /// The counter's name in the policy.
-    pub counter: String,
-    /// Whose counter, such as `grant:uid:0`.
-    pub key: String,
-}
-
-/// What one call costs on one counter, as the journal has it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Charge {
-    /// The counter.
-    #[serde(flatten)]
-    pub key: CounterKey,
-    /// How much, at least 1. Journals before limits had costs do not say it.
-    #[serde(default = "one", skip_serializing_if = "is_one")]
-    pub cost: u32,
-}
-
-impl From<&Want> for Charge {
-    fn from(want: &Want) -> Self {
-        Self {
-            key: key_of(want),
-            cost: want.cost,
-        }
-    }
-}
-
-fn one() -> u32 {
-    1
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde hands a reference to skip_serializing_if"
-)]
-fn is_one(cost: &u32) -> bool {
-    *cost == 1
 }
 
 /// All counters.
@@ -395,13 +356,6 @@ impl Limiter {
 impl Default for Limiter {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-fn key_of(want: &Want) -> CounterKey {
-    CounterKey {
-        counter: want.counter.clone(),
-        key: want.key.clone(),
     }
 }
 

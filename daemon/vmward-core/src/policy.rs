@@ -14,6 +14,9 @@
 //! | [`host`] | who may do what without the gateway |
 //! | [`map`] | which tool has which effect on which VM |
 //! | [`facts`] | what conditions can see of a call |
+//! | `parse` | text to policy: one module for each part of the language |
+//! | `lint` | what is right and worth a second look |
+//! | `schema` | the language as a JSON Schema, published as `policy.schema.json` |
 
 pub mod args_schema;
 mod error;

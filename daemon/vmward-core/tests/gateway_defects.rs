@@ -123,6 +123,100 @@ fn d03_no_burst_around_the_minute_and_no_quota_from_a_clock_that_is_set() {
     assert!(is_allowed(&mut engine, &stop(), at(119)));
 }
 
+/// What a policy is refused for, each with the line that it points at.
+fn mistakes(policy: &Value) -> Vec<String> {
+    let text = serde_json::to_string_pretty(policy).expect("JSON");
+    let errors = Policy::parse(&text, "policy.json").expect_err("it has a mistake");
+    let shown = errors.errors().iter();
+    shown
+        .map(|error| error.show("policy.json").to_string())
+        .collect()
+}
+
+fn policy_with(rule: &Value) -> Value {
+    json!({"version": "1", "default": "deny", "tools": {"vm_stop": rule}})
+}
+
+/// A policy with one limit whose members are changed.
+fn policy_with_limit(change: impl FnOnce(&mut Map<String, Value>)) -> Value {
+    let limit = json!({"counter": "stops", "window": "minute", "max": 10, "scope": "grant"});
+    let Value::Object(mut limit) = limit else {
+        unreachable!("it is an object")
+    };
+    change(&mut limit);
+    policy_with(&json!({"limits": [limit]}))
+}
+
+fn arguments(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(members) => members,
+        other => panic!("{other} is no object"),
+    }
+}
+
+/// A counter whose rule was not of the one expected shape was never counted, and
+/// nobody was told. Here a limit without its maximum is a mistake, and a counter
+/// is nothing that a condition could compare.
+#[test]
+fn d05_a_limit_that_would_never_count_is_refused() {
+    for key in ["max", "window", "counter"] {
+        let found = mistakes(&policy_with_limit(|limit| drop(limit.remove(key))));
+        assert!(found.iter().any(|text| text.contains(key)), "{found:?}");
+    }
+    for op in ["lt", "gte", "eq"] {
+        let state = json!({"path": "state.vm_stop.stops", "op": op, "value": 10});
+        let found = mistakes(&policy_with(&json!({"require": [state]})));
+        assert!(found.iter().any(|text| text.contains("state")), "{found:?}");
+    }
+}
+
+/// A negative increment gave quota back, a fraction counted as nothing.
+#[test]
+fn d06_no_increment_counts_less_than_one() {
+    for increment in [json!(-1), json!(0), json!(0.5), json!("1")] {
+        let change = |limit: &mut Map<String, Value>| {
+            limit.insert("increment".to_owned(), increment.clone());
+        };
+        let found = mistakes(&policy_with_limit(change));
+        assert!(
+            found.iter().any(|text| text.contains("increment")),
+            "{found:?}"
+        );
+    }
+    let policy = policy_with_limit(|limit| {
+        limit.insert("increment_from".to_owned(), json!("args.count"));
+    });
+    let mut engine = engine(&policy.to_string());
+    let mut ask = |count: Value| {
+        let request = call("vm_stop", arguments(json!({"count": count})));
+        reason(&engine.authorize(&request, at(0)))
+    };
+    assert_eq!(ask(json!(9)), ReasonCode::Allowed);
+    for bad in [
+        json!(-9),
+        json!(0),
+        json!(0.5),
+        json!("1"),
+        json!(null),
+        json!(1e30),
+    ] {
+        assert_eq!(ask(bad.clone()), ReasonCode::BadArguments, "{bad}");
+    }
+    assert_eq!(ask(json!(2)), ReasonCode::RateLimited);
+    assert_eq!(ask(json!(1)), ReasonCode::Allowed);
+    assert_eq!(ask(json!(1)), ReasonCode::RateLimited);
+}
+
+/// A misspelled key was passed over, and with it the limit that stood under it.
+#[test]
+fn d08_a_misspelled_key_is_refused_with_the_word_that_was_meant() {
+    for (misspelled, meant) in [("limts", "limits"), ("require_reasn", "require_reason")] {
+        let found = mistakes(&policy_with(&json!({misspelled: []}))).join("\n");
+        assert!(found.contains(misspelled), "{found}");
+        assert!(found.contains(&format!("\"{meant}\"")), "{found}");
+    }
+}
+
 /// A call that is given back after its window must not be taken off the calls of
 /// the next one.
 #[test]
@@ -183,4 +277,51 @@ fn d12_tools_can_share_a_counter_and_callers_do_not() {
     };
     assert_eq!(by("uid:1000"), 3);
     assert_eq!(by("uid:1001"), 3);
+}
+
+/// The same by effect: a policy that limits stops limits them under every name.
+#[test]
+fn d12_a_limit_on_an_effect_counts_every_tool_that_has_it() {
+    let limits = json!([{"counter": "stops", "window": "minute", "max": 3, "scope": "host"}]);
+    let policy = json!({
+        "version": "1", "default": "allow", "effects": {"force_stop": {"limits": limits}},
+    });
+    let mut engine = engine(&policy.to_string());
+    let tools = ["vm_stop", "stop_domain", "destroy", "qm_stop"];
+    let asked = (0..12_u8).filter(|n| {
+        let mut request = leased_stop(*n);
+        tools[usize::from(*n) % tools.len()].clone_into(&mut request.tool);
+        is_allowed(&mut engine, &request, at(0))
+    });
+    assert_eq!(asked.count(), 3);
+}
+
+/// A pattern matched a part of the text, and a name with dots could not be
+/// reached at all.
+#[test]
+fn d14_patterns_are_for_the_whole_text_and_names_with_dots_can_be_reached() {
+    let whole = json!({"path": "args.identifier", "op": "regex", "value": "test-[0-9]+"});
+    let dotted = json!({"path": "/args/vm.name", "op": "eq", "value": "web-1"});
+    let policy = json!({"version": "1", "default": "deny", "tools": {
+        "vm_stop": {"require": [whole]}, "vm_pause": {"require": [dotted]},
+    }});
+    let mut engine = engine(&policy.to_string());
+    let mut ask =
+        |tool: &str, value: Value| reason(&engine.authorize(&call(tool, arguments(value)), at(0)));
+    let mut stop = |name: &str| ask("vm_stop", json!({"identifier": name}));
+    assert_eq!(stop("test-1"), ReasonCode::Allowed);
+    for name in [
+        "test-1; web-1",
+        "web-1 test-1",
+        "test-1\nweb-1",
+        "test-1\n",
+        "",
+    ] {
+        assert_eq!(stop(name), ReasonCode::Condition, "{name:?}");
+    }
+    let pause = |name: &str| json!({"vm.name": name});
+    assert_eq!(ask("vm_pause", pause("web-1")), ReasonCode::Allowed);
+    assert_eq!(ask("vm_pause", pause("web-2")), ReasonCode::Condition);
+    let nested = json!({"vm": {"name": "web-1"}});
+    assert_eq!(ask("vm_pause", nested), ReasonCode::Condition);
 }

@@ -11,6 +11,7 @@ mod cli;
 mod exit;
 mod identity;
 mod mcp;
+mod policy;
 mod run;
 mod status;
 mod text;

@@ -46,6 +46,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "anyhow",
             "clap",
             "getrandom",
+            "saphyr-parser",
             "serde",
             "serde_json",
             "tokio",

@@ -156,21 +156,21 @@ impl Engine {
         &mut self,
         id: DecisionId,
         governing: &Governing<'_>,
-        charged: &[Charged<'_>],
+        due: &[Charged<'_>],
         call: &Call<'_>,
     ) -> Result<Vec<Charge>, Refusal> {
-        let wants: Vec<Want> = charged.iter().map(|charged| charged.want.clone()).collect();
+        let wants: Vec<Want> = due.iter().map(|one| one.want.clone()).collect();
         let now_ns = call.now.boot_ns;
         if !wants.is_empty()
             && let Err(error) = self.limiter.reserve(&wants, id, now_ns)
         {
-            return Err(self.limited(error, charged, call));
+            return Err(self.limited(error, due, call));
         }
         let mut charges: Vec<Charge> = wants.iter().map(Charge::from).collect();
         // A limit in shadow mode whose increment makes no sense has said so in
         // the shadow verdict.
         let shadows = collect(&governing.applied, RuleMode::Shadow, call).unwrap_or_default();
-        for want in shadows.iter().map(|charged| &charged.want) {
+        for want in shadows.iter().map(|one| &one.want) {
             let charge = Charge::from(want);
             let counted = charges.iter().any(|other| other.key == charge.key);
             let one = std::slice::from_ref(want);

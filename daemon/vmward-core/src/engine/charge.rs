@@ -205,10 +205,10 @@ impl Engine {
         &self,
         slowest: &Charged<'_>,
         charged: &[Charged<'_>],
-        retry_after_ns: Option<i64>,
+        wait_ns: Option<i64>,
         call: &Call<'_>,
     ) -> Refusal {
-        let retry_after_ms = retry_after_ns.map(clock::ceil_ms);
+        let retry_after_ms = wait_ns.map(clock::ceil_ms);
         let row = self.row(&slowest.want, call.now);
         let message = match slowest.on_deny {
             Some(words) => words.to_owned(),

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     clock,
-    policy::{Action, Rule, predicate::Predicate},
+    policy::{Action, Rule, hours::Hours, predicate::Predicate},
 };
 
 /// One thing that a rule asks of a call, in the order of judging.
@@ -219,7 +219,7 @@ fn hours(rule: &Rule, call: &Call<'_>) -> Result<(), Refusal> {
 }
 
 fn describe_hours(rule: &Rule) -> String {
-    let hours: Vec<String> = rule.hours.iter().map(|hours| hours.describe()).collect();
+    let hours: Vec<String> = rule.hours.iter().map(Hours::describe).collect();
     hours.join(" or ")
 }
 

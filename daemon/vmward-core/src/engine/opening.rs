@@ -27,8 +27,8 @@ fn opening(hours: &Hours, wall_ns: i64, local_offset_s: i32) -> Option<i64> {
     (today..=today + 7).find_map(|day| {
         // 1 January 1970 was a Thursday; Monday is bit 0.
         let weekday = (day + 3).rem_euclid(7);
-        let begins_s = day * DAY_S + i64::from(hours.from_min) * 60 - offset_s;
-        let begins_ns = begins_s.checked_mul(NS_PER_S)?;
+        let second = day * DAY_S + i64::from(hours.from_min) * 60 - offset_s;
+        let begins_ns = second.checked_mul(NS_PER_S)?;
         let opens = hours.days >> weekday & 1 == 1 && begins_ns > wall_ns;
         opens.then_some(begins_ns)
     })

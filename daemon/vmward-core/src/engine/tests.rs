@@ -1,8 +1,13 @@
 //! Decisions, each for its reason; `lifecycle` has what becomes of them, `crash`
 //! what is left of them after one.
 
+mod approvals;
+mod approvals_model;
 mod crash;
+mod explain;
 mod lifecycle;
+mod rules;
+mod scopes;
 
 use serde_json::Map;
 

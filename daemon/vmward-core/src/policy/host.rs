@@ -87,7 +87,7 @@ impl HostRule {
         let vms = match self.vms.as_slice() {
             [] => "any VM".to_owned(),
             vms => {
-                let vms: Vec<String> = vms.iter().map(describe_selector).collect();
+                let vms: Vec<String> = vms.iter().map(Selector::describe).collect();
                 format!("VMs with {}", vms.join(", or with "))
             }
         };
@@ -104,15 +104,6 @@ impl HostRule {
         let who = self.who.describe();
         format!("{who} may {} {vms}{limits}{remark}", effects.join(" or "))
     }
-}
-
-fn describe_selector(vms: &Selector) -> String {
-    let uuid = vms.uuid.iter().map(|uuid| format!("uuid {uuid}"));
-    let name = vms.name.iter().map(|name| format!("name {name}"));
-    let labels = vms.labels.iter();
-    let labels = labels.map(|(key, value)| format!("metadata {key}={value}"));
-    let all: Vec<String> = uuid.chain(name).chain(labels).collect();
-    all.join(" and ")
 }
 
 /// The rules that hold unless the policy says otherwise, by name. Refusing

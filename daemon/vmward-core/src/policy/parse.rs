@@ -87,6 +87,8 @@ struct Checker {
     places: Places,
     /// The first use of each counter.
     counters: BTreeMap<String, limits::Use>,
+    /// How many conditions have a pattern.
+    patterns: usize,
 }
 
 impl Checker {

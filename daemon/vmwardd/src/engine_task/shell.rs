@@ -157,6 +157,11 @@ impl Shell {
     pub(super) fn tick(&mut self, now: Now, batch: &mut Batch) {
         batch.journal(self.engine.clock_mark(now).into_iter().collect());
         self.close_due(now, batch);
+        let (journal, audit) = self.engine.expire_approvals(now);
+        batch.journal(journal);
+        for body in audit {
+            batch.audit(body);
+        }
         self.sweep(now, batch);
         for gap in self.seq.lost(now.boot_ns) {
             self.lost(gap, batch);

@@ -8,6 +8,7 @@ use crate::harness::{Daemon, Options, SEED, wait_until};
 
 const WITHOUT_HYPERVISOR: Options = Options {
     libvirt_uri: "none",
+    more: String::new(),
 };
 
 impl Daemon {

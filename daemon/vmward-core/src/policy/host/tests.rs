@@ -52,6 +52,14 @@ fn a_rule_covers_its_effects_until_it_is_switched_off() {
     assert!(rule.covers(Effect::Pause, &vm(&labels)));
     assert!(rule.covers(Effect::Save, &vm(&labels)));
     assert!(!rule.covers(Effect::Delete, &vm(&labels)));
+    for (name, covered) in [("web-*", true), ("db-*", false)] {
+        rule.vms = vec![Selector {
+            name: Some(name.to_owned()),
+            ..Selector::default()
+        }];
+        assert_eq!(rule.covers(Effect::Save, &vm(&labels)), covered, "{name}");
+    }
+    rule.vms.clear();
     rule.enabled = false;
     assert!(!rule.covers(Effect::Save, &vm(&labels)));
     assert!(rule.describe().ends_with(" any VM (switched off)"));
@@ -77,8 +85,8 @@ fn a_rule_says_for_which_vms_and_how_often() {
     }];
     assert_eq!(
         rule.describe(),
-        "unit libvirt-guests.service may save VMs with name web-* and metadata tier=test, at \
-         most 3 a minute (shadow: recorded only)"
+        "unit libvirt-guests.service may save VMs with name \"web-*\" and label tier = \
+         \"test\", at most 3 a minute (shadow: recorded only)"
     );
 }
 

@@ -62,6 +62,48 @@ fn the_policys_own_entry_comes_before_the_built_in_one() {
 }
 
 #[test]
+fn an_entry_with_conditions_is_for_the_calls_that_meet_them() {
+    let when = |op, value: Value| {
+        let path = Path::parse("args.mode").expect("a path");
+        let pointer = "/effect_map/0/when/0".to_owned();
+        vec![Predicate::new(pointer, path, op, Some(&value), None).expect("a condition")]
+    };
+    let target = vec![Path::parse("args.target.id").expect("a path")];
+    let own = [MapEntry {
+        when: when("eq", json!("hard")),
+        vm: target,
+        ..entry("frob", Some(Effect::ForceStop))
+    }];
+    let hard = json!({"mode": "hard", "target": {"id": "a"}, "name": "b"});
+    let expected = Mapped::Known {
+        pointer: "/effect_map/0".to_owned(),
+        effect: Some(Effect::ForceStop),
+        vm: Some("a".to_owned()),
+    };
+    assert_eq!(mapped(&own, "frob", &hard), expected);
+    let soft = json!({"mode": "soft", "target": {"id": "a"}});
+    assert_eq!(mapped(&own, "frob", &soft), Mapped::Harmless { vm: None });
+
+    // A condition that cannot be judged must not let a later entry answer.
+    let harmless = [
+        MapEntry {
+            when: when("lt", json!(5)),
+            ..entry("frob", Some(Effect::Stop))
+        },
+        entry("frob", None),
+    ];
+    let Mapped::Suspect { why, .. } = mapped(&harmless, "frob", &soft) else {
+        panic!("must be suspect");
+    };
+    assert!(
+        why.starts_with("/effect_map/0/when/0 cannot be judged: "),
+        "{why}"
+    );
+    let known = mapped(&harmless, "frob", &json!({"mode": 7}));
+    assert!(matches!(known, Mapped::Known { effect: None, .. }));
+}
+
+#[test]
 fn an_entry_for_one_server_is_not_for_another_or_for_none() {
     let mut own = entry("frobnicate", Some(Effect::Stop));
     own.server = Some("lab".to_owned());

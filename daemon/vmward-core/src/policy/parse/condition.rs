@@ -10,6 +10,11 @@ use crate::policy::{
 };
 
 const PREDICATE_KEYS: [&str; 4] = ["path", "op", "value", "on_deny"];
+
+/// Most conditions with a pattern: each may take milliseconds to compile, and
+/// memory for as long as the policy is in force.
+const PATTERNS_MAX: usize = 500;
+
 /// The conditions that were read, with the place of each.
 #[derive(Default)]
 pub(super) struct Seen {
@@ -49,6 +54,14 @@ impl Checker {
             None => None,
         };
         let (path, op) = (path?, op?);
+        self.patterns += usize::from(op == "regex");
+        if op == "regex" && self.patterns > PATTERNS_MAX {
+            if self.patterns == PATTERNS_MAX + 1 {
+                let message = format!("a policy has at most {PATTERNS_MAX} patterns");
+                self.at_node(object.place("op"), message, Some("join some with \"|\""));
+            }
+            return None;
+        }
         let text = format!("{} {op} {json:?}", path.text());
         if let Some(first) = seen.by_text.get(&text) {
             let message = format!("this condition is there already, in {first}");

@@ -83,6 +83,25 @@ fn a_tool_that_stops_vms_needs_a_limit_somewhere() {
 }
 
 #[test]
+fn a_tool_that_could_stop_vms_unseen_is_named() {
+    let tool = r#""tools":{"shutdown_rack":{}}"#;
+    let denied = lints("deny", tool);
+    assert_eq!(denied.len(), 1, "{denied:?}");
+    let start = "\"shutdown_rack\": \"shutdown_rack\" is denied although this rule names it: ";
+    assert!(denied[0].starts_with(start), "{denied:?}");
+    let allowed = lints("allow", tool);
+    let start = "\"shutdown_rack\": \"shutdown_rack\" is allowed and could stop a VM unseen: ";
+    assert!(allowed[1].starts_with(start), "{allowed:?}");
+    for decided in [
+        r#""tools":{"shutdown_rack":{"action":"deny"}}"#,
+        r#""tools":{"shutdown_rack":{}},"effect_map":[{"tool":"shutdown_rack","effect":"none"}]"#,
+        r#""tools":{"list_racks":{}}"#,
+    ] {
+        assert_eq!(lints("deny", decided), [""; 0], "{decided}");
+    }
+}
+
+#[test]
 fn a_limit_that_a_restart_escapes_is_named_where_no_other_applies() {
     let with = |limits: &[String]| {
         format!(

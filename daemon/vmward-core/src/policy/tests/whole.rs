@@ -172,6 +172,30 @@ fn the_reason_of_a_denial_may_stand_in_on_deny() {
     );
 }
 
+#[test]
+fn patterns_and_the_limits_of_a_rule_are_bounded() {
+    let with =
+        |rule: String| format!(r#"{{"version":"1","default":"deny","tools":{{"t":{{{rule}}}}}}}"#);
+    let patterns = |count: usize| {
+        let one = |n| format!(r#"{{"path":"args.a","op":"regex","value":"{n}"}}"#);
+        let all: Vec<String> = (0..count).map(one).collect();
+        with(format!(r#""deny_if":[{}]"#, all.join(",")))
+    };
+    accepted(&patterns(500));
+    let found = messages(&patterns(600));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].ends_with("a policy has at most 500 patterns"));
+    let limits = |count: usize| {
+        let one = |n| format!(r#"{{"counter":"c{n}","window":"day","max":1,"scope":"grant"}}"#);
+        let all: Vec<String> = (0..count).map(one).collect();
+        with(format!(r#""limits":[{}]"#, all.join(",")))
+    };
+    accepted(&limits(32));
+    let found = messages(&limits(40));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].ends_with("a rule has at most 32 limits"));
+}
+
 fn builtin() -> BTreeMap<String, HostRule> {
     let rule = HostRule {
         pointer: "builtin:guests".to_owned(),
