@@ -15,6 +15,8 @@ use serde_json::{Map, Number, Value, map::Entry};
 
 /// The longest line on the policy socket, its line feed not counted.
 pub const FRAME_BYTES_MAX: usize = 64 * 1024;
+/// Room for the members of an object; most have fewer.
+const MEMBERS: usize = 8;
 /// Room for a line to send; most answers are shorter.
 const ANSWER_BYTES: usize = 1024;
 /// The deepest nesting of arrays and objects.
@@ -209,7 +211,7 @@ impl<'de> Visitor<'de> for Strict {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let inner = self.deeper()?;
-        let mut object = Map::new();
+        let mut object = Map::with_capacity(MEMBERS);
         while let Some(key) = entries.next_key::<Key>()? {
             match object.entry(key.0) {
                 Entry::Occupied(taken) => {

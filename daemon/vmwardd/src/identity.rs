@@ -37,8 +37,6 @@ const SUBORDINATE_BYTES_MAX: u64 = 1024 * 1024;
 #[derive(Debug)]
 pub struct Peer {
     handle: ProcHandle,
-    /// Where this kernel gives one.
-    pidfd: Option<OwnedFd>,
     /// Number and start time.
     pub process: ids::Process,
     /// Effective user id when it connected.
@@ -111,8 +109,9 @@ impl Peer {
         let Some(handle) = ProcHandle::open(pid) else {
             return Err(gone);
         };
-        let pidfd = peer_pidfd(socket);
-        if pidfd.as_ref().is_some_and(has_ended) {
+        if let Some(pidfd) = peer_pidfd(socket)
+            && has_ended(&pidfd)
+        {
             return Err(gone);
         }
         let Some(Stat { process, comm, .. }) = handle.stat() else {
@@ -134,7 +133,6 @@ impl Peer {
                 .as_deref()
                 .and_then(process::system_unit_of_cgroup),
             handle,
-            pidfd,
         })
     }
 
@@ -147,30 +145,23 @@ impl Peer {
         }
     }
 
-    /// The process that will hold the lease, read now: the caller must still
-    /// live, and a parent must be one whose descendants are a task of the
-    /// caller, not the host's.
+    /// The process that will hold the lease. The caller itself is known since it
+    /// connected: where it has ended meanwhile, nobody can use its lease, and
+    /// nothing is read for it here. A parent is looked up now, and must be one
+    /// whose descendants are a task of the caller, not the host's.
     ///
     /// # Errors
-    /// The caller has ended, or its parent is an init or user manager.
+    /// Where the parent is wanted: the caller has ended, or its parent is an
+    /// init or user manager.
     pub fn holder(&self, wanted: Holder) -> Result<ids::Process, IdentityError> {
-        let gone = IdentityError::Gone {
-            pid: self.process.pid,
-        };
-        // One cheap question to the kernel; `/proc` is asked only where it must be.
-        if let (Holder::Caller, Some(pidfd)) = (wanted, &self.pidfd) {
-            return if has_ended(pidfd) {
-                Err(gone)
-            } else {
-                Ok(self.process)
-            };
-        }
-        let Some(stat) = self.handle.stat() else {
-            return Err(gone);
-        };
         match wanted {
             Holder::Caller => Ok(self.process),
-            Holder::Parent => parent_holder(&self.handle, stat.parent),
+            Holder::Parent => {
+                let stat = self.handle.stat().ok_or(IdentityError::Gone {
+                    pid: self.process.pid,
+                })?;
+                parent_holder(&self.handle, stat.parent)
+            }
         }
     }
 }

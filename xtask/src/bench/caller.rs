@@ -9,8 +9,8 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-/// Longest answer; far more than a decision has.
-const ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// Longest answer: a status with ten thousand counters.
+const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// An answer that takes longer is none.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
