@@ -17,8 +17,6 @@ use crate::{
 
 /// `prev` of the very first line.
 const NO_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";
-/// Room for a line; most are shorter.
-const LINE_BYTES: usize = 2048;
 /// `,"hash":"` + 64 digits + `"}`.
 const TAIL_BYTES: usize = HASH_MEMBER.len() + 64 + 2;
 const HASH_MEMBER: &str = ",\"hash\":\"";
@@ -98,6 +96,14 @@ impl Chain {
     /// The next line, without a line feed. The chain moves on, so the line must
     /// be written; on failure put a clone made before back.
     pub fn append(&mut self, body: &AuditBody, boot_id: &str, at: Now) -> String {
+        let mut text = Vec::new();
+        self.append_to(&mut text, body, boot_id, at);
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
+    /// As [`Chain::append`], into a buffer that the caller uses again: every
+    /// decision waits for this.
+    pub fn append_to(&mut self, text: &mut Vec<u8>, body: &AuditBody, boot_id: &str, at: Now) {
         let head = Head {
             seq: self.next_seq,
             time: clock::rfc3339(at.wall_ns),
@@ -108,21 +114,20 @@ impl Chain {
         // The records are plain structs of strings and integers, with which
         // serialization cannot fail; were it to, a record without content is
         // still a record.
-        let mut text = join(&head, body).unwrap_or_else(|error| {
+        if let Err(error) = join(text, &head, body) {
             let lost = Unwritable {
                 kind: "unwritable",
                 detail: format!("unwritable record: {error}"),
             };
-            join(&head, &lost).unwrap_or_default()
-        });
-        let hash = sha256_hex(text.as_bytes());
+            join(text, &head, &lost).unwrap_or_default();
+        }
+        let hash = sha256_hex(text);
         text.pop();
-        text.push_str(HASH_MEMBER);
-        text.push_str(&hash);
-        text.push_str("\"}");
+        text.extend_from_slice(HASH_MEMBER.as_bytes());
+        text.extend_from_slice(hash.as_bytes());
+        text.extend_from_slice(b"\"}");
         self.next_seq += 1;
         self.prev_hash = hash;
-        text
     }
 }
 
@@ -142,20 +147,23 @@ struct Unwritable {
     detail: String,
 }
 
-/// The members of two objects as one object. Written in one piece: every
-/// decision waits for this.
-fn join<T: Serialize>(head: &Head<'_>, body: &T) -> Result<String, serde_json::Error> {
-    let mut text = Vec::with_capacity(LINE_BYTES);
-    serde_json::to_writer(&mut text, head)?;
+/// The members of two objects as one object, in place of what `text` held.
+fn join<T: Serialize>(
+    text: &mut Vec<u8>,
+    head: &Head<'_>,
+    body: &T,
+) -> Result<(), serde_json::Error> {
+    text.clear();
+    serde_json::to_writer(&mut *text, head)?;
     // The brace that ends the first gives way to what follows the brace that
     // begins the second.
     text.pop();
     let at = text.len();
-    serde_json::to_writer(&mut text, body)?;
+    serde_json::to_writer(&mut *text, body)?;
     if let Some(brace) = text.get_mut(at) {
         *brace = b',';
     }
-    String::from_utf8(text).map_err(serde::ser::Error::custom)
+    Ok(())
 }
 
 impl Default for Chain {

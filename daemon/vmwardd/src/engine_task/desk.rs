@@ -102,7 +102,19 @@ impl Desk {
         let stop = batch.stop.take();
         shell.ended |= stop.is_some();
         self.make_real(shell, &mut ledger, batch, now);
+        drop(ledger);
+        self.sync_audit();
         stop
+    }
+
+    /// Syncs the audit log now and then, while others may decide.
+    fn sync_audit(&self) {
+        let due = self.sit().audit_due(convert::now());
+        if let Some(file) = due
+            && let Err(error) = file.sync_data()
+        {
+            self.sit().audit_unsynced(&error);
+        }
     }
 
     /// Journal, then everything else, with the seat free for others meanwhile.
@@ -152,3 +164,6 @@ fn free<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
         Err(TryLockError::WouldBlock) => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

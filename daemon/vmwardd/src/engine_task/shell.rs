@@ -1,6 +1,7 @@
 //! The engine's state, and which message does what to it.
 
 use std::fmt::Display;
+use std::fs::File;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -167,13 +168,22 @@ impl Shell {
             self.lost(gap, batch);
         }
         self.audit.flush();
-        if now.boot_ns.saturating_sub(self.audit_synced_ns) >= AUDIT_SYNC_NS {
-            self.audit_synced_ns = now.boot_ns;
-            if let Err(error) = self.audit.sync() {
-                count(&self.counters.audit_errors);
-                self.complain("audit", &error);
-            }
+    }
+
+    /// The audit log's file, where its sync is due.
+    pub(super) fn audit_due(&mut self, now: Now) -> Option<Arc<File>> {
+        if now.boot_ns.saturating_sub(self.audit_synced_ns) < AUDIT_SYNC_NS {
+            return None;
         }
+        self.audit_synced_ns = now.boot_ns;
+        self.audit.to_sync()
+    }
+
+    /// Takes note of a sync of the audit log that failed.
+    pub(super) fn audit_unsynced(&mut self, error: &std::io::Error) {
+        self.audit.unsynced();
+        count(&self.counters.audit_errors);
+        self.complain("audit", error);
     }
 
     /// Puts a snapshot in the journal's place. The audit log is made durable

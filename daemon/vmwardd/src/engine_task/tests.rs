@@ -20,8 +20,12 @@ const VM: Process = Process {
 };
 
 fn shell(dir: &Path) -> Shell {
+    shell_with(dir, SEED)
+}
+
+pub(super) fn shell_with(dir: &Path, policy_text: &str) -> Shell {
     let policy = dir.join("policy.json");
-    std::fs::write(&policy, SEED).unwrap();
+    std::fs::write(&policy, policy_text).unwrap();
     let text = format!(
         "policy = {policy:?}\nstate-dir = {dir:?}\nlog-dir = {dir:?}\nrun-dir = {dir:?}\n\
          pin-dir = {dir:?}\nlibvirt-run-dir = {dir:?}\n"
