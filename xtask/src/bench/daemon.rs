@@ -27,6 +27,15 @@ impl Drop for Killed {
     }
 }
 
+/// Resident memory in KiB.
+pub(super) struct Memory {
+    pub(super) all: u64,
+    /// What belongs to the process alone.
+    pub(super) own: u64,
+    /// Pages of the binary and the libraries, which the system can drop.
+    pub(super) files: u64,
+}
+
 /// The daemon, its folder, its socket.
 pub(super) struct Daemon {
     process: Killed,
@@ -99,8 +108,8 @@ impl Daemon {
         self.call(&request("status", &json!({})))
     }
 
-    /// Resident memory in KiB: now, and the most that it ever was.
-    pub(super) fn memory_kib(&self) -> Result<(u64, u64)> {
+    /// Resident memory in KiB.
+    pub(super) fn memory_kib(&self) -> Result<Memory> {
         let path = format!("/proc/{}/status", self.process.0.id());
         let status = fs::read_to_string(&path).with_context(|| format!("Failed to read {path}"))?;
         let field = |name: &str| -> Result<u64> {
@@ -111,7 +120,11 @@ impl Daemon {
                 .parse()
                 .with_context(|| format!("{name} in {path} is no number"))
         };
-        Ok((field("VmRSS:")?, field("VmHWM:")?))
+        Ok(Memory {
+            all: field("VmRSS:")?,
+            own: field("RssAnon:")?,
+            files: field("RssFile:")?,
+        })
     }
 }
 

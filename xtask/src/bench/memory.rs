@@ -1,4 +1,8 @@
 //! The daemon's memory with many VMs and many live counters.
+//!
+//! The VMs are those of libvirt's test driver, which keeps them in the process
+//! that asks, so the number is too high by what that costs: some 7 MiB of the
+//! process's own and 5 MiB of libraries. The kernel side is off and not counted.
 
 use std::{fmt::Write, fs, path::Path, time::Duration};
 
@@ -37,16 +41,19 @@ pub(super) fn measure(binary: &Path, dir: &Path) -> Result<(Budget, Option<Strin
     })?;
     fill(&daemon)?;
     // Looking makes memory, too; so the daemon is measured before it is asked.
-    let (now, most) = daemon.memory_kib()?;
+    let memory = daemon.memory_kib()?;
     let counters = daemon.status()?["limits"].as_array().map_or(0, Vec::len);
     let what = format!(
-        "memory with {vms} VMs and {counters} live counters, kernel side off \
-         (most ever: {:.2} MiB)",
-        mib(most)
+        "memory, {vms} VMs and {counters} counters: own {:.1}, files {:.1} MiB",
+        mib(memory.own),
+        mib(memory.files)
     );
     let short = (counters < COUNTERS)
         .then(|| format!("memory with {COUNTERS} live counters: there were {counters}"));
-    Ok((Budget::at_most(what, mib(now), MIB_MAX, "MiB"), short))
+    Ok((
+        Budget::at_most(what, mib(memory.all), MIB_MAX, "MiB"),
+        short,
+    ))
 }
 
 fn mib(kib: u64) -> f64 {
