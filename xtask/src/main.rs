@@ -1,5 +1,6 @@
 //! `cargo xtask`: set-up, build, test VM, demo and house checks.
 
+mod bench;
 mod build;
 mod ci;
 mod cli;

@@ -11,10 +11,14 @@ use serde::{
     Deserialize, Serialize,
     de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor},
 };
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Number, Value, map::Entry};
 
 /// The longest line on the policy socket, its line feed not counted.
 pub const FRAME_BYTES_MAX: usize = 64 * 1024;
+/// Room for the members of an object; most have fewer.
+const MEMBERS: usize = 8;
+/// Room for a line to send; most answers are shorter.
+const ANSWER_BYTES: usize = 1024;
 /// The deepest nesting of arrays and objects.
 pub const DEPTH_MAX: usize = 32;
 
@@ -128,7 +132,8 @@ pub fn parse(line: &[u8]) -> Result<Value, FrameError> {
 /// Writes a message as one line, with its line feed. JSON text holds no raw
 /// line feed, so the frame is always one line.
 pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, FrameError> {
-    let mut bytes = serde_json::to_vec(message).map_err(|error| FrameError::Json {
+    let mut bytes = Vec::with_capacity(ANSWER_BYTES);
+    serde_json::to_writer(&mut bytes, message).map_err(|error| FrameError::Json {
         reason: error.to_string(),
     })?;
     bytes.push(b'\n');
@@ -206,14 +211,17 @@ impl<'de> Visitor<'de> for Strict {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let inner = self.deeper()?;
-        let mut object = Map::new();
+        let mut object = Map::with_capacity(MEMBERS);
         while let Some(key) = entries.next_key::<Key>()? {
-            if object.contains_key(&key.0) {
-                let quoted = Value::String(key.0);
-                return Err(A::Error::custom(format_args!("key {quoted} appears twice")));
+            match object.entry(key.0) {
+                Entry::Occupied(taken) => {
+                    let quoted = Value::from(taken.key().as_str());
+                    return Err(A::Error::custom(format_args!("key {quoted} appears twice")));
+                }
+                Entry::Vacant(free) => {
+                    free.insert(entries.next_value_seed(inner)?);
+                }
             }
-            let value = entries.next_value_seed(inner)?;
-            object.insert(key.0, value);
         }
         Ok(Value::Object(object))
     }

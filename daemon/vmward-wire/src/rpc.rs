@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize, Serializer, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use crate::frame;
+use crate::frame::{self, FrameError};
 
 /// What went wrong, as the number in `"code"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -171,7 +171,7 @@ impl Request {
 
     /// Reads the parameters as those of a method.
     pub fn params<P: DeserializeOwned>(&self) -> Result<P, ErrorObject> {
-        serde_json::from_value(Value::Object(self.params.clone())).map_err(|error| {
+        P::deserialize(&self.params).map_err(|error| {
             let message = format!("Parameters of `{}`: {error}", self.method);
             ErrorObject::new(ErrorCode::InvalidParams, message)
         })
@@ -217,6 +217,22 @@ impl Response {
             id: Some(id),
             outcome,
         }
+    }
+
+    /// The whole line of an answer with a result, as [`Response::ok`] and
+    /// `frame::encode` would make it, without a value tree in between.
+    pub fn ok_line<R: Serialize>(id: &Id, result: &R) -> Result<Vec<u8>, FrameError> {
+        #[derive(Serialize)]
+        struct Wire<'a, R> {
+            jsonrpc: &'static str,
+            id: &'a Id,
+            result: &'a R,
+        }
+        frame::encode(&Wire {
+            jsonrpc: "2.0",
+            id,
+            result,
+        })
     }
 
     /// An answer with an error.

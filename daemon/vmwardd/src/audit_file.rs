@@ -27,11 +27,13 @@ const BACKLOG_MAX: usize = 10_000;
 
 /// The open log.
 pub struct AuditFile {
-    file: File,
+    file: Arc<File>,
     path: PathBuf,
     len: u64,
     chain: Chain,
     boot_id: String,
+    /// The line being written.
+    line: Vec<u8>,
     dirty: bool,
     /// Half a line may stand after `len`.
     torn: bool,
@@ -140,11 +142,12 @@ impl AuditFile {
             }
         };
         let mut audit = AuditFile {
-            file,
+            file: Arc::new(file),
             path,
             len,
             chain,
             boot_id: boot_id.to_owned(),
+            line: Vec::new(),
             dirty: false,
             torn: false,
             backlog: VecDeque::new(),
@@ -207,19 +210,20 @@ impl AuditFile {
             self.torn = false;
         }
         let before = self.chain.clone();
-        let mut line = self.chain.append(body, &self.boot_id, at).into_bytes();
-        line.push(b'\n');
-        if let Err(error) = self.file.write_all(&line) {
+        self.chain
+            .append_to(&mut self.line, body, &self.boot_id, at);
+        self.line.push(b'\n');
+        if let Err(error) = (&*self.file).write_all(&self.line) {
             self.chain = before;
             // Half a line would break the chain for every reader. Where it
             // cannot be cut off now, nothing is written before it is.
             self.torn = self.file.set_len(self.len).is_err();
             return Err(error);
         }
-        self.len = self.len.saturating_add(line.len() as u64);
+        self.len = self.len.saturating_add(self.line.len() as u64);
         self.dirty = true;
         if let Some(feed) = &self.feed {
-            let text = str::from_utf8(&line).unwrap_or_default();
+            let text = str::from_utf8(&self.line).unwrap_or_default();
             feed.publish(body, text.trim_end());
         }
         Ok(())
@@ -235,6 +239,17 @@ impl AuditFile {
             self.dirty = false;
         }
         Ok(())
+    }
+
+    /// The file, where something in it waits to be made durable: sync it without
+    /// holding up anyone who writes, and say so when that [failed](Self::unsynced).
+    pub fn to_sync(&mut self) -> Option<Arc<File>> {
+        std::mem::take(&mut self.dirty).then(|| Arc::clone(&self.file))
+    }
+
+    /// The sync failed; the next one tries again.
+    pub fn unsynced(&mut self) {
+        self.dirty = true;
     }
 
     /// Why records wait, where they do.

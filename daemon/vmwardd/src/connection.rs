@@ -1,5 +1,9 @@
 //! One client: frames in, the engine's answers out, in order.
 //!
+//! Each client has a thread that reads, decides where it can, and writes, with
+//! plain blocking calls: a decision then costs no wake-up of another thread. The
+//! handlers are `async` because some wait for the engine; the thread drives them.
+//!
 //! A client is patient with the daemon and the daemon is not with it: a frame
 //! once begun must be whole within seconds, a silent client is let go, and an
 //! answer that nobody reads ends the connection.
@@ -7,14 +11,17 @@
 mod questions;
 mod subscribe;
 
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
+use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 use vmward_core::grant::Claim;
 use vmward_wire::frame::{self, FrameDecoder};
 use vmward_wire::rpc::{ErrorCode, ErrorObject, Request, Response};
@@ -40,18 +47,21 @@ const ENGINE_DEADLINE: Duration = Duration::from_secs(15);
 const CHUNK_BYTES: usize = 4096;
 
 /// Tells a client too many that it is one.
-pub async fn turn_away(mut stream: UnixStream) {
+pub fn turn_away(mut stream: &UnixStream) {
     let error = ErrorObject::new(
         ErrorCode::TooBusy,
         "too many clients are connected; try again in a second",
     );
-    // The socket's buffer is empty, so this does not wait for the client.
-    let response = Response::error(None, error);
-    drop(timeout(Duration::from_millis(100), send(&mut stream, &response)).await);
+    let answer = Answer::from(&Response::error(None, error));
+    // Its buffer is empty, so this does not wait for the client; and whether it
+    // listens is its own business.
+    let _unheard = stream
+        .set_nonblocking(true)
+        .and_then(|()| stream.write_all(&answer.line));
 }
 
 /// What every client is served with.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Service {
     /// Who decides.
     pub engine: EngineHandle,
@@ -63,12 +73,15 @@ pub struct Service {
     pub feed: Arc<Feed>,
 }
 
-/// Serves one client until it leaves, errs, or `stop` turns true.
-pub async fn serve(
-    mut stream: UnixStream,
+/// Serves one client, on the thread that calls this, until it leaves, errs, or
+/// `stop` turns true. A client that is silent then hears of it at once only
+/// when its socket is shut down as well. `runtime` is where timers are driven.
+pub fn serve(
+    stream: &UnixStream,
     door: Door,
     service: Service,
-    stop: watch::Receiver<bool>,
+    stop: &watch::Receiver<bool>,
+    runtime: Handle,
 ) {
     let Service {
         engine,
@@ -76,16 +89,17 @@ pub async fn serve(
         book,
         feed,
     } = service;
-    let peer = match Peer::of(&stream) {
+    let peer = match Peer::of(stream) {
         Ok(peer) => peer,
         Err(error) => {
             count(&counters.clients_refused);
             let error = ErrorObject::new(ErrorCode::Unavailable, error.to_string());
-            drop(send(&mut stream, &Response::error(None, error)).await);
+            let answer = Answer::from(&Response::error(None, error));
+            drop(send(stream, &answer.line));
             return;
         }
     };
-    let mut client = Client {
+    let client = Client {
         peer,
         account: Account::new(book),
         door,
@@ -94,8 +108,10 @@ pub async fn serve(
         feed,
         stop: stop.clone(),
         subscriber: Mutex::default(),
+        runtime,
     };
-    let reason = client.run(&mut stream, stop).await;
+    let _timers = client.runtime.enter();
+    let reason = client.run(stream);
     tracing::debug!(pid = client.peer.process.pid, reason, "client gone");
 }
 
@@ -109,79 +125,108 @@ struct Client {
     stop: watch::Receiver<bool>,
     /// Set by `events.subscribe`, until its answer is sent.
     subscriber: Mutex<Option<Subscriber>>,
+    runtime: Handle,
 }
 
 impl Client {
     /// Returns why the connection ends, for the log.
-    async fn run(
-        &mut self,
-        stream: &mut UnixStream,
-        mut stop: watch::Receiver<bool>,
-    ) -> &'static str {
+    fn run(&self, mut stream: &UnixStream) -> &'static str {
+        let patience = stream
+            .set_write_timeout(Some(WRITE_DEADLINE))
+            .and_then(|()| stream.set_read_timeout(Some(IDLE_DEADLINE)));
+        if patience.is_err() {
+            return "its deadlines cannot be set";
+        }
         let mut decoder = FrameDecoder::default();
         let mut chunk = [0; CHUNK_BYTES];
         let mut begun: Option<Instant> = None;
+        let mut hurried = false;
         loop {
             while let Some(line) = decoder.next_line() {
                 begun = None;
-                let response = self.answer(&line).await;
-                if send(stream, &response).await.is_err() {
+                if self.answer_to(stream, &line).is_err() {
                     return "answer not taken";
                 }
                 if let Some(subscriber) = self.subscriber() {
-                    if decoder.has_partial() || decoder.next_line().is_some() {
-                        return subscribe::spoke(stream, &self.counters).await;
-                    }
-                    return subscriber.serve(stream, &self.counters, stop).await;
+                    let said_more = decoder.has_partial() || decoder.next_line().is_some();
+                    return self.listen(subscriber, stream, said_more);
                 }
             }
-            // From its first byte: a byte now and then buys a frame no time.
+            if *self.stop.borrow() {
+                return "daemon stops";
+            }
             begun = decoder
                 .has_partial()
                 .then(|| begun.unwrap_or_else(Instant::now));
-            let deadline = match begun {
-                Some(begun) => begun + FRAME_DEADLINE,
-                None => Instant::now() + IDLE_DEADLINE,
-            };
-            let read = tokio::select! {
-                read = timeout_at(deadline, stream.read(&mut chunk)) => read,
-                _ = stop.wait_for(|stop| *stop) => return "daemon stops",
-            };
-            let bytes = match read {
-                Ok(Ok(0)) => return "closed",
-                Ok(Ok(n)) => chunk.get(..n).unwrap_or_default(),
-                Ok(Err(_)) => return "read failed",
-                Err(_) => {
+            if (begun.is_some() || hurried) && self.hurry(stream, begun).is_err() {
+                return "deadline passed";
+            }
+            hurried = begun.is_some();
+            let bytes = match stream.read(&mut chunk) {
+                Ok(0) if *self.stop.borrow() => return "daemon stops",
+                Ok(0) => return "closed",
+                Ok(n) => chunk.get(..n).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     count(&self.counters.clients_timed_out);
                     return "deadline passed";
                 }
+                Err(_) => return "read failed",
             };
             if let Err(error) = decoder.push(bytes) {
                 count(&self.counters.bad_frames);
                 // Lines that were whole before it are not lost.
                 while let Some(line) = decoder.next_line() {
-                    let response = self.answer(&line).await;
-                    if send(stream, &response).await.is_err() {
+                    if self.answer_to(stream, &line).is_err() {
                         return "answer not taken";
                     }
                 }
                 let error = ErrorObject::new(ErrorCode::FrameTooLarge, error.to_string());
-                drop(send(stream, &Response::error(None, error)).await);
+                let answer = Answer::from(&Response::error(None, error));
+                drop(send(stream, &answer.line));
                 return "frame too large";
             }
         }
     }
 
-    async fn answer(&self, line: &[u8]) -> Response {
+    /// Sets how long the next read may wait: for a frame that began, what is
+    /// left from its first byte on, so that a byte now and then buys no time.
+    ///
+    /// # Errors
+    /// Nothing is left.
+    fn hurry(&self, stream: &UnixStream, begun: Option<Instant>) -> io::Result<()> {
+        let left = begun.map_or(IDLE_DEADLINE, |begun| {
+            FRAME_DEADLINE.saturating_sub(begun.elapsed())
+        });
+        // A deadline of zero would be none at all: that is an error, too.
+        stream
+            .set_read_timeout(Some(left))
+            .inspect_err(|_error| count(&self.counters.clients_timed_out))
+    }
+
+    fn answer_to(&self, stream: &UnixStream, line: &[u8]) -> io::Result<()> {
+        let mut answer = pin!(self.answer(line));
+        // Most answers are there at once; only the others need the runtime.
+        let first = answer
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()));
+        let answer = match first {
+            Poll::Ready(answer) => answer,
+            Poll::Pending => self.runtime.block_on(answer),
+        };
+        send(stream, &answer.line)
+    }
+
+    async fn answer(&self, line: &[u8]) -> Answer {
         let request = match Request::parse(line) {
             Ok(request) => request,
             Err(refusal) => {
                 count(&self.counters.bad_frames);
-                return refusal.into_response();
+                return Answer::from(&refusal.into_response());
             }
         };
-        let response = self.dispatch(&request).await;
-        if let Err(error) = &response.outcome {
+        let answer = self.dispatch(&request).await;
+        if let Some(error) = &answer.error {
             count(&self.counters.failed_calls);
             // A client can flood, so this is no warning; the counter tells.
             tracing::debug!(
@@ -191,10 +236,10 @@ impl Client {
                 "a call failed"
             );
         }
-        response
+        answer
     }
 
-    async fn dispatch(&self, request: &Request) -> Response {
+    async fn dispatch(&self, request: &Request) -> Answer {
         let id = request.id.clone();
         match request.method.as_str() {
             method::HELLO => reply(id, self.hello(request)),
@@ -217,10 +262,7 @@ impl Client {
                      status, and on the admin socket approval.list, approval.show, \
                      approval.approve and approval.deny"
                 );
-                Response::error(
-                    Some(id),
-                    ErrorObject::new(ErrorCode::UnknownMethod, message),
-                )
+                reply::<()>(id, Err(ErrorObject::new(ErrorCode::UnknownMethod, message)))
             }
         }
     }
@@ -310,13 +352,16 @@ impl Client {
         &self,
         message: impl FnOnce(oneshot::Sender<T>) -> Message,
     ) -> Result<T, ErrorObject> {
-        let (reply, answer) = oneshot::channel();
+        let (reply, mut answer) = oneshot::channel();
         if !self.engine.offer(message(reply)) {
             count(&self.counters.queue_full);
             return Err(ErrorObject::new(
                 ErrorCode::TooBusy,
                 "too many requests are waiting; try again in a second",
             ));
+        }
+        if let Ok(answer) = answer.try_recv() {
+            return Ok(answer);
         }
         match timeout(ENGINE_DEADLINE, answer).await {
             Ok(Ok(answer)) => Ok(answer),
@@ -343,21 +388,50 @@ fn refuse_identity(error: &IdentityError) -> ErrorObject {
     ErrorObject::new(code, error.to_string())
 }
 
-fn reply<T: Serialize>(id: vmward_wire::rpc::Id, outcome: Result<T, ErrorObject>) -> Response {
-    match outcome {
-        Ok(result) => Response::ok(id, &result),
-        Err(error) => Response::error(Some(id), error),
+/// A line to send, and the error in it, for the log.
+struct Answer {
+    line: Vec<u8>,
+    error: Option<ErrorObject>,
+}
+
+impl From<&Response> for Answer {
+    fn from(response: &Response) -> Answer {
+        Answer {
+            // Strings and numbers are all there is in it, so this cannot fail;
+            // an empty line would be no answer, and the client would wait for one.
+            line: frame::encode(response).unwrap_or_else(|_error| b"{}\n".to_vec()),
+            error: response.outcome.as_ref().err().cloned(),
+        }
     }
 }
 
-async fn send(stream: &mut UnixStream, response: &Response) -> std::io::Result<()> {
-    let bytes = frame::encode(response).map_err(std::io::Error::other)?;
-    send_bytes(stream, &bytes).await
+fn reply<T: Serialize>(id: vmward_wire::rpc::Id, outcome: Result<T, ErrorObject>) -> Answer {
+    let error = match outcome {
+        Ok(result) => match Response::ok_line(&id, &result) {
+            Ok(line) => return Answer { line, error: None },
+            Err(error) => ErrorObject::new(ErrorCode::Internal, error.to_string()),
+        },
+        Err(error) => error,
+    };
+    Answer::from(&Response::error(Some(id), error))
 }
 
-async fn send_bytes(stream: &mut UnixStream, bytes: &[u8]) -> std::io::Result<()> {
-    match timeout(WRITE_DEADLINE, stream.write_all(bytes)).await {
-        Ok(written) => written,
-        Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
+/// Writes one line. The socket gives each write its time; a client that takes
+/// a little of a long answer each time gets no more of it in all.
+fn send(mut stream: &UnixStream, mut rest: &[u8]) -> io::Result<()> {
+    let mut begun: Option<Instant> = None;
+    loop {
+        match stream.write(rest) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        if rest.is_empty() {
+            return Ok(());
+        }
+        if begun.get_or_insert_with(Instant::now).elapsed() > WRITE_DEADLINE {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
     }
 }

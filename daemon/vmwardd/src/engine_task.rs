@@ -1,14 +1,16 @@
-//! The one thread that decides. It owns the engine, the journal, the audit log
-//! and the kernel maps, so that nothing of it needs a lock, and everything that
-//! happens to them comes in as a [`Message`], one after the other.
+//! The engine with its journal, its audit log and the kernel maps, and the
+//! thread that works on them. Everything that happens to them comes in as a
+//! [`Message`], one after the other, but for calls of `authorize`, which a
+//! client's own thread may decide: see `desk.rs`.
 //!
-//! Group commit: it takes a message, then whatever waits behind it, decides
-//! them all, and makes all their journal lines durable with one sync before any
-//! of them is answered.
+//! Group commit: the thread takes a message, then whatever waits behind it,
+//! decides them all, and makes all their journal lines durable with one sync
+//! before any of them is answered.
 
 mod approvals;
 mod authorize;
 mod batch;
+mod desk;
 mod evidence;
 mod explain;
 mod flood;
@@ -26,6 +28,7 @@ mod tests;
 mod vms;
 mod witness;
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -36,6 +39,7 @@ use vmward_wire::rpc::ErrorObject;
 use vmward_wire::v1;
 
 pub use self::approvals::ApprovalCall;
+use self::desk::{Desk, Seated};
 pub use self::kernel_side::KernelSide;
 use self::shell::Shell;
 pub(crate) use self::shell::chain;
@@ -138,6 +142,8 @@ pub enum Message {
     KernelCaughtUp,
     /// Read the policy file again; answers with the fault, where there is one.
     Reload(oneshot::Sender<Result<(), String>>),
+    /// A client's thread left a decision that waits for the journal.
+    Waiting,
     /// Are you alive?
     Ping(oneshot::Sender<()>),
     /// Finish what was asked before this, make it durable, end.
@@ -145,15 +151,30 @@ pub enum Message {
 }
 
 /// The way to the engine, for everyone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct EngineHandle {
     queue: SyncSender<Message>,
+    desk: Arc<Desk>,
 }
 
 impl EngineHandle {
     /// Puts a message into the queue; false when it is full or the engine has
-    /// ended. For clients, who can be told to come again.
+    /// ended. For clients, who can be told to come again. A call of `authorize`
+    /// is decided on this very thread where that is possible, which may take as
+    /// long as the disk.
     pub fn offer(&self, message: Message) -> bool {
+        let message = match message {
+            Message::Authorize(call) => match self.desk.decide(call) {
+                Seated::Answered => return true,
+                Seated::Waits => {
+                    // In a full queue there is something to wake the thread.
+                    let _full = self.queue.try_send(Message::Waiting);
+                    return true;
+                }
+                Seated::Taken(call) => Message::Authorize(call),
+            },
+            other => other,
+        };
         match self.queue.try_send(message) {
             Ok(()) => true,
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => false,
@@ -167,36 +188,34 @@ impl EngineHandle {
     }
 }
 
-/// Makes the queue.
-pub fn queue() -> (EngineHandle, Receiver<Message>) {
-    let (queue, messages) = sync_channel(QUEUE_MAX);
-    (EngineHandle { queue }, messages)
-}
-
 /// Starts the thread.
 ///
 /// # Errors
 /// The thread cannot be started.
-pub fn spawn(shell: Shell, messages: Receiver<Message>) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new()
+pub fn spawn(shell: Shell) -> std::io::Result<(EngineHandle, JoinHandle<()>)> {
+    let (queue, messages) = sync_channel(QUEUE_MAX);
+    let desk = Arc::new(Desk::new(shell));
+    let own = Arc::clone(&desk);
+    let thread = std::thread::Builder::new()
         .name("engine".to_owned())
-        .spawn(move || run(shell, &messages))
+        .spawn(move || run(&own, &messages))?;
+    Ok((EngineHandle { queue, desk }, thread))
 }
 
-fn run(mut shell: Shell, messages: &Receiver<Message>) {
+fn run(desk: &Desk, messages: &Receiver<Message>) {
     loop {
-        let first = match messages.recv_timeout(shell.pause(TICK)) {
+        let first = match messages.recv_timeout(desk.pause(TICK)) {
             Ok(message) => Some(message),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => {
-                shell.finish();
+                desk.finish();
                 return;
             }
         };
         let waiting = std::iter::from_fn(|| messages.try_recv().ok());
         let taken: Vec<Message> = first.into_iter().chain(waiting.take(BATCH_MAX)).collect();
-        if let Some(stopped) = shell.step(taken) {
-            shell.finish();
+        if let Some(stopped) = desk.round(taken) {
+            desk.finish();
             // The one who asked may have given up waiting.
             let _unheard = stopped.send(());
             return;

@@ -145,22 +145,23 @@ impl Peer {
         }
     }
 
-    /// The process that will hold the lease, read now: the caller must still
-    /// live, and a parent must be one whose descendants are a task of the
-    /// caller, not the host's.
+    /// The process that will hold the lease. The caller itself is known since it
+    /// connected: where it has ended meanwhile, nobody can use its lease, and
+    /// nothing is read for it here. A parent is looked up now, and must be one
+    /// whose descendants are a task of the caller, not the host's.
     ///
     /// # Errors
-    /// The caller has ended, or its parent is an init or user manager.
+    /// Where the parent is wanted: the caller has ended, or its parent is an
+    /// init or user manager.
     pub fn holder(&self, wanted: Holder) -> Result<ids::Process, IdentityError> {
-        let gone = IdentityError::Gone {
-            pid: self.process.pid,
-        };
-        let Some(stat) = self.handle.stat() else {
-            return Err(gone);
-        };
         match wanted {
             Holder::Caller => Ok(self.process),
-            Holder::Parent => parent_holder(&self.handle, stat.parent),
+            Holder::Parent => {
+                let stat = self.handle.stat().ok_or(IdentityError::Gone {
+                    pid: self.process.pid,
+                })?;
+                parent_holder(&self.handle, stat.parent)
+            }
         }
     }
 }

@@ -47,6 +47,9 @@ pub enum ReplaceError {
 /// Why an entry is not durable.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
+    /// It cannot be written as JSON.
+    #[error("Failed to write a journal entry as JSON")]
+    Encode(#[source] serde_json::Error),
     /// The write failed and was undone.
     #[error("Failed to append to the journal")]
     Append(#[source] io::Error),

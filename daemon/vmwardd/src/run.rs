@@ -93,8 +93,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         .map_err(start_failure)?;
 
     let feed = shell.feed();
-    let (engine, messages) = engine_task::queue();
-    let engine_thread = engine_task::spawn(shell, messages).or_exit(SOFTWARE)?;
+    let (engine, engine_thread) = engine_task::spawn(shell).or_exit(SOFTWARE)?;
     let events = reader
         .map(|reader| EventThread::start(reader, engine.clone(), Arc::clone(&counters)))
         .transpose()

@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::Shutdown;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Group};
-use tokio::sync::{Semaphore, watch};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use crate::connection::{self, Service};
 use crate::counters::count;
@@ -22,6 +25,8 @@ pub const CLIENTS_MAX: usize = 64;
 /// Most of them for one account, so that it cannot lock out the others. Root
 /// and the daemon's own account are not bound by it.
 const CLIENTS_MAX_PER_ACCOUNT: usize = CLIENTS_MAX / 4;
+/// Stack of a client's thread: JSON may nest, boundedly.
+const CLIENT_STACK_BYTES: usize = 512 * 1024;
 /// Pause after an accept that failed for want of descriptors or memory.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
@@ -174,8 +179,8 @@ fn own(fd: RawFd) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Accepts until `stop` turns true. Each client holds a permit; a client too
-/// many is told so and let go.
+/// Accepts until `stop` turns true. Each client has a thread and holds a permit;
+/// a client too many is told so and let go.
 ///
 /// # Errors
 /// An accept failure that will not go away.
@@ -209,19 +214,69 @@ pub async fn serve(
                 AcceptFault::Fatal => return Err(error),
             },
         };
+        let Ok(stream) = blocking(stream) else {
+            count(&service.counters.clients_refused);
+            continue;
+        };
         let share = Share::take(&accounts, &stream);
         let permit = Arc::clone(&permits).try_acquire_owned();
         let (Some(share), Ok(permit)) = (share, permit) else {
             count(&service.counters.clients_refused);
-            connection::turn_away(stream).await;
+            connection::turn_away(&stream);
             continue;
         };
-        let client = connection::serve(stream, door, service.clone(), stop.clone());
-        tokio::spawn(async move {
-            client.await;
-            drop((share, permit));
-        });
+        let place = (share, permit);
+        let started = start_client(stream, place, door, &service, &stop);
+        if let Err(error) = started {
+            count(&service.counters.clients_refused);
+            if let Some(more) = throttle.pass(crate::clock::boot_ns()) {
+                tracing::warn!(%error, more, "cannot start a thread for a client now");
+            }
+        }
     }
+}
+
+/// Takes a stream out of the runtime: its thread waits by blocking.
+fn blocking(stream: tokio::net::UnixStream) -> io::Result<UnixStream> {
+    let stream = stream.into_std()?;
+    stream.set_nonblocking(false)?;
+    Ok(stream)
+}
+
+/// Serves a client on a thread of its own, which holds the client's place.
+///
+/// # Errors
+/// The system has no thread or descriptor to give.
+fn start_client(
+    stream: UnixStream,
+    place: (Share, OwnedSemaphorePermit),
+    door: Door,
+    service: &Service,
+    stop: &watch::Receiver<bool>,
+) -> io::Result<()> {
+    let service = service.clone();
+    let (stopping, mut stop) = (stop.clone(), stop.clone());
+    let runtime = Handle::current();
+    let silenced = stream.try_clone()?;
+    let (done, mut gone) = oneshot::channel::<()>();
+    std::thread::Builder::new()
+        .name("client".to_owned())
+        .stack_size(CLIENT_STACK_BYTES)
+        .spawn(move || {
+            connection::serve(&stream, door, service, &stopping, runtime);
+            drop((place, done));
+        })?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = &mut gone => {}
+            _ = stop.wait_for(|stop| *stop) => {
+                // Wakes a thread that waits for its client's next request; what
+                // it is answering now it still answers.
+                let _closed_already = silenced.shutdown(Shutdown::Read);
+            }
+        }
+    });
+    Ok(())
 }
 
 /// Clients of each account.
@@ -235,8 +290,8 @@ struct Share {
 
 impl Share {
     /// `None` when the account has its full share already, or is not known.
-    fn take(accounts: &Accounts, stream: &tokio::net::UnixStream) -> Option<Share> {
-        Share::take_for(accounts, stream.peer_cred().ok()?.uid())
+    fn take(accounts: &Accounts, stream: &UnixStream) -> Option<Share> {
+        Share::take_for(accounts, getsockopt(stream, PeerCredentials).ok()?.uid())
     }
 
     fn take_for(accounts: &Accounts, uid: u32) -> Option<Share> {

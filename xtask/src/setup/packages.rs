@@ -11,7 +11,8 @@ use crate::{
 };
 
 /// Each with what needs it: the linker of BPF programs, libvirt and its guests,
-/// virtme-ng, the tests' own tools and the clients of the protocol's document.
+/// virtme-ng, the tests' own tools, the clients of the protocol's document, what
+/// the bench compares with.
 const PACKAGES: &[&str] = &[
     "llvm-22-dev",
     "libzstd-dev",
@@ -34,6 +35,8 @@ const PACKAGES: &[&str] = &[
     "udev",
     "iproute2",
     "procps",
+    "dbus-daemon",
+    "polkitd",
 ];
 
 /// Installs as root. The packages bring services (libvirtd, its networks): on a

@@ -6,8 +6,7 @@
 //! the chain at that line. What a chain alone cannot show is that its newest
 //! lines were cut off: for that, keep the last hash somewhere else.
 
-use serde::Deserialize;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::AuditBody;
@@ -97,37 +96,74 @@ impl Chain {
     /// The next line, without a line feed. The chain moves on, so the line must
     /// be written; on failure put a clone made before back.
     pub fn append(&mut self, body: &AuditBody, boot_id: &str, at: Now) -> String {
-        let header = serde_json::json!({
-            "seq": self.next_seq,
-            "time": clock::rfc3339(at.wall_ns),
-            "boot_id": boot_id,
-            "boot_ns": at.boot_ns,
-            "prev": self.prev_hash,
-        });
-        let mut text = header.to_string();
-        text.pop();
-        text.push(',');
+        let mut text = Vec::new();
+        self.append_to(&mut text, body, boot_id, at);
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
+    /// As [`Chain::append`], into a buffer that the caller uses again: every
+    /// decision waits for this.
+    pub fn append_to(&mut self, text: &mut Vec<u8>, body: &AuditBody, boot_id: &str, at: Now) {
+        let head = Head {
+            seq: self.next_seq,
+            time: clock::rfc3339(at.wall_ns),
+            boot_id,
+            boot_ns: at.boot_ns,
+            prev: &self.prev_hash,
+        };
         // The records are plain structs of strings and integers, with which
         // serialization cannot fail; were it to, a record without content is
         // still a record.
-        let body = serde_json::to_string(body)
-            .unwrap_or_else(|error| Value::from(format!("unwritable record: {error}")).to_string());
-        if let Some(members) = body.strip_prefix('{') {
-            text.push_str(members);
-        } else {
-            text.push_str("\"kind\":\"unwritable\",\"detail\":");
-            text.push_str(&body);
-            text.push('}');
+        if let Err(error) = join(text, &head, body) {
+            let lost = Unwritable {
+                kind: "unwritable",
+                detail: format!("unwritable record: {error}"),
+            };
+            join(text, &head, &lost).unwrap_or_default();
         }
-        let hash = sha256_hex(text.as_bytes());
+        let hash = sha256_hex(text);
         text.pop();
-        text.push_str(HASH_MEMBER);
-        text.push_str(&hash);
-        text.push_str("\"}");
+        text.extend_from_slice(HASH_MEMBER.as_bytes());
+        text.extend_from_slice(hash.as_bytes());
+        text.extend_from_slice(b"\"}");
         self.next_seq += 1;
         self.prev_hash = hash;
-        text
     }
+}
+
+/// What every line begins with.
+#[derive(Serialize)]
+struct Head<'a> {
+    seq: u64,
+    time: String,
+    boot_id: &'a str,
+    boot_ns: i64,
+    prev: &'a str,
+}
+
+#[derive(Serialize)]
+struct Unwritable {
+    kind: &'static str,
+    detail: String,
+}
+
+/// The members of two objects as one object, in place of what `text` held.
+fn join<T: Serialize>(
+    text: &mut Vec<u8>,
+    head: &Head<'_>,
+    body: &T,
+) -> Result<(), serde_json::Error> {
+    text.clear();
+    serde_json::to_writer(&mut *text, head)?;
+    // The brace that ends the first gives way to what follows the brace that
+    // begins the second.
+    text.pop();
+    let at = text.len();
+    serde_json::to_writer(&mut *text, body)?;
+    if let Some(brace) = text.get_mut(at) {
+        *brace = b',';
+    }
+    Ok(())
 }
 
 impl Default for Chain {

@@ -78,7 +78,7 @@ fn records_wait_while_the_disk_takes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (mut audit, _) = open(dir.path());
     let path = dir.path().join(AUDIT_FILE);
-    let good = std::mem::replace(&mut audit.file, File::open(&path).unwrap());
+    let good = std::mem::replace(&mut audit.file, Arc::new(File::open(&path).unwrap()));
     audit.append(record("one"), AT);
     audit.append(record("two"), AT);
     assert!(audit.fault().unwrap().contains("2 audit records"));

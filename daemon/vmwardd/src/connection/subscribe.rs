@@ -1,14 +1,17 @@
 //! `events.subscribe`: from its answer on, the connection carries records.
 
-use tokio::io::AsyncReadExt;
+use std::os::unix::net::UnixStream as Blocking;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
+use tokio::time::timeout;
 use vmward_wire::rpc::{ErrorCode, ErrorObject, Request, Response};
 use vmward_wire::v1;
 use vmward_wire::v1::events::{Event, NOTIFICATION, Notification, SubscribeParams};
 
-use super::{Client, send, send_bytes};
+use super::{Answer, Client, WRITE_DEADLINE};
 use crate::counters::{SharedCounters, count, count_by};
 use crate::feed::{KINDS, Published, SUBSCRIBERS_MAX, Subscription};
 use crate::socket::Door;
@@ -64,12 +67,36 @@ impl Client {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .take()
     }
+
+    /// Sends records until the connection ends. Returns why it does, for the
+    /// log. `said_more`: the client did not wait for its answer.
+    pub(super) fn listen(
+        &self,
+        subscriber: Subscriber,
+        stream: &Blocking,
+        said_more: bool,
+    ) -> &'static str {
+        let own = stream.try_clone().and_then(|own| {
+            own.set_nonblocking(true)?;
+            UnixStream::from_std(own)
+        });
+        let Ok(mut stream) = own else {
+            return "no descriptor to wait with";
+        };
+        self.runtime.block_on(async {
+            if said_more {
+                return spoke(&mut stream, &self.counters).await;
+            }
+            let stop = self.stop.clone();
+            subscriber.serve(&mut stream, &self.counters, stop).await
+        })
+    }
 }
 
 impl Subscriber {
     /// Sends records until the client leaves, says something, is too slow, or
     /// the daemon stops. Returns why, for the log.
-    pub(super) async fn serve(
+    async fn serve(
         mut self,
         stream: &mut UnixStream,
         counters: &SharedCounters,
@@ -111,14 +138,22 @@ impl Subscriber {
 }
 
 /// A client that listens has nothing more to say.
-pub(super) async fn spoke(stream: &mut UnixStream, counters: &SharedCounters) -> &'static str {
+async fn spoke(stream: &mut UnixStream, counters: &SharedCounters) -> &'static str {
     count(&counters.bad_frames);
     let error = ErrorObject::new(
         ErrorCode::InvalidRequest,
         "nothing can be asked after events.subscribe; open another connection",
     );
-    drop(send(stream, &Response::error(None, error)).await);
+    let answer = Answer::from(&Response::error(None, error));
+    drop(send_bytes(stream, &answer.line).await);
     "spoke after events.subscribe"
+}
+
+async fn send_bytes(stream: &mut UnixStream, bytes: &[u8]) -> std::io::Result<()> {
+    match timeout(WRITE_DEADLINE, stream.write_all(bytes)).await {
+        Ok(written) => written,
+        Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
+    }
 }
 
 /// The log's own line, byte for byte, so that its chain can be checked.

@@ -56,7 +56,7 @@ impl Shell {
         let mut pending = PendingAnswer {
             id,
             answer,
-            audit,
+            audit: Some(audit),
             approval,
             lease,
             reply,
@@ -74,7 +74,7 @@ impl Shell {
             }
             batch.journal(journal);
         }
-        if let AuditBody::Decision(record) = &pending.audit {
+        if let Some(AuditBody::Decision(record)) = &pending.audit {
             tracing::debug!(id = id.0, message = record.message, "decided");
         }
         batch.answer(pending);

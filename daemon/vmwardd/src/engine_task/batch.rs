@@ -1,6 +1,8 @@
 //! What a round of messages led to, and the order in which it becomes real:
 //! journal (durable), audit, kernel, answers.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use tokio::sync::oneshot;
 use vmward_core::audit::{AuditBody, Verdict};
 use vmward_core::clock::Now;
@@ -11,18 +13,24 @@ use vmward_core::lease::{KernelLease, Lease};
 use vmward_wire::rpc::{ErrorCode, ErrorObject};
 use vmward_wire::v1;
 
+use super::Reply;
 use super::approvals::Ruled;
 use super::shell::Shell;
-use super::{Message, Reply};
-use crate::convert;
 use crate::counters::count;
 use crate::crash::{self, Point};
+use crate::ledger_file::{Ledger, LedgerError};
+
+/// The journal, when nobody else writes.
+pub(super) fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
+    ledger.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// An answer to `authorize` that waits for its turn.
 pub(super) struct PendingAnswer {
     pub(super) id: DecisionId,
     pub(super) answer: v1::AuthorizeResult,
-    pub(super) audit: AuditBody,
+    /// The record of the decision, until it is written.
+    pub(super) audit: Option<AuditBody>,
     /// The record of the request for approval that it opened or used.
     pub(super) approval: Option<AuditBody>,
     pub(super) lease: Option<Lease>,
@@ -59,38 +67,89 @@ impl Batch {
         self.ruled.push(ruled);
     }
 
+    /// Is there anything to make durable before the answers?
+    pub(super) fn needs_disk(&self) -> bool {
+        !self.journal.is_empty()
+    }
+
+    /// Puts a later round behind this one.
+    pub(super) fn append(&mut self, later: Batch) {
+        let Batch {
+            journal,
+            audit,
+            answers,
+            done,
+            ruled,
+            stop,
+        } = later;
+        self.journal.extend(journal);
+        self.audit.extend(audit);
+        self.answers.extend(answers);
+        self.done.extend(done);
+        self.ruled.extend(ruled);
+        self.stop = stop.or(self.stop.take());
+    }
+
+    /// Writes the journal's lines and waits for the disk.
+    ///
+    /// # Errors
+    /// None of the lines is durable, as far as can be known.
+    pub(super) fn write(&self, ledger: &mut Ledger) -> Result<(), LedgerError> {
+        write(&self.journal, ledger)
+    }
+
     /// Answers "done" once this round is durable.
     pub(super) fn done(&mut self, reply: Reply<v1::Done>) {
         self.done.push(reply);
     }
 }
 
+fn write(entries: &[JournalEntry], ledger: &mut Ledger) -> Result<(), LedgerError> {
+    let mut lines = Vec::new();
+    for entry in entries {
+        lines.extend_from_slice(&encode_line(entry).map_err(LedgerError::Encode)?);
+    }
+    ledger.commit(&lines)
+}
+
 impl Shell {
-    /// Takes a round of messages from decision to answer. Returns who waits for
-    /// the end, where this round asked for it.
-    pub(super) fn step(&mut self, messages: Vec<Message>) -> Option<oneshot::Sender<()>> {
-        let now = convert::now();
-        let mut batch = Batch::default();
-        for message in messages {
-            self.handle(message, now, &mut batch);
-        }
-        self.tick(now, &mut batch);
-        let stop = batch.stop.take();
-        self.commit(batch, now);
-        stop
+    /// Writes journal lines that belong to no round and waits for the disk; false
+    /// when that failed.
+    pub(super) fn make_durable(&mut self, entries: &[JournalEntry], ledger: &mut Ledger) -> bool {
+        let written = write(entries, ledger);
+        self.wrote(written, ledger)
     }
 
-    /// Makes a round real.
+    /// Makes a round real, where nobody else is at work.
     pub(super) fn commit(&mut self, batch: Batch, now: Now) {
+        let ledger = Arc::clone(&self.ledger);
+        let mut ledger = lock(&ledger);
+        let written = batch.write(&mut ledger);
+        let durable = self.wrote(written, &ledger);
+        self.conclude(batch, durable, now);
+    }
+
+    /// Takes note of what came of writing the journal; false when that failed.
+    pub(super) fn wrote(&mut self, written: Result<(), LedgerError>, ledger: &Ledger) -> bool {
+        let Err(error) = written else {
+            return true;
+        };
+        self.ledger_fault = ledger.fault().map(str::to_owned);
+        count(&self.counters.journal_errors);
+        self.complain("journal", &error);
+        false
+    }
+
+    /// Everything after the journal: audit, kernel, answers.
+    pub(super) fn conclude(&mut self, batch: Batch, durable: bool, now: Now) {
         let Batch {
-            journal,
+            journal: _,
             audit,
             mut answers,
             done,
             ruled,
             stop: _,
         } = batch;
-        let durable = self.make_durable(&journal);
         if !durable {
             for pending in &mut answers {
                 self.take_back(pending);
@@ -99,10 +158,13 @@ impl Shell {
         for body in audit {
             self.audit.append(body, now);
         }
-        for pending in &answers {
-            self.audit.append(pending.audit.clone(), now);
-            if let Some(approval) = &pending.approval {
-                self.audit.append(approval.clone(), now);
+        for pending in &mut answers {
+            // Once written it is not changed any more, so it need not be kept.
+            if let Some(body) = pending.audit.take() {
+                self.audit.append(body, now);
+            }
+            if let Some(body) = pending.approval.take() {
+                self.audit.append(body, now);
             }
         }
         self.conclude_rulings(ruled, durable, now);
@@ -144,28 +206,6 @@ impl Shell {
         }
     }
 
-    /// Writes journal lines and waits for the disk; false when that failed.
-    pub(super) fn make_durable(&mut self, entries: &[JournalEntry]) -> bool {
-        let mut lines = Vec::new();
-        for entry in entries {
-            match encode_line(entry) {
-                Ok(line) => lines.extend_from_slice(&line),
-                Err(error) => {
-                    tracing::error!(%error, "a journal entry cannot be written as JSON");
-                    return false;
-                }
-            }
-        }
-        match self.ledger.commit(&lines) {
-            Ok(()) => true,
-            Err(error) => {
-                count(&self.counters.journal_errors);
-                self.complain("journal", &error);
-                false
-            }
-        }
-    }
-
     /// An allow that is not durable was never one.
     fn take_back(&mut self, pending: &mut PendingAnswer) {
         if pending.answer.decision == v1::Decision::Deny {
@@ -186,7 +226,7 @@ impl Shell {
         message.clone_into(&mut pending.answer.message);
         pending.answer.lease = None;
         pending.answer.approval = None;
-        if let AuditBody::Decision(record) = &mut pending.audit {
+        if let Some(AuditBody::Decision(record)) = &mut pending.audit {
             record.decision = Verdict::Deny;
             record.reason_code = ReasonCode::Unavailable;
             message.clone_into(&mut record.message);
@@ -212,7 +252,9 @@ impl Shell {
         count(&self.counters.kernel_errors);
         self.complain("kernel", &error);
         let closed = self.engine.close(lease.id, KernelLease::Missing, true, now);
-        self.make_durable(&closed.journal);
+        // With the next round is soon enough: a start that does not find the
+        // row in the kernel closes the lease, too.
+        self.waiting.journal(closed.journal);
         for body in closed.audit {
             self.audit.append(body, now);
         }

@@ -19,6 +19,7 @@ use super::shell::{Shell, daemon_record};
 use crate::counters::count;
 use crate::host_rules::{self, Resolved};
 use crate::kernel::{Actor, HostMaps, HostRule, Kernel, KernelError};
+use crate::ledger_file::Ledger;
 
 /// How often units and programs are looked up again.
 const LOOK_UP_NS: i64 = 2 * NS_PER_S;
@@ -123,8 +124,10 @@ impl HostSide {
 }
 
 impl Shell {
-    /// Keeps the kernel's host rules as the policy and the host have them.
-    pub(super) fn host_rules(&mut self, now: Now, batch: &mut Batch) {
+    /// Keeps the kernel's host rules as the policy and the host have them. A use
+    /// is in the journal before the kernel gets room for the next, so this writes
+    /// by itself and does not wait for the round.
+    pub(super) fn host_rules(&mut self, now: Now, batch: &mut Batch, ledger: &mut Ledger) {
         if !self.kernel.is_on() {
             return;
         }
@@ -134,10 +137,10 @@ impl Shell {
         let outcome = if due(self.host.looked_up_ns, LOOK_UP_NS) {
             self.host.looked_up_ns = Some(now.boot_ns);
             self.host.settled_ns = Some(now.boot_ns);
-            self.look_up_actors(now, batch)
+            self.look_up_actors(now, batch, ledger)
         } else if due(self.host.settled_ns, SETTLE_NS) {
             self.host.settled_ns = Some(now.boot_ns);
-            self.settle(now)
+            self.settle(now, ledger)
         } else {
             return;
         };
@@ -152,9 +155,14 @@ impl Shell {
         self.host.degraded(&self.engine.policy().host_rules)
     }
 
-    fn look_up_actors(&mut self, now: Now, batch: &mut Batch) -> Result<(), KernelError> {
+    fn look_up_actors(
+        &mut self,
+        now: Now,
+        batch: &mut Batch,
+        ledger: &mut Ledger,
+    ) -> Result<(), KernelError> {
         // What was used so far is charged before any rule loses its number.
-        self.settle(now)?;
+        self.settle(now, ledger)?;
         let first = self.host.names.is_empty();
         for name in self.engine.policy().host_rules.keys() {
             let id = host_rules::id_of(name);
@@ -199,11 +207,11 @@ impl Shell {
             kernel.host_rules().set_actors(&actors)?;
             kernel.host_rules().set_picks(picks)?;
         }
-        self.settle(now)
+        self.settle(now, ledger)
     }
 
     /// Charges what the kernel let pass, and lets pass what there is room for.
-    fn settle(&mut self, now: Now) -> Result<(), KernelError> {
+    fn settle(&mut self, now: Now, ledger: &mut Ledger) -> Result<(), KernelError> {
         for (number, name) in self.host.numbers.clone() {
             let KernelSide::On(kernel) = &mut self.kernel else {
                 return Ok(());
@@ -216,7 +224,7 @@ impl Shell {
             let charged = state
                 .filter(|state| state.rule.id == id)
                 .map_or(uses, |state| state.rule.charged);
-            let written = self.charge(&name, uses.saturating_sub(charged), now);
+            let written = self.charge(&name, uses.saturating_sub(charged), now, ledger);
             let room = self.engine.host_rule_room(&name, now);
             let room = room.map(|room| if written { room } else { 0 });
             let KernelSide::On(kernel) = &mut self.kernel else {
@@ -236,13 +244,13 @@ impl Shell {
     }
 
     /// False where nothing more may be used, because it cannot be written down.
-    fn charge(&mut self, name: &str, times: u64, now: Now) -> bool {
+    fn charge(&mut self, name: &str, times: u64, now: Now, ledger: &mut Ledger) -> bool {
         if times == 0 {
             return self.fault().is_none();
         }
         let journal = self.engine.host_rule_used(name, times, now);
         let limited = self.engine.host_rule_room(name, now).is_some();
-        self.make_durable(&journal) && (!journal.is_empty() || !limited)
+        self.make_durable(&journal, ledger) && (!journal.is_empty() || !limited)
     }
 
     /// Which rules in the kernel are about which VM.

@@ -1,7 +1,8 @@
-//! The engine's thread's state, and which message does what to it.
+//! The engine's state, and which message does what to it.
 
 use std::fmt::Display;
-use std::sync::Arc;
+use std::fs::File;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use vmward_core::audit::{AuditBody, DaemonRecord};
@@ -30,10 +31,17 @@ use crate::policy_store;
 /// How long written audit records may wait for their sync.
 const AUDIT_SYNC_NS: i64 = NS_PER_S;
 
-/// Everything that the thread owns.
+/// Everything that decisions are made from, and what they act on.
 pub struct Shell {
     pub(super) engine: Engine,
-    pub(super) ledger: Ledger,
+    /// Whoever writes holds this lock and not the shell's: see `desk.rs`.
+    pub(super) ledger: Arc<Mutex<Ledger>>,
+    /// Why the journal takes nothing, as it was after the last write.
+    pub(super) ledger_fault: Option<String>,
+    /// Decided, and waiting for the journal.
+    pub(super) waiting: Batch,
+    /// Nothing is decided any more.
+    pub(super) ended: bool,
     pub(super) audit: AuditFile,
     pub(super) kernel: KernelSide,
     pub(super) vms: Vms,
@@ -106,6 +114,8 @@ impl Shell {
             Message::Kernel(events, _credit) => self.witnessed(events, now, batch),
             Message::KernelCaughtUp => self.seq.caught_up(now.boot_ns),
             Message::Reload(reply) => drop(reply.send(self.reload(now, batch))),
+            // What waits is part of every round.
+            Message::Waiting => {}
             Message::Ping(reply) => drop(reply.send(())),
             Message::Stop(reply) => {
                 batch.audit(daemon_record("stopping", None));
@@ -176,28 +186,33 @@ impl Shell {
         self.close_due(now, batch);
         self.expire_approvals(now, batch);
         self.sweep(now, batch);
-        self.host_rules(now, batch);
         let held = self.flood.due(now.boot_ns);
         self.take_down_held(held, batch);
         for gap in self.seq.lost(now.boot_ns) {
             self.lost(gap, batch);
         }
         self.audit.flush();
-        if now.boot_ns.saturating_sub(self.audit_synced_ns) >= AUDIT_SYNC_NS {
-            self.audit_synced_ns = now.boot_ns;
-            if let Err(error) = self.audit.sync() {
-                count(&self.counters.audit_errors);
-                self.complain("audit", &error);
-            }
+    }
+
+    /// The audit log's file, where its sync is due.
+    pub(super) fn audit_due(&mut self, now: Now) -> Option<Arc<File>> {
+        if now.boot_ns.saturating_sub(self.audit_synced_ns) < AUDIT_SYNC_NS {
+            return None;
         }
-        if self.ledger.wants_snapshot() {
-            self.compact(now);
-        }
+        self.audit_synced_ns = now.boot_ns;
+        self.audit.to_sync()
+    }
+
+    /// Takes note of a sync of the audit log that failed.
+    pub(super) fn audit_unsynced(&mut self, error: &std::io::Error) {
+        self.audit.unsynced();
+        count(&self.counters.audit_errors);
+        self.complain("audit", error);
     }
 
     /// Puts a snapshot in the journal's place. The audit log is made durable
     /// first, because the snapshot no longer holds its records.
-    fn compact(&mut self, now: Now) {
+    pub(super) fn compact(&mut self, ledger: &mut Ledger, now: Now) {
         let waited = self
             .snapshot_failed_ns
             .is_none_or(|at| now.boot_ns.saturating_sub(at) > 60 * NS_PER_S);
@@ -214,8 +229,9 @@ impl Shell {
                     let line = vmward_core::journal::encode_line(&entry);
                     lines.extend(line.map_err(|error| chain(&error))?);
                 }
-                self.ledger.compact(&lines).map_err(|error| chain(&error))
+                ledger.compact(&lines).map_err(|error| chain(&error))
             });
+        self.ledger_fault = ledger.fault().map(str::to_owned);
         match outcome {
             Ok(()) => {
                 self.snapshot_failed_ns = None;
@@ -247,8 +263,8 @@ impl Shell {
 
     /// Why no allow can be given, where that is so.
     pub(super) fn fault(&self) -> Option<String> {
-        self.ledger
-            .fault()
+        self.ledger_fault
+            .as_ref()
             .map(|why| format!("the journal takes no entries: {why}"))
             .or_else(|| self.audit.fault())
     }

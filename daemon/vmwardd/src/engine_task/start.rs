@@ -8,7 +8,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use vmward_core::audit::AuditBody;
 use vmward_core::clock::Now;
@@ -224,7 +224,10 @@ impl Recovered {
         engine.set_records_arguments(config.audit_arguments);
         let mut shell = Shell {
             engine,
-            ledger: self.ledger,
+            ledger_fault: self.ledger.fault().map(str::to_owned),
+            ledger: Arc::new(Mutex::new(self.ledger)),
+            waiting: Batch::default(),
+            ended: false,
             audit,
             feed,
             kernel: kernel.side,

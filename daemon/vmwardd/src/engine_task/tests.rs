@@ -20,8 +20,12 @@ const VM: Process = Process {
 };
 
 fn shell(dir: &Path) -> Shell {
+    shell_with(dir, SEED)
+}
+
+pub(super) fn shell_with(dir: &Path, policy_text: &str) -> Shell {
     let policy = dir.join("policy.json");
-    std::fs::write(&policy, SEED).unwrap();
+    std::fs::write(&policy, policy_text).unwrap();
     let text = format!(
         "policy = {policy:?}\nstate-dir = {dir:?}\nlog-dir = {dir:?}\nrun-dir = {dir:?}\n\
          pin-dir = {dir:?}\nlibvirt-run-dir = {dir:?}\n"
@@ -40,6 +44,21 @@ fn shell(dir: &Path) -> Shell {
         .unwrap()
         .into_shell(&config, off, false, counters, Vec::new(), convert::now())
         .unwrap()
+}
+
+impl Shell {
+    /// A round as the engine's thread makes it.
+    fn step(&mut self, messages: Vec<Message>) -> Option<oneshot::Sender<()>> {
+        let now = convert::now();
+        let mut batch = batch::Batch::default();
+        for message in messages {
+            self.handle(message, now, &mut batch);
+        }
+        self.tick(now, &mut batch);
+        let stop = batch.stop.take();
+        self.commit(batch, now);
+        stop
+    }
 }
 
 fn exited(seq: u64, lease: u64) -> Message {

@@ -1,5 +1,7 @@
 //! The chain shows every edit, removal, insertion and swap.
 
+use serde_json::Value;
+
 use super::*;
 use crate::audit::{AUDIT_FORMAT, DaemonRecord, Genesis};
 

@@ -1,0 +1,170 @@
+//! Where the state lies that decisions are made from, and who may sit there.
+//!
+//! The engine's thread does whatever comes as a message. A call of `authorize`
+//! does not have to wait for it: the client's own thread sits down when the seat
+//! is free, and a decision that leaves nothing to make durable is answered
+//! without any other thread being woken.
+//!
+//! ```text
+//!   decided ─ nothing for the journal ─▶ audit ─▶ answer          (seat held)
+//!      │
+//!      ├─ journal free ─▶ seat given up ─▶ write, sync ─▶ seat ─▶ audit,
+//!      │                                                   lease, answer
+//!      └─ journal busy ─▶ waits in `Shell::waiting`; the engine's thread makes
+//!                         all that wait durable with one sync (group commit)
+//! ```
+//!
+//! Whoever writes the journal holds its lock from before it takes what waits
+//! until it has concluded it, so lines come in the order in which the state
+//! changed. The journal's lock is taken before the seat, never the other way
+//! round, unless it is free.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use vmward_core::clock::Now;
+
+use super::batch::{self, Batch};
+use super::shell::Shell;
+use super::{AuthorizeCall, Message};
+use crate::convert;
+use crate::ledger_file::Ledger;
+
+/// What became of a call.
+pub(super) enum Seated {
+    /// It has its answer.
+    Answered,
+    /// It waits for the journal: the engine's thread must be woken.
+    Waits,
+    /// Somebody else sits there; ask the engine's thread.
+    Taken(Box<AuthorizeCall>),
+}
+
+/// See the module's text.
+pub(super) struct Desk {
+    shell: Mutex<Shell>,
+    ledger: Arc<Mutex<Ledger>>,
+    /// How many threads wait for the seat. While any does, no client sits down:
+    /// a flood of calls must not keep the engine's thread away.
+    waiting: AtomicUsize,
+}
+
+impl Desk {
+    pub(super) fn new(shell: Shell) -> Desk {
+        Desk {
+            ledger: Arc::clone(&shell.ledger),
+            shell: Mutex::new(shell),
+            waiting: AtomicUsize::new(0),
+        }
+    }
+
+    /// Decides on the caller's thread, where nobody else sits there. May wait
+    /// for the disk.
+    pub(super) fn decide(&self, call: Box<AuthorizeCall>) -> Seated {
+        if self.waiting.load(Ordering::Acquire) > 0 {
+            return Seated::Taken(call);
+        }
+        let Some(mut shell) = free(&self.shell).filter(|shell| !shell.ended) else {
+            return Seated::Taken(call);
+        };
+        let now = convert::now();
+        let mut batch = Batch::default();
+        shell.authorize(*call, now, &mut batch);
+        if !batch.needs_disk() {
+            shell.conclude(batch, true, now);
+            return Seated::Answered;
+        }
+        shell.waiting.append(batch);
+        let Some(mut ledger) = free(&self.ledger) else {
+            return Seated::Waits;
+        };
+        let batch = std::mem::take(&mut shell.waiting);
+        self.make_real(shell, &mut ledger, batch, now);
+        Seated::Answered
+    }
+
+    /// Takes messages, and what waits, from decision to answer. Returns who
+    /// waits for the end, where one of the messages asked for it.
+    pub(super) fn round(&self, messages: Vec<Message>) -> Option<oneshot::Sender<()>> {
+        let mut ledger = batch::lock(&self.ledger);
+        let mut shell = self.sit();
+        let now = convert::now();
+        let mut batch = std::mem::take(&mut shell.waiting);
+        for message in messages {
+            shell.handle(message, now, &mut batch);
+        }
+        shell.tick(now, &mut batch);
+        shell.host_rules(now, &mut batch, &mut ledger);
+        if ledger.wants_snapshot() {
+            shell.compact(&mut ledger, now);
+        }
+        let stop = batch.stop.take();
+        shell.ended |= stop.is_some();
+        self.make_real(shell, &mut ledger, batch, now);
+        drop(ledger);
+        self.sync_audit();
+        stop
+    }
+
+    /// Syncs the audit log now and then, while others may decide.
+    fn sync_audit(&self) {
+        let due = self.sit().audit_due(convert::now());
+        if let Some(file) = due
+            && let Err(error) = file.sync_data()
+        {
+            self.sit().audit_unsynced(&error);
+        }
+    }
+
+    /// Journal, then everything else, with the seat free for others meanwhile.
+    fn make_real<'a>(
+        &'a self,
+        mut shell: MutexGuard<'a, Shell>,
+        ledger: &mut Ledger,
+        batch: Batch,
+        now: Now,
+    ) {
+        let mut durable = true;
+        if batch.needs_disk() {
+            drop(shell);
+            let written = batch.write(ledger);
+            shell = self.sit();
+            durable = shell.wrote(written, ledger);
+        }
+        shell.conclude(batch, durable, now);
+    }
+
+    /// How long the engine's thread may wait for a message.
+    pub(super) fn pause(&self, tick: Duration) -> Duration {
+        self.sit().pause(tick)
+    }
+
+    /// The last act of the engine's thread. No client's thread writes any more:
+    /// the round that ended it held the journal.
+    pub(super) fn finish(&self) {
+        let mut shell = self.sit();
+        shell.ended = true;
+        shell.finish();
+    }
+
+    fn sit(&self) -> MutexGuard<'_, Shell> {
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        let shell = self.shell.lock().unwrap_or_else(PoisonError::into_inner);
+        self.waiting.fetch_sub(1, Ordering::AcqRel);
+        shell
+    }
+}
+
+/// The lock, where nobody holds it.
+fn free<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,168 @@
+//! Who decides, who writes, and what waits for whom.
+
+use std::io;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use serde_json::json;
+use vmward_core::ids::Process;
+use vmward_wire::rpc::ErrorObject;
+use vmward_wire::v1;
+
+use super::super::tests::shell_with;
+use super::super::{CallerFacts, Message};
+use super::*;
+use crate::ledger_file::{ReplaceError, Storage};
+
+const DEADLINE: Duration = Duration::from_secs(30);
+const POLICY: &str = r#"{"version": "1", "default": "deny", "tools": {
+    "count_vms": {"limits": [{"counter": "c", "window": "day", "max": 100, "scope": "grant"}]},
+    "list_vms": {}
+}}"#;
+
+type Answer = oneshot::Receiver<Result<v1::AuthorizeResult, ErrorObject>>;
+
+/// A disk whose syncs say that they began and wait until they may end.
+struct SlowDisk {
+    began: SyncSender<()>,
+    may_end: Receiver<io::Result<()>>,
+}
+
+impl Storage for SlowDisk {
+    fn read(&mut self) -> io::Result<Vec<u8>> {
+        Ok(Vec::new())
+    }
+    fn append(&mut self, _bytes: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+    fn sync(&mut self) -> io::Result<()> {
+        self.began.send(()).unwrap();
+        self.may_end.recv_timeout(DEADLINE).unwrap()
+    }
+    fn truncate(&mut self, _len: u64) -> io::Result<()> {
+        Ok(())
+    }
+    fn replace(&mut self, _bytes: &[u8]) -> Result<(), ReplaceError> {
+        Ok(())
+    }
+}
+
+/// A desk with that disk, and the disk's two ends. No thread serves it.
+fn desk(dir: &Path) -> (Desk, Receiver<()>, SyncSender<io::Result<()>>) {
+    let shell = shell_with(dir, POLICY);
+    let (began, begins) = sync_channel(8);
+    let (end, may_end) = sync_channel(8);
+    // Opening it is a sync, too.
+    end.send(Ok(())).unwrap();
+    let disk = SlowDisk { began, may_end };
+    *shell.ledger.lock().unwrap() = Ledger::open(Box::new(disk), 0).unwrap();
+    begins.recv_timeout(DEADLINE).unwrap();
+    (Desk::new(shell), begins, end)
+}
+
+fn call(tool: &str) -> (Box<AuthorizeCall>, Answer) {
+    let (reply, answer) = oneshot::channel();
+    let own = Process {
+        pid: 1,
+        start_ticks: 1,
+    };
+    let caller = CallerFacts {
+        grant: "uid:0".to_owned(),
+        process: own,
+        uid: 0,
+        comm: "test".to_owned(),
+        exe: None,
+        unit: None,
+        loginuid: None,
+    };
+    let params = serde_json::from_value(json!({"tool": tool, "arguments": {}})).unwrap();
+    let call = AuthorizeCall {
+        params,
+        caller,
+        holder: own,
+        reply,
+    };
+    (Box::new(call), answer)
+}
+
+#[track_caller]
+fn decision(answer: &mut Answer) -> v1::Decision {
+    answer.try_recv().unwrap().unwrap().decision
+}
+
+#[test]
+fn what_leaves_nothing_for_the_journal_is_answered_without_the_engines_thread() {
+    let dir = tempfile::tempdir().unwrap();
+    let (desk, begins, _end) = desk(dir.path());
+    for (tool, expected) in [
+        ("list_vms", v1::Decision::Allow),
+        ("other_vms", v1::Decision::Deny),
+    ] {
+        let (call, mut answer) = call(tool);
+        assert!(matches!(desk.decide(call), Seated::Answered));
+        assert_eq!(decision(&mut answer), expected);
+    }
+    assert!(begins.try_recv().is_err(), "nothing was synced");
+    let log = std::fs::read_to_string(dir.path().join("audit.jsonl")).unwrap();
+    assert_eq!(log.matches("\"kind\":\"decision\"").count(), 2);
+}
+
+#[test]
+fn while_one_allow_waits_for_the_disk_a_denial_is_answered_and_allows_gather_for_one_sync() {
+    let dir = tempfile::tempdir().unwrap();
+    let (desk, begins, end) = desk(dir.path());
+    let (first, mut first_answer) = call("count_vms");
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| matches!(desk.decide(first), Seated::Answered));
+        begins.recv_timeout(DEADLINE).unwrap();
+        assert!(first_answer.try_recv().is_err(), "it is not durable yet");
+
+        let (denied, mut denial) = call("other_vms");
+        assert!(matches!(desk.decide(denied), Seated::Answered));
+        assert_eq!(decision(&mut denial), v1::Decision::Deny);
+
+        let mut gathered: Vec<Answer> = (0..3)
+            .map(|_| {
+                let (call, answer) = call("count_vms");
+                assert!(matches!(desk.decide(call), Seated::Waits));
+                answer
+            })
+            .collect();
+        end.send(Ok(())).unwrap();
+        assert!(writer.join().unwrap());
+        assert_eq!(decision(&mut first_answer), v1::Decision::Allow);
+
+        end.send(Ok(())).unwrap();
+        assert!(desk.round(vec![Message::Waiting]).is_none());
+        begins.recv_timeout(DEADLINE).unwrap();
+        assert!(begins.try_recv().is_err(), "one sync was enough for all");
+        for answer in &mut gathered {
+            assert_eq!(decision(answer), v1::Decision::Allow);
+        }
+    });
+}
+
+#[test]
+fn an_allow_whose_sync_fails_is_denied_and_so_is_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let (desk, _begins, end) = desk(dir.path());
+    end.send(Err(io::ErrorKind::StorageFull.into())).unwrap();
+    for _ in 0..2 {
+        let (call, mut answer) = call("count_vms");
+        assert!(matches!(desk.decide(call), Seated::Answered));
+        let answer = answer.try_recv().unwrap().unwrap();
+        assert_eq!(answer.decision, v1::Decision::Deny);
+        assert_eq!(answer.reason_code, v1::ReasonCode::Unavailable);
+    }
+}
+
+#[test]
+fn after_the_end_nothing_is_decided() {
+    let dir = tempfile::tempdir().unwrap();
+    let (desk, _begins, _end) = desk(dir.path());
+    let (stopped, _heard) = oneshot::channel();
+    assert!(desk.round(vec![Message::Stop(stopped)]).is_some());
+    desk.finish();
+    let (call, _answer) = call("list_vms");
+    assert!(matches!(desk.decide(call), Seated::Taken(_)));
+}
