@@ -115,3 +115,38 @@ impl Feed {
         self.bell.subscribe()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::broadcast::error::TryRecvError;
+    use vmward_core::audit::DaemonRecord;
+
+    use super::*;
+
+    #[test]
+    fn a_slow_subscriber_is_told_how_many_it_missed_and_the_writer_never_waits() {
+        let feed = Feed::new();
+        let mut slow = feed.subscribe().unwrap();
+        let body = AuditBody::Daemon(DaemonRecord {
+            event: "started".to_owned(),
+            detail: None,
+        });
+        for number in 0..BUFFER + 10 {
+            feed.publish(&body, &number.to_string());
+        }
+        let missed = slow.records.try_recv().unwrap_err();
+        assert_eq!(missed, TryRecvError::Lagged(10));
+        assert_eq!(slow.records.try_recv().unwrap().line, "10");
+    }
+
+    #[test]
+    fn a_place_is_free_again_when_its_subscriber_has_left() {
+        let feed = Feed::new();
+        let mut all: Vec<Subscription> = (0..SUBSCRIBERS_MAX)
+            .map(|_| feed.subscribe().unwrap())
+            .collect();
+        assert!(feed.subscribe().is_none());
+        all.pop();
+        assert!(feed.subscribe().is_some());
+    }
+}

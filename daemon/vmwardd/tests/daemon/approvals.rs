@@ -91,7 +91,7 @@ fn authorize(daemon: &Daemon, tool: &str, vm: &str) -> Value {
 /// Asks as the administrator.
 #[track_caller]
 fn admin(daemon: &Daemon, method: &str, params: &Value) -> Value {
-    daemon.call_at(&daemon.admin_socket(), method, params)
+    Daemon::call_at(&daemon.admin_socket(), method, params)
 }
 
 #[track_caller]

@@ -175,7 +175,7 @@ impl Daemon {
     }
 
     #[track_caller]
-    pub(crate) fn call_at(&self, socket: &Path, method: &str, params: &Value) -> Value {
+    pub(crate) fn call_at(socket: &Path, method: &str, params: &Value) -> Value {
         let request = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
         Self::try_send_to(socket, request.to_string().as_bytes()).expect("an answer")
     }
