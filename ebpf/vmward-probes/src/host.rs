@@ -27,9 +27,7 @@ pub enum Use {
 /// Uses a rule that is about `vm`, names the running task and covers `effect`.
 pub fn use_rule(vm: &Vm, effect: u32, sender: Task) -> Use {
     // SAFETY: a plain copy of a live map value.
-    let picks = unsafe { HOST_PICKS.get(vm.row.uuid) }
-        .copied()
-        .unwrap_or(0);
+    let picks = unsafe { HOST_PICKS.get(vm.row.uuid) }.copied().unwrap_or(0);
     if picks == 0 {
         return Use::None;
     }
@@ -59,7 +57,11 @@ pub fn use_rule(vm: &Vm, effect: u32, sender: Task) -> Use {
 /// Every rule that names the running task: by its user, its executable, or a
 /// cgroup that it is in.
 fn rules_of(sender: Task) -> u64 {
-    let mut rules = named(host_actor::UID, u64::from(bpf_get_current_uid_gid() as u32), 0);
+    let mut rules = named(
+        host_actor::UID,
+        u64::from(bpf_get_current_uid_gid() as u32),
+        0,
+    );
     if let Some((inode, dev)) = sender.exe() {
         rules |= named(host_actor::EXE, inode, dev);
     }

@@ -53,10 +53,11 @@ pub static TOTALS: Array<u64> = Array::pinned(total::SLOTS, 0);
 pub static ACTIVE: Array<u32> = Array::pinned(1, 0);
 
 /// The signal that each thread is sending with the wall's leave, by thread:
-/// how a witness tells it from one of kernel origin. Small: an entry lives for
+/// how a witness tells it from one of kernel origin, and a former generation's
+/// wall that the next one has decided. Small: an entry lives for
 /// the rest of one system call.
 #[map]
-pub static PASSING: LruHashMap<u64, u64> = LruHashMap::with_max_entries(1024, 0);
+pub static PASSING: LruHashMap<u64, u64> = LruHashMap::pinned(1024, 0);
 
 /// Room for the head of a monitor message; too large for the stack.
 #[map]
@@ -120,10 +121,27 @@ pub(crate) use offset;
 /// Does this generation decide? A program of another generation steps aside,
 /// since the deciding one is attached beside it.
 pub fn is_active() -> bool {
+    turn() == Turn::Mine
+}
+
+/// Whose turn it is to decide.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// This generation's.
+    Mine,
+    /// A later one's.
+    Later,
+    /// An earlier one's, or nobody's.
+    Other,
+}
+
+/// Whose turn is it now? It can change between two programs of one hook.
+pub fn turn() -> Turn {
     // SAFETY: a live static; volatile because the loader replaces it.
     let mine = unsafe { core::ptr::read_volatile(&raw const GENERATION) };
     match ACTIVE.get(0) {
-        Some(active) => *active == mine,
-        None => true,
+        Some(active) if *active > mine => Turn::Later,
+        Some(active) if *active < mine => Turn::Other,
+        _ => Turn::Mine,
     }
 }

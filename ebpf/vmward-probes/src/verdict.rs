@@ -45,15 +45,19 @@ fn passage(vm: &Vm, signal: u32) -> u64 {
 /// Is this the signal that the running thread sends with the wall's leave?
 /// Answers yes once.
 pub fn is_passing(vm: &Vm, signal: u32) -> bool {
-    let thread = bpf_get_current_pid_tgid();
-    // SAFETY: a plain copy of a live map value.
-    let passing = unsafe { PASSING.get(thread) }.copied();
-    if passing != Some(passage(vm, signal)) {
+    if !has_leave(vm, signal) {
         return false;
     }
     // A failed removal means the entry was evicted already.
-    let _ = PASSING.remove(thread);
+    let _ = PASSING.remove(bpf_get_current_pid_tgid());
     true
+}
+
+/// Has a wall let the running thread send this signal?
+pub fn has_leave(vm: &Vm, signal: u32) -> bool {
+    // SAFETY: a plain copy of a live map value.
+    let passing = unsafe { PASSING.get(bpf_get_current_pid_tgid()) }.copied();
+    passing == Some(passage(vm, signal))
 }
 
 /// Decides on a signal that the running task sends to `vm`, and reports it.

@@ -3,10 +3,10 @@
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 
-use crate::maps::is_active;
+use crate::maps::{Turn, turn};
 use crate::scope::vm_of;
 use crate::task::{Task, current_tgid};
-use crate::verdict::{is_benign, on_signal};
+use crate::verdict::{has_leave, is_benign, on_signal};
 
 /// kill, tkill, tgkill, rt_sigqueueinfo, pidfd_send_signal, process groups and
 /// `kill -1`, to any thread of the VM, from whoever: root, PID 1, libvirtd.
@@ -33,8 +33,16 @@ fn try_task_kill(target: Task, signal: u32) -> i32 {
         return 0;
     };
     // QEMU signals its own vCPU threads all the time.
-    if current_tgid() == tgid || !is_active() {
+    if current_tgid() == tgid {
         return 0;
+    }
+    match turn() {
+        Turn::Mine => {}
+        Turn::Other => return 0,
+        // The kernel asks the newest program first. Where the turn changed after
+        // that one stepped aside, nobody has decided yet.
+        Turn::Later if has_leave(&vm, signal) => return 0,
+        Turn::Later => {}
     }
     on_signal(&vm, signal)
 }
