@@ -102,7 +102,8 @@ fn signals_that_stop_nothing_pass_unrecorded() {
 #[test]
 #[ignore = "attacks VMs: runs in the test VM"]
 fn observe_lets_the_attack_through_and_says_that_it_would_have_refused() {
-    let scene = Scene::new("observe-1", Mode::Observe);
+    let limit = vmward_tests::ten_stops_a_day();
+    let scene = Scene::with_policy("observe-1", Mode::Observe, &limit);
     let pid = scene.guest.pid();
     let output = vmward_tests::guest::run("/bin/kill", &["-9", &pid.to_string()]);
     assert!(
@@ -124,5 +125,11 @@ fn observe_lets_the_attack_through_and_says_that_it_would_have_refused() {
             .select(|r| is_kernel(r, "refused", "observe-1"))
             .is_empty()
     );
-    assert_eq!(scene.daemon.status()["mode"], "observe");
+    let status = scene.daemon.status();
+    assert_eq!(status["mode"], "observe");
+    // A stop beside the gateway counts like one that was asked for.
+    let limits = status["limits"].as_array().cloned().unwrap_or_default();
+    let charged = limits.iter().find(|limit| limit["key"] == "grant:uid:0");
+    let charged = charged.unwrap_or_else(|| panic!("nothing was charged: {limits:#?}"));
+    assert_eq!(charged["remaining"], 9, "{charged:#}");
 }

@@ -6,6 +6,7 @@
 mod attacks;
 mod bypass;
 mod crash;
+mod host_rules;
 mod lease;
 mod legitimate;
 mod restart;

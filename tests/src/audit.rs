@@ -71,6 +71,12 @@ impl AuditLog {
     }
 }
 
+/// For how many events of the kernel these records stand.
+pub fn events(records: &[Value]) -> u64 {
+    let counts = records.iter().map(|r| r["count"].as_u64().unwrap_or(1));
+    counts.sum()
+}
+
 /// Is this a kernel record with `verdict` about the domain `vm`?
 pub fn is_kernel(record: &Value, verdict: &str, vm: &str) -> bool {
     record["kind"] == "kernel" && record["verdict"] == verdict && record["vm"]["name"] == vm

@@ -261,7 +261,7 @@ pub struct VmRecord {
 }
 
 /// What the kernel did about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KernelVerdict {
     /// Refused.
@@ -274,6 +274,10 @@ pub enum KernelVerdict {
     AllowedFinishing,
     /// Seen, where no hook can refuse.
     Witnessed,
+    /// Let through: a host rule names who did it.
+    AllowedHostRule,
+    /// Refused: a host rule names who tried, and its limit is used up.
+    RefusedHostLimit,
 }
 
 /// The kernel judged or saw something.
@@ -295,6 +299,14 @@ pub struct KernelRecord {
     /// The lease that covered it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<DecisionId>,
+    /// The host rule that decided, by its name in the policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_rule: Option<String>,
+    /// For how many events of the kernel the record stands, where they came in a
+    /// flood: the actor did them all, or, where it is process 0, several did.
+    /// The other fields are those of the last. One event where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
     /// When the kernel saw it: RFC 3339, UTC. Earlier than the record's own
     /// time by as long as no daemon was there to read it.
     pub seen: String,

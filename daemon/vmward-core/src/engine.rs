@@ -12,6 +12,7 @@ mod closing;
 mod explain;
 mod filter;
 mod govern;
+mod host_rules;
 mod judge;
 mod mapping;
 mod message;

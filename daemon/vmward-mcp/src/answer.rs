@@ -45,8 +45,20 @@ impl Answer {
         )
     }
 
-    /// The policy says no.
+    /// The policy says no, or not yet.
     pub fn denied(tool: &str, verdict: &AuthorizeResult) -> Self {
+        if let Some(approval) = &verdict.approval {
+            return Self::failed(
+                format!(
+                    "vmward holds {tool} back: a person must approve it first (request {}, open \
+                     for {} s). Tell the user, and call {tool} again with the same arguments \
+                     when it is approved.",
+                    approval.id,
+                    approval.expires_in_ms.div_ceil(1000)
+                ),
+                structured(verdict),
+            );
+        }
         let wait = match verdict.retry_after_ms {
             Some(ms) => format!(" Retry after {} s.", ms.div_ceil(1000)),
             None => String::new(),
@@ -56,15 +68,7 @@ impl Answer {
                 "vmward denied {tool}: {}.{wait}",
                 verdict.message.trim_end_matches('.')
             ),
-            json!({
-                "decision": verdict.decision,
-                "decision_id": verdict.decision_id,
-                "reason_code": verdict.reason_code,
-                "message": verdict.message,
-                "retry_after_ms": verdict.retry_after_ms,
-                "rule": verdict.rule,
-                "limits": verdict.limits,
-            }),
+            structured(verdict),
         )
     }
 
@@ -85,6 +89,22 @@ impl Answer {
             "isError": self.is_error,
         })
     }
+}
+
+fn structured(verdict: &AuthorizeResult) -> Value {
+    let mut members = json!({
+        "decision": verdict.decision,
+        "decision_id": verdict.decision_id,
+        "reason_code": verdict.reason_code,
+        "message": verdict.message,
+        "retry_after_ms": verdict.retry_after_ms,
+        "rule": verdict.rule,
+        "limits": verdict.limits,
+    });
+    if let (Some(approval), Some(members)) = (&verdict.approval, members.as_object_mut()) {
+        members.insert("approval".to_owned(), json!(approval));
+    }
+    members
 }
 
 impl From<Answer> for CallToolResult {
@@ -132,6 +152,29 @@ mod tests {
         assert_eq!(result["isError"], true);
         assert_eq!(result["structuredContent"]["reason_code"], "rate-limited");
         assert_eq!(result["structuredContent"]["retry_after_ms"], 40_001);
+    }
+
+    #[test]
+    fn a_call_that_waits_for_a_person_says_so_and_to_call_again() {
+        let verdict: AuthorizeResult = serde_json::from_value(json!({
+            "decision": "pending", "decision_id": 8, "reason_code": "approval-required",
+            "message": "vm_stop of web-1 waits", "rule": "/tools/vm_stop", "limits": [],
+            "approval": {"id": 8, "expires_in_ms": 899_001}, "args_digest": "", "policy_hash": "",
+        }))
+        .unwrap();
+        let result = Answer::denied("vm_stop", &verdict).into_result();
+        assert_eq!(result["isError"], true);
+        let text = result["content"][0]["text"].as_str().unwrap();
+        for part in [
+            "a person must approve",
+            "request 8",
+            "900 s",
+            "call vm_stop again",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        let approval = &result["structuredContent"]["approval"];
+        assert_eq!(approval, &json!({"id": 8, "expires_in_ms": 899_001}));
     }
 
     #[test]

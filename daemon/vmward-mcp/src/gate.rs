@@ -9,7 +9,11 @@ use serde_json::{Map, Value};
 use tracing::warn;
 use vmward_wire::{
     client::{Client, ClientError},
-    v1::{AuthorizeParams, AuthorizeResult, CompleteParams, HelloParams, Outcome},
+    v1::{
+        AuthorizeParams, AuthorizeResult, CompleteParams, HelloParams, Outcome,
+        approval::ApprovalState,
+        tools::{TOOLS_MAX, ToolsFilterParams},
+    },
 };
 
 /// The longest agent name that goes into the audit, in characters.
@@ -24,6 +28,8 @@ pub struct Gate {
     pub timeout: Duration,
     /// Who is asking, and as which grant.
     pub hello: HelloParams,
+    /// How long a call may be held until a person has approved it.
+    pub approval_wait: Duration,
 }
 
 /// How an allowed call ended.
@@ -48,20 +54,60 @@ pub enum Release {
 }
 
 impl Gate {
-    /// May this tool be called with these arguments now?
+    /// May this tool be called with these arguments now? `server` is the name of
+    /// the MCP server that offers it. A call that a person must approve is held
+    /// for as long as [`Gate::approval_wait`] says, and then asked about again.
     pub async fn ask(
         &self,
         tool: &str,
         arguments: Map<String, Value>,
         agent: Option<String>,
+        server: Option<String>,
     ) -> Result<AuthorizeResult, ClientError> {
         let params = AuthorizeParams {
             tool: Some(tool.to_owned()),
+            server: server.and_then(|name| presentable(&name)),
             arguments,
             agent: agent.and_then(|name| presentable(&name)),
             ..AuthorizeParams::default()
         };
-        self.blocking(move |client| client.authorize(&params)).await
+        let patience = self.approval_wait;
+        self.blocking(move |client| {
+            let verdict = client.authorize(&params)?;
+            let Some(approval) = verdict.approval.as_ref().filter(|_| !patience.is_zero()) else {
+                return Ok(verdict);
+            };
+            match client.wait_for_approval(approval.id, patience) {
+                Ok(waited) if waited.state == ApprovalState::Pending => Ok(verdict),
+                Ok(_decided) => client.authorize(&params),
+                Err(error) => {
+                    warn!(request = approval.id, %error, "The approval could not be waited for");
+                    Ok(verdict)
+                }
+            }
+        })
+        .await
+    }
+
+    /// Which of these tools an agent should see.
+    pub async fn visible(
+        &self,
+        tools: Vec<String>,
+        server: Option<String>,
+    ) -> Result<Vec<String>, ClientError> {
+        let server = server.and_then(|name| presentable(&name));
+        self.blocking(move |client| {
+            let mut visible = Vec::new();
+            for tools in tools.chunks(TOOLS_MAX) {
+                let params = ToolsFilterParams {
+                    tools: tools.to_vec(),
+                    server: server.clone(),
+                };
+                visible.extend(client.filter_tools(&params)?.visible);
+            }
+            Ok(visible)
+        })
+        .await
     }
 
     /// Reports how an allowed call ended. A report that gets lost costs quota

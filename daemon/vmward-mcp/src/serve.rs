@@ -24,6 +24,8 @@ use crate::{
     virsh::{Domain, Identifier, SHUT_OFF, Virsh, VirshError},
 };
 
+/// What this server calls itself, to clients and to the policy.
+const SERVER_NAME: &str = "vmward";
 /// How often a stopping VM is looked at.
 const POLL: Duration = Duration::from_millis(300);
 
@@ -74,7 +76,7 @@ pub async fn serve(server: Server) -> Result<(), ServeError> {
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
         ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
-            .with_server_info(Implementation::new("vmward", env!("CARGO_PKG_VERSION")))
+            .with_server_info(Implementation::new(SERVER_NAME, env!("CARGO_PKG_VERSION")))
             .with_instructions(
                 "Each call is checked against the policy of this host. A refused call says why \
                  and how long to wait; trying another way to stop the VM is refused by the kernel.",
@@ -133,7 +135,8 @@ impl Server {
             Ok(call) => call,
             Err(reason) => return Some(Answer::invalid(tool, &reason)),
         };
-        let verdict = match self.gate.ask(tool, arguments, agent).await {
+        let own = Some(SERVER_NAME.to_owned());
+        let verdict = match self.gate.ask(tool, arguments, agent, own).await {
             Ok(verdict) => verdict,
             Err(error) => return Some(Answer::unasked(tool, &error)),
         };

@@ -7,6 +7,7 @@
 //!
 //! A call that is not allowed is answered here; the server never sees it.
 
+mod lines;
 mod message;
 
 use std::{
@@ -14,24 +15,27 @@ use std::{
     ffi::OsString,
     io,
     process::{ExitStatus, Stdio},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
 use serde::Serialize;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, Stdout},
+    io::{AsyncRead, AsyncWriteExt, Stdout},
     process::{ChildStdin, Command},
     time::timeout,
 };
-use tracing::{error, warn};
+use tracing::warn;
 use vmward_wire::{
-    frame::{self, FrameDecoder, FrameError},
+    frame::{self, FrameError},
     rpc::{ErrorCode, ErrorObject, Id, Response},
     v1::{AuthorizeResult, Decision, Outcome},
 };
 
-use self::message::{Message, ToolCall};
+use self::{
+    lines::Lines,
+    message::{Asked, Message, ToolCall},
+};
 use crate::{
     answer::Answer,
     gate::{Ending, Gate, Release},
@@ -90,8 +94,12 @@ type Pending = Arc<Mutex<HashMap<Id, AuthorizeResult>>>;
 
 /// Runs `program` as the server of the client on standard input and output,
 /// and returns the server's exit status.
+///
+/// `server_name` is the server's name for the policy's effect map; what the server
+/// calls itself where absent.
 pub async fn wrap(
     gate: Gate,
+    server_name: Option<String>,
     program: OsString,
     arguments: Vec<OsString>,
 ) -> Result<ExitStatus, WrapError> {
@@ -113,6 +121,8 @@ pub async fn wrap(
         gate,
         client: tokio::sync::Mutex::new(tokio::io::stdout()),
         pending: Pending::default(),
+        asked: Mutex::default(),
+        server_name: server_name.map(OnceLock::from).unwrap_or_default(),
     });
     let up = Arc::clone(&proxy);
     let mut up = tokio::spawn(async move { up.client_to_server(to_server).await });
@@ -166,6 +176,9 @@ struct Proxy {
     gate: Gate,
     client: tokio::sync::Mutex<Stdout>,
     pending: Pending,
+    /// Requests whose answers the proxy reads.
+    asked: Mutex<HashMap<Id, Asked>>,
+    server_name: OnceLock<String>,
 }
 
 impl Proxy {
@@ -192,6 +205,7 @@ impl Proxy {
                 }
                 Message::Forward(value) => {
                     agent = message::client_name(&value).or(agent);
+                    self.note(&value);
                     value
                 }
                 Message::Call(call) => match self.judge(call, agent.clone()).await? {
@@ -238,7 +252,8 @@ impl Proxy {
                 .await?;
             return Ok(None);
         }
-        let answer = match self.gate.ask(&tool, arguments, agent).await {
+        let server = self.server_name.get().cloned();
+        let answer = match self.gate.ask(&tool, arguments, agent, server).await {
             Ok(verdict) if verdict.decision == Decision::Allow => {
                 self.pending
                     .lock()
@@ -258,6 +273,9 @@ impl Proxy {
         let mut lines = Lines::new(from, "server");
         while let Some(mut line) = lines.next().await? {
             let answered = message::answered(&line);
+            if let Some((id, _)) = &answered {
+                self.read_answer(id, &mut line).await;
+            }
             line.push(b'\n');
             self.write(&line).await?;
             let Some((id, said)) = answered else { continue };
@@ -271,6 +289,52 @@ impl Proxy {
             }
         }
         Ok(())
+    }
+
+    /// Remembers a request whose answer matters here.
+    fn note(&self, value: &serde_json::Value) {
+        let Some((id, asked)) = message::asked(value) else {
+            return;
+        };
+        let mut open = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.len() < PENDING_MAX {
+            open.insert(id, asked);
+        }
+    }
+
+    /// Takes the server's name from its answer, and from its list of tools those
+    /// that an agent should not see. A list that cannot be judged goes on as it
+    /// is: a call of any tool is judged all the same.
+    async fn read_answer(&self, id: &Id, line: &mut Vec<u8>) {
+        let asked = self
+            .asked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(id);
+        match asked {
+            None => {}
+            Some(Asked::Initialize) => {
+                if let Some(name) = message::server_name(line) {
+                    self.server_name.get_or_init(|| name);
+                }
+            }
+            Some(Asked::ToolsList) => {
+                let Some((mut answer, names)) = message::tools(line) else {
+                    return;
+                };
+                let server = self.server_name.get().cloned();
+                match self.gate.visible(names, server).await {
+                    Ok(visible) => {
+                        message::keep(&mut answer, &visible);
+                        *line = answer.to_string().into_bytes();
+                    }
+                    Err(error) => warn!(
+                        %error,
+                        "The list of tools is not filtered; calls are judged all the same"
+                    ),
+                }
+            }
+        }
     }
 
     /// Reports every call that will not be answered any more.
@@ -318,54 +382,4 @@ impl Proxy {
 
 fn encode<T: Serialize>(message: &T, side: &'static str) -> Result<Vec<u8>, WrapError> {
     frame::encode(message).map_err(|source| WrapError::Message { side, source })
-}
-
-/// Lines of a bounded length from a stream.
-struct Lines<R> {
-    stream: R,
-    side: &'static str,
-    decoder: FrameDecoder,
-    buffer: Vec<u8>,
-}
-
-impl<R: AsyncRead + Unpin> Lines<R> {
-    fn new(stream: R, side: &'static str) -> Self {
-        let decoder = FrameDecoder::new(MESSAGE_BYTES_MAX);
-        Self {
-            stream,
-            side,
-            decoder,
-            buffer: vec![0; 64 * 1024],
-        }
-    }
-
-    async fn next(&mut self) -> Result<Option<Vec<u8>>, WrapError> {
-        loop {
-            if let Some(line) = self.decoder.next_line() {
-                return Ok(Some(line));
-            }
-            let count =
-                self.stream
-                    .read(&mut self.buffer)
-                    .await
-                    .map_err(|source| WrapError::Pipe {
-                        operation: "read a message",
-                        source,
-                    })?;
-            if count == 0 {
-                if self.decoder.has_partial() {
-                    error!(
-                        "The {} ended in the middle of a message, which is dropped",
-                        self.side
-                    );
-                }
-                return Ok(None);
-            }
-            let bytes = self.buffer.get(..count).unwrap_or_default();
-            let side = self.side;
-            self.decoder
-                .push(bytes)
-                .map_err(|source| WrapError::Message { side, source })?;
-        }
-    }
 }

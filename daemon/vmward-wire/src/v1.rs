@@ -12,12 +12,12 @@ pub mod tools;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-pub use status::{
+
+pub use self::hello::{HelloParams, HelloResult};
+pub use self::status::{
     HookStatus, KernelStatus, LeaseStatus, LibvirtStatus, Mode, PolicyStatus, StatusResult,
     VmStatus,
 };
-
-pub use self::hello::{HelloParams, HelloResult};
 
 /// The number that `hello` exchanges.
 pub const PROTOCOL_VERSION: u32 = 1;

@@ -18,6 +18,7 @@ use serde_json::json;
 use vmward_core::audit::chain::Verifier;
 
 use self::reader::Follower;
+pub(crate) use self::render::line;
 use crate::{
     exit::Exit,
     text::{Reader, print},

@@ -1,8 +1,15 @@
 //! `vmward authorize`: ask, and show the verdict.
 
-use std::{fmt::Write as _, process::ExitCode};
+use std::{
+    fmt::Write as _,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
-use vmward_wire::v1::{AuthorizeParams, AuthorizeResult, Decision, method};
+use serde_json::Value;
+use vmward_wire::v1::{
+    AuthorizeParams, AuthorizeResult, Decision, approval::ApprovalState, method,
+};
 
 use crate::{
     cli::{AuthorizeArgs, Socket},
@@ -22,8 +29,7 @@ pub(crate) fn authorize(socket: &Socket, args: AuthorizeArgs) -> anyhow::Result<
         agent: None,
         holder: args.holder,
     };
-    let answer = socket.open()?.call_value(method::AUTHORIZE, &params)?;
-    let verdict: AuthorizeResult = serde_json::from_value(answer.clone())?;
+    let (answer, verdict) = ask(socket, &params, Duration::from_secs(args.wait))?;
     let text = if args.json {
         format!("{answer}\n")
     } else {
@@ -34,6 +40,35 @@ pub(crate) fn authorize(socket: &Socket, args: AuthorizeArgs) -> anyhow::Result<
         Decision::Allow => Exit::Done.into(),
         Decision::Deny | Decision::Pending => Exit::Denied.into(),
     })
+}
+
+/// Asks, waits for a person where one must approve, and asks again. Returns the
+/// last answer as it came, and read.
+pub(crate) fn ask(
+    socket: &Socket,
+    params: &AuthorizeParams,
+    wait: Duration,
+) -> anyhow::Result<(Value, AuthorizeResult)> {
+    let end = Instant::now() + wait;
+    loop {
+        let mut client = socket.open()?;
+        let answer = client.call_value(method::AUTHORIZE, params)?;
+        let verdict: AuthorizeResult = serde_json::from_value(answer.clone())?;
+        let left = end.saturating_duration_since(Instant::now());
+        let Some(approval) = verdict.approval.as_ref().filter(|_| !left.is_zero()) else {
+            return Ok((answer, verdict));
+        };
+        if verdict.decision != Decision::Pending {
+            return Ok((answer, verdict));
+        }
+        eprintln!(
+            "vmward: request {} waits for a person: vmward approvals approve {}",
+            approval.id, approval.id
+        );
+        if client.wait_for_approval(approval.id, left)?.state == ApprovalState::Pending {
+            return Ok((answer, verdict));
+        }
+    }
 }
 
 /// The verdict for people.
@@ -48,6 +83,19 @@ pub(crate) fn render(verdict: &AuthorizeResult) -> String {
     let _infallible = writeln!(text, "{word_of}: {message}");
     let (id, rule) = (verdict.decision_id, plain(&verdict.rule));
     let _infallible = writeln!(text, "  decision {id} by rule {rule}");
+    if let Some(approval) = &verdict.approval {
+        let id = approval.id;
+        let _infallible = writeln!(
+            text,
+            "  request {id} lapses in {} s; somebody else has to type: vmward approvals approve \
+             {id}",
+            approval.expires_in_ms.div_ceil(1000),
+        );
+    }
+    if let Some(shadow) = &verdict.shadow {
+        let (message, rule) = (plain(&shadow.message), plain(&shadow.rule));
+        let _infallible = writeln!(text, "  in shadow mode only: {message} (rule {rule})");
+    }
     if let Some(lease) = &verdict.lease {
         let _infallible = writeln!(
             text,

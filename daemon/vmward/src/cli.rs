@@ -1,5 +1,6 @@
 //! The arguments, and which module each command goes to.
 
+pub(crate) mod approvals;
 pub(crate) mod policy;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
@@ -13,8 +14,9 @@ use vmward_wire::{
     v1::{Effect, HelloParams, Holder},
 };
 
+use self::approvals::{ApprovalsCommand, EventsArgs};
 use crate::{
-    audit, authorize,
+    audit, authorize, events,
     exit::{self, Exit},
     identity::Identity,
     mcp, run, status, token,
@@ -31,9 +33,10 @@ const LOG_VARIABLE: &str = "VMWARD_LOG";
 #[derive(Debug, Parser)]
 #[command(name = "vmward", version, after_help = exit::HELP)]
 pub(crate) struct Cli {
-    /// The daemon's policy socket
-    #[arg(long, global = true, value_name = "PATH", default_value = vmward_wire::POLICY_SOCKET)]
-    pub(crate) socket: PathBuf,
+    /// The daemon's socket [default: /run/vmward/policy.sock, and admin.sock beside it for
+    /// `approvals` and `events --admin`]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) identity: Identity,
     #[command(subcommand)]
@@ -61,11 +64,12 @@ pub(crate) enum Command {
     /// Serve MCP on standard input and output: list, start and stop VMs
     Mcp(McpArgs),
     /// Run an MCP server with the policy before its tools
-    Wrap {
-        /// The server and its arguments
-        #[arg(required = true, last = true, value_name = "SERVER")]
-        server: Vec<OsString>,
-    },
+    Wrap(WrapArgs),
+    /// Requests for approval: list, show, approve, deny, watch
+    #[command(subcommand)]
+    Approvals(ApprovalsCommand),
+    /// Print audit records as the daemon writes them
+    Events(EventsArgs),
     /// Make a bearer token for a grant, and the lines of vmward.toml that go with it
     Token {
         /// The grant's name
@@ -98,6 +102,9 @@ pub(crate) struct AuthorizeArgs {
     /// itself, which ends at once)
     #[arg(long, default_value = "parent", value_parser = parse_holder)]
     pub(crate) holder: Holder,
+    /// Where a person must approve: wait so many seconds for it, then ask again
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    pub(crate) wait: u64,
     /// Print the daemon's answer as JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -114,12 +121,28 @@ pub(crate) struct RunArgs {
     /// Why, for the audit log
     #[arg(long)]
     pub(crate) reason: String,
+    /// Where a person must approve: wait so many seconds for it, then ask again
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    pub(crate) wait: u64,
     /// Print the decision as one line of JSON on standard error
     #[arg(long)]
     pub(crate) json: bool,
     /// The command and its arguments
     #[arg(required = true, last = true, value_name = "CMD")]
     pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WrapArgs {
+    /// The server's name for the policy's effect map; what it calls itself where absent
+    #[arg(long, value_name = "NAME")]
+    pub(crate) server_name: Option<String>,
+    /// How many seconds a call may be held until a person has approved it
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    pub(crate) approval_wait: u64,
+    /// The server and its arguments
+    #[arg(required = true, last = true, value_name = "SERVER")]
+    pub(crate) server: Vec<OsString>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -161,6 +184,9 @@ pub(crate) struct McpArgs {
     /// How many seconds a VM may take to stop before the call says that it has not
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) stop_timeout: u64,
+    /// How many seconds a call may be held until a person has approved it
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    pub(crate) approval_wait: u64,
 }
 
 /// Runs the command and says on standard error why it failed.
@@ -169,8 +195,17 @@ pub(crate) fn start(cli: Cli) -> ExitCode {
         .with_writer(std::io::stderr)
         .with_env_filter(EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| "warn".into()))
         .init();
+    let is_for_people = matches!(
+        &cli.command,
+        Command::Approvals(_) | Command::Events(EventsArgs { admin: true, .. })
+    );
+    let usual = if is_for_people {
+        vmward_wire::ADMIN_SOCKET
+    } else {
+        vmward_wire::POLICY_SOCKET
+    };
     let socket = Socket {
-        path: cli.socket,
+        path: cli.socket.unwrap_or_else(|| usual.into()),
         identity: cli.identity,
     };
     let ended = match cli.command {
@@ -185,8 +220,10 @@ pub(crate) fn start(cli: Cli) -> ExitCode {
         }) => audit::tail(&log, count, follow, json),
         Command::Audit(AuditCommand::Verify { json, log }) => audit::verify(&log, json),
         Command::Policy(command) => crate::policy::run(&socket, command),
+        Command::Approvals(command) => crate::approvals::run(&socket, command),
+        Command::Events(args) => events::watch(&socket, args.kinds, args.json),
         Command::Mcp(args) => mcp::serve(&socket, args),
-        Command::Wrap { server } => mcp::wrap(&socket, server),
+        Command::Wrap(args) => mcp::wrap(&socket, args),
         Command::Token { name, json } => token::make(&name, json),
     };
     ended.unwrap_or_else(|error| {
@@ -215,8 +252,9 @@ impl Socket {
     }
 
     /// The same as [`Socket::open`] for the MCP side.
-    pub(crate) fn gate(&self) -> anyhow::Result<vmward_mcp::gate::Gate> {
+    pub(crate) fn gate(&self, approval_wait_s: u64) -> anyhow::Result<vmward_mcp::gate::Gate> {
         Ok(vmward_mcp::gate::Gate {
+            approval_wait: Duration::from_secs(approval_wait_s),
             socket: self.path.clone(),
             timeout: TIMEOUT,
             hello: self.identity.hello(CLIENT)?,

@@ -5,9 +5,11 @@
 //! checked without trusting a running daemon.
 #![forbid(unsafe_code)]
 
+mod approvals;
 mod audit;
 mod authorize;
 mod cli;
+mod events;
 mod exit;
 mod identity;
 mod mcp;

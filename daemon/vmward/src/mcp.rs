@@ -1,6 +1,6 @@
 //! `vmward mcp` and `vmward wrap`: give the MCP side a runtime.
 
-use std::{ffi::OsString, future::Future, io, process::ExitCode, time::Duration};
+use std::{future::Future, io, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use vmward_mcp::{
@@ -10,14 +10,14 @@ use vmward_mcp::{
 };
 
 use crate::{
-    cli::{McpArgs, Socket},
+    cli::{McpArgs, Socket, WrapArgs},
     exit::{self, Exit},
 };
 
 /// Serves MCP until the client leaves.
 pub(crate) fn serve(socket: &Socket, args: McpArgs) -> anyhow::Result<ExitCode> {
     let server = Server {
-        gate: socket.gate()?,
+        gate: socket.gate(args.approval_wait)?,
         virsh: Virsh {
             program: args.virsh,
             uri: args.connect,
@@ -29,10 +29,12 @@ pub(crate) fn serve(socket: &Socket, args: McpArgs) -> anyhow::Result<ExitCode> 
 }
 
 /// Runs the server behind the policy and returns its exit status.
-pub(crate) fn wrap(socket: &Socket, server: Vec<OsString>) -> anyhow::Result<ExitCode> {
-    let mut server = server.into_iter();
+pub(crate) fn wrap(socket: &Socket, args: WrapArgs) -> anyhow::Result<ExitCode> {
+    let mut server = args.server.into_iter();
     let program = server.next().context("no server given")?;
-    let status = block_on(wrap::wrap(socket.gate()?, program, server.collect()))??;
+    let gate = socket.gate(args.approval_wait)?;
+    let wrapped = wrap::wrap(gate, args.server_name, program, server.collect());
+    let status = block_on(wrapped)??;
     Ok(exit::of_command(status))
 }
 

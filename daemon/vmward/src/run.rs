@@ -3,7 +3,7 @@
 //! This process holds the lease, so the command, its child, may use it and
 //! nobody else. When the command has ended, so has the permission.
 
-use std::{io, process::ExitCode};
+use std::{io, process::ExitCode, time::Duration};
 
 use tokio::{
     process::{Child, Command},
@@ -11,7 +11,7 @@ use tokio::{
 };
 use vmward_wire::{
     client::ClientError,
-    v1::{AuthorizeParams, AuthorizeResult, CompleteParams, Decision, Holder, Outcome, method},
+    v1::{AuthorizeParams, AuthorizeResult, CompleteParams, Decision, Holder, Outcome},
 };
 
 use crate::{
@@ -29,8 +29,7 @@ pub(crate) fn run(socket: &Socket, args: RunArgs) -> anyhow::Result<ExitCode> {
         holder: Holder::Caller,
         ..AuthorizeParams::default()
     };
-    let answer = socket.open()?.call_value(method::AUTHORIZE, &params)?;
-    let verdict: AuthorizeResult = serde_json::from_value(answer.clone())?;
+    let (answer, verdict) = authorize::ask(socket, &params, Duration::from_secs(args.wait))?;
     let text = if args.json {
         format!("{answer}\n")
     } else {

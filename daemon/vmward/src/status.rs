@@ -91,7 +91,7 @@ fn overview(status: &StatusResult) -> String {
          kernel   {}, {ready}; {} events, {} lost\n\
          policy   {}, loaded {}, sha256 {}\n\
          libvirt  {}, {libvirt}\n\
-         VMs      {} running, {protected} protected\n",
+         VMs      {} running, {protected} protected\n{}",
         word(&status.mode),
         plain(&status.version),
         status.pid,
@@ -104,7 +104,29 @@ fn overview(status: &StatusResult) -> String {
         plain(&status.policy.hash),
         plain(&status.libvirt.uri),
         status.vms.len(),
+        remarks(status),
     )
+}
+
+/// What waits for people, and what they may want to look at.
+fn remarks(status: &StatusResult) -> String {
+    let mut text = String::new();
+    if let Some(waiting) = status.approvals_waiting.filter(|count| *count > 0) {
+        let _infallible = writeln!(
+            text,
+            "waiting  {waiting} requests for approval: vmward approvals list"
+        );
+    }
+    if let Some(rules) = status.policy.shadow_rules.filter(|count| *count > 0) {
+        let _infallible = writeln!(text, "shadow   {rules} rules are recorded and not enforced");
+    }
+    if let Some(lints) = status.policy.lints.filter(|count| *count > 0) {
+        let _infallible = writeln!(
+            text,
+            "lints    {lints} in the policy: vmward policy check FILE"
+        );
+    }
+    text
 }
 
 fn hooks(status: &StatusResult) -> String {

@@ -55,6 +55,12 @@ counters! {
     unknown_events => "kernel-events-unknown",
     /// Kernel events lost between the kernel and this daemon.
     lost_events => "kernel-events-lost",
+    /// Signals that the kernel refused.
+    refusals => "kernel-refusals",
+    /// Kernel events that share a record with others.
+    summarised => "kernel-events-summarised",
+    /// Signals that a host rule let through.
+    host_rule_uses => "host-rule-uses",
     /// Ends of VMs that were noticed only because the process was gone.
     ends_unseen => "vm-ends-unseen",
     /// Writes to the audit log that failed.

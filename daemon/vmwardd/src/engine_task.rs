@@ -9,7 +9,10 @@
 mod approvals;
 mod authorize;
 mod batch;
+mod evidence;
 mod explain;
+mod flood;
+mod host_side;
 mod kernel_side;
 mod leases;
 mod names;

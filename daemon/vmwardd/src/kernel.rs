@@ -9,6 +9,7 @@
 mod attach;
 pub mod canary;
 mod events;
+mod host;
 mod maps;
 mod offsets;
 mod selftest;
@@ -21,6 +22,7 @@ use vmward_core::ids::Process;
 use vmward_wire::v1::HookStatus;
 
 pub use events::{EventKind, EventReader, KernelActor, KernelEvent, UnknownEvent};
+pub use host::{Actor, HostMaps, HostRule, HostRuleState};
 
 use attach::Programs;
 use maps::Maps;
@@ -197,6 +199,7 @@ pub struct Totals {
 pub struct Kernel {
     programs: Programs,
     maps: Maps,
+    host: HostMaps,
     reader: Option<EventReader>,
 }
 
@@ -210,15 +213,22 @@ impl Kernel {
     pub fn attach(pin_dir: &Path) -> Result<Self, KernelError> {
         let (programs, mut ebpf) = attach::load(pin_dir)?;
         let opened = Maps::open(&mut ebpf)
-            .and_then(|maps| Ok((EventReader::open(&mut ebpf)?, maps)))
-            .and_then(|(reader, mut maps)| {
+            .and_then(|maps| {
+                Ok((
+                    EventReader::open(&mut ebpf)?,
+                    HostMaps::open(&mut ebpf)?,
+                    maps,
+                ))
+            })
+            .and_then(|(reader, host, mut maps)| {
                 maps.set_active(programs.generation())?;
-                Ok((reader, maps))
+                Ok((reader, host, maps))
             });
         match opened {
-            Ok((reader, maps)) => Ok(Self {
+            Ok((reader, host, maps)) => Ok(Self {
                 programs,
                 maps,
+                host,
                 reader: Some(reader),
             }),
             Err(e) => {
@@ -319,6 +329,11 @@ impl Kernel {
     /// When the map refuses.
     pub fn remove_lease(&mut self, vm: Process, id: u64) -> Result<(), KernelError> {
         self.maps.remove_lease(vm, id)
+    }
+
+    /// The host rules, to read and to write.
+    pub fn host_rules(&mut self) -> &mut HostMaps {
+        &mut self.host
     }
 
     /// Event counters.

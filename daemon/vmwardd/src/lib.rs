@@ -9,6 +9,7 @@
 //! | [`kernel_events`] | the kernel's events on their way to the engine |
 //! | [`inventory`] | which VMs run, by libvirt |
 //! | [`socket`], [`connection`], [`identity`] | clients, and who they are |
+//! | [`host_rules`], [`executable`] | who may act without the gateway, as the kernel knows them |
 //! | [`ledger_file`], [`audit_file`] | the two files that must never lie |
 //! | [`feed`], [`notice`] | what the audit log says, to subscribers and to commands |
 //! | [`config`], [`policy_store`], [`secure_file`] | what the administrator wrote |
@@ -29,8 +30,10 @@ pub mod convert;
 pub mod counters;
 pub mod crash;
 pub mod engine_task;
+pub mod executable;
 pub mod exit;
 pub mod feed;
+pub mod host_rules;
 pub mod identity;
 pub mod inventory;
 pub mod kernel;

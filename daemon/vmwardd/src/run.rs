@@ -4,6 +4,7 @@ mod reload;
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -73,12 +74,9 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         KernelSide::On(kernel) => kernel.take_events(),
         KernelSide::Off => None,
     };
-    let listeners = socket::listen(
-        &config.policy_socket(),
-        &config.admin_socket(),
-        &config.socket_group,
-    )
-    .or_exit(CANT_CREATE)?;
+    let (policy_socket, admin_socket) = (config.policy_socket(), config.admin_socket());
+    let listeners =
+        socket::listen(&policy_socket, &admin_socket, &config.socket_group).or_exit(CANT_CREATE)?;
     warnings.extend(listeners.warning.clone());
     for warning in &warnings {
         tracing::warn!("{warning}");
@@ -103,10 +101,6 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         .or_exit(SOFTWARE)?;
     let first_look = start_inventory(&config, &engine)?;
 
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .or_exit(SOFTWARE)?;
     let service = Service {
         engine: engine.clone(),
         counters,
@@ -115,18 +109,26 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     };
     let told = NoticeCommand::new(config.approvals.notify);
     let serving = serve(listeners, &service, told, reloader, first_look);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .or_exit(SOFTWARE)?;
     let outcome = runtime.block_on(serving);
 
     notify::stopping();
     if let Some(events) = events {
         events.stop();
     }
-    let stopped = runtime.block_on(stop_engine(&engine));
-    if stopped && engine_thread.join().is_err() {
-        tracing::error!("the engine thread had panicked");
-    }
+    join_engine(runtime.block_on(stop_engine(&engine)), engine_thread);
     tracing::info!("stopped; what is protected in the kernel stays protected");
     outcome
+}
+
+/// An engine that hangs is left behind: the process ends all the same.
+fn join_engine(stopped: bool, thread: JoinHandle<()>) {
+    if stopped && thread.join().is_err() {
+        tracing::error!("the engine thread had panicked");
+    }
 }
 
 fn detach(config: &Config) -> Result<(), Failure> {

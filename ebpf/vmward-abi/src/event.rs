@@ -26,6 +26,10 @@ pub mod event_kind {
     pub const RESUMED: u32 = 8;
     /// The VM's process is gone.
     pub const EXITED: u32 = 9;
+    /// A signal without lease was let through: a host rule names the sender.
+    pub const HOST_RULE: u32 = 10;
+    /// A host rule names the sender, and it is used up.
+    pub const HOST_RULE_USED_UP: u32 = 11;
 }
 
 /// Why a VM is finishing.
@@ -77,6 +81,8 @@ pub struct Event {
     pub actor_start_ticks: u64,
     /// The lease that covered it; 0 for none.
     pub lease: u64,
+    /// [`crate::HostRuleRow::id`] of the host rule that decided; 0 for none.
+    pub host_rule: u64,
     /// cgroup v2 id of the actor.
     pub cgroup_id: u64,
     /// libvirt's UUID of the VM.

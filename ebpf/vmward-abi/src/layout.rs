@@ -3,7 +3,7 @@
 
 use core::mem::{align_of, offset_of, size_of};
 
-use crate::{Ancestor, Event, LeaseRow, Offsets, VmRow, VmState};
+use crate::{Ancestor, Event, HostActorKey, HostRuleRow, LeaseRow, Offsets, VmRow, VmState};
 
 const _: () = {
     assert!(size_of::<VmRow>() == 32);
@@ -18,22 +18,28 @@ const _: () = {
     assert!(offset_of!(LeaseRow, holder_tgid) == 40);
     assert!(offset_of!(LeaseRow, state) == 48);
 
-    assert!(size_of::<Ancestor>() == 20);
-    assert!(size_of::<Event>() == 216);
-    assert!(align_of::<Event>() == 8);
-    assert!(offset_of!(Event, vm_uuid) == 56);
-    assert!(offset_of!(Event, kind) == 72);
-    assert!(offset_of!(Event, comm) == 120);
-    assert!(offset_of!(Event, ancestors) == 136);
+    assert!(size_of::<HostActorKey>() == 16);
+    assert!(offset_of!(HostActorKey, kind) == 8);
 
-    assert!(size_of::<Offsets>() == 28 * 4);
+    assert!(size_of::<HostRuleRow>() == 32);
+    assert!(offset_of!(HostRuleRow, effects) == 24);
+
+    assert!(size_of::<Ancestor>() == 20);
+    assert!(size_of::<Event>() == 224);
+    assert!(align_of::<Event>() == 8);
+    assert!(offset_of!(Event, vm_uuid) == 64);
+    assert!(offset_of!(Event, kind) == 80);
+    assert!(offset_of!(Event, comm) == 128);
+    assert!(offset_of!(Event, ancestors) == 144);
+
+    assert!(size_of::<Offsets>() == 34 * 4);
 };
 
 /// The daemon reads and writes these as plain bytes through aya.
 #[cfg(feature = "user")]
 #[expect(unsafe_code, reason = "aya's marker for plain data is an unsafe trait")]
 mod pod {
-    use super::{LeaseRow, Offsets, VmRow, VmState};
+    use super::{HostActorKey, HostRuleRow, LeaseRow, Offsets, VmRow, VmState};
 
     // SAFETY: `repr(C)`, fixed-width integers only, no padding (asserted
     // above), so every byte pattern is a value.
@@ -44,4 +50,8 @@ mod pod {
     unsafe impl aya::Pod for LeaseRow {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Offsets {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for HostActorKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for HostRuleRow {}
 }

@@ -8,6 +8,7 @@
 #![no_std]
 
 mod event;
+mod host;
 mod layout;
 mod offsets;
 mod rows;
@@ -15,11 +16,14 @@ mod rows;
 pub use event::{
     ANCESTORS_MAX, Ancestor, COMM_LEN, Event, actor_flag, event_kind, finishing_cause,
 };
+pub use host::{
+    HOST_ACTORS_MAX, HOST_RULES_MAX, HostActorKey, HostRuleRow, host_actor, host_rule_flag,
+};
 pub use offsets::{OFFSET_ABSENT, Offsets};
 pub use rows::{LeaseRow, VmRow, VmState, effect, lease_state, vm_flag};
 
 /// Version of every layout in this crate.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Most VMs that one host can have under protection.
 pub const VMS_MAX: u32 = 4096;

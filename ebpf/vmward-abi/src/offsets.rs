@@ -31,6 +31,18 @@ pub struct Offsets {
     pub task_loginuid: u32,
     /// `task_struct.sessionid`, may be absent
     pub task_sessionid: u32,
+    /// `task_struct.mm`
+    pub task_mm: u32,
+    /// `mm_struct.exe_file`
+    pub mm_exe_file: u32,
+    /// `file.f_inode`
+    pub file_inode: u32,
+    /// `inode.i_ino`
+    pub inode_number: u32,
+    /// `inode.i_sb`
+    pub inode_sb: u32,
+    /// `super_block.s_dev`
+    pub sb_dev: u32,
     /// `signal_struct.live`
     pub signal_live: u32,
     /// `signal_struct.group_exit_code`

@@ -18,6 +18,8 @@ pub struct Report {
     pub signal: u32,
     /// The lease that covered it; 0 for none.
     pub lease: u64,
+    /// The host rule that decided; 0 for none.
+    pub host_rule: u64,
     /// Wait status.
     pub exit_code: u32,
     /// The actor is the VM's libvirtd.
@@ -56,6 +58,7 @@ pub fn emit(vm: &Vm, what: &Report) {
         (*event).vm_start_ticks = vm.row.start_ticks;
         (*event).actor_start_ticks = task.start_ticks().unwrap_or(0);
         (*event).lease = what.lease;
+        (*event).host_rule = what.host_rule;
         (*event).cgroup_id = generated::bpf_get_current_cgroup_id();
         (*event).vm_uuid = vm.row.uuid;
         (*event).kind = what.kind;

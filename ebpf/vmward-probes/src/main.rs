@@ -18,6 +18,7 @@
 
 mod atomic;
 mod emit;
+mod host;
 mod lsm;
 mod maps;
 mod scope;

@@ -3,7 +3,10 @@
 
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
-use vmward_abi::{EVENT_RING_BYTES, LeaseRow, Offsets, VMS_MAX, VmRow, VmState, total};
+use vmward_abi::{
+    EVENT_RING_BYTES, HOST_ACTORS_MAX, HOST_RULES_MAX, HostActorKey, HostRuleRow, LeaseRow,
+    Offsets, VMS_MAX, VmRow, VmState, total,
+};
 
 /// Protected VMs by tgid. Only the daemon writes.
 #[map]
@@ -16,6 +19,24 @@ pub static VM_STATES: HashMap<u32, VmState> = HashMap::pinned(VMS_MAX, 0);
 /// Live leases by the VM's tgid: one for each VM.
 #[map]
 pub static LEASES: HashMap<u32, LeaseRow> = HashMap::pinned(VMS_MAX, 0);
+
+/// Which host rules name an actor: one bit a rule. Only the daemon writes.
+#[map]
+pub static HOST_ACTORS: HashMap<HostActorKey, u64> = HashMap::pinned(HOST_ACTORS_MAX, 0);
+
+/// Which host rules are about a VM, by its UUID: one bit a rule. Only the
+/// daemon writes.
+#[map]
+pub static HOST_PICKS: HashMap<[u8; 16], u64> = HashMap::pinned(VMS_MAX, 0);
+
+/// The host rules by number. Only the daemon writes.
+#[map]
+pub static HOST_RULES: Array<HostRuleRow> = Array::pinned(HOST_RULES_MAX, 0);
+
+/// How often each host rule was used since the programs were first attached.
+/// Only the programs write.
+#[map]
+pub static HOST_USES: Array<u64> = Array::pinned(HOST_RULES_MAX, 0);
 
 /// Events on their way to the daemon, kept while it is away.
 #[map]
@@ -55,6 +76,12 @@ pub static OFFSETS: Offsets = Offsets {
     task_exit_code: 0,
     task_loginuid: 0,
     task_sessionid: 0,
+    task_mm: 0,
+    mm_exe_file: 0,
+    file_inode: 0,
+    inode_number: 0,
+    inode_sb: 0,
+    sb_dev: 0,
     signal_live: 0,
     signal_group_exit_code: 0,
     signal_pids: 0,

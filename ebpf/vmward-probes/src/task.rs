@@ -77,6 +77,19 @@ impl Task {
         }
     }
 
+    /// The inode that the process runs, and the number of its file system's
+    /// device; `None` for a kernel thread.
+    pub fn exe(self) -> Option<(u64, u32)> {
+        let mm: u64 = read(self.0, offset!(task_mm))?;
+        let file: u64 = read(mm, offset!(mm_exe_file))?;
+        let inode: u64 = read(file, offset!(file_inode))?;
+        let sb: u64 = read(inode, offset!(inode_sb))?;
+        Some((
+            read(inode, offset!(inode_number))?,
+            read(sb, offset!(sb_dev))?,
+        ))
+    }
+
     /// Wait status of the process.
     pub fn exit_code(self) -> u32 {
         let group: Option<u32> = match self.signal() {

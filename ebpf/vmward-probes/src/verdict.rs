@@ -1,13 +1,15 @@
 //! May this signal reach this VM? The one place that decides it.
 //!
-//! Order: libvirt's finishing kill of a guest that is over; a lease; else
-//! refused (or, for a VM that is only observed, reported and let through).
+//! Order: libvirt's finishing kill of a guest that is over; a lease; a host rule
+//! that names the sender; else refused (or, for a VM that is only observed,
+//! reported and let through).
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated};
 use vmward_abi::{EXECUTING_NS, LeaseRow, effect, event_kind, lease_state, vm_flag};
 
 use crate::atomic::{fetch_add_u32, replace_u32};
 use crate::emit::{Report, emit};
+use crate::host::{self, Use};
 use crate::maps::{LEASES, PASSING, VM_STATES};
 use crate::scope::Vm;
 use crate::task::{Task, current_tgid};
@@ -72,6 +74,7 @@ fn judge(vm: &Vm, signal: u32) -> i32 {
         kind: event_kind::FINISHING_KILL,
         signal,
         lease: 0,
+        host_rule: 0,
         exit_code: 0,
         deputy,
     };
@@ -85,12 +88,28 @@ fn judge(vm: &Vm, signal: u32) -> i32 {
         emit(vm, &report);
         return ALLOW;
     }
+    report.kind = event_kind::REFUSED;
+    // libvirt acts for anybody: a rule that names it would name everybody.
+    if !deputy {
+        match host::use_rule(vm, effect_of(signal), sender) {
+            Use::Allowed(rule) => {
+                report.kind = event_kind::HOST_RULE;
+                report.host_rule = rule;
+                emit(vm, &report);
+                return ALLOW;
+            }
+            Use::UsedUp(rule) => {
+                report.kind = event_kind::HOST_RULE_USED_UP;
+                report.host_rule = rule;
+            }
+            Use::None => {}
+        }
+    }
     if vm.row.flags & vm_flag::OBSERVE != 0 {
         report.kind = event_kind::WOULD_REFUSE;
         emit(vm, &report);
         return ALLOW;
     }
-    report.kind = event_kind::REFUSED;
     emit(vm, &report);
     EPERM
 }

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Each with what needs it: the linker of BPF programs, libvirt and its guests,
-/// virtme-ng, the tests' own tools.
+/// virtme-ng, the tests' own tools and the clients of the protocol's document.
 const PACKAGES: &[&str] = &[
     "llvm-22-dev",
     "libzstd-dev",
@@ -23,7 +23,9 @@ const PACKAGES: &[&str] = &[
     "libvirt-daemon",
     "libvirt-clients",
     "libvirt-dev",
+    "python3",
     "python3-libvirt",
+    "nodejs",
     "qemu-system-x86",
     "python3-venv",
     "busybox-static",

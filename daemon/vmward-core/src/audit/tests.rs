@@ -45,6 +45,8 @@ fn a_refused_signal_names_the_vm_the_signal_and_the_actor() {
         }),
         actor,
         lease: None,
+        host_rule: None,
+        count: None,
         seen: "2026-01-01T00:00:00.000Z".to_owned(),
         kernel_seq: u64::MAX,
         vm_seq: 3,

@@ -25,7 +25,7 @@ use crate::{
 const SEED: &str = include_str!("../../tests/data/policy.json");
 const BOOT: &str = "boot-one";
 
-fn policy(text: &str) -> Policy {
+pub(super) fn policy(text: &str) -> Policy {
     Policy::parse(text, "policy.json").expect("no mistake")
 }
 
@@ -34,7 +34,7 @@ fn engine() -> Engine {
 }
 
 /// So many seconds after boot, on a day in 2026.
-fn at(seconds: i64) -> Now {
+pub(super) fn at(seconds: i64) -> Now {
     Now {
         boot_ns: seconds * NS_PER_S,
         wall_ns: (1_795_397_562 + seconds) * NS_PER_S,

@@ -166,6 +166,52 @@ pub(super) fn answered(line: &[u8]) -> Option<(Id, &'static str)> {
     Some((id, said))
 }
 
+/// What the client asked of the server, where the proxy must see the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// The answer has the server's name.
+    Initialize,
+    /// The answer has the tools, of which an agent should not see all.
+    ToolsList,
+}
+
+/// The id of such a request.
+pub(super) fn asked(value: &Value) -> Option<(Id, Asked)> {
+    let asked = match value.get("method")?.as_str()? {
+        "initialize" => Asked::Initialize,
+        "tools/list" => Asked::ToolsList,
+        _ => return None,
+    };
+    Some((rpc::parse_id(value.get("id")?.clone()).ok()?, asked))
+}
+
+/// The server's name, in its answer to `initialize`.
+pub(super) fn server_name(answer: &[u8]) -> Option<String> {
+    let answer: Value = serde_json::from_slice(answer).ok()?;
+    let name = answer.pointer("/result/serverInfo/name")?;
+    name.as_str().map(str::to_owned)
+}
+
+/// The names in an answer to `tools/list`, and the answer.
+pub(super) fn tools(answer: &[u8]) -> Option<(Value, Vec<String>)> {
+    let answer: Value = serde_json::from_slice(answer).ok()?;
+    let tools = answer.pointer("/result/tools")?.as_array()?.iter();
+    let names = tools.filter_map(|tool| tool.get("name")?.as_str().map(str::to_owned));
+    let names = names.collect();
+    Some((answer, names))
+}
+
+/// Leaves only the tools with these names in an answer to `tools/list`.
+pub(super) fn keep(answer: &mut Value, visible: &[String]) {
+    let tools = answer.pointer_mut("/result/tools");
+    if let Some(tools) = tools.and_then(Value::as_array_mut) {
+        tools.retain(|tool| {
+            let name = tool.get("name").and_then(Value::as_str);
+            name.is_some_and(|name| visible.iter().any(|other| other == name))
+        });
+    }
+}
+
 /// The client's name, where the message is its `initialize`.
 pub(super) fn client_name(value: &Value) -> Option<String> {
     let initialize = value.get("method") == Some(&json!("initialize"));

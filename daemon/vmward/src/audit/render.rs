@@ -10,7 +10,7 @@ use crate::text::{plain, word};
 
 /// Renders a line of the log. A record of a kind that this version does not
 /// know is shown as it stands.
-pub(super) fn line(line: &str) -> String {
+pub(crate) fn line(line: &str) -> String {
     let Ok(record) = serde_json::from_str::<Value>(line) else {
         return format!("NOT A RECORD  {}", plain(line));
     };
@@ -97,9 +97,11 @@ fn decide(record: &DecisionRecord) -> (String, String) {
 
 fn judged(record: &KernelRecord) -> (String, String) {
     let verdict = match record.verdict {
-        KernelVerdict::Refused => "REFUSED",
+        KernelVerdict::Refused | KernelVerdict::RefusedHostLimit => "REFUSED",
         KernelVerdict::WouldRefuse => "WOULD-REFUSE",
-        KernelVerdict::AllowedLease | KernelVerdict::AllowedFinishing => "LET-THROUGH",
+        KernelVerdict::AllowedLease
+        | KernelVerdict::AllowedFinishing
+        | KernelVerdict::AllowedHostRule => "LET-THROUGH",
         KernelVerdict::Witnessed => "WITNESSED",
     };
     let what = record
@@ -116,6 +118,15 @@ fn judged(record: &KernelRecord) -> (String, String) {
     }
     if record.verdict == KernelVerdict::AllowedFinishing {
         parts.push("  the guest had ended already".to_owned());
+    }
+    if let Some(rule) = &record.host_rule {
+        parts.push(match record.verdict {
+            KernelVerdict::RefusedHostLimit => format!("  host rule {rule} is used up"),
+            _ => format!("  host rule {rule}"),
+        });
+    }
+    if let Some(count) = record.count {
+        parts.push(format!("  {count} times"));
     }
     (verdict.to_owned(), parts.concat())
 }

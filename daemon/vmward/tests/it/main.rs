@@ -2,6 +2,7 @@
 //! in the test that speaks the wire types and answers as the test says.
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod approvals;
 mod audit;
 mod cli;
 mod fake;

@@ -75,7 +75,8 @@ impl Subscriber {
         counters: &SharedCounters,
         mut stop: watch::Receiver<bool>,
     ) -> &'static str {
-        let mut chunk = [0; 1];
+        // More than a byte: a close with bytes unread would take the answer along.
+        let mut chunk = [0; 4096];
         loop {
             let next = tokio::select! {
                 next = self.subscription.records.recv() => Ok(next),

@@ -138,7 +138,7 @@ impl Shell {
     /// must show up as a gap at the next start.
     fn keep_seq(&mut self) {
         if self.audit.fault().is_none()
-            && let Err(error) = self.seq.store()
+            && let Err(error) = self.seq.store(self.flood.first_held())
         {
             self.complain("kernel event number", &error);
         }

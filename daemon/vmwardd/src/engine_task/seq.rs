@@ -129,17 +129,19 @@ impl Seq {
         self.late.drain(..).map(|(gap, _)| gap).collect()
     }
 
-    /// Keeps the newest number for the next daemon.
-    pub(super) fn store(&mut self) -> std::io::Result<()> {
-        if self.last == self.written {
+    /// Keeps the newest number for the next daemon; where events from `held` on
+    /// are in no record yet, the one before them.
+    pub(super) fn store(&mut self, held: Option<u64>) -> std::io::Result<()> {
+        let newest = held.map_or(self.last, |held| self.last.min(held.saturating_sub(1)));
+        if newest == self.written {
             return Ok(());
         }
         let stored = Stored {
             boot_id: self.boot_id.clone(),
-            kernel_seq: self.last,
+            kernel_seq: newest,
         };
         secure_file::replace(&self.path, &serde_json::to_vec(&stored)?)?;
-        self.written = self.last;
+        self.written = newest;
         Ok(())
     }
 }
@@ -224,10 +226,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut seq = fresh(dir.path(), None);
         seq.reached(1, 0);
-        seq.store().unwrap();
+        seq.store(None).unwrap();
         let mut next = fresh(dir.path(), None);
         next.reached(4, 0);
         assert_eq!(lost(&mut next), [Gap { from: 2, to: 3 }]);
+        next.store(Some(3)).unwrap();
+        let mut after = fresh(dir.path(), None);
+        after.reached(5, 0);
+        assert_eq!(lost(&mut after), [Gap { from: 3, to: 4 }]);
         let mut other_boot = Seq::resume(dir.path(), "other", None, false, None);
         other_boot.reached(1, 0);
         assert_eq!(lost(&mut other_boot), []);

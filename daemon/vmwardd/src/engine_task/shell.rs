@@ -12,10 +12,12 @@ use vmward_wire::v1;
 
 use super::authorize::TEXT_CHARS_MAX;
 use super::batch::Batch;
+use super::evidence::Evidence;
+use super::flood::Flood;
+use super::host_side::HostSide;
 use super::policy_state::PolicyState;
 use super::seq::Seq;
 use super::vms::Vms;
-use super::witness::Evidence;
 use super::{CallerFacts, KernelSide, Message, Reply};
 use crate::audit_file::AuditFile;
 use crate::convert;
@@ -38,6 +40,8 @@ pub struct Shell {
     pub(super) policy: PolicyState,
     pub(super) seq: Seq,
     pub(super) evidence: Evidence,
+    pub(super) flood: Flood,
+    pub(super) host: HostSide,
     pub(super) counters: SharedCounters,
     pub(super) feed: Arc<Feed>,
     pub(super) observe: bool,
@@ -95,7 +99,10 @@ impl Shell {
             } => drop(reply.send(self.filter(&params, caller))),
             Message::Approval(call) => self.approval(call, now, batch),
             Message::Status(reply) => drop(reply.send(self.status(now))),
-            Message::Sighting(sighting) => self.sighted(sighting, batch),
+            Message::Sighting(sighting) => {
+                self.sighted(sighting, batch);
+                self.host.stale();
+            }
             Message::Kernel(events, _credit) => self.witnessed(events, now, batch),
             Message::KernelCaughtUp => self.seq.caught_up(now.boot_ns),
             Message::Reload(reply) => drop(reply.send(self.reload(now, batch))),
@@ -150,6 +157,7 @@ impl Shell {
                 let detail = format!("policy {}", policy.hash());
                 self.engine.set_policy(policy);
                 self.policy.taken(now);
+                self.host.stale();
                 batch.audit(daemon_record("policy-loaded", Some(detail)));
                 Ok(())
             }
@@ -168,6 +176,9 @@ impl Shell {
         self.close_due(now, batch);
         self.expire_approvals(now, batch);
         self.sweep(now, batch);
+        self.host_rules(now, batch);
+        let held = self.flood.due(now.boot_ns);
+        self.take_down_held(held, batch);
         for gap in self.seq.lost(now.boot_ns) {
             self.lost(gap, batch);
         }
@@ -221,6 +232,8 @@ impl Shell {
     /// The last act: everything durable.
     pub(super) fn finish(&mut self) {
         let mut batch = Batch::default();
+        let held = self.flood.drain();
+        self.take_down_held(held, &mut batch);
         for gap in self.seq.lost_at_end() {
             self.lost(gap, &mut batch);
         }

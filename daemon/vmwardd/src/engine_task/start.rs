@@ -20,12 +20,14 @@ use vmward_core::policy::Policy;
 
 use super::KernelSide;
 use super::batch::Batch;
+use super::evidence::Evidence;
+use super::flood::Flood;
+use super::host_side::HostSide;
 use super::names::Names;
 use super::policy_state::PolicyState;
 use super::seq::{Gap, Seq};
 use super::shell::{Shell, chain, daemon_record};
 use super::vms::Vms;
-use super::witness::Evidence;
 use crate::audit_file::{AuditError, AuditFile, Resumed};
 use crate::config::Config;
 use crate::counters::SharedCounters;
@@ -230,6 +232,8 @@ impl Recovered {
             policy: PolicyState::loaded(config.policy.clone(), now),
             seq,
             evidence: Evidence::default(),
+            flood: Flood::default(),
+            host: HostSide::default(),
             counters,
             observe,
             libvirt_uri: config.libvirt_uri.clone(),

@@ -31,6 +31,7 @@ impl Shell {
         let hooks = self.kernel.hooks();
         let vms = self.vm_rows(&events);
         degraded.extend(self.bare());
+        degraded.extend(self.host_rules_degraded());
         v1::StatusResult {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),

@@ -66,6 +66,7 @@ fn exited(seq: u64, lease: u64) -> Message {
         actor,
         signal: 0,
         lease,
+        host_rule: 0,
         exit_code: 0,
     };
     let events = vec![Witnessed {

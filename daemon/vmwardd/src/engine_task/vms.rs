@@ -13,7 +13,7 @@ use super::batch::Batch;
 use super::names::Names;
 use super::shell::Shell;
 use crate::counters::count;
-use crate::inventory::{Domain, Run, Sighting};
+use crate::inventory::{Domain, Labels, Run, Sighting};
 use crate::kernel::Protected;
 use crate::process;
 
@@ -115,6 +115,14 @@ impl Vms {
             process,
             protected,
         })
+    }
+
+    /// From the domain's metadata, as far as libvirt has told.
+    pub(super) fn labels(&self, uuid: VmUuid) -> Labels {
+        let domain = self.domains.iter().find(|domain| domain.uuid == uuid);
+        domain
+            .map(|domain| domain.labels.clone())
+            .unwrap_or_default()
     }
 
     fn protected_name(&self, uuid: VmUuid) -> Option<(VmUuid, String)> {

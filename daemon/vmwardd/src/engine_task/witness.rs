@@ -1,98 +1,25 @@
 //! What the kernel saw, into the audit log; and what it says about why a VM
 //! ended.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use vmward_abi::finishing_cause;
-use vmward_core::audit::{Actor, AuditBody, KernelRecord, KernelVerdict, LossRecord, VmRecord};
+use vmward_core::audit::{
+    Actor, AuditBody, KernelRecord, KernelVerdict, LossRecord, VmRecord, VmRef,
+};
 use vmward_core::clock::Now;
+use vmward_core::effect::Effect;
+use vmward_core::engine::VmTarget;
 use vmward_core::ids::{DecisionId, Process, VmUuid};
 
 use super::batch::Batch;
+use super::evidence::{HOST_RULE, KERNEL_SIGNAL, LEASE, Last, OBSERVED};
 use super::seq::Gap;
 use super::shell::Shell;
 use crate::counters::{count, count_by};
 use crate::kernel::{CANARY_UUID, EventKind, KernelEvent};
 use crate::record::{Witnessed, signal};
 
-/// STOP, TSTP, TTIN and TTOU: they end nothing.
-const PAUSING: [u32; 4] = [19, 20, 21, 22];
-/// The cause of an end by a signal of the kernel's own.
-const KERNEL_SIGNAL: &str = "kernel-signal";
 /// Highest signal number in a wait status.
 const STATUS_SIGNAL_MASK: u32 = 0x7f;
-/// HUP, INT and TERM: on these QEMU announces a shutdown and ends in order.
-const ORDERLY_SIGNALS: [u32; 3] = [1, 2, 15];
-
-/// What was seen about each VM that still runs.
-#[derive(Debug, Default)]
-pub(super) struct Evidence {
-    seen: BTreeMap<Process, Seen>,
-    missing: BTreeSet<Process>,
-    /// Ends that were taken down without their event, which may only be late.
-    unseen: BTreeSet<Process>,
-}
-
-/// What was seen about one VM.
-#[derive(Clone, Debug, Default)]
-struct Seen {
-    finishing: Option<&'static str>,
-    /// The last signal that was let through, or came from the kernel, and that
-    /// ends a process.
-    last: Option<Last>,
-}
-
-impl Seen {
-    /// Why the VM ends or ended; `died_of` is the signal in its wait status, 0
-    /// for none. QEMU also announces a shutdown when it was sent a TERM, so a
-    /// signal that came before the announcement is the cause of it.
-    fn cause(&self, died_of: u32) -> &'static str {
-        // QEMU survives most signals of the kernel's own; only one that it died
-        // of, or shut down on, counts.
-        let shut_down_on = |signal| self.finishing.is_some() && ORDERLY_SIGNALS.contains(&signal);
-        let last = self.last.as_ref().filter(|last| {
-            last.cause != KERNEL_SIGNAL || last.signal == died_of || shut_down_on(last.signal)
-        });
-        match (last, self.finishing) {
-            (Some(last), _) => last.cause,
-            (None, Some(finishing)) => finishing,
-            (None, None) if died_of == 0 => "exited",
-            (None, None) => "signal",
-        }
-    }
-}
-
-#[derive(Clone, Debug)]
-struct Last {
-    cause: &'static str,
-    signal: u32,
-    actor: Actor,
-    lease: Option<DecisionId>,
-}
-
-impl Evidence {
-    /// True when this is the second sweep in a row that misses the process.
-    pub(super) fn missing_since_last_sweep(&mut self, process: Process) -> bool {
-        !self.missing.insert(process)
-    }
-
-    /// True when the end of this process was taken down as unseen; once.
-    fn was_unseen(&mut self, process: Process) -> bool {
-        self.unseen.remove(&process)
-    }
-
-    /// True when QEMU has announced the end of its guest.
-    pub(super) fn is_over(&self, process: Process) -> bool {
-        self.seen
-            .get(&process)
-            .is_some_and(|seen| seen.finishing.is_some())
-    }
-
-    fn take(&mut self, process: Process) -> Seen {
-        self.missing.remove(&process);
-        self.seen.remove(&process).unwrap_or_default()
-    }
-}
 
 impl Shell {
     pub(super) fn witnessed(&mut self, events: Vec<Witnessed>, now: Now, batch: &mut Batch) {
@@ -122,16 +49,23 @@ impl Shell {
         let verdict = match event.kind {
             EventKind::Refused => KernelVerdict::Refused,
             EventKind::WouldRefuse => {
-                self.remember(&event, "observed", &actor, None);
+                self.remember(&event, OBSERVED, &actor, None);
                 KernelVerdict::WouldRefuse
             }
             EventKind::LeaseClaimed | EventKind::LeaseUsed => {
                 if let Some(id) = lease {
                     self.claimed(id, now, batch);
                 }
-                self.remember(&event, "lease", &actor, lease);
+                self.remember(&event, LEASE, &actor, lease);
                 KernelVerdict::AllowedLease
             }
+            EventKind::HostRule => {
+                count(&self.counters.host_rule_uses);
+                self.host.used();
+                self.remember(&event, HOST_RULE, &actor, None);
+                KernelVerdict::AllowedHostRule
+            }
+            EventKind::HostRuleUsedUp => KernelVerdict::RefusedHostLimit,
             EventKind::FinishingKill => KernelVerdict::AllowedFinishing,
             EventKind::KernelSignal => {
                 self.remember(&event, KERNEL_SIGNAL, &actor, None);
@@ -141,19 +75,12 @@ impl Shell {
             EventKind::Resumed => return self.resumed(&event, batch),
             EventKind::Exited => return self.exited(&event, now, batch),
         };
-        if verdict == KernelVerdict::Refused
-            && let Some(more) = self.refusals.pass(now.boot_ns)
-        {
-            let vm = self.reference(&event).name;
-            let signal = signal(event.signal).name;
-            tracing::warn!(
-                vm,
-                signal,
-                pid = actor.tgid,
-                comm = actor.comm,
-                more,
-                "refused"
-            );
+        let by = Process {
+            pid: event.actor.tgid,
+            start_ticks: event.actor.start_ticks,
+        };
+        if is_refusal(verdict) {
+            self.tell_refusal(&event, &actor, now);
         }
         let record = KernelRecord {
             verdict,
@@ -163,14 +90,49 @@ impl Shell {
             signal: Some(signal(event.signal)),
             actor,
             lease,
+            host_rule: self.host.name_of(event.host_rule),
+            count: None,
             seen: seen_at(&event, now),
             kernel_seq: event.seq,
             vm_seq: event.vm_seq,
         };
-        batch.audit(AuditBody::Kernel(Box::new(record)));
+        // What stops a VM has a record of its own; what does not can be tried
+        // without end.
+        if is_refusal(verdict)
+            || matches!(
+                verdict,
+                KernelVerdict::WouldRefuse | KernelVerdict::Witnessed
+            )
+        {
+            let records = self.flood.take(event.vm, by, record, now.boot_ns);
+            self.take_down_held(records, batch);
+        } else {
+            let held = self.flood.drain();
+            self.take_down_held(held, batch);
+            batch.audit(AuditBody::Kernel(Box::new(record)));
+        }
     }
 
-    fn reference(&self, event: &KernelEvent) -> vmward_core::audit::VmRef {
+    fn tell_refusal(&mut self, event: &KernelEvent, actor: &Actor, now: Now) {
+        count(&self.counters.refusals);
+        let Some(more) = self.refusals.pass(now.boot_ns) else {
+            return;
+        };
+        let vm = self.reference(event).name;
+        let signal = signal(event.signal).name;
+        let (pid, comm) = (actor.tgid, &actor.comm);
+        tracing::warn!(vm, signal, pid, comm, more, "refused");
+    }
+
+    /// Records of which some stand for several events.
+    pub(super) fn take_down_held(&self, records: Vec<KernelRecord>, batch: &mut Batch) {
+        for record in records {
+            count_by(&self.counters.summarised, record.count.unwrap_or(0));
+            batch.audit(AuditBody::Kernel(Box::new(record)));
+        }
+    }
+
+    fn reference(&self, event: &KernelEvent) -> VmRef {
         self.vms
             .reference(event.vm, VmUuid::from_bytes(event.vm_uuid))
     }
@@ -182,37 +144,25 @@ impl Shell {
         actor: &Actor,
         lease: Option<DecisionId>,
     ) {
-        // A VM that was paused is still there to end otherwise.
-        if PAUSING.contains(&event.signal) {
-            return;
-        }
-        let seen = self.evidence.seen.entry(event.vm).or_default();
-        // The finishing kill is no cause: the guest was over before.
-        if seen.finishing.is_some() && seen.last.is_none() {
-            return;
-        }
-        seen.last = Some(Last {
+        let last = Last {
             cause,
             signal: event.signal,
             actor: actor.clone(),
             lease,
-        });
+        };
+        self.evidence.remember(event.vm, last);
     }
 
     fn finishing(&mut self, event: &KernelEvent, batch: &mut Batch) {
-        let seen = self.evidence.seen.entry(event.vm).or_default();
-        // QEMU announces once more when libvirt ends it afterwards; the first
-        // announcement is the cause.
-        if seen.finishing.is_some() {
+        let why = finishing_name(event.signal);
+        let Some(cause) = self.evidence.finishing(event.vm, why) else {
             return;
-        }
-        seen.finishing = Some(finishing_name(event.signal));
-        let cause = seen.cause(0);
+        };
         self.vm_event("finishing", event, Some(cause), batch);
     }
 
     fn resumed(&mut self, event: &KernelEvent, batch: &mut Batch) {
-        self.evidence.seen.entry(event.vm).or_default().finishing = None;
+        self.evidence.resumed(event.vm);
         self.vm_event("resumed", event, None, batch);
     }
 
@@ -234,6 +184,11 @@ impl Shell {
         let seen = self.evidence.take(event.vm);
         let cause = seen.cause(died_of);
         let last = seen.last.filter(|last| last.cause == cause);
+        if let Some(last) = &last
+            && [OBSERVED, HOST_RULE].contains(&cause)
+        {
+            self.charge_stop(event, last.actor.uid, now, batch);
+        }
         let code = i32::try_from((event.exit_code >> 8) & 0xff).ok();
         // A VM ends once in the log; what comes late only adds to it.
         let name = if self.evidence.was_unseen(event.vm) {
@@ -257,6 +212,33 @@ impl Shell {
         self.unprotect(event.vm);
     }
 
+    /// A stop beside the gateway counts as if it had been asked for, by the grant
+    /// of whoever did it.
+    fn charge_stop(&mut self, event: &KernelEvent, by: u32, now: Now, batch: &mut Batch) {
+        let VmRef { uuid, name } = self.reference(event);
+        let uuid = uuid.unwrap_or_else(|| VmUuid::from_bytes(event.vm_uuid));
+        let vm = VmTarget {
+            labels: self.vms.labels(uuid),
+            uuid,
+            name,
+            process: Some(event.vm),
+            protected: true,
+        };
+        let effect = Effect::ForceStop;
+        let (journal, rows) = self.engine.charge_out_of_band(effect, &vm, by, now);
+        batch.journal(journal);
+        let over = rows.iter().filter(|row| row.remaining == 0);
+        for row in over {
+            let (counter, key) = (&row.counter, &row.key);
+            tracing::info!(
+                vm = vm.name,
+                counter,
+                key,
+                "a stop beside the gateway used up"
+            );
+        }
+    }
+
     /// The lease under which it ended: the one used, or one that was live. Where
     /// it ended without a daemon, only the kernel still knows.
     fn lease_of(&self, event: &KernelEvent, last: Option<&Last>) -> Option<DecisionId> {
@@ -276,8 +258,7 @@ impl Shell {
         let Some(uuid) = guarded.map(|(_, guarded)| guarded.uuid) else {
             return;
         };
-        drop(self.evidence.take(process));
-        self.evidence.unseen.insert(process);
+        self.evidence.ended_unseen(process);
         batch.audit(AuditBody::Vm(Box::new(VmRecord {
             event: "ended".to_owned(),
             vm: self.vms.reference(process, uuid),
@@ -292,6 +273,13 @@ impl Shell {
         self.unprotect(process);
         count(&self.counters.ends_unseen);
     }
+}
+
+fn is_refusal(verdict: KernelVerdict) -> bool {
+    matches!(
+        verdict,
+        KernelVerdict::Refused | KernelVerdict::RefusedHostLimit
+    )
 }
 
 /// The wall-clock time of an event, by today's clock.
@@ -309,47 +297,5 @@ fn finishing_name(cause: u32) -> &'static str {
         finishing_cause::MIGRATED => "migrated",
         finishing_cause::STATUS => "not-running",
         _ => "finishing",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn seen(finishing: Option<&'static str>, last: Option<(&'static str, u32)>) -> Seen {
-        Seen {
-            finishing,
-            last: last.map(|(cause, signal)| Last {
-                cause,
-                signal,
-                actor: Actor::default(),
-                lease: None,
-            }),
-        }
-    }
-
-    #[test]
-    fn a_shutdown_that_follows_a_leased_signal_is_the_lease_s() {
-        let both = seen(Some("guest-shutdown"), Some(("lease", 15)));
-        assert_eq!(both.cause(0), "lease");
-        assert_eq!(
-            seen(Some("guest-shutdown"), None).cause(0),
-            "guest-shutdown"
-        );
-    }
-
-    #[test]
-    fn a_kernel_signal_counts_only_when_the_vm_died_of_it() {
-        let segv = seen(None, Some((KERNEL_SIGNAL, 11)));
-        assert_eq!(segv.cause(11), KERNEL_SIGNAL);
-        assert_eq!(segv.cause(0), "exited");
-        let pipe = seen(Some("guest-shutdown"), Some((KERNEL_SIGNAL, 13)));
-        assert_eq!(pipe.cause(0), "guest-shutdown");
-    }
-
-    #[test]
-    fn an_end_without_evidence_is_told_by_the_wait_status_alone() {
-        assert_eq!(Seen::default().cause(9), "signal");
-        assert_eq!(Seen::default().cause(0), "exited");
     }
 }

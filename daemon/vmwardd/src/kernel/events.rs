@@ -35,6 +35,10 @@ pub enum EventKind {
     Resumed,
     /// The process is gone.
     Exited,
+    /// A signal without lease was let through by a host rule.
+    HostRule,
+    /// A host rule that names the sender is used up: refused.
+    HostRuleUsedUp,
 }
 
 /// Who did it.
@@ -85,6 +89,8 @@ pub struct KernelEvent {
     pub signal: u32,
     /// The lease that covered it; 0 for none.
     pub lease: u64,
+    /// [`super::HostRule::id`] of the host rule that decided; 0 for none.
+    pub host_rule: u64,
     /// Wait status of an `Exited`.
     pub exit_code: u32,
 }
@@ -204,6 +210,8 @@ fn kind_of(raw: u32) -> Option<EventKind> {
         event_kind::FINISHING => EventKind::Finishing,
         event_kind::RESUMED => EventKind::Resumed,
         event_kind::EXITED => EventKind::Exited,
+        event_kind::HOST_RULE => EventKind::HostRule,
+        event_kind::HOST_RULE_USED_UP => EventKind::HostRuleUsedUp,
         _ => return None,
     })
 }
@@ -257,6 +265,7 @@ fn decode(raw: &[u8]) -> Result<KernelEvent, UnknownEvent> {
         },
         signal: u32_at(raw, offset_of!(Event, signal)),
         lease: u64_at(raw, offset_of!(Event, lease)),
+        host_rule: u64_at(raw, offset_of!(Event, host_rule)),
         exit_code: u32_at(raw, offset_of!(Event, exit_code)),
     })
 }

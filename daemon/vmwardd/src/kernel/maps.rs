@@ -10,7 +10,7 @@ use super::{KernelError, LeaseRow, Protected, ProtectedState, Totals};
 /// `bpf_map_update_elem`: only where there is none yet.
 const BPF_NOEXIST: u64 = 1;
 /// `bpf_map_update_elem`: whether or not there is one.
-const BPF_ANY: u64 = 0;
+pub(super) const BPF_ANY: u64 = 0;
 
 pub(super) struct Maps {
     vms: HashMap<MapData, u32, VmRow>,
@@ -20,7 +20,10 @@ pub(super) struct Maps {
     active: Array<MapData, u32>,
 }
 
-fn failed(what: &'static str, map: &'static str) -> impl FnOnce(MapError) -> KernelError {
+pub(super) fn failed(
+    what: &'static str,
+    map: &'static str,
+) -> impl FnOnce(MapError) -> KernelError {
     move |source| KernelError::Map {
         what,
         map,
@@ -37,7 +40,7 @@ pub(super) fn take(ebpf: &mut Ebpf, map: &'static str) -> Result<Map, KernelErro
 }
 
 /// An absent key is no error.
-fn absent_is_none<T>(read: Result<T, MapError>) -> Result<Option<T>, MapError> {
+pub(super) fn absent_is_none<T>(read: Result<T, MapError>) -> Result<Option<T>, MapError> {
     match read {
         Ok(value) => Ok(Some(value)),
         Err(MapError::KeyNotFound) => Ok(None),
@@ -46,7 +49,7 @@ fn absent_is_none<T>(read: Result<T, MapError>) -> Result<Option<T>, MapError> {
 }
 
 /// Removing what is gone already is no error.
-fn absent_is_fine(removed: Result<(), MapError>) -> Result<(), MapError> {
+pub(super) fn absent_is_fine(removed: Result<(), MapError>) -> Result<(), MapError> {
     match removed {
         Err(MapError::KeyNotFound) => Ok(()),
         Err(MapError::SyscallError(e)) if e.io_error.kind() == std::io::ErrorKind::NotFound => {

@@ -20,8 +20,8 @@ use vmward_core::ids::Process;
 
 use super::canary::MONITOR;
 use super::events::EVENTS_MAX;
-use super::{CANARY_UUID, EventKind, Kernel, KernelError, LeaseRow, Protected};
-use crate::process;
+use super::{Actor, CANARY_UUID, EventKind, Kernel, KernelError, LeaseRow, Protected};
+use crate::{executable, process};
 
 /// More than any libvirt lease; unused ids of this test stay out of the way of
 /// decisions, which count from 1.
@@ -38,7 +38,7 @@ const ECHO: &str = r#"{"error": {"class": "CommandNotFound", "desc": "The comman
 
 /// How many events the canary causes before its last one: every refusal, claim
 /// and announcement below. The programs count them even when the ring is full.
-const EVENTS_BEFORE_THE_END: u64 = 17;
+const EVENTS_BEFORE_THE_END: u64 = 20;
 
 pub(super) fn run(kernel: &mut Kernel, run_dir: &Path) -> Result<(), KernelError> {
     let lost = kernel.totals()?.lost;
@@ -124,6 +124,7 @@ fn attack(kernel: &mut Kernel, canary: &mut Canary) -> Result<Vec<String>, Kerne
     findings.refused("kill with another's lease", send(pid, libc::SIGKILL));
     kernel.remove_lease(vm, LEASE_ID)?;
 
+    host_rule(kernel, pid, &mut findings)?;
     canary.tell("xfsz")?;
     canary.tell(&format!("say {ECHO}"))?;
     findings.refused(
@@ -143,6 +144,33 @@ fn attack(kernel: &mut Kernel, canary: &mut Canary) -> Result<Vec<String>, Kerne
         canary.child.wait().map_err(failed("wait for the canary"))?;
     }
     Ok(findings.0)
+}
+
+/// A host rule is for the executable that it names, and as often as it says.
+fn host_rule(kernel: &mut Kernel, pid: u32, findings: &mut Findings) -> Result<(), KernelError> {
+    let own =
+        executable::own().map_err(|e| failed("find this program's file")(io::Error::other(e)))?;
+    let Actor::Exe { dev, inode } = own else {
+        return Ok(());
+    };
+    let other = Actor::Exe {
+        dev: dev.wrapping_add(1),
+        inode,
+    };
+    kernel.host.begin_self_test(other, 1)?;
+    findings.refused(
+        "a pause with another program's host rule",
+        send(pid, libc::SIGSTOP),
+    );
+    kernel.host.end_self_test(other)?;
+    kernel.host.begin_self_test(own, 1)?;
+    findings.allowed("the pause of a host rule", send(pid, libc::SIGSTOP));
+    findings.allowed("SIGCONT after it", send(pid, libc::SIGCONT));
+    findings.refused(
+        "a pause with a host rule that is used up",
+        send(pid, libc::SIGSTOP),
+    );
+    kernel.host.end_self_test(own)
 }
 
 /// Every kind of event must have come, and none may have been lost.
@@ -175,6 +203,8 @@ fn check_events(kernel: &mut Kernel) -> Vec<String> {
     let missing = [
         EventKind::Refused,
         EventKind::LeaseClaimed,
+        EventKind::HostRule,
+        EventKind::HostRuleUsedUp,
         EventKind::KernelSignal,
         EventKind::Finishing,
         EventKind::Resumed,

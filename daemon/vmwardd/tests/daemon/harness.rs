@@ -92,6 +92,10 @@ impl Daemon {
         self.dir().join("run/policy.sock")
     }
 
+    pub(crate) fn admin_socket(&self) -> PathBuf {
+        self.dir().join("run/admin.sock")
+    }
+
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.dir().join("vmwardd.log")).unwrap()
     }
@@ -149,7 +153,11 @@ impl Daemon {
     }
 
     pub(crate) fn try_send(&self, line: &[u8]) -> Option<Value> {
-        let mut stream = UnixStream::connect(self.socket()).ok()?;
+        Self::try_send_to(&self.socket(), line)
+    }
+
+    fn try_send_to(socket: &Path, line: &[u8]) -> Option<Value> {
+        let mut stream = UnixStream::connect(socket).ok()?;
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         // The daemon may refuse a long line before all of it is written.
         let _cut_short = stream
@@ -164,6 +172,12 @@ impl Daemon {
     pub(crate) fn call_raw(&self, method: &str, params: &Value) -> Value {
         let request = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
         self.send_line(request.to_string().as_bytes())
+    }
+
+    #[track_caller]
+    pub(crate) fn call_at(&self, socket: &Path, method: &str, params: &Value) -> Value {
+        let request = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+        Self::try_send_to(socket, request.to_string().as_bytes()).expect("an answer")
     }
 
     #[track_caller]

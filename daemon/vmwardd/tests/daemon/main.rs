@@ -2,10 +2,14 @@
 //! and libvirt's in-process test driver, whose one domain is named `test`.
 #![expect(clippy::unwrap_used, reason = "a test whose set-up fails has failed")]
 
+mod approvals;
 #[cfg(feature = "crash-points")]
 mod crash;
+mod events;
 mod gateway_defects;
 mod grants;
 mod harness;
 mod protocol;
+mod questions;
 mod reload;
+mod strict;

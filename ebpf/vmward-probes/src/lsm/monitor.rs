@@ -87,6 +87,7 @@ fn said(kind: u32, cause: u32) -> Report {
         kind,
         signal: cause,
         lease: 0,
+        host_rule: 0,
         exit_code: 0,
         deputy: false,
     }

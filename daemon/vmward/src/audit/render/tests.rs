@@ -22,6 +22,21 @@ fn check(body: serde_json::Value, expected: &str) {
 }
 
 #[test]
+fn a_flood_at_a_host_rule_that_is_used_up_is_one_line_with_its_count() {
+    check(
+        json!({
+            "kind": "kernel", "verdict": "refused-host-limit", "vector": "signal",
+            "vm": { "name": "web-1" }, "pid": 4711,
+            "signal": { "number": 9, "name": "SIGKILL" },
+            "actor": { "pid": 900, "tgid": 900, "uid": 0, "gid": 0, "comm": "sanlock" },
+            "host_rule": "fencing", "count": 300,
+            "kernel_seq": 1, "vm_seq": 1, "seen": "2026-01-02T03:04:05.677Z",
+        }),
+        "REFUSED       web-1  SIGKILL  sanlock[900] uid 0  host rule fencing is used up  300 times",
+    );
+}
+
+#[test]
 fn a_refused_kill_names_the_signal_and_everybody_behind_it() {
     check(
         json!({

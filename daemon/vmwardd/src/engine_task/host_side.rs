@@ -1,0 +1,357 @@
+//! Host rules in the kernel: put there, kept up to date, and charged for what
+//! the kernel let pass by them.
+//!
+//! The kernel counts the uses of each rule and stops at a ceiling; the daemon
+//! charges what was counted to the rule's limits and moves the ceiling to what
+//! is left: `ceiling = charged + room`. Uses that the daemon does not know of yet
+//! lie below the ceiling that it has set, so no window ever holds more than its
+//! limit, and while no daemon runs the ceiling stays where it is.
+
+use std::collections::BTreeMap;
+
+use vmward_core::clock::{NS_PER_S, Now};
+use vmward_core::policy::facts::VmFacts;
+use vmward_core::policy::host::HostRule as PolicyRule;
+
+use super::KernelSide;
+use super::batch::Batch;
+use super::shell::{Shell, daemon_record};
+use crate::counters::count;
+use crate::host_rules::{self, Resolved};
+use crate::kernel::{Actor, HostMaps, HostRule, Kernel, KernelError};
+
+/// How often units and programs are looked up again.
+const LOOK_UP_NS: i64 = 2 * NS_PER_S;
+/// How often limits that have become free reach the kernel.
+const SETTLE_NS: i64 = NS_PER_S / 4;
+
+/// What the daemon keeps about the host rules.
+#[derive(Debug, Default)]
+pub(super) struct HostSide {
+    /// The rule of each number in the kernel.
+    numbers: BTreeMap<u32, String>,
+    /// The name behind each id that was ever in force.
+    names: BTreeMap<u64, String>,
+    resolved: BTreeMap<String, Resolved>,
+    looked_up_ns: Option<i64>,
+    settled_ns: Option<i64>,
+}
+
+impl HostSide {
+    /// Policy, VMs or the kernel's counts have changed: look at once.
+    pub(super) fn stale(&mut self) {
+        self.looked_up_ns = None;
+        self.settled_ns = None;
+    }
+
+    /// A rule was used: charge it at once.
+    pub(super) fn used(&mut self) {
+        self.settled_ns = None;
+    }
+
+    /// The name of the rule in an event.
+    pub(super) fn name_of(&self, id: u64) -> Option<String> {
+        if id == 0 {
+            return None;
+        }
+        let name = self.names.get(&id).cloned();
+        Some(name.unwrap_or_else(|| format!("{id:016x}")))
+    }
+
+    /// Rules of the policy of which a part is not in force. A built-in rule is
+    /// for whatever services a host has.
+    fn degraded(&self, rules: &BTreeMap<String, PolicyRule>) -> Vec<String> {
+        let own = |name: &str| {
+            let rule = rules.get(name);
+            rule.is_some_and(|rule| !rule.pointer.starts_with("builtin:"))
+        };
+        let faulty = self
+            .resolved
+            .iter()
+            .filter(|(name, resolved)| own(name) && !resolved.missing.is_empty());
+        faulty
+            .map(|(name, resolved)| {
+                let why = resolved.missing.join("; ");
+                format!("the host rule {name} is not wholly in force: {why}")
+            })
+            .collect()
+    }
+
+    /// Gives each rule in force a number, the one that it has where it has one.
+    /// Returns the rules for which there is none left.
+    fn number(&mut self) -> Vec<String> {
+        let resolved = &self.resolved;
+        let in_force = |name: &str| resolved.get(name).is_some_and(Resolved::is_in_force);
+        self.numbers.retain(|_, name| in_force(name));
+        let mut without = Vec::new();
+        for (name, _) in resolved.iter().filter(|(_, one)| one.is_in_force()) {
+            if self.numbers.values().any(|other| other == name) {
+                continue;
+            }
+            let free = (0..HostMaps::RULES_MAX).find(|n| !self.numbers.contains_key(n));
+            match free {
+                Some(number) => drop(self.numbers.insert(number, name.clone())),
+                None => without.push(name.clone()),
+            }
+        }
+        without
+    }
+
+    /// The numbers that the kernel has from a former daemon.
+    fn adopt(&mut self, kernel: &mut Kernel) -> Result<(), KernelError> {
+        for number in 0..HostMaps::RULES_MAX {
+            let Some(state) = kernel.host_rules().rule(number)? else {
+                continue;
+            };
+            if let Some(name) = self.names.get(&state.rule.id) {
+                self.numbers.insert(number, name.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn actors(&self) -> BTreeMap<Actor, u64> {
+        let mut actors = BTreeMap::new();
+        for (number, name) in &self.numbers {
+            let named = self.resolved.get(name).into_iter();
+            for actor in named.flat_map(|resolved| &resolved.actors) {
+                *actors.entry(*actor).or_default() |= 1 << number;
+            }
+        }
+        actors
+    }
+}
+
+impl Shell {
+    /// Keeps the kernel's host rules as the policy and the host have them.
+    pub(super) fn host_rules(&mut self, now: Now, batch: &mut Batch) {
+        if !self.kernel.is_on() {
+            return;
+        }
+        let due = |last: Option<i64>, every: i64| {
+            last.is_none_or(|last| now.boot_ns.saturating_sub(last) >= every)
+        };
+        let outcome = if due(self.host.looked_up_ns, LOOK_UP_NS) {
+            self.host.looked_up_ns = Some(now.boot_ns);
+            self.host.settled_ns = Some(now.boot_ns);
+            self.look_up_actors(now, batch)
+        } else if due(self.host.settled_ns, SETTLE_NS) {
+            self.host.settled_ns = Some(now.boot_ns);
+            self.settle(now)
+        } else {
+            return;
+        };
+        if let Err(error) = outcome {
+            count(&self.counters.kernel_errors);
+            self.complain("host rules", &error);
+        }
+    }
+
+    /// Host rules of the policy of which a part is not in force.
+    pub(super) fn host_rules_degraded(&self) -> Vec<String> {
+        self.host.degraded(&self.engine.policy().host_rules)
+    }
+
+    fn look_up_actors(&mut self, now: Now, batch: &mut Batch) -> Result<(), KernelError> {
+        // What was used so far is charged before any rule loses its number.
+        self.settle(now)?;
+        let first = self.host.names.is_empty();
+        for name in self.engine.policy().host_rules.keys() {
+            let id = host_rules::id_of(name);
+            self.host.names.entry(id).or_insert_with(|| name.clone());
+        }
+        if first && let KernelSide::On(kernel) = &mut self.kernel {
+            self.host.adopt(kernel)?;
+        }
+        let resolved = host_rules::resolve_all(self.engine.policy());
+        if resolved != self.host.resolved {
+            for line in told(&self.host.resolved, &resolved) {
+                tracing::info!("{line}");
+                batch.audit(daemon_record("host-rule", Some(line)));
+            }
+            self.host.resolved = resolved;
+        }
+        for name in self.host.number() {
+            if let Some(more) = self.complaints.pass(now.boot_ns) {
+                tracing::error!(
+                    rule = name,
+                    more,
+                    "there are too many host rules for the kernel"
+                );
+            }
+        }
+        let actors = self.host.actors();
+        let picks = self.picks();
+        if let KernelSide::On(kernel) = &mut self.kernel {
+            // What goes, goes first: whom a number's former rule named must not
+            // use the next one.
+            for number in 0..HostMaps::RULES_MAX {
+                let id = self.host.numbers.get(&number);
+                let id = id.map(|name| host_rules::id_of(name));
+                let maps = kernel.host_rules();
+                if maps
+                    .rule(number)?
+                    .is_some_and(|state| Some(state.rule.id) != id)
+                {
+                    maps.set_rule(number, None)?;
+                }
+            }
+            kernel.host_rules().set_actors(&actors)?;
+            kernel.host_rules().set_picks(picks)?;
+        }
+        self.settle(now)
+    }
+
+    /// Charges what the kernel let pass, and lets pass what there is room for.
+    fn settle(&mut self, now: Now) -> Result<(), KernelError> {
+        for (number, name) in self.host.numbers.clone() {
+            let KernelSide::On(kernel) = &mut self.kernel else {
+                return Ok(());
+            };
+            let id = host_rules::id_of(&name);
+            let state = kernel.host_rules().rule(number)?;
+            let uses = kernel.host_rules().uses(number)?;
+            let effects = self.host.resolved.get(&name).map_or(0, |one| one.effects);
+            // A number that was another rule's, or nobody's, begins afresh.
+            let charged = state
+                .filter(|state| state.rule.id == id)
+                .map_or(uses, |state| state.rule.charged);
+            let written = self.charge(&name, uses.saturating_sub(charged), now);
+            let room = self.engine.host_rule_room(&name, now);
+            let room = room.map(|room| if written { room } else { 0 });
+            let KernelSide::On(kernel) = &mut self.kernel else {
+                return Ok(());
+            };
+            kernel.host_rules().set_rule(
+                number,
+                Some(HostRule {
+                    id,
+                    effects,
+                    ceiling: room.map(|room| uses.saturating_add(room)),
+                    charged: uses,
+                }),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// False where nothing more may be used, because it cannot be written down.
+    fn charge(&mut self, name: &str, times: u64, now: Now) -> bool {
+        if times == 0 {
+            return self.fault().is_none();
+        }
+        let journal = self.engine.host_rule_used(name, times, now);
+        let limited = self.engine.host_rule_room(name, now).is_some();
+        self.make_durable(&journal) && (!journal.is_empty() || !limited)
+    }
+
+    /// Which rules in the kernel are about which VM.
+    fn picks(&self) -> BTreeMap<[u8; 16], u64> {
+        let rules = &self.engine.policy().host_rules;
+        let mut picks = BTreeMap::new();
+        if self.host.numbers.is_empty() {
+            return picks;
+        }
+        for (_, vm) in self.vms.guarded() {
+            let uuid = vm.uuid.to_string();
+            let labels = self.vms.labels(vm.uuid);
+            let facts = VmFacts {
+                uuid: Some(&uuid),
+                name: &vm.name,
+                labels: &labels,
+            };
+            let picking = self.host.numbers.iter().filter(|(_, name)| {
+                let vms = rules.get(*name).map(|rule| &rule.vms);
+                vms.is_some_and(|vms| vms.is_empty() || vms.iter().any(|one| one.picks(&facts)))
+            });
+            let mask = picking.fold(0, |mask, (number, _)| mask | 1 << number);
+            if mask != 0 {
+                picks.insert(*vm.uuid.as_bytes(), mask);
+            }
+        }
+        picks
+    }
+}
+
+/// What has changed, a line a rule.
+fn told(before: &BTreeMap<String, Resolved>, now: &BTreeMap<String, Resolved>) -> Vec<String> {
+    let changed = now
+        .iter()
+        .filter(|(name, one)| before.get(*name) != Some(*one))
+        // A rule that never was in the kernel and still is not says nothing.
+        .filter(|(name, one)| one.effects != 0 || before.contains_key(*name));
+    let changed = changed.map(|(name, one)| {
+        if one.effects == 0 {
+            return format!("{name}: not in the kernel");
+        }
+        let mut parts = vec![format!(
+            "{name}: in the kernel, actors: {}",
+            one.actors.len()
+        )];
+        parts.extend(one.missing.iter().cloned());
+        parts.join("; ")
+    });
+    let gone = before
+        .iter()
+        .filter(|(name, one)| one.effects != 0 && !now.contains_key(*name))
+        .map(|(name, _)| format!("{name}: not in the kernel"));
+    changed.chain(gone).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolved(uids: &[u32]) -> Resolved {
+        Resolved {
+            effects: 2,
+            actors: uids.iter().copied().map(Actor::Uid).collect(),
+            missing: Vec::new(),
+        }
+    }
+
+    fn side(rules: &[(&str, Resolved)]) -> HostSide {
+        let mut side = HostSide::default();
+        for (name, one) in rules {
+            side.resolved.insert((*name).to_owned(), one.clone());
+        }
+        side
+    }
+
+    #[test]
+    fn a_rule_keeps_its_number_and_a_user_of_two_rules_has_both() {
+        let mut side = side(&[("b", resolved(&[7])), ("c", resolved(&[7, 8]))]);
+        assert_eq!(side.number(), Vec::<String>::new());
+        let before = side.numbers.clone();
+        side.resolved.insert("a".to_owned(), resolved(&[9]));
+        assert_eq!(side.number(), Vec::<String>::new());
+        for (number, name) in before {
+            assert_eq!(side.numbers.get(&number), Some(&name));
+        }
+        assert_eq!(side.actors().get(&Actor::Uid(7)), Some(&0b011));
+        assert_eq!(side.actors().get(&Actor::Uid(9)), Some(&0b100));
+        side.resolved.insert("b".to_owned(), resolved(&[]));
+        side.number();
+        assert_eq!(side.actors().get(&Actor::Uid(7)), Some(&0b010));
+    }
+
+    #[test]
+    fn more_rules_than_the_kernel_takes_are_told() {
+        let names: Vec<String> = (0..70).map(|n| format!("rule-{n:02}")).collect();
+        let rules: Vec<(&str, Resolved)> = names
+            .iter()
+            .map(|name| (name.as_str(), resolved(&[7])))
+            .collect();
+        let mut side = side(&rules);
+        assert_eq!(side.number().len(), 70 - HostMaps::RULES_MAX as usize);
+    }
+
+    #[test]
+    fn an_event_names_its_rule_also_when_the_policy_no_longer_does() {
+        let mut side = HostSide::default();
+        side.names.insert(5, "fencing".to_owned());
+        assert_eq!(side.name_of(0), None);
+        assert_eq!(side.name_of(5).as_deref(), Some("fencing"));
+        assert_eq!(side.name_of(10).as_deref(), Some("000000000000000a"));
+    }
+}

@@ -1,0 +1,140 @@
+//! Which file a program is, as the kernel numbers it.
+//!
+//! What `stat` says is no use here: on overlayfs and btrfs it names another
+//! device than the kernel keeps with the inode. `/proc` tells the kernel's own
+//! numbers of a file that is open.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use crate::kernel::Actor;
+
+/// Anybody but the owner may write.
+const OTHERS_WRITE: u32 = 0o022;
+
+/// Why an executable cannot be named to the kernel.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecutableError {
+    /// It cannot be opened.
+    #[error("Failed to open it")]
+    Open(#[source] io::Error),
+    /// It is a folder, a device or the like.
+    #[error("it is no regular file")]
+    NoFile,
+    /// Somebody but root could put another program into it.
+    #[error("somebody else than root may write it (owner {uid}, mode {mode:04o})")]
+    Untrusted {
+        /// Its owner.
+        uid: u32,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// `/proc` does not say which one it is.
+    #[error("the kernel does not say which file it is")]
+    Unnumbered,
+}
+
+/// The program at `path`, which only root may write.
+///
+/// # Errors
+/// See [`ExecutableError`].
+pub fn trusted(path: &Path) -> Result<Actor, ExecutableError> {
+    let file = open(path)?;
+    let meta = file.metadata().map_err(ExecutableError::Open)?;
+    let mode = meta.mode() & 0o7777;
+    if !meta.is_file() {
+        return Err(ExecutableError::NoFile);
+    }
+    if meta.uid() != 0 || mode & OTHERS_WRITE != 0 {
+        let uid = meta.uid();
+        return Err(ExecutableError::Untrusted { uid, mode });
+    }
+    number(&file).ok_or(ExecutableError::Unnumbered)
+}
+
+/// This very program.
+///
+/// # Errors
+/// See [`ExecutableError`].
+pub fn own() -> Result<Actor, ExecutableError> {
+    let file = open(Path::new("/proc/self/exe"))?;
+    number(&file).ok_or(ExecutableError::Unnumbered)
+}
+
+/// Only to name it: needs no permission on the file itself.
+fn open(path: &Path) -> Result<File, ExecutableError> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_PATH)
+        .open(path)
+        .map_err(ExecutableError::Open)
+}
+
+fn number(file: &File) -> Option<Actor> {
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd())).ok()?;
+    let mount = field(&info, "mnt_id:")?;
+    let mounts = procfs::process::Process::myself().ok()?.mountinfo().ok()?;
+    let mount = mounts
+        .into_iter()
+        .find(|other| u64::try_from(other.mnt_id) == Ok(mount))?;
+    let (major, minor) = mount.majmin.split_once(':')?;
+    Some(Actor::Exe {
+        dev: kernel_dev(major.parse().ok()?, minor.parse().ok()?)?,
+        inode: field(&info, "ino:")?,
+    })
+}
+
+fn field(info: &str, name: &str) -> Option<u64> {
+    let line = info.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim().parse().ok()
+}
+
+/// The kernel's own `dev_t`: twelve bits of major, twenty of minor.
+fn kernel_dev(major: u32, minor: u32) -> Option<u32> {
+    (major < 1 << 12 && minor < 1 << 20).then_some(major << 20 | minor)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn number_at(path: &Path) -> Actor {
+        number(&open(path).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_hard_link_is_the_same_program_and_a_copy_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("one"), "#!").unwrap();
+        fs::hard_link(at("one"), at("link")).unwrap();
+        fs::copy(at("one"), at("copy")).unwrap();
+        assert_eq!(number_at(&at("one")), number_at(&at("link")));
+        assert_ne!(number_at(&at("one")), number_at(&at("copy")));
+    }
+
+    #[test]
+    fn a_program_that_others_may_write_and_a_folder_are_not_trusted() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tool");
+        fs::write(&path, "#!").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o775)).unwrap();
+        let error = trusted(&path).unwrap_err().to_string();
+        assert!(error.contains("mode 0775"), "{error}");
+        assert!(matches!(trusted(dir.path()), Err(ExecutableError::NoFile)));
+        assert!(matches!(
+            trusted(&dir.path().join("none")),
+            Err(ExecutableError::Open(_))
+        ));
+    }
+
+    #[test]
+    fn this_program_is_found() {
+        assert!(matches!(own(), Ok(Actor::Exe { inode, .. }) if inode > 0));
+    }
+}

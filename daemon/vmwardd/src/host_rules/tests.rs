@@ -1,0 +1,117 @@
+use vmward_core::policy::host::Who;
+
+use super::*;
+
+fn rule(who: Who) -> HostRule {
+    HostRule {
+        pointer: "/host_rules/test".to_owned(),
+        enabled: true,
+        who,
+        effects: vec![Effect::ForceStop],
+        vms: Vec::new(),
+        limits: Vec::new(),
+        mode: RuleMode::Enforce,
+        reason: None,
+    }
+}
+
+fn policy(rule: HostRule) -> Policy {
+    let text = r#"{"version":"1","default":"deny","tools":{}}"#;
+    let mut policy = Policy::parse(text, "policy.json").unwrap();
+    policy.host_rules.insert("test".to_owned(), rule);
+    policy
+}
+
+fn units(names: &[&str]) -> Who {
+    Who {
+        units: names.iter().map(|name| (*name).to_owned()).collect(),
+        ..Who::default()
+    }
+}
+
+fn uids(uids: &[u32]) -> Who {
+    Who {
+        uids: uids.to_vec(),
+        ..Who::default()
+    }
+}
+
+#[test]
+fn root_and_libvirt_cannot_be_named() {
+    let error = check(&policy(rule(uids(&[5, 0])))).unwrap_err();
+    assert!(error.starts_with("/host_rules/test: uid 0"), "{error}");
+    let error = check(&policy(rule(units(&["virtqemud.service"])))).unwrap_err();
+    assert!(error.contains("name who asks"), "{error}");
+    let libvirtd = Who {
+        exes: vec!["/usr/sbin/libvirtd".to_owned()],
+        ..Who::default()
+    };
+    assert!(check(&policy(rule(libvirtd))).is_err());
+    assert_eq!(check(&policy(rule(uids(&[64055])))), Ok(()));
+    assert_eq!(
+        check(&policy(rule(units(&["libvirt-guests.service"])))),
+        Ok(())
+    );
+}
+
+#[test]
+fn a_unit_is_found_in_its_slice_and_not_below_a_service() {
+    let dir = tempfile::tempdir().unwrap();
+    let mine = dir
+        .path()
+        .join("system.slice/system-fence.slice/fence@1.service");
+    let fake = dir
+        .path()
+        .join("user.slice/user@1000.service/fence@1.service");
+    fs::create_dir_all(&mine).unwrap();
+    fs::create_dir_all(fake).unwrap();
+    let found = resolve_in(&rule(units(&["fence@1.service"])), dir.path());
+    let id = fs::metadata(&mine).unwrap().ino();
+    assert_eq!(found.actors, BTreeSet::from([Actor::Cgroup(id)]));
+    assert_eq!(found.effects, Effect::ForceStop.bit());
+    fs::remove_dir(mine).unwrap();
+    let gone = resolve_in(&rule(units(&["fence@1.service"])), dir.path());
+    assert_eq!(gone.missing, ["unit fence@1.service is not running"]);
+    assert!(gone.actors.is_empty());
+}
+
+#[test]
+fn only_rules_that_let_a_signal_through_go_to_the_kernel() {
+    let with = |change: fn(&mut HostRule)| {
+        let mut rule = rule(uids(&[7]));
+        change(&mut rule);
+        resolve(&rule)
+    };
+    assert_eq!(with(|_| {}).actors, BTreeSet::from([Actor::Uid(7)]));
+    assert_eq!(with(|rule| rule.enabled = false), Resolved::default());
+    assert_eq!(
+        with(|rule| rule.mode = RuleMode::Shadow),
+        Resolved::default()
+    );
+    assert_eq!(
+        with(|rule| rule.effects = vec![Effect::Stop, Effect::Save]),
+        Resolved::default(),
+        "to ask a guest needs no signal"
+    );
+}
+
+#[test]
+fn a_program_that_is_not_there_is_told() {
+    let who = Who {
+        exes: vec!["/nowhere/fence".to_owned()],
+        ..uids(&[7])
+    };
+    let found = resolve(&rule(who));
+    assert_eq!(found.actors.len(), 1);
+    let told = found.missing.join(";");
+    assert!(
+        told.starts_with("/nowhere/fence: Failed to open it"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_rule_keeps_its_number_for_ever() {
+    assert_eq!(id_of("fencing"), id_of("fencing"));
+    assert_ne!(id_of("fencing"), id_of("fencinG"));
+}

@@ -1,0 +1,100 @@
+//! Host rules: does one let the sender of a signal do this without a lease?
+//!
+//! Fails closed: what cannot be read names nobody.
+
+use aya_ebpf::helpers::{bpf_get_current_uid_gid, generated};
+use vmward_abi::{HOST_RULES_MAX, HostActorKey, HostRuleRow, host_actor, host_rule_flag};
+
+use crate::atomic::fetch_add_u64;
+use crate::maps::{HOST_ACTORS, HOST_PICKS, HOST_RULES, HOST_USES};
+use crate::scope::Vm;
+use crate::task::Task;
+
+/// How deep below the root a cgroup is looked for: systemd nests services in
+/// slices, two or three deep.
+const CGROUP_DEPTH_MAX: i32 = 12;
+
+/// What the rules say. Each holds [`HostRuleRow::id`].
+pub enum Use {
+    /// No rule lets the sender do it.
+    None,
+    /// This one does, and has counted it.
+    Allowed(u64),
+    /// This one would, but is used up.
+    UsedUp(u64),
+}
+
+/// Uses a rule that is about `vm`, names the running task and covers `effect`.
+pub fn use_rule(vm: &Vm, effect: u32, sender: Task) -> Use {
+    // SAFETY: a plain copy of a live map value.
+    let picks = unsafe { HOST_PICKS.get(vm.row.uuid) }
+        .copied()
+        .unwrap_or(0);
+    if picks == 0 {
+        return Use::None;
+    }
+    let rules = picks & rules_of(sender);
+    if rules == 0 {
+        return Use::None;
+    }
+    let mut used_up = Use::None;
+    for number in 0..HOST_RULES_MAX {
+        if rules & (1 << number) == 0 {
+            continue;
+        }
+        let Some(rule) = HOST_RULES.get(number) else {
+            continue;
+        };
+        if rule.effects & effect == 0 {
+            continue;
+        }
+        if take(number, rule) {
+            return Use::Allowed(rule.id);
+        }
+        used_up = Use::UsedUp(rule.id);
+    }
+    used_up
+}
+
+/// Every rule that names the running task: by its user, its executable, or a
+/// cgroup that it is in.
+fn rules_of(sender: Task) -> u64 {
+    let mut rules = named(host_actor::UID, u64::from(bpf_get_current_uid_gid() as u32), 0);
+    if let Some((inode, dev)) = sender.exe() {
+        rules |= named(host_actor::EXE, inode, dev);
+    }
+    for level in 0..CGROUP_DEPTH_MAX {
+        // SAFETY: the helper has no precondition; it gives 0 beyond the task's
+        // own cgroup.
+        let id = unsafe { generated::bpf_get_current_ancestor_cgroup_id(level) };
+        if id == 0 {
+            break;
+        }
+        rules |= named(host_actor::CGROUP, id, 0);
+    }
+    rules
+}
+
+fn named(kind: u32, id: u64, dev: u32) -> u64 {
+    let key = HostActorKey { id, kind, dev };
+    // SAFETY: a plain copy of a live map value.
+    unsafe { HOST_ACTORS.get(key) }.copied().unwrap_or(0)
+}
+
+/// Counts one use; false when none was left. Only the programs count and only
+/// the daemon moves the ceiling, so neither can undo what the other did. A use
+/// that is taken back may for a moment cost another its turn, never give one
+/// too many.
+fn take(number: u32, rule: &HostRuleRow) -> bool {
+    let Some(uses) = HOST_USES.get_ptr_mut(number) else {
+        return false;
+    };
+    // SAFETY: a live, aligned map value.
+    let before = unsafe { fetch_add_u64(uses, 1) };
+    if rule.flags & host_rule_flag::LIMITED == 0 || before < rule.ceiling {
+        return true;
+    }
+    // SAFETY: as above.
+    unsafe { fetch_add_u64(uses, u64::MAX) };
+    false
+}
