@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{build, ci, demo, setup, test, tidy, vm};
+use crate::{build, ci, demo, fuzz, setup, test, tidy, vm};
 
 #[derive(Parser)]
 #[command(
@@ -29,6 +29,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Run every test, the kernel tests in VMs included
     Test(test::TestArgs),
+    /// Feed generated inputs to everything that reads what others wrote
+    Fuzz(fuzz::FuzzArgs),
     /// Check the house rules that a tool can check
     Tidy,
     /// What a change must pass: format, lints, house rules, every test
@@ -48,6 +50,7 @@ pub(crate) fn run(xtask: Xtask) -> Result<ExitCode> {
         Command::Vm(args) => vm::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Tidy => tidy::run().map(|()| ExitCode::SUCCESS),
         Command::Ci(args) => ci::run(&args),
         Command::VmInit(args) => vm::init::run(&args),
