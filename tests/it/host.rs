@@ -7,9 +7,9 @@ use std::{fs, io};
 
 use serde_json::Value;
 use tempfile::TempDir;
+use vmward_tests::SEED;
 use vmward_tests::audit::AuditLog;
 use vmward_tests::wait;
-use vmward_tests::{SEED, ten_stops_a_day};
 use vmward_wire::client::Client;
 
 /// Asks for a stop of the one domain.
@@ -52,16 +52,16 @@ impl Host {
         Self::start_with("test:///default", SEED)
     }
 
-    /// Starts a daemon whose quota does not come back while a test runs.
-    #[track_caller]
-    pub(crate) fn start_for_a_day() -> Self {
-        Self::start_with("test:///default", &ten_stops_a_day())
-    }
-
     /// Starts a daemon that watches no hypervisor: its policy alone decides.
     #[track_caller]
     pub(crate) fn start_without_libvirt() -> Self {
         Self::start_with("none", SEED)
+    }
+
+    /// The same with a policy of the test's own.
+    #[track_caller]
+    pub(crate) fn start_without_libvirt_under(policy: &str) -> Self {
+        Self::start_with("none", policy)
     }
 
     #[track_caller]
@@ -173,13 +173,10 @@ impl Host {
         child.wait().map(drop).and(killed)
     }
 
-    /// Waits for it to end by itself.
+    /// Hands the process over to the test, which ends it.
     #[track_caller]
-    pub(crate) fn wait_end(&mut self) {
-        let mut child = self.child.take().expect("it runs");
-        wait::until("vmwardd to end by itself", Duration::from_secs(20), || {
-            child.try_wait().expect("it is our child")
-        });
+    pub(crate) fn take_child(&mut self) -> Child {
+        self.child.take().expect("it runs")
     }
 }
 

@@ -7,12 +7,20 @@
 //!     +-- deadline --> expired
 //! ```
 //!
+//! The deadline is set when the request is opened; a yes does not move it, and a
+//! no sets the time until which it is remembered. A request of a former policy
+//! lapses like one whose time is over.
+//!
 //! An approval is bound to everything that was shown to the approver: caller,
 //! tool, effect, the VM and its very process, the arguments in canonical form,
 //! and the policy. Whatever of it changes, the call is another call. It is used
 //! once, by a call that passes every rule again.
 
+mod store;
+
 use serde::{Deserialize, Serialize};
+pub use store::{APPROVALS_MAX, Approvals, OpenError, PersonsVerdict};
+use thiserror::Error;
 
 use crate::{
     clock::Now,
@@ -79,6 +87,19 @@ pub enum ApprovalState {
     Expired,
 }
 
+impl ApprovalState {
+    /// The word used on the wire and in records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Approved => "approved",
+            Self::Denied => "denied",
+            Self::Used => "used",
+            Self::Expired => "expired",
+        }
+    }
+}
+
 /// One request for approval, and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Approval {
@@ -105,7 +126,8 @@ pub struct Approval {
     pub rule: String,
     /// When it was opened.
     pub opened: Now,
-    /// When it lapses, in boot-time nanoseconds.
+    /// When it lapses, in boot-time nanoseconds: it can no longer be decided or
+    /// used, and a no is forgotten.
     pub deadline_ns: i64,
     /// Who decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -114,3 +136,81 @@ pub struct Approval {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
+
+impl Approval {
+    /// May it still come to something: a decision, a use, or a remembered no?
+    pub fn is_open(&self) -> bool {
+        matches!(
+            self.state,
+            ApprovalState::Pending | ApprovalState::Approved | ApprovalState::Denied
+        )
+    }
+
+    /// The binding, the policy apart.
+    fn is_for_call(&self, binding: &Binding) -> bool {
+        let own = &self.binding;
+        own.args_digest == binding.args_digest
+            && own.grant == binding.grant
+            && own.tool == binding.tool
+            && own.effect == binding.effect
+            && own.vm == binding.vm
+            && own.process == binding.process
+    }
+}
+
+/// What holds for all requests for approval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ApprovalConfig {
+    /// Seconds after which a request lapses, where its rule does not say.
+    pub ttl_s: u32,
+    /// Most requests of one grant that wait at a time.
+    pub cap_per_grant: usize,
+    /// Seconds for which a no answers the same call again.
+    pub denied_memory_s: u32,
+}
+
+impl Default for ApprovalConfig {
+    fn default() -> Self {
+        Self {
+            ttl_s: 900,
+            cap_per_grant: 5,
+            denied_memory_s: 900,
+        }
+    }
+}
+
+/// Why a request for approval is not decided.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ApprovalError {
+    /// No such request, or too long ago.
+    #[error("there is no request {0} for approval; `vmward approvals list` shows those that wait")]
+    Unknown(DecisionId),
+    /// Somebody was faster.
+    #[error("request {id} is {} already; a request is decided once", state.name())]
+    NotPending {
+        /// Which.
+        id: DecisionId,
+        /// Where it is in its life.
+        state: ApprovalState,
+    },
+    /// The requester may not approve.
+    #[error(
+        "request {id} comes from user {uid}, and it is not certain that you are somebody else; \
+         it takes another person, logged in under another account"
+    )]
+    OwnRequest {
+        /// Which.
+        id: DecisionId,
+        /// The requester's user.
+        uid: u32,
+    },
+    /// Its time is over.
+    #[error(
+        "request {0} has lapsed: its time is over, or the policy has changed since; the call must \
+         be made again"
+    )]
+    Expired(DecisionId),
+}
+
+#[cfg(test)]
+mod tests;

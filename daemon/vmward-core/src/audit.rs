@@ -3,19 +3,24 @@
 //! The daemon fills these in; `vmward audit` and every log shipper read them.
 //! Adding an optional field is compatible, removing or renaming one is not.
 
+mod approval;
 pub mod chain;
 
+pub use approval::{ApprovalEvent, ApprovalRecord};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     effect::Effect,
-    engine::{Outcome, ReasonCode},
+    engine::{Outcome, ReasonCode, Shadow, Via},
     ids::{DecisionId, Process, VmUuid},
     lease::{Lease, LeaseState},
 };
 
 /// The format that [`Genesis::format`] names.
 pub const AUDIT_FORMAT: u32 = 1;
+
+/// Longest arguments that a decision's record keeps, in bytes.
+pub const ARGUMENTS_BYTES_MAX: usize = 4096;
 
 /// What happened. The variant's name is the record's `kind`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +36,8 @@ pub enum AuditBody {
     Outcome(OutcomeRecord),
     /// A lease changed its state.
     Lease(LeaseRecord),
+    /// A request for approval was opened, or changed its state.
+    Approval(Box<ApprovalRecord>),
     /// A VM came under protection, left it, or ended.
     Vm(Box<VmRecord>),
     /// The kernel judged or saw something.
@@ -98,6 +105,8 @@ pub enum Verdict {
     Allow,
     /// Denied.
     Deny,
+    /// Waits for a person.
+    Pending,
 }
 
 /// A VM, by its identity and its name at that time.
@@ -144,6 +153,16 @@ pub struct DecisionRecord {
     pub reason_code: ReasonCode,
     /// The tool that was to be called.
     pub tool: String,
+    /// How the caller named it.
+    #[serde(default)]
+    pub via: Via,
+    /// The MCP server that offers it, as the caller named it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+    /// The arguments in canonical form. Absent where they are longer than
+    /// [`ARGUMENTS_BYTES_MAX`], or not to be kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arguments: Option<String>,
     /// What it would do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effect: Option<Effect>,
@@ -162,6 +181,12 @@ pub struct DecisionRecord {
     /// The lease's deadline and holder, where a lease was granted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<LeaseNote>,
+    /// The request for approval that it opened, waits for, or used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<DecisionId>,
+    /// What a rule in shadow mode would have said, where it is something else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<Shadow>,
     /// SHA-256 of the policy in force.
     pub policy_hash: String,
     /// SHA-256 of the arguments in canonical form.
@@ -186,6 +211,9 @@ pub struct LeaseNote {
 pub struct OutcomeRecord {
     /// The decision that allowed it.
     pub decision_id: DecisionId,
+    /// The grant that it was given to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<String>,
     /// What the caller says. A report, not evidence.
     pub outcome: Outcome,
     /// Free text.

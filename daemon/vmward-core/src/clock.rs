@@ -59,6 +59,77 @@ fn civil_date(days: i64) -> (i64, i64, i64) {
     (year, month, day)
 }
 
+/// Nanoseconds since 1970 of an RFC 3339 text, such as `2026-11-23T09:30:00Z`;
+/// `None` where it is none. Fractions beyond nanoseconds are cut.
+pub fn parse_rfc3339(text: &str) -> Option<i64> {
+    let (date, rest) = text.split_once(['T', 't', ' '])?;
+    let zone_at = rest.find(['Z', 'z', '+', '-'])?;
+    let (time, zone) = rest.split_at(zone_at);
+    let [year, month, day] = numbers(date, '-')?;
+    let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
+    let [hour, minute, second] = numbers(time, ':')?;
+    let in_range = (1..=12).contains(&month)
+        && (1..=days_in(year, month)).contains(&day)
+        && (0..24).contains(&hour)
+        && (0..60).contains(&minute)
+        && (0..60).contains(&second);
+    let all_digits = !fraction.is_empty() && fraction.bytes().all(|byte| byte.is_ascii_digit());
+    if !in_range || !all_digits || !(1..=9999).contains(&year) {
+        return None;
+    }
+    let nanos: i64 = format!("{fraction:0<9}").get(..9)?.parse().ok()?;
+    let seconds = days_of(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second;
+    (seconds - offset_s(zone)?)
+        .checked_mul(NS_PER_S)?
+        .checked_add(nanos)
+}
+
+/// What a zone at the end of an RFC 3339 text adds to universal time.
+fn offset_s(zone: &str) -> Option<i64> {
+    if matches!(zone, "Z" | "z") {
+        return Some(0);
+    }
+    let (sign, clock) = match zone.split_at_checked(1)? {
+        ("+", clock) => (1, clock),
+        ("-", clock) => (-1, clock),
+        _ => return None,
+    };
+    let [hours, minutes] = numbers(clock, ':')?;
+    let in_range = (0..24).contains(&hours) && (0..60).contains(&minutes);
+    in_range.then_some(sign * (hours * 3600 + minutes * 60))
+}
+
+fn numbers<const N: usize>(text: &str, between: char) -> Option<[i64; N]> {
+    let parts: Vec<i64> = text
+        .split(between)
+        .map(|part| {
+            let digits = part.len() <= 4 && part.bytes().all(|byte| byte.is_ascii_digit());
+            part.parse().ok().filter(|_| digits)
+        })
+        .collect::<Option<_>>()?;
+    parts.try_into().ok()
+}
+
+fn days_in(year: i64, month: i64) -> i64 {
+    match month {
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// Days since 1970, the inverse of the calendar above: years begin in March.
+fn days_of(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let month_from_march = (month + 9) % 12;
+    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,6 +147,31 @@ mod tests {
             assert_eq!(rfc3339(seconds * NS_PER_S), text);
         }
         assert_eq!(rfc3339(1_234_567_890), "1970-01-01T00:00:01.234Z");
+    }
+
+    #[test]
+    fn an_rfc_3339_text_is_read_back_and_nothing_else_is() {
+        for seconds in [0, -1, 951_782_400, 1_709_251_199, 4_107_542_400] {
+            let ns = seconds * NS_PER_S + 7_000_000;
+            assert_eq!(parse_rfc3339(&rfc3339(ns)), Some(ns));
+        }
+        let noon = parse_rfc3339("2026-11-23T12:00:00Z");
+        assert_eq!(parse_rfc3339("2026-11-23T13:30:00+01:30"), noon);
+        assert_eq!(parse_rfc3339("2026-11-23 04:00:00.000-08:00"), noon);
+        for wrong in [
+            "",
+            "2026-11-23",
+            "2026-11-23T12:00:00",
+            "2026-02-29T12:00:00Z",
+            "2026-13-01T12:00:00Z",
+            "2026-11-23T24:00:00Z",
+            "2026-11-23T12:00:00.Z",
+            "2026-11-23T12:00:00+1",
+            "2026-11-23T+2:00:00Z",
+            "20261123T120000Z",
+        ] {
+            assert_eq!(parse_rfc3339(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

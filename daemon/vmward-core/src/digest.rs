@@ -5,19 +5,30 @@ use sha2::{Digest as _, Sha256};
 
 /// SHA-256 of `bytes` as 64 lower-case hexadecimal digits.
 pub fn sha256_hex(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
+    hex(&sha256(bytes))
+}
+
+/// SHA-256 of `bytes`.
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
 }
 
 /// SHA-256 of a call's arguments in canonical form (keys sorted, no white
 /// space, as RFC 8785 does it), so that the order in which a client happened to
 /// write them does not matter.
 pub fn args_digest(arguments: &Map<String, Value>) -> String {
-    let mut text = String::new();
-    write_object(arguments, &mut text);
-    sha256_hex(text.as_bytes())
+    sha256_hex(canonical(arguments).as_bytes())
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// A call's arguments in canonical form.
+pub fn canonical(arguments: &Map<String, Value>) -> String {
+    let mut text = String::new();
+    write_object(arguments, &mut text);
+    text
+}
+
+/// Two lower-case hexadecimal digits a byte.
+pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: [char; 16] = [
         '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
     ];

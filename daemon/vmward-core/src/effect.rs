@@ -4,7 +4,6 @@
 //! thing buys nothing.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 /// What a call does to a VM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -105,118 +104,19 @@ impl Effect {
     }
 }
 
-/// What the effect map says about a call.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Classified {
-    /// What the call does; `None` for a call that stops nothing.
-    pub effect: Option<Effect>,
-    /// The VM's name or UUID as the arguments give it.
-    pub vm: Option<String>,
-}
-
-/// Argument names under which known servers take the VM, first match wins.
-const VM_KEYS: [&str; 6] = ["identifier", "vm", "vm_name", "name", "domain", "uuid"];
-
-/// Looks a tool call up in the built-in effect map. An unknown tool has no
-/// effect: the kernel then grants it nothing.
-pub fn classify(tool: &str, arguments: &Map<String, Value>) -> Classified {
-    let vm = VM_KEYS
-        .iter()
-        .find_map(|key| arguments.get(*key).and_then(Value::as_str))
-        .map(ToOwned::to_owned);
-    let effect = match tool {
-        "vm_stop" => Some(match arguments.get("force") {
-            None | Some(Value::Null | Value::Bool(false)) => Effect::Stop,
-            // What is neither true nor false may be read as true by a lenient
-            // server, so it counts as the harder effect.
-            Some(_) => Effect::ForceStop,
-        }),
-        "vm_reboot" => Some(Effect::Reboot),
-        "vm_reset" => Some(Effect::Reset),
-        "vm_pause" | "vm_suspend" => Some(Effect::Pause),
-        "vm_save" => Some(Effect::Save),
-        "vm_migrate" => Some(Effect::Migrate),
-        "vm_delete" | "vm_terminate" => Some(Effect::Delete),
-        _ => None,
-    };
-    Classified { effect, vm }
-}
-
-/// Is `tool` one that the effect map knows to have this effect?
-pub fn is_native(tool: &str, effect: Effect) -> bool {
-    match classify(tool, &Map::new()).effect {
-        Some(Effect::Stop) => matches!(effect, Effect::Stop | Effect::ForceStop),
-        known => known == Some(effect),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-
-    #[track_caller]
-    fn check(tool: &str, arguments: &Value, effect: Option<Effect>, vm: Option<&str>) {
-        let found = classify(tool, arguments.as_object().expect("an object"));
-        assert_eq!(
-            found,
-            Classified {
-                effect,
-                vm: vm.map(ToOwned::to_owned)
-            }
-        );
-    }
+    use crate::policy::map::effects_of;
 
     #[test]
-    fn the_seed_servers_tools_are_known() {
-        check(
-            "vm_stop",
-            &json!({"identifier": "web-1"}),
-            Some(Effect::Stop),
-            Some("web-1"),
-        );
-        check(
-            "vm_terminate",
-            &json!({"identifier": "a"}),
-            Some(Effect::Delete),
-            Some("a"),
-        );
-        check("vm_start", &json!({"identifier": "a"}), None, Some("a"));
-        check("vm_list", &json!({}), None, None);
-    }
-
-    #[test]
-    fn anything_but_a_plain_no_is_a_forced_stop() {
-        for force in [json!(true), json!("false"), json!(0), json!([])] {
-            let arguments = json!({"identifier": "a", "force": force});
-            check("vm_stop", &arguments, Some(Effect::ForceStop), Some("a"));
-        }
-        for force in [json!(false), json!(null)] {
-            let arguments = json!({"identifier": "a", "force": force});
-            check("vm_stop", &arguments, Some(Effect::Stop), Some("a"));
-        }
-    }
-
-    #[test]
-    fn a_vm_that_is_not_a_string_is_no_vm() {
-        check(
-            "vm_stop",
-            &json!({"identifier": 7}),
-            Some(Effect::Stop),
-            None,
-        );
-    }
-
-    #[test]
-    fn every_effect_has_its_own_bit_and_its_canonical_tool_is_native() {
+    fn every_effect_has_its_own_bit_and_its_canonical_tool_has_it() {
         let mask = Effect::ALL
             .iter()
             .fold(0, |mask, effect| mask | effect.bit());
         assert_eq!(mask, 0xff);
         for effect in Effect::ALL {
-            assert!(is_native(effect.tool(), effect));
-            assert!(!is_native("vm_list", effect));
+            assert!(effects_of(&[], effect.tool()).contains(&effect));
             let word = serde_json::to_value(effect).expect("JSON");
             assert_eq!(word, effect.name());
         }

@@ -5,17 +5,32 @@
 //! cannot make them durable it calls [`Engine::undo`] and answers nothing that
 //! was allowed.
 
+mod approvals;
 mod authorize;
+mod charge;
 mod closing;
+mod explain;
+mod filter;
+mod govern;
+mod judge;
+mod mapping;
 mod message;
+mod opening;
+mod out_of_band;
 mod recent;
+mod record;
+mod refusal;
 mod restore;
 #[cfg(test)]
 mod tests;
 mod types;
+mod weigh;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
+pub use explain::{ExplainedRule, ExplainedStep, Explanation};
+pub use filter::Visibility;
+pub use govern::Origin;
 use recent::Recent;
 pub use recent::RecentDecision;
 pub use types::{
@@ -24,46 +39,71 @@ pub use types::{
 };
 
 use crate::{
-    clock::{self, NS_PER_MS, Now},
+    approval::{ApprovalConfig, Approvals},
+    clock::{NS_PER_MS, Now},
     ids::DecisionId,
     lease::{EXECUTING_MS, Lease},
-    limit::{Limiter, Want},
-    policy::{LimitRule, Policy, Scope},
+    limit::Limiter,
+    policy::Policy,
 };
 
 /// Most leases at a time, whatever the limits say.
 pub const LEASES_MAX: usize = 4096;
 
-/// Everything that decides: policy, counters, leases.
+/// Everything that decides: policy, counters, leases, approvals.
 #[derive(Clone, Debug)]
 pub struct Engine {
-    policy: Policy,
+    /// Shared, so that a decision can hold on to its rules while it charges.
+    policy: Arc<Policy>,
     boot_id: String,
     limiter: Limiter,
     /// Leases that are not settled: live ones, and released ones that wait for
     /// their deadline.
     leases: BTreeMap<DecisionId, Lease>,
     recent: Recent,
+    approvals: Approvals,
+    approval_config: ApprovalConfig,
+    /// Do records of decisions hold the arguments?
+    records_arguments: bool,
     next_id: u64,
+    /// What the wall clock is ahead of boot time, in nanoseconds, as the journal
+    /// has it.
+    wall_ahead_ns: Option<i64>,
 }
 
 impl Engine {
     /// With no call charged: for a host without a journal. `boot_id` is the
     /// kernel's `/proc/sys/kernel/random/boot_id`.
     pub fn new(policy: Policy, boot_id: &str) -> Self {
+        let mut limiter = Limiter::new();
+        limiter.set_windows(&windows(&policy));
         Self {
-            policy,
+            policy: Arc::new(policy),
             boot_id: boot_id.to_owned(),
-            limiter: Limiter::new(),
+            limiter,
             leases: BTreeMap::new(),
             recent: Recent::default(),
+            approvals: Approvals::default(),
+            approval_config: ApprovalConfig::default(),
+            records_arguments: true,
             next_id: 1,
+            wall_ahead_ns: None,
         }
     }
 
-    /// Puts another policy into force. Counters and leases stay.
+    /// Puts another policy into force. Counters and leases stay; requests for
+    /// approval are bound to the former one and end with the next
+    /// [`Engine::expire_approvals`], unless the policy is the same text.
     pub fn set_policy(&mut self, policy: Policy) {
-        self.policy = policy;
+        self.limiter.set_windows(&windows(&policy));
+        self.policy = Arc::new(policy);
+    }
+
+    /// Should records of decisions hold the arguments, too, for those who later
+    /// want to know what another policy would have said? They do unless told
+    /// otherwise; where arguments hold secrets, they should not.
+    pub fn set_records_arguments(&mut self, yes: bool) {
+        self.records_arguments = yes;
     }
 
     /// The policy in force.
@@ -89,9 +129,13 @@ impl Engine {
         self.leases.get(&id)
     }
 
-    /// The boot-time nanosecond of the next deadline, for the shell's timer.
+    /// The boot-time nanosecond of the next deadline, for the shell's timer:
+    /// that of a lease ([`Engine::due`]) or of a request for approval
+    /// ([`Engine::expire_approvals`]).
     pub fn next_deadline(&self) -> Option<i64> {
-        self.leases.values().map(|lease| lease.deadline_ns).min()
+        let leases = self.leases.values().map(|lease| lease.deadline_ns);
+        let approvals = self.approvals.next_deadline(self.policy.hash());
+        leases.chain(approvals).min()
     }
 
     /// Leases past their deadline, which the shell must look up in the kernel
@@ -104,43 +148,6 @@ impl Engine {
         due.map(|lease| lease.id).collect()
     }
 
-    /// Every limit of the policy for every key that holds a call.
-    pub fn limits(&self, now: Now) -> Vec<LimitRow> {
-        let mut rows = Vec::new();
-        for (counter, _) in self.limiter.counters() {
-            let limits = self.policy.tools().flat_map(|(_, rule)| &rule.limits);
-            // Tools that share a counter may each have a max of their own.
-            let mut maxima = Vec::new();
-            for limit in limits.filter(|limit| limit.counter == counter.counter) {
-                if maxima.contains(&limit.max) {
-                    continue;
-                }
-                maxima.push(limit.max);
-                let row = self.row(&want(limit, counter.key.clone()), now);
-                if row.remaining < row.max {
-                    rows.push(row);
-                }
-            }
-        }
-        rows
-    }
-
-    fn row(&self, want: &Want, now: Now) -> LimitRow {
-        let view = self.limiter.state(want, now.boot_ns);
-        LimitRow {
-            counter: want.counter.clone(),
-            key: want.key.clone(),
-            window_s: u64::try_from(want.window_ns / clock::NS_PER_S).unwrap_or(0),
-            max: u64::from(want.max),
-            remaining: u64::from(view.remaining),
-            next_free_in_ms: if view.remaining == 0 {
-                clock::ceil_ms(view.next_free_in_ns)
-            } else {
-                0
-            },
-        }
-    }
-
     fn take_id(&mut self) -> DecisionId {
         let id = DecisionId(self.next_id);
         self.next_id = self.next_id.saturating_add(1);
@@ -148,23 +155,14 @@ impl Engine {
     }
 }
 
-/// A limit of the policy as the limiter wants it.
-fn want(limit: &LimitRule, key: String) -> Want {
-    Want {
-        counter: limit.counter.clone(),
-        key,
-        window_ns: limit.window.ns(),
-        max: limit.max,
-        cost: 1,
+/// The longest window of each counter, in nanoseconds.
+fn windows(policy: &Policy) -> BTreeMap<String, i64> {
+    let mut windows = BTreeMap::new();
+    for limit in policy.limits() {
+        let longest = windows.entry(limit.counter.clone()).or_insert(0);
+        *longest = limit.window.ns().max(*longest);
     }
-}
-
-/// Whose counter a call of `grant` is charged to.
-fn scope_key(scope: Scope, grant: &str) -> String {
-    match scope {
-        Scope::Grant => format!("grant:{grant}"),
-        other => format!("{}:{grant}", other.name()),
-    }
+    windows
 }
 
 /// Until when a lease that is used from now on stays usable.

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
+    approval::Approval,
     audit::AuditBody,
     clock::Now,
     engine::RecentDecision,
@@ -26,7 +27,8 @@ pub use replay::{Replay, ReplayError, ReplayedDecision, ReplayedState, RestoredS
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "t", rename_all = "snake_case")]
 pub enum JournalEntry {
-    /// The daemon started; what follows is told in this boot's time.
+    /// The daemon started, or saw the wall clock set; what follows is told in
+    /// this boot's time.
     Boot {
         /// The kernel's boot id.
         boot_id: String,
@@ -71,6 +73,18 @@ pub enum JournalEntry {
         /// When.
         at: Now,
     },
+    /// A request for approval as it stands from now on; one that was used or has
+    /// expired is forgotten.
+    Approval(Box<Approval>),
+    /// A VM was stopped without a decision: what that counts. Never given back.
+    OutOfBand {
+        /// Names the charge, like a decision.
+        id: DecisionId,
+        /// When.
+        at: Now,
+        /// What was charged.
+        charges: Vec<Charge>,
+    },
     /// The state starts afresh from here; `Counter` and `Open` entries follow.
     Snapshot {
         /// The number of the next decision.
@@ -84,6 +98,24 @@ pub enum JournalEntry {
     Open(Box<Lease>),
 }
 
+impl JournalEntry {
+    /// When it was written. The entries of a snapshot are as old as the boot
+    /// entry before them.
+    pub(crate) fn at(&self) -> Option<Now> {
+        match self {
+            Self::Allow(entry) => Some(entry.at),
+            Self::Boot { at, .. }
+            | Self::Release { at, .. }
+            | Self::Settle { at, .. }
+            | Self::Lease { at, .. }
+            | Self::Report { at, .. }
+            | Self::OutOfBand { at, .. } => Some(*at),
+            // A request says when it was opened, not when this was written.
+            Self::Snapshot { .. } | Self::Counter(_) | Self::Open(_) | Self::Approval(_) => None,
+        }
+    }
+}
+
 /// A call was allowed: everything that it takes to know it again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AllowEntry {
@@ -95,6 +127,9 @@ pub struct AllowEntry {
     pub charges: Vec<Charge>,
     /// The lease, as it was granted.
     pub lease: Option<Lease>,
+    /// The request for approval that it used up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<DecisionId>,
     /// The audit record, in case that a crash keeps it from the log.
     pub audit: AuditBody,
 }

@@ -7,6 +7,7 @@
 //! | module | answers |
 //! | --- | --- |
 //! | [`policy`] | what the administrator wrote, or every mistake in it, with a caret |
+//! | [`grant`] | whose account a call is charged to |
 //! | [`effect`] | what a tool call does to which VM |
 //! | [`limit`] | how many calls are left: an exact sliding log |
 //! | [`approval`] | the states of a person's yes to one call |
@@ -31,6 +32,7 @@ pub mod clock;
 pub mod digest;
 pub mod effect;
 pub mod engine;
+pub mod grant;
 pub mod ids;
 pub mod journal;
 pub mod lease;

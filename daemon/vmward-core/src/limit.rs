@@ -19,14 +19,16 @@
 //! All times are boot-time nanoseconds, negative for a former boot. A clock that
 //! steps back is read as standing still: it never frees a call.
 
+mod charge;
 mod log;
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{clock::NS_PER_S, ids::DecisionId, policy::rule::WINDOW_SECONDS_MAX};
+use charge::key_of;
+pub use charge::{Charge, CounterKey};
 use log::Log;
 pub use log::StampEntry;
 
@@ -84,51 +86,13 @@ pub struct LimitView {
     pub next_free_in_ns: i64,
 }
 
-/// A counter of one key.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct CounterKey {
-    /// The counter's name in the policy.
-    pub counter: String,
-    /// Whose counter, such as `grant:uid:0`.
-    pub key: String,
-}
-
-/// What one call costs on one counter, as the journal has it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Charge {
-    /// The counter.
-    #[serde(flatten)]
-    pub key: CounterKey,
-    /// How much, at least 1. Journals before limits had costs do not say it.
-    #[serde(default = "one", skip_serializing_if = "is_one")]
-    pub cost: u32,
-}
-
-impl From<&Want> for Charge {
-    fn from(want: &Want) -> Self {
-        Self {
-            key: key_of(want),
-            cost: want.cost,
-        }
-    }
-}
-
-fn one() -> u32 {
-    1
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde hands a reference to skip_serializing_if"
-)]
-fn is_one(cost: &u32) -> bool {
-    *cost == 1
-}
-
 /// All counters.
 #[derive(Clone, Debug)]
 pub struct Limiter {
     logs: BTreeMap<CounterKey, Log>,
+    /// The longest window of each counter of the policy, by its name, in
+    /// nanoseconds.
+    windows: BTreeMap<String, i64>,
     /// Charges that may still be given back.
     reserved: BTreeMap<DecisionId, Vec<CounterKey>>,
     stamps: usize,
@@ -143,11 +107,28 @@ impl Limiter {
     pub fn new() -> Self {
         Self {
             logs: BTreeMap::new(),
+            windows: BTreeMap::new(),
             reserved: BTreeMap::new(),
             stamps: 0,
             last_ns: i64::MIN,
             sweep_ns: i64::MIN,
         }
+    }
+
+    /// Says how long each counter's calls matter: the longest window of all
+    /// limits that name it, in nanoseconds. Older calls are dropped. A counter
+    /// that is not named keeps what held for it before, so that a limit which
+    /// comes back finds its calls; one that nobody ever named keeps them for
+    /// [`WINDOW_NS_MAX`].
+    pub fn set_windows(&mut self, windows: &BTreeMap<String, i64>) {
+        self.windows.clone_from(windows);
+        for (key, log) in &mut self.logs {
+            if let Some(window_ns) = windows.get(&key.counter) {
+                log.keep_ns = *window_ns;
+            }
+        }
+        // Shorter windows may have made room.
+        self.sweep_ns = i64::MIN;
     }
 
     /// Charges a call to every want, or to none. The charges stay reserved, that
@@ -186,6 +167,25 @@ impl Limiter {
             self.add(want, id, now_ns);
             let keys = self.reserved.entry(id).or_default();
             keys.push(key_of(want));
+        }
+        Ok(())
+    }
+
+    /// Charges what happened without asking, such as a stop beside the gateway:
+    /// at once final, and also where a limit has no room for it.
+    pub fn charge(
+        &mut self,
+        wants: &[Want],
+        id: DecisionId,
+        now_ns: i64,
+    ) -> Result<(), LimitError> {
+        let now_ns = self.clamp(now_ns);
+        for want in wants {
+            self.prune(want, now_ns);
+        }
+        self.make_room(wants, now_ns)?;
+        for want in wants {
+            self.add(want, id, now_ns);
         }
         Ok(())
     }
@@ -235,25 +235,36 @@ impl Limiter {
         }
     }
 
-    /// Every counter with its stamps, oldest first.
+    /// Every counter with its live stamps, oldest first.
     pub fn counters(
         &self,
     ) -> impl Iterator<Item = (&CounterKey, impl Iterator<Item = StampEntry>)> {
-        self.logs.iter().map(|(key, log)| (key, log.iter()))
+        let live = self
+            .logs
+            .iter()
+            .filter(|(_, log)| !log.is_lapsed(self.last_ns));
+        live.map(|(key, log)| (key, log.live(self.last_ns)))
     }
 
     /// Puts a stamp from the journal back. `now_ns` bounds it: a stamp of the
-    /// future counts as of now, and one older than the longest window is left
-    /// out.
+    /// future counts as of now, and one that no longer matters is left out: say
+    /// the policy's windows first.
     pub fn restore(&mut self, key: &CounterKey, stamp: StampEntry, reserved: bool, now_ns: i64) {
-        if stamp.at_ns <= now_ns.saturating_sub(WINDOW_NS_MAX) {
+        let now_ns = self.clamp(now_ns);
+        if stamp.at_ns <= now_ns.saturating_sub(self.keep_ns(&key.counter)) {
             return;
         }
         let at_ns = stamp.at_ns.min(now_ns);
-        self.insert(key, StampEntry { at_ns, ..stamp }, WINDOW_NS_MAX);
+        self.insert(key, StampEntry { at_ns, ..stamp });
         if reserved {
             self.reserved.entry(stamp.id).or_default().push(key.clone());
         }
+    }
+
+    /// How long a call matters to a counter that has none yet.
+    fn keep_ns(&self, counter: &str) -> i64 {
+        let announced = self.windows.get(counter).copied();
+        announced.unwrap_or(WINDOW_NS_MAX)
     }
 
     fn clamp(&mut self, now_ns: i64) -> i64 {
@@ -278,7 +289,8 @@ impl Limiter {
         let Some(log) = self.logs.get_mut(&key) else {
             return;
         };
-        log.keep_ns = want.window_ns;
+        // A window that the policy did not announce must not lose calls either.
+        log.keep_ns = log.keep_ns.max(want.window_ns);
         self.stamps -= log.drop_lapsed(now_ns);
         if log.is_empty() {
             self.logs.remove(&key);
@@ -318,10 +330,11 @@ impl Limiter {
     fn add(&mut self, want: &Want, id: DecisionId, at_ns: i64) {
         let cost = want.cost;
         let stamp = StampEntry { id, at_ns, cost };
-        self.insert(&key_of(want), stamp, want.window_ns);
+        self.insert(&key_of(want), stamp);
     }
 
-    fn insert(&mut self, key: &CounterKey, stamp: StampEntry, keep_ns: i64) {
+    fn insert(&mut self, key: &CounterKey, stamp: StampEntry) {
+        let keep_ns = self.keep_ns(&key.counter);
         let log = self.logs.entry(key.clone());
         let log = log.or_insert_with(|| Log::new(keep_ns));
         log.insert(stamp);
@@ -343,13 +356,6 @@ impl Limiter {
 impl Default for Limiter {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-fn key_of(want: &Want) -> CounterKey {
-    CounterKey {
-        counter: want.counter.clone(),
-        key: want.key.clone(),
     }
 }
 

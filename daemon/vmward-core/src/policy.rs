@@ -14,6 +14,9 @@
 //! | [`host`] | who may do what without the gateway |
 //! | [`map`] | which tool has which effect on which VM |
 //! | [`facts`] | what conditions can see of a call |
+//! | `parse` | text to policy: one module for each part of the language |
+//! | `lint` | what is right and worth a second look |
+//! | `schema` | the language as a JSON Schema, published as `policy.schema.json` |
 
 pub mod args_schema;
 mod error;
@@ -21,17 +24,20 @@ pub mod facts;
 pub mod host;
 pub mod hours;
 mod json;
+mod lint;
 pub mod map;
 mod parse;
 pub mod predicate;
 pub mod rule;
+mod schema;
 pub mod selector;
 mod suggest;
 
 use std::collections::BTreeMap;
 
-pub use error::{ERRORS_MAX, Lint, PolicyError, PolicyErrors};
+pub use error::{ERRORS_MAX, Lint, PolicyError, PolicyErrors, Shown};
 pub use rule::{Action, LIMIT_MAX, LimitRule, Rule, RuleMode, Scope, Window};
+pub use schema::schema;
 
 use crate::effect::Effect;
 use host::HostRule;
@@ -103,7 +109,15 @@ impl Policy {
     /// Reads a policy. `file` only names it in the errors. Either the whole text
     /// is understood or nothing of it is taken.
     pub fn parse(text: &str, file: &str) -> Result<Self, PolicyErrors> {
-        parse::parse(text, file)
+        parse::parse(text, file, host::builtin())
+    }
+
+    /// What is worth a second look, for people: as [`PolicyErrors`] shows
+    /// mistakes, with `warning:` before each. Empty when there is nothing.
+    pub fn lints_text(&self, file: &str) -> String {
+        let show = |lint: &Lint| lint.show(file).to_string();
+        let shown: Vec<String> = self.lints.iter().map(show).collect();
+        shown.join("\n\n")
     }
 
     /// SHA-256 of the text, as 64 hexadecimal digits.
@@ -126,15 +140,19 @@ impl Policy {
         self.tools.iter().map(|(name, rule)| (name.as_str(), rule))
     }
 
-    /// Every limit, wherever it stands.
-    pub fn limits(&self) -> impl Iterator<Item = &LimitRule> {
+    /// Every rule for agents, wherever it stands.
+    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
         let rules = self.all_tools.iter();
         let rules = rules
             .chain(self.tools.values())
             .chain(self.effects.values());
-        let rules = rules.chain(self.protected.iter().map(|protected| &protected.rule));
+        rules.chain(self.protected.iter().map(|protected| &protected.rule))
+    }
+
+    /// Every limit, wherever it stands.
+    pub fn limits(&self) -> impl Iterator<Item = &LimitRule> {
         let host = self.host_rules.values().flat_map(|rule| &rule.limits);
-        rules.flat_map(|rule| &rule.limits).chain(host)
+        self.rules().flat_map(|rule| &rule.limits).chain(host)
     }
 }
 

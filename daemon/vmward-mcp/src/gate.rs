@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use tracing::warn;
 use vmward_wire::{
     client::{Client, ClientError},
-    v1::{AuthorizeParams, AuthorizeResult, CompleteParams, Outcome},
+    v1::{AuthorizeParams, AuthorizeResult, CompleteParams, HelloParams, Outcome},
 };
 
 /// The longest agent name that goes into the audit, in characters.
@@ -22,8 +22,8 @@ pub struct Gate {
     pub socket: PathBuf,
     /// Bounds each question, connecting included.
     pub timeout: Duration,
-    /// Who is asking, for the daemon's log.
-    pub client: &'static str,
+    /// Who is asking, and as which grant.
+    pub hello: HelloParams,
 }
 
 /// How an allowed call ended.
@@ -101,7 +101,7 @@ impl Gate {
     ) -> Result<R, ClientError> {
         let gate = self.clone();
         let asked = tokio::task::spawn_blocking(move || {
-            let mut client = Client::open(&gate.socket, gate.timeout, gate.client)?;
+            let mut client = Client::open(&gate.socket, gate.timeout, &gate.hello)?;
             question(&mut client)
         })
         .await;

@@ -4,6 +4,8 @@
 //! wait. Every wait has a deadline: a daemon that hangs is a daemon that said
 //! no.
 
+mod approvals;
+
 use std::{
     io::{self, ErrorKind, Read, Write},
     os::unix::net::UnixStream,
@@ -133,22 +135,16 @@ impl Client {
         })
     }
 
-    /// Connects and agrees on a version; `name` is for the daemon's log.
-    pub fn open(path: &Path, timeout: Duration, name: &str) -> Result<Self, ClientError> {
+    /// Connects, agrees on a version, and settles whose account is charged.
+    pub fn open(path: &Path, timeout: Duration, hello: &HelloParams) -> Result<Self, ClientError> {
         let mut client = Self::connect(path, timeout)?;
-        client.hello(name)?;
+        client.hello(hello)?;
         Ok(client)
     }
 
     /// Agrees on a version.
-    pub fn hello(&mut self, name: &str) -> Result<HelloResult, ClientError> {
-        let params = HelloParams {
-            version: PROTOCOL_VERSION,
-            client: Some(name.to_owned()),
-            grant: None,
-            token: None,
-        };
-        let result: HelloResult = self.call(method::HELLO, &params)?;
+    pub fn hello(&mut self, params: &HelloParams) -> Result<HelloResult, ClientError> {
+        let result: HelloResult = self.call(method::HELLO, params)?;
         if result.version == PROTOCOL_VERSION {
             return Ok(result);
         }

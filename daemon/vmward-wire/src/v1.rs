@@ -6,10 +6,18 @@
 pub mod approval;
 pub mod events;
 pub mod explain;
+mod hello;
+pub mod status;
 pub mod tools;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+pub use status::{
+    HookStatus, KernelStatus, LeaseStatus, LibvirtStatus, Mode, PolicyStatus, StatusResult,
+    VmStatus,
+};
+
+pub use self::hello::{HelloParams, HelloResult};
 
 /// The number that `hello` exchanges.
 pub const PROTOCOL_VERSION: u32 = 1;
@@ -64,35 +72,6 @@ pub enum Effect {
     Migrate,
     /// Remove the VM for good.
     Delete,
-}
-
-/// Parameters of `hello`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct HelloParams {
-    /// The newest protocol version that the caller speaks.
-    pub version: u32,
-    /// The caller's own name, for the log only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client: Option<String>,
-    /// The grant to ask under, where the caller's credentials or its token allow
-    /// several; the first that they allow where absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub grant: Option<String>,
-    /// A grant's bearer token.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub token: Option<String>,
-}
-
-/// Result of `hello`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct HelloResult {
-    /// The protocol version that this connection speaks from now on.
-    pub version: u32,
-    /// The daemon's product version.
-    pub daemon: String,
-    /// The grant that the caller's kernel credentials give it.
-    pub grant: String,
 }
 
 /// Who may use the lease.
@@ -333,130 +312,4 @@ pub struct LeaseReleaseParams {
 pub struct Done {
     /// Always true; an error answer says otherwise.
     pub ok: bool,
-}
-
-/// Result of `status`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct StatusResult {
-    /// The daemon's product version.
-    pub version: String,
-    /// The daemon's process id.
-    pub pid: u32,
-    /// What happens to a stop without a lease.
-    pub mode: Mode,
-    /// Seconds since the daemon became ready.
-    pub ready_s: u64,
-    /// The kernel side.
-    pub kernel: KernelStatus,
-    /// The policy in force.
-    pub policy: PolicyStatus,
-    /// The connection to libvirt.
-    pub libvirt: LibvirtStatus,
-    /// Every running VM.
-    pub vms: Vec<VmStatus>,
-    /// Every live lease.
-    pub leases: Vec<LeaseStatus>,
-    /// Every counter that holds a call.
-    pub limits: Vec<LimitState>,
-    /// Counters of everything that was refused, dropped or degraded.
-    pub counters: std::collections::BTreeMap<String, u64>,
-    /// What does not work as it should, each as a sentence. Empty is good.
-    pub degraded: Vec<String>,
-}
-
-/// What happens to a stop without a lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Mode {
-    /// Refused.
-    Enforce,
-    /// Let through, recorded as would-have-refused.
-    Observe,
-    /// The kernel side is off; only the policy socket answers.
-    PolicyOnly,
-}
-
-/// The kernel side.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct KernelStatus {
-    /// `uname -r`.
-    pub release: String,
-    /// True when every hook refused the canary's attacker on this kernel.
-    pub ready: bool,
-    /// Each program.
-    pub hooks: Vec<HookStatus>,
-    /// Events made by the kernel so far.
-    pub events: u64,
-    /// Events that the full ring buffer could not take.
-    pub events_lost: u64,
-}
-
-/// One BPF program.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct HookStatus {
-    /// The hook's name.
-    pub name: String,
-    /// `wall` or `witness`.
-    pub kind: String,
-    /// Attached now.
-    pub attached: bool,
-    /// `passed`, `failed` or `not-run`.
-    pub self_test: String,
-    /// What the self-test saw.
-    pub detail: String,
-}
-
-/// The policy in force.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct PolicyStatus {
-    /// The file.
-    pub path: String,
-    /// SHA-256 of its bytes.
-    pub hash: String,
-    /// RFC 3339 time of loading.
-    pub loaded_at: String,
-    /// Why the newest file was not taken, where that is so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rejected: Option<String>,
-}
-
-/// The connection to libvirt.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct LibvirtStatus {
-    /// The URI.
-    pub uri: String,
-    /// Connected now.
-    pub connected: bool,
-    /// Why not, where that is so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-}
-
-/// One running VM.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct VmStatus {
-    /// Which.
-    #[serde(flatten)]
-    pub vm: VmRef,
-    /// The QEMU process.
-    pub pid: u32,
-    /// True when the kernel refuses a stop without lease.
-    pub protected: bool,
-    /// Why it is not protected, or what is special.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub note: Option<String>,
-    /// Events about this VM so far.
-    pub events: u64,
-}
-
-/// One live lease.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct LeaseStatus {
-    /// The lease.
-    #[serde(flatten)]
-    pub lease: Lease,
-    /// `granted` or `executing`.
-    pub state: String,
-    /// The grant that it was charged to.
-    pub grant: String,
 }

@@ -1,5 +1,7 @@
 //! The arguments, and which module each command goes to.
 
+pub(crate) mod policy;
+
 use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
@@ -8,13 +10,14 @@ use tracing_subscriber::EnvFilter;
 use vmward_wire::{
     client::{Client, ClientError},
     frame,
-    v1::{Effect, Holder},
+    v1::{Effect, HelloParams, Holder},
 };
 
 use crate::{
     audit, authorize,
     exit::{self, Exit},
-    mcp, run, status,
+    identity::Identity,
+    mcp, run, status, token,
 };
 
 /// How long the daemon may take for one answer.
@@ -31,6 +34,8 @@ pub(crate) struct Cli {
     /// The daemon's policy socket
     #[arg(long, global = true, value_name = "PATH", default_value = vmward_wire::POLICY_SOCKET)]
     pub(crate) socket: PathBuf,
+    #[command(flatten)]
+    pub(crate) identity: Identity,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -50,6 +55,9 @@ pub(crate) enum Command {
     /// Read and check the audit log
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Read, explain, test, replay and compare policies
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Serve MCP on standard input and output: list, start and stop VMs
     Mcp(McpArgs),
     /// Run an MCP server with the policy before its tools
@@ -57,6 +65,15 @@ pub(crate) enum Command {
         /// The server and its arguments
         #[arg(required = true, last = true, value_name = "SERVER")]
         server: Vec<OsString>,
+    },
+    /// Make a bearer token for a grant, and the lines of vmward.toml that go with it
+    Token {
+        /// The grant's name
+        #[arg(value_name = "NAME", value_parser = token::parse_name)]
+        name: String,
+        /// Print token and hash as JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -152,7 +169,10 @@ pub(crate) fn start(cli: Cli) -> ExitCode {
         .with_writer(std::io::stderr)
         .with_env_filter(EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| "warn".into()))
         .init();
-    let socket = Socket { path: cli.socket };
+    let socket = Socket {
+        path: cli.socket,
+        identity: cli.identity,
+    };
     let ended = match cli.command {
         Command::Status { json } => status::status(&socket, json),
         Command::Authorize(args) => authorize::authorize(&socket, args),
@@ -164,8 +184,10 @@ pub(crate) fn start(cli: Cli) -> ExitCode {
             log,
         }) => audit::tail(&log, count, follow, json),
         Command::Audit(AuditCommand::Verify { json, log }) => audit::verify(&log, json),
+        Command::Policy(command) => crate::policy::run(&socket, command),
         Command::Mcp(args) => mcp::serve(&socket, args),
         Command::Wrap { server } => mcp::wrap(&socket, server),
+        Command::Token { name, json } => token::make(&name, json),
     };
     ended.unwrap_or_else(|error| {
         eprintln!("vmward: {error:#}");
@@ -173,25 +195,32 @@ pub(crate) fn start(cli: Cli) -> ExitCode {
     })
 }
 
-/// The policy socket that the user named.
+/// The policy socket that the user named, and as whom to ask there.
 #[derive(Debug)]
 pub(crate) struct Socket {
     path: PathBuf,
+    identity: Identity,
 }
 
 impl Socket {
-    /// A connection, version agreed on.
-    pub(crate) fn open(&self) -> Result<Client, ClientError> {
-        Client::open(&self.path, TIMEOUT, CLIENT)
+    /// A connection to ask on: version and grant are settled.
+    pub(crate) fn open(&self) -> anyhow::Result<Client> {
+        let hello = self.identity.hello(CLIENT)?;
+        Ok(Client::open(&self.path, TIMEOUT, &hello)?)
     }
 
-    /// The same for the MCP side.
-    pub(crate) fn gate(&self) -> vmward_mcp::gate::Gate {
-        vmward_mcp::gate::Gate {
+    /// A connection to look on: no grant matters, so none is claimed.
+    pub(crate) fn look(&self) -> Result<Client, ClientError> {
+        Client::open(&self.path, TIMEOUT, &HelloParams::new(CLIENT))
+    }
+
+    /// The same as [`Socket::open`] for the MCP side.
+    pub(crate) fn gate(&self) -> anyhow::Result<vmward_mcp::gate::Gate> {
+        Ok(vmward_mcp::gate::Gate {
             socket: self.path.clone(),
             timeout: TIMEOUT,
-            client: CLIENT,
-        }
+            hello: self.identity.hello(CLIENT)?,
+        })
     }
 }
 

@@ -9,10 +9,13 @@ mod audit;
 mod authorize;
 mod cli;
 mod exit;
+mod identity;
 mod mcp;
+mod policy;
 mod run;
 mod status;
 mod text;
+mod token;
 
 use std::process::ExitCode;
 

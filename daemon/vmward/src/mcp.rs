@@ -17,7 +17,7 @@ use crate::{
 /// Serves MCP until the client leaves.
 pub(crate) fn serve(socket: &Socket, args: McpArgs) -> anyhow::Result<ExitCode> {
     let server = Server {
-        gate: socket.gate(),
+        gate: socket.gate()?,
         virsh: Virsh {
             program: args.virsh,
             uri: args.connect,
@@ -32,7 +32,7 @@ pub(crate) fn serve(socket: &Socket, args: McpArgs) -> anyhow::Result<ExitCode> 
 pub(crate) fn wrap(socket: &Socket, server: Vec<OsString>) -> anyhow::Result<ExitCode> {
     let mut server = server.into_iter();
     let program = server.next().context("no server given")?;
-    let status = block_on(wrap::wrap(socket.gate(), program, server.collect()))??;
+    let status = block_on(wrap::wrap(socket.gate()?, program, server.collect()))??;
     Ok(exit::of_command(status))
 }
 

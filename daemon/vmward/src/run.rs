@@ -88,10 +88,7 @@ pub(crate) fn run(socket: &Socket, args: RunArgs) -> anyhow::Result<ExitCode> {
     };
     if let Err(error) = settle(socket, &verdict, outcome, detail) {
         // The lease lapses by itself; the command's status matters more.
-        eprintln!(
-            "vmward: The outcome could not be reported: {:#}",
-            anyhow::Error::from(error)
-        );
+        eprintln!("vmward: The outcome could not be reported: {error:#}");
     }
     Ok(code)
 }
@@ -143,7 +140,7 @@ fn settle(
     verdict: &AuthorizeResult,
     outcome: Outcome,
     detail: String,
-) -> Result<(), ClientError> {
+) -> anyhow::Result<()> {
     let mut client = socket.open()?;
     let decision_id = verdict.decision_id;
     client.complete(&CompleteParams {
@@ -154,6 +151,6 @@ fn settle(
     match verdict.lease.as_ref().map(|lease| client.release(lease.id)) {
         // The lease ended with its VM, or at its deadline.
         None | Some(Ok(_) | Err(ClientError::Refused(_))) => Ok(()),
-        Some(Err(error)) => Err(error),
+        Some(Err(error)) => Err(error.into()),
     }
 }

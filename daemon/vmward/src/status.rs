@@ -13,7 +13,7 @@ use crate::{
 
 /// Asks and prints.
 pub(crate) fn status(socket: &Socket, json: bool) -> anyhow::Result<ExitCode> {
-    let answer = socket.open()?.call_value(method::STATUS, &Map::new())?;
+    let answer = socket.look()?.call_value(method::STATUS, &Map::new())?;
     let text = if json {
         format!("{answer}\n")
     } else {

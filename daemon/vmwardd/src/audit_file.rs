@@ -10,12 +10,15 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Deserialize;
 use vmward_core::audit::chain::Chain;
 use vmward_core::audit::{AUDIT_FORMAT, AuditBody, DaemonRecord, Genesis};
 use vmward_core::clock::Now;
 use vmward_core::ids::DecisionId;
+
+use crate::feed::Feed;
 
 /// The file's name in the log directory.
 pub const AUDIT_FILE: &str = "audit.jsonl";
@@ -34,6 +37,7 @@ pub struct AuditFile {
     torn: bool,
     backlog: VecDeque<(AuditBody, Now)>,
     dropped: u64,
+    feed: Option<Arc<Feed>>,
 }
 
 /// What reading the log at start found.
@@ -145,11 +149,17 @@ impl AuditFile {
             torn: false,
             backlog: VecDeque::new(),
             dropped: 0,
+            feed: None,
         };
         if len == 0 {
             audit.append(genesis(), at);
         }
         Ok((audit, resumed))
+    }
+
+    /// Passes every record on once it is written.
+    pub fn set_feed(&mut self, feed: Arc<Feed>) {
+        self.feed = Some(feed);
     }
 
     /// Appends a record. Never fails to the caller: what the disk does not take
@@ -208,6 +218,10 @@ impl AuditFile {
         }
         self.len = self.len.saturating_add(line.len() as u64);
         self.dirty = true;
+        if let Some(feed) = &self.feed {
+            let text = str::from_utf8(&line).unwrap_or_default();
+            feed.publish(body, text.trim_end());
+        }
         Ok(())
     }
 

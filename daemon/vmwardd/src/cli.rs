@@ -43,4 +43,5 @@ Exit status:
   78  the configuration or the policy is wrong
 
 Signals: TERM and INT stop the daemon and leave the kernel side in force;
-HUP reloads the policy.";
+HUP reads the policy again, as a change of its file does by itself. The
+configuration, its grants included, is read at start only.";

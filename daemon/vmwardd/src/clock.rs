@@ -1,5 +1,7 @@
 //! The one place that reads clocks. Everything else is told the time.
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use nix::time::{ClockId, clock_gettime};
 
 /// The time on both clocks, in nanoseconds.
@@ -38,6 +40,20 @@ pub fn boot_id() -> std::io::Result<String> {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|text| text.trim().to_owned())
 }
 
+/// What the host's time zone adds to universal time at `wall_ns`, in seconds:
+/// 7200 in Berlin in summer, -18000 in New York in winter. 0 where the host
+/// names no zone.
+pub fn local_offset_s(wall_ns: i64) -> i32 {
+    // Read again from the host every few minutes, so that a change of the zone
+    // needs no restart.
+    offset_s(&TimeZone::system(), wall_ns)
+}
+
+fn offset_s(zone: &TimeZone, wall_ns: i64) -> i32 {
+    // Every 64-bit count of nanoseconds is within jiff's range of years.
+    Timestamp::from_nanosecond(i128::from(wall_ns)).map_or(0, |time| zone.to_offset(time).seconds())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,5 +72,36 @@ mod tests {
     #[test]
     fn boot_id_is_a_uuid() {
         assert_eq!(boot_id().unwrap().len(), 36);
+    }
+
+    #[test]
+    fn the_local_offset_follows_the_zone_and_its_summer_time() {
+        const DAY_NS: i64 = 86_400_000_000_000;
+        // New York: UTC-5, and UTC-4 from March to November.
+        let zone = TimeZone::posix("EST5EDT,M3.2.0,M11.1.0").unwrap();
+        let new_year_2026 = 20_454 * DAY_NS;
+        assert_eq!(offset_s(&zone, new_year_2026), -18_000);
+        assert_eq!(offset_s(&zone, new_year_2026 + 182 * DAY_NS), -14_400);
+        assert_eq!(
+            offset_s(&TimeZone::posix("<+0530>-5:30").unwrap(), 0),
+            19_800
+        );
+        for extreme in [i64::MIN, i64::MAX] {
+            assert_eq!(offset_s(&TimeZone::UTC, extreme), 0);
+        }
+    }
+
+    #[test]
+    fn the_hosts_zone_is_the_one_that_date_uses() {
+        let date = std::process::Command::new("date")
+            .arg("+%z")
+            .output()
+            .unwrap();
+        let text = String::from_utf8(date.stdout).unwrap();
+        let (sign, digits) = text.trim().split_at(1);
+        let (hours, minutes) = digits.split_at(2);
+        let minutes = 60 * hours.parse::<i32>().unwrap() + minutes.parse::<i32>().unwrap();
+        let offset_s = if sign == "-" { -60 } else { 60 } * minutes;
+        assert_eq!(local_offset_s(now().wall_ns), offset_s);
     }
 }

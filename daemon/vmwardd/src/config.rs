@@ -1,15 +1,20 @@
-//! `/etc/vmward/vmward.toml`: modes and paths. Unknown keys are errors.
+//! `/etc/vmward/vmward.toml`: modes, paths and grants. Unknown keys are errors.
 
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use vmward_core::grant::Grants;
 
+mod approvals;
 mod check;
+mod grants;
 
+pub use self::approvals::ApprovalsConfig;
 use crate::cli::CONFIG_DEFAULT;
+use crate::secure_file::{SecureFileError, read_trusted};
 
 /// Most bytes of a configuration file.
-pub const CONFIG_BYTES_MAX: u64 = 64 * 1024;
+pub const CONFIG_BYTES_MAX: u64 = 512 * 1024;
 
 /// What the kernel does with a stop that has no lease.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -52,6 +57,15 @@ pub struct Config {
     /// The group that may use the policy socket.
     #[serde(alias = "socket_group")]
     pub socket_group: String,
+    /// Whose account each caller's calls go to.
+    #[serde(deserialize_with = "grants::read")]
+    pub grants: Grants,
+    /// What holds for requests for approval.
+    pub approvals: ApprovalsConfig,
+    /// Does the audit log keep the arguments of calls? `vmward policy simulate`
+    /// wants them; where they hold secrets, it should not.
+    #[serde(alias = "audit_arguments")]
+    pub audit_arguments: bool,
 }
 
 impl Default for Config {
@@ -66,6 +80,9 @@ impl Default for Config {
             libvirt_uri: "qemu:///system".into(),
             libvirt_run_dir: "/run/libvirt/qemu".into(),
             socket_group: "vmward".into(),
+            grants: Grants::default(),
+            approvals: ApprovalsConfig::default(),
+            audit_arguments: true,
         }
     }
 }
@@ -73,15 +90,9 @@ impl Default for Config {
 /// Why the configuration was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("Failed to read configuration {path}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        #[source]
-        source: std::io::Error,
-    },
+    /// The file cannot be read, or others may write it.
+    #[error("Failed to read the configuration")]
+    File(#[from] SecureFileError),
     /// The file is not what it should be.
     #[error("Configuration {path} is wrong")]
     Parse {
@@ -106,22 +117,19 @@ impl Config {
     /// one.
     ///
     /// # Errors
-    /// A file that is named but missing, too long, or wrong in any key.
+    /// A file that is named but missing, open to other writers, too long, or wrong
+    /// in any key.
     pub fn load(named: Option<&Path>) -> Result<Config, ConfigError> {
         let path = named.unwrap_or(Path::new(CONFIG_DEFAULT));
-        let text = match crate::secure_file::read_bounded(path, CONFIG_BYTES_MAX) {
-            Ok(text) => text,
-            Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Config::default());
+        match read_trusted(path, CONFIG_BYTES_MAX) {
+            Ok(text) => Config::parse(&text, path),
+            Err(SecureFileError::Read { source, .. })
+                if named.is_none() && source.kind() == std::io::ErrorKind::NotFound =>
+            {
+                Ok(Config::default())
             }
-            Err(source) => {
-                return Err(ConfigError::Read {
-                    path: path.to_owned(),
-                    source,
-                });
-            }
-        };
-        Config::parse(&text, path)
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
@@ -160,7 +168,7 @@ mod tests {
         Config::parse(text, Path::new("vmward.toml"))
     }
 
-    fn message(error: &ConfigError) -> String {
+    pub(super) fn message(error: &ConfigError) -> String {
         let mut text = error.to_string();
         let mut source = std::error::Error::source(error);
         while let Some(cause) = source {

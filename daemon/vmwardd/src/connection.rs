@@ -4,6 +4,10 @@
 //! once begun must be whole within seconds, a silent client is let go, and an
 //! answer that nobody reads ends the connection.
 
+mod questions;
+mod subscribe;
+
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -11,13 +15,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
+use vmward_core::grant::Claim;
 use vmward_wire::frame::{self, FrameDecoder};
 use vmward_wire::rpc::{ErrorCode, ErrorObject, Request, Response};
 use vmward_wire::v1::{self, method};
 
+use self::subscribe::Subscriber;
 use crate::counters::{SharedCounters, count};
 use crate::engine_task::{AuthorizeCall, CallerFacts, EngineHandle, Message};
+use crate::feed::Feed;
+use crate::identity::account::{Account, AccountBook};
 use crate::identity::{IdentityError, Peer};
+use crate::socket::Door;
 
 /// A frame, once begun, must be whole within this time.
 const FRAME_DEADLINE: Duration = Duration::from_secs(5);
@@ -41,13 +50,32 @@ pub async fn turn_away(mut stream: UnixStream) {
     drop(timeout(Duration::from_millis(100), send(&mut stream, &response)).await);
 }
 
+/// What every client is served with.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Who decides.
+    pub engine: EngineHandle,
+    /// What is counted.
+    pub counters: SharedCounters,
+    /// Every grant of this host.
+    pub book: Arc<AccountBook>,
+    /// Audit records as they are written.
+    pub feed: Arc<Feed>,
+}
+
 /// Serves one client until it leaves, errs, or `stop` turns true.
 pub async fn serve(
     mut stream: UnixStream,
-    engine: EngineHandle,
-    counters: SharedCounters,
+    door: Door,
+    service: Service,
     stop: watch::Receiver<bool>,
 ) {
+    let Service {
+        engine,
+        counters,
+        book,
+        feed,
+    } = service;
     let peer = match Peer::of(&stream) {
         Ok(peer) => peer,
         Err(error) => {
@@ -59,8 +87,13 @@ pub async fn serve(
     };
     let mut client = Client {
         peer,
+        account: Account::new(book),
+        door,
         engine,
         counters,
+        feed,
+        stop: stop.clone(),
+        subscriber: Mutex::default(),
     };
     let reason = client.run(&mut stream, stop).await;
     tracing::debug!(pid = client.peer.process.pid, reason, "client gone");
@@ -68,8 +101,14 @@ pub async fn serve(
 
 struct Client {
     peer: Peer,
+    account: Account,
+    door: Door,
     engine: EngineHandle,
     counters: SharedCounters,
+    feed: Arc<Feed>,
+    stop: watch::Receiver<bool>,
+    /// Set by `events.subscribe`, until its answer is sent.
+    subscriber: Mutex<Option<Subscriber>>,
 }
 
 impl Client {
@@ -88,6 +127,12 @@ impl Client {
                 let response = self.answer(&line).await;
                 if send(stream, &response).await.is_err() {
                     return "answer not taken";
+                }
+                if let Some(subscriber) = self.subscriber() {
+                    if decoder.has_partial() || decoder.next_line().is_some() {
+                        return subscribe::spoke(stream, &self.counters).await;
+                    }
+                    return subscriber.serve(stream, &self.counters, stop).await;
                 }
             }
             // From its first byte: a byte now and then buys a frame no time.
@@ -157,10 +202,20 @@ impl Client {
             method::COMPLETE => reply(id, self.complete(request).await),
             method::LEASE_RELEASE => reply(id, self.release(request).await),
             method::STATUS => reply(id, self.status().await),
+            method::TOOLS_FILTER => reply(id, self.filter(request).await),
+            method::EXPLAIN => reply(id, self.explain(request).await),
+            method::APPROVAL_WAIT => reply(id, self.wait_approval(request).await),
+            method::APPROVAL_LIST => reply(id, self.list_approvals(request).await),
+            method::APPROVAL_SHOW => reply(id, self.show_approval(request).await),
+            method::APPROVAL_APPROVE => reply(id, self.decide(request, true).await),
+            method::APPROVAL_DENY => reply(id, self.decide(request, false).await),
+            method::EVENTS_SUBSCRIBE => reply(id, self.subscribe(request)),
             other => {
                 let message = format!(
                     "unknown method {other:?}; known are hello, authorize, complete, \
-                     lease.release and status"
+                     lease.release, tools.filter, explain, approval.wait, events.subscribe, \
+                     status, and on the admin socket approval.list, approval.show, \
+                     approval.approve and approval.deny"
                 );
                 Response::error(
                     Some(id),
@@ -180,10 +235,17 @@ impl Client {
             );
             return Err(ErrorObject::new(ErrorCode::Version, message));
         }
+        let claim = Claim {
+            grant: params.grant.as_deref(),
+            token: params.token.as_deref(),
+        };
+        let grant = self.account.claim(&self.peer, &claim).inspect_err(|_why| {
+            count(&self.counters.grants_refused);
+        })?;
         Ok(v1::HelloResult {
             version: v1::PROTOCOL_VERSION,
             daemon: env!("CARGO_PKG_VERSION").to_owned(),
-            grant: self.peer.grant(),
+            grant: grant.to_owned(),
         })
     }
 
@@ -233,7 +295,7 @@ impl Client {
 
     fn caller(&self) -> CallerFacts {
         CallerFacts {
-            grant: self.peer.grant(),
+            grant: self.account.grant(&self.peer).to_owned(),
             process: self.peer.process,
             uid: self.peer.uid,
             comm: self.peer.comm.clone(),
@@ -290,7 +352,11 @@ fn reply<T: Serialize>(id: vmward_wire::rpc::Id, outcome: Result<T, ErrorObject>
 
 async fn send(stream: &mut UnixStream, response: &Response) -> std::io::Result<()> {
     let bytes = frame::encode(response).map_err(std::io::Error::other)?;
-    match timeout(WRITE_DEADLINE, stream.write_all(&bytes)).await {
+    send_bytes(stream, &bytes).await
+}
+
+async fn send_bytes(stream: &mut UnixStream, bytes: &[u8]) -> std::io::Result<()> {
+    match timeout(WRITE_DEADLINE, stream.write_all(bytes)).await {
         Ok(written) => written,
         Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
     }

@@ -1,9 +1,13 @@
 //! Between the core's types and the wire's. Both name the same things; only the
 //! wire's may never change.
 
-use vmward_core::clock::{Now, ceil_ms};
+use vmward_core::approval::{self, ApprovalState};
+use vmward_core::audit::Verdict;
+use vmward_core::clock::{Now, ceil_ms, rfc3339};
 use vmward_core::effect::Effect;
-use vmward_core::engine::{Caller, LimitRow, Outcome, ReasonCode};
+use vmward_core::engine::{
+    Caller, ExplainedRule, ExplainedStep, LimitRow, Outcome, ReasonCode, Shadow,
+};
 use vmward_core::lease::Lease;
 use vmward_wire::v1;
 
@@ -104,6 +108,89 @@ pub fn wire_lease(lease: &Lease, now: Now) -> v1::Lease {
         effect: wire_effect(lease.effect),
         expires_in_ms: ceil_ms(lease.deadline_ns.saturating_sub(now.boot_ns)),
         holder_pid: lease.holder.pid,
+    }
+}
+
+/// A verdict for the wire.
+pub fn wire_verdict(verdict: Verdict) -> v1::Decision {
+    match verdict {
+        Verdict::Allow => v1::Decision::Allow,
+        Verdict::Deny => v1::Decision::Deny,
+        Verdict::Pending => v1::Decision::Pending,
+    }
+}
+
+/// What rules in shadow mode would have said, for the wire.
+pub fn wire_shadow(shadow: &Shadow) -> v1::ShadowVerdict {
+    v1::ShadowVerdict {
+        decision: match shadow.reason_code {
+            ReasonCode::Allowed => v1::Decision::Allow,
+            ReasonCode::ApprovalRequired => v1::Decision::Pending,
+            _ => v1::Decision::Deny,
+        },
+        reason_code: wire_reason(shadow.reason_code),
+        message: shadow.message.clone(),
+        rule: shadow.rule.clone(),
+    }
+}
+
+/// What one rule says, for the wire. `applies`: why it does, in one word.
+pub fn wire_rule(rule: ExplainedRule, applies: String) -> v1::explain::ExplainedRule {
+    let step = |step: ExplainedStep| v1::explain::ExplainedStep {
+        at: step.at,
+        asks: step.asks,
+        passes: step.passes,
+        found: step.found,
+    };
+    v1::explain::ExplainedRule {
+        rule: rule.rule,
+        applies,
+        shadow: rule.shadow,
+        decision: wire_verdict(rule.decision),
+        steps: rule.steps.into_iter().map(step).collect(),
+        limits: rule.limits.iter().map(wire_limit).collect(),
+    }
+}
+
+/// Where a request for approval is in its life, for the wire.
+pub fn wire_approval_state(state: ApprovalState) -> v1::approval::ApprovalState {
+    match state {
+        ApprovalState::Pending => v1::approval::ApprovalState::Pending,
+        ApprovalState::Approved => v1::approval::ApprovalState::Approved,
+        ApprovalState::Denied => v1::approval::ApprovalState::Denied,
+        ApprovalState::Used => v1::approval::ApprovalState::Used,
+        ApprovalState::Expired => v1::approval::ApprovalState::Expired,
+    }
+}
+
+/// A request for approval for the wire.
+pub fn wire_approval(approval: &approval::Approval, now: Now) -> v1::approval::Approval {
+    let person = |person: &approval::Person| v1::approval::Person {
+        uid: person.uid,
+        loginuid: person.loginuid,
+    };
+    let binding = &approval.binding;
+    v1::approval::Approval {
+        id: approval.id.0,
+        state: wire_approval_state(approval.state),
+        grant: binding.grant.clone(),
+        requester: person(&approval.requester),
+        agent: approval.agent.clone(),
+        tool: binding.tool.clone(),
+        effect: binding.effect.map(wire_effect),
+        vm: approval.vm_name.clone().map(|name| v1::VmRef {
+            uuid: binding.vm.map(|uuid| uuid.to_string()).unwrap_or_default(),
+            name,
+        }),
+        arguments: approval.arguments.clone(),
+        args_digest: binding.args_digest.clone(),
+        reason: approval.reason.clone(),
+        rule: approval.rule.clone(),
+        policy_hash: binding.policy_hash.clone(),
+        opened: rfc3339(approval.opened.wall_ns),
+        expires_in_ms: ceil_ms(approval.deadline_ns.saturating_sub(now.boot_ns)),
+        decided_by: approval.decided_by.as_ref().map(person),
+        note: approval.note.clone(),
     }
 }
 

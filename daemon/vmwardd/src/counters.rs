@@ -29,6 +29,8 @@ counters! {
     allowed => "decisions-allowed",
     /// Answers `deny`.
     denied => "decisions-denied",
+    /// Answers `pending`.
+    pending => "decisions-pending",
     /// Denied because the daemon could not do its part.
     unavailable => "decisions-unavailable",
     /// Clients turned away because too many were connected.
@@ -39,6 +41,14 @@ counters! {
     bad_frames => "bad-frames",
     /// Calls answered with an error instead of a decision or a result.
     failed_calls => "calls-failed",
+    /// Tokens and claims of grants that were refused.
+    grants_refused => "grants-refused",
+    /// Methods of the admin socket that were asked for on the policy socket.
+    admin_only => "admin-methods-refused",
+    /// Records that subscribers were too slow for.
+    events_missed => "events-missed",
+    /// Commands about requests for approval that failed or were not run.
+    notices_failed => "approval-notices-failed",
     /// Requests turned away because the engine's queue was full.
     queue_full => "queue-full",
     /// Kernel events of a kind that this daemon does not know.

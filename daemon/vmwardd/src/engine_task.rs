@@ -6,8 +6,10 @@
 //! them all, and makes all their journal lines durable with one sync before any
 //! of them is answered.
 
+mod approvals;
 mod authorize;
 mod batch;
+mod explain;
 mod kernel_side;
 mod leases;
 mod names;
@@ -30,8 +32,10 @@ use vmward_core::ids::Process;
 use vmward_wire::rpc::ErrorObject;
 use vmward_wire::v1;
 
+pub use self::approvals::ApprovalCall;
 pub use self::kernel_side::KernelSide;
 use self::shell::Shell;
+pub(crate) use self::shell::chain;
 use crate::inventory::Sighting;
 use crate::kernel_events::Credit;
 use crate::record::Witnessed;
@@ -101,6 +105,26 @@ pub enum Message {
         /// Where the answer goes.
         reply: Reply<v1::Done>,
     },
+    /// What would become of a call?
+    Explain {
+        /// As the caller sent them.
+        params: v1::AuthorizeParams,
+        /// Who asks.
+        caller: CallerFacts,
+        /// Where the answer goes.
+        reply: Reply<v1::explain::ExplainResult>,
+    },
+    /// Which tools should an agent see?
+    Filter {
+        /// As the caller sent them.
+        params: v1::tools::ToolsFilterParams,
+        /// Who asks.
+        caller: CallerFacts,
+        /// Where the answer goes.
+        reply: Reply<v1::tools::ToolsFilterResult>,
+    },
+    /// Something about requests for approval.
+    Approval(ApprovalCall),
     /// Somebody wants to see everything.
     Status(oneshot::Sender<v1::StatusResult>),
     /// libvirt was looked at.

@@ -8,11 +8,15 @@
 //! between connecting and being accepted could be mistaken for the process that
 //! got its number; its credentials could not.
 
+pub mod account;
+mod groups;
+
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use vmward_core::grant::Credentials;
 use vmward_core::ids;
 use vmward_wire::v1::Holder;
 
@@ -41,7 +45,9 @@ pub struct Peer {
     pub comm: String,
     /// The executable.
     pub exe: Option<String>,
-    /// The systemd unit.
+    /// Its groups when it connected: the primary one, then the others.
+    pub gids: Vec<u32>,
+    /// The unit of the system's own service manager.
     pub unit: Option<String>,
     /// The user who logged in, whatever user it became later.
     pub loginuid: Option<u32>,
@@ -121,14 +127,22 @@ impl Peer {
             comm,
             exe: handle.exe(),
             loginuid: handle.loginuid(),
-            unit: handle.cgroup().as_deref().and_then(process::unit_of_cgroup),
+            gids: groups::of_peer(socket, credentials.gid()).map_err(IdentityError::Credentials)?,
+            unit: handle
+                .cgroup()
+                .as_deref()
+                .and_then(process::system_unit_of_cgroup),
             handle,
         })
     }
 
-    /// The quota account that this peer's calls go to.
-    pub fn grant(&self) -> String {
-        format!("uid:{}", self.uid)
+    /// What a grant may be tied to.
+    pub fn credentials(&self) -> Credentials<'_> {
+        Credentials {
+            uid: self.uid,
+            gids: &self.gids,
+            unit: self.unit.as_deref(),
+        }
     }
 
     /// The process that will hold the lease, read now: the caller must still
@@ -270,7 +284,13 @@ mod tests {
         let peer = Peer::of(&server).unwrap();
         assert_eq!(peer.process.pid, std::process::id());
         assert_eq!(peer.uid, nix::unistd::geteuid().as_raw());
-        assert_eq!(peer.grant(), format!("uid:{}", peer.uid));
+        let mut gids: Vec<u32> = nix::unistd::getgroups()
+            .unwrap()
+            .into_iter()
+            .map(nix::unistd::Gid::as_raw)
+            .collect();
+        gids.insert(0, nix::unistd::getegid().as_raw());
+        assert_eq!(peer.gids, gids);
         assert_eq!(peer.holder(Holder::Caller).unwrap(), peer.process);
     }
 

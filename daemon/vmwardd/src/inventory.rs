@@ -8,6 +8,7 @@
 
 mod deputy;
 mod events;
+mod labels;
 mod status_xml;
 
 use std::path::PathBuf;
@@ -20,6 +21,8 @@ use virt::enumutil::Enum;
 use virt::error::{Error, ErrorNumber};
 use vmward_core::ids::{Process, VmUuid};
 
+use self::labels::LabelBook;
+pub use self::labels::Labels;
 use self::status_xml::find_process;
 
 /// Look at least this often, event or not.
@@ -38,6 +41,8 @@ pub struct Domain {
     pub uuid: VmUuid,
     /// The name, for people.
     pub name: String,
+    /// From its metadata.
+    pub labels: Labels,
     /// What it does.
     pub run: Run,
 }
@@ -101,13 +106,20 @@ pub fn start(
 fn watch(source: &Source, mut tell: impl FnMut(Sighting) -> bool) {
     let (waker, wake_ups) = sync_channel(1);
     let mut backoff = BACKOFF_MIN;
+    let mut labels = LabelBook::default();
     loop {
         let mut seen_any = false;
         let outcome = open(source, &waker).and_then(|connection| {
-            let outcome = follow(&connection.0, source, &wake_ups, &mut |sighting| {
-                seen_any = true;
-                tell(sighting)
-            });
+            let outcome = follow(
+                &connection.0,
+                source,
+                &mut labels,
+                &wake_ups,
+                &mut |sighting| {
+                    seen_any = true;
+                    tell(sighting)
+                },
+            );
             events::unregister(&connection.0, &connection.1);
             outcome
         });
@@ -148,11 +160,12 @@ fn open(source: &Source, waker: &events::Waker) -> Result<(Connect, events::Call
 fn follow(
     connection: &Connect,
     source: &Source,
+    labels: &mut LabelBook,
     wake_ups: &Receiver<()>,
     tell: &mut impl FnMut(Sighting) -> bool,
 ) -> Result<(), Error> {
     loop {
-        let domains = look(connection, source)?;
+        let domains = look(connection, source, labels)?;
         let deputy_pid = deputy::find().unwrap_or(0);
         if !tell(Sighting::Domains {
             domains,
@@ -172,27 +185,38 @@ fn follow(
     }
 }
 
-fn look(connection: &Connect, source: &Source) -> Result<Vec<Domain>, Error> {
+fn look(
+    connection: &Connect,
+    source: &Source,
+    labels: &mut LabelBook,
+) -> Result<Vec<Domain>, Error> {
     let mut domains = Vec::new();
     for found in connection.list_all_domains(0)? {
         // A domain may vanish between the list and the question; the event
         // about that brings the next look.
-        match describe(&found, source) {
+        match describe(&found, source, labels) {
             Ok(domain) => domains.push(domain),
             Err(error) => tracing::debug!(%error, "a domain could not be read"),
         }
     }
+    labels.keep_only(&domains);
     Ok(domains)
 }
 
-fn describe(found: &VirtDomain, source: &Source) -> Result<Domain, Error> {
+fn describe(found: &VirtDomain, source: &Source, labels: &mut LabelBook) -> Result<Domain, Error> {
     let uuid = VmUuid::from_bytes(*found.uuid()?.as_bytes());
     let name = found.name()?;
     let run = match found.id() {
         None => Run::Off,
         Some(_) => running(found, source, &name, uuid)?,
     };
-    Ok(Domain { uuid, name, run })
+    let labels = labels.read(found, uuid, &name);
+    Ok(Domain {
+        uuid,
+        name,
+        labels,
+        run,
+    })
 }
 
 fn running(found: &VirtDomain, source: &Source, name: &str, uuid: VmUuid) -> Result<Run, Error> {
@@ -273,6 +297,43 @@ mod tests {
             "6695eb01-f6a4-8304-79aa-97f2502e193f"
         );
         assert!(matches!(domain.run, Run::Unprotectable(_)), "{domain:?}");
+    }
+
+    #[test]
+    fn labels_in_the_metadata_are_seen_whether_the_domain_runs_or_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let domain = |name: &str, state: &str, metadata: &str| {
+            format!(
+                "<domain type='test' xmlns:test='http://libvirt.org/schemas/domain/test/1.0'>\
+                 <name>{name}</name><memory>1024</memory><os><type>hvm</type></os>\
+                 <metadata><other:x xmlns:other='urn:other' tier='no'/>{metadata}</metadata>\
+                 <test:runstate>{state}</test:runstate></domain>"
+            )
+        };
+        let labels = "<vmward:labels xmlns:vmward='urn:vmward:labels:1' tier='prod'/>";
+        let (running, off) = ("1", "5");
+        let node = format!(
+            "<node>{}{}{}</node>",
+            domain("db-1", running, labels),
+            domain("db-2", off, labels),
+            domain("web-1", running, "")
+        );
+        let path = dir.path().join("node.xml");
+        std::fs::write(&path, node).unwrap();
+        let (tell, told) = sync_channel(4);
+        let uri = format!("test://{}", path.display());
+        start(source(&uri), move |s| tell.send(s).is_ok()).unwrap();
+        let sighting = told.recv_timeout(Duration::from_secs(20)).unwrap();
+        let Sighting::Domains { domains, .. } = sighting else {
+            panic!("{sighting:?}");
+        };
+        let tier = |name: &str| {
+            let domain = domains.iter().find(|domain| domain.name == name).unwrap();
+            domain.labels.get("tier").cloned()
+        };
+        assert_eq!(tier("db-1").as_deref(), Some("prod"));
+        assert_eq!(tier("db-2").as_deref(), Some("prod"));
+        assert_eq!(tier("web-1"), None);
     }
 
     #[test]

@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 
 use crate::crash::{self, Point};
 
-/// Rewritten as a snapshot beyond this size.
+/// Rewritten as a snapshot beyond this size, and beyond twice the last snapshot:
+/// where that much is live, rewriting it at every turn would gain nothing.
 pub const COMPACT_BYTES: u64 = 4 * 1024 * 1024;
 /// Longest journal that is read at start; far more than compaction leaves.
 pub const JOURNAL_BYTES_MAX: u64 = 1024 * 1024 * 1024;
@@ -61,6 +62,7 @@ pub enum LedgerError {
 pub struct Ledger {
     storage: Box<dyn Storage>,
     len: u64,
+    snapshot_len: u64,
     closed: Option<String>,
 }
 
@@ -76,6 +78,7 @@ impl Ledger {
         Ok(Ledger {
             storage,
             len: good_len,
+            snapshot_len: 0,
             closed: None,
         })
     }
@@ -86,6 +89,7 @@ impl Ledger {
         Ledger {
             storage,
             len: 0,
+            snapshot_len: 0,
             closed: Some(why),
         }
     }
@@ -135,7 +139,8 @@ impl Ledger {
 
     /// Is it time for a snapshot?
     pub fn wants_snapshot(&self) -> bool {
-        self.closed.is_none() && self.len > COMPACT_BYTES
+        let twice = self.snapshot_len.saturating_mul(2);
+        self.closed.is_none() && self.len > COMPACT_BYTES.max(twice)
     }
 
     /// Puts a snapshot in the place of the journal.
@@ -145,7 +150,10 @@ impl Ledger {
     pub fn compact(&mut self, lines: &[u8]) -> Result<(), ReplaceError> {
         let outcome = self.storage.replace(lines);
         match &outcome {
-            Ok(()) => self.len = lines.len() as u64,
+            Ok(()) => {
+                self.len = lines.len() as u64;
+                self.snapshot_len = self.len;
+            }
             Err(ReplaceError::Before(_)) => {}
             Err(ReplaceError::After(error)) => {
                 self.closed = Some(format!(

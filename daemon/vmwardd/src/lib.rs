@@ -10,6 +10,7 @@
 //! | [`inventory`] | which VMs run, by libvirt |
 //! | [`socket`], [`connection`], [`identity`] | clients, and who they are |
 //! | [`ledger_file`], [`audit_file`] | the two files that must never lie |
+//! | [`feed`], [`notice`] | what the audit log says, to subscribers and to commands |
 //! | [`config`], [`policy_store`], [`secure_file`] | what the administrator wrote |
 //!
 //! Invariants:
@@ -29,6 +30,7 @@ pub mod counters;
 pub mod crash;
 pub mod engine_task;
 pub mod exit;
+pub mod feed;
 pub mod identity;
 pub mod inventory;
 pub mod kernel;
@@ -36,6 +38,7 @@ pub mod kernel_events;
 pub mod ledger_file;
 pub mod lock;
 pub mod log;
+pub mod notice;
 pub mod notify;
 pub mod policy_store;
 pub mod process;

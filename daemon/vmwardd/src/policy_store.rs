@@ -1,5 +1,7 @@
-//! The policy file: opened, checked and parsed as one step, at start and on
-//! SIGHUP. A bad file never takes the place of a good policy.
+//! The policy file: opened, checked and parsed as one step, at start, on
+//! SIGHUP and when the file changes. A bad file never takes the place of a good policy.
+
+pub mod watch;
 
 use std::path::{Path, PathBuf};
 

@@ -114,6 +114,19 @@ pub fn unit_of_cgroup(cgroup: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
+/// The unit of the system's own service manager that a cgroup path belongs to:
+/// the first service or scope under its slices.
+///
+/// What lies below may have been made by the unit itself, under any name: a user
+/// can start an `agent@1.service` of his own, and it is not the host's.
+pub fn system_unit_of_cgroup(cgroup: &str) -> Option<String> {
+    cgroup
+        .split('/')
+        .find(|part| !part.is_empty() && !has_suffix(part, "slice"))
+        .filter(|part| has_suffix(part, "service") || has_suffix(part, "scope"))
+        .map(str::to_owned)
+}
+
 fn has_suffix(name: &str, extension: &str) -> bool {
     Path::new(name)
         .extension()
@@ -168,5 +181,31 @@ mod tests {
             Some("a.service")
         );
         assert_eq!(unit_of_cgroup("/"), None);
+    }
+
+    #[test]
+    fn nobody_runs_in_a_system_unit_by_naming_his_own_like_it() {
+        for (cgroup, unit) in [
+            ("/system.slice/agent@1.service", Some("agent@1.service")),
+            (
+                "/system.slice/system-agent.slice/agent@1.service/worker",
+                Some("agent@1.service"),
+            ),
+            (
+                "/user.slice/user-1000.slice/user@1000.service/app.slice/agent@1.service",
+                Some("user@1000.service"),
+            ),
+            (
+                "/user.slice/user-1000.slice/session-3.scope",
+                Some("session-3.scope"),
+            ),
+            ("/init.scope", Some("init.scope")),
+            ("/docker/0123/agent@1.service", None),
+            ("/../../agent@1.service", None),
+            ("/system.slice", None),
+            ("/", None),
+        ] {
+            assert_eq!(system_unit_of_cgroup(cgroup).as_deref(), unit, "{cgroup}");
+        }
     }
 }

@@ -1,29 +1,36 @@
 //! The start order and the stop order, top to bottom.
 
+mod reload;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch as watched};
 use tokio::time::timeout;
 use vmward_core::audit::{AuditBody, DaemonRecord};
 
+use self::reload::Reloader;
 use crate::audit_file::AuditFile;
 use crate::boot_switch::{self, BootSwitch};
 use crate::cli::Cli;
 use crate::config::{Config, KernelMode};
+use crate::connection::Service;
 use crate::counters::{Counters, SharedCounters};
 use crate::engine_task::start::{KernelStart, StartError, recover};
 use crate::engine_task::{self, EngineHandle, KernelSide, Message};
 use crate::exit::{CANT_CREATE, CONFIG, Failure, OrExit, SOFTWARE, TEMP_FAIL, UNAVAILABLE};
+use crate::identity::account::AccountBook;
 use crate::inventory::{self, Source};
 use crate::kernel::Kernel;
 use crate::kernel_events::EventThread;
 use crate::lock::{InstanceLock, LockError};
+use crate::notice::NoticeCommand;
+use crate::policy_store::watch;
 use crate::secure_file::make_dir;
-use crate::socket::{self, CLIENTS_MAX, Listeners};
-use crate::{clock, convert, log, notify, policy_store};
+use crate::socket::{self, CLIENTS_MAX, Door, Listeners};
+use crate::{clock, convert, log, notice, notify, policy_store};
 
 /// Clients get this long to finish once a stop has begun.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
@@ -39,7 +46,7 @@ const PING_EVERY: Duration = Duration::from_secs(5);
 /// # Errors
 /// Why it could not start or go on, with the exit status.
 pub fn run(cli: &Cli) -> Result<(), Failure> {
-    let config = Config::load(cli.config.as_deref()).or_exit(CONFIG)?;
+    let (config, reloader) = reload::read_config(cli.config.as_deref())?;
     log::init();
     if cli.detach {
         return detach(&config);
@@ -87,6 +94,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         )
         .map_err(start_failure)?;
 
+    let feed = shell.feed();
     let (engine, messages) = engine_task::queue();
     let engine_thread = engine_task::spawn(shell, messages).or_exit(SOFTWARE)?;
     let events = reader
@@ -99,7 +107,15 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         .enable_all()
         .build()
         .or_exit(SOFTWARE)?;
-    let outcome = runtime.block_on(serve(listeners, &engine, &counters, first_look));
+    let service = Service {
+        engine: engine.clone(),
+        counters,
+        book: Arc::new(AccountBook::new(config.grants)),
+        feed,
+    };
+    let told = NoticeCommand::new(config.approvals.notify);
+    let serving = serve(listeners, &service, told, reloader, first_look);
+    let outcome = runtime.block_on(serving);
 
     notify::stopping();
     if let Some(events) = events {
@@ -255,22 +271,28 @@ fn start_inventory(
 /// Serves clients until a signal, or until the engine is gone.
 async fn serve(
     listeners: Listeners,
-    engine: &EngineHandle,
-    counters: &SharedCounters,
+    service: &Service,
+    told: Option<NoticeCommand>,
+    mut reloader: Reloader,
     first_look: oneshot::Receiver<()>,
 ) -> Result<(), Failure> {
+    let engine = &service.engine;
     let mut terminate = signal(SignalKind::terminate()).or_exit(SOFTWARE)?;
     let mut interrupt = signal(SignalKind::interrupt()).or_exit(SOFTWARE)?;
     let mut hangup = signal(SignalKind::hangup()).or_exit(SOFTWARE)?;
-    let (stop, stopping) = watch::channel(false);
+    let (stop, stopping) = watched::channel(false);
     let permits = Arc::new(Semaphore::new(CLIENTS_MAX));
     let (fatal, mut accept_failed) = tokio::sync::mpsc::channel(2);
     let Listeners { policy, admin, .. } = listeners;
-    for listener in std::iter::once(policy).chain(admin) {
+    if let Some(command) = told {
+        notice::start(command, service);
+    }
+    let doors = std::iter::once((policy, Door::Policy));
+    for (listener, door) in doors.chain(admin.map(|admin| (admin, Door::Admin))) {
         let serving = socket::serve(
             listener,
-            engine.clone(),
-            Arc::clone(counters),
+            door,
+            service.clone(),
             Arc::clone(&permits),
             stopping.clone(),
         );
@@ -288,12 +310,14 @@ async fn serve(
     notify::ready("deciding");
     tracing::info!(pid = std::process::id(), "ready");
 
+    let mut hints = watch::hints(reloader.policy.clone(), watch::LOOK_EVERY);
     let mut beat = tokio::time::interval(notify::watchdog_interval().unwrap_or(PING_EVERY));
     let outcome = loop {
         tokio::select! {
             () = heard(&mut terminate) => break Ok("TERM"),
             () = heard(&mut interrupt) => break Ok("INT"),
-            () = heard(&mut hangup) => reload(engine).await,
+            () = heard(&mut hangup) => reloader.reload(engine).await,
+            Some(()) = hints.recv() => reloader.reload_if_changed(engine).await,
             Some(error) = accept_failed.recv() => break Err(Failure::new(SOFTWARE, error)),
             _ = beat.tick() => match ping(engine).await {
                 Ok(()) => notify::watchdog(),
@@ -319,40 +343,6 @@ async fn heard(signal: &mut Signal) {
     if signal.recv().await.is_none() {
         // The runtime is going down; whoever polls this is, too.
         std::future::pending::<()>().await;
-    }
-}
-
-async fn reload(engine: &EngineHandle) {
-    notify::reloading();
-    let (reply, answer) = oneshot::channel();
-    let status = if engine.offer(Message::Reload(reply)) {
-        reloaded(
-            timeout(ENGINE_DEADLINE, answer)
-                .await
-                .ok()
-                .and_then(Result::ok),
-        )
-    } else {
-        "reload not done: the engine's queue is full; send HUP again"
-    };
-    notify::ready(status);
-}
-
-/// What the engine said about the new policy; `None` when it said nothing.
-fn reloaded(answer: Option<Result<(), String>>) -> &'static str {
-    match answer {
-        Some(Ok(())) => {
-            tracing::info!("the policy was reloaded");
-            "deciding"
-        }
-        Some(Err(why)) => {
-            tracing::error!("the new policy was not taken, the old one stays: {why}");
-            "deciding by the former policy: the new one is wrong"
-        }
-        None => {
-            tracing::error!("the policy was not reloaded: the engine did not answer");
-            "reload not done: the engine did not answer"
-        }
     }
 }
 

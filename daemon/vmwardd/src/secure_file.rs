@@ -66,6 +66,31 @@ pub fn read_trusted(path: &Path, bytes_max: u64) -> Result<String, SecureFileErr
     };
     let file = open(path).map_err(at_read)?;
     let meta = file.metadata().map_err(at_read)?;
+    check_owner(path, &meta)?;
+    read_handle(&file, bytes_max).map_err(at_read)
+}
+
+/// Can `path` be run, and by nobody else be replaced with another program?
+///
+/// # Errors
+/// As [`read_trusted`], and a file that is no program.
+pub fn check_program(path: &Path) -> Result<(), SecureFileError> {
+    let meta = std::fs::metadata(path).map_err(|source| SecureFileError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    check_owner(path, &meta)?;
+    if meta.is_file() && meta.mode() & 0o111 != 0 {
+        return Ok(());
+    }
+    Err(SecureFileError::Untrusted {
+        path: path.to_owned(),
+        why: format!("it is no program; make it one: chmod +x {}", path.display()),
+    })
+}
+
+/// Only root, or the user this daemon runs as, may write it.
+fn check_owner(path: &Path, meta: &std::fs::Metadata) -> Result<(), SecureFileError> {
     let untrusted = |why: String| SecureFileError::Untrusted {
         path: path.to_owned(),
         why,
@@ -85,7 +110,7 @@ pub fn read_trusted(path: &Path, bytes_max: u64) -> Result<String, SecureFileErr
             path.display()
         )));
     }
-    read_handle(&file, bytes_max).map_err(at_read)
+    Ok(())
 }
 
 /// Makes a directory with `mode`, and its parents, where it is missing.

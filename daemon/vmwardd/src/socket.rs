@@ -13,9 +13,8 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Group};
 use tokio::sync::{Semaphore, watch};
 
-use crate::connection;
-use crate::counters::{SharedCounters, count};
-use crate::engine_task::EngineHandle;
+use crate::connection::{self, Service};
+use crate::counters::count;
 use crate::log::Throttle;
 
 /// Most clients served at once, over both sockets.
@@ -25,6 +24,15 @@ pub const CLIENTS_MAX: usize = 64;
 const CLIENTS_MAX_PER_ACCOUNT: usize = CLIENTS_MAX / 4;
 /// Pause after an accept that failed for want of descriptors or memory.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+/// Through which socket a client came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// `policy.sock`: whoever is about to run a tool.
+    Policy,
+    /// `admin.sock`: people.
+    Admin,
+}
 
 /// Why there are no sockets.
 #[derive(Debug, thiserror::Error)]
@@ -173,8 +181,8 @@ fn own(fd: RawFd) -> io::Result<UnixListener> {
 /// An accept failure that will not go away.
 pub async fn serve(
     listener: UnixListener,
-    engine: EngineHandle,
-    counters: SharedCounters,
+    door: Door,
+    service: Service,
     permits: Arc<Semaphore>,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
@@ -204,11 +212,11 @@ pub async fn serve(
         let share = Share::take(&accounts, &stream);
         let permit = Arc::clone(&permits).try_acquire_owned();
         let (Some(share), Ok(permit)) = (share, permit) else {
-            count(&counters.clients_refused);
+            count(&service.counters.clients_refused);
             connection::turn_away(stream).await;
             continue;
         };
-        let client = connection::serve(stream, engine.clone(), Arc::clone(&counters), stop.clone());
+        let client = connection::serve(stream, door, service.clone(), stop.clone());
         tokio::spawn(async move {
             client.await;
             drop((share, permit));

@@ -37,7 +37,7 @@ pub fn predicate(data: &[u8]) {
         first.decision, second.decision,
         "a verdict is no matter of chance"
     );
-    let explained_allows = explained.decision.is_allow();
+    let explained_allows = explained.decision == vmward_core::audit::Verdict::Allow;
     let allows = matches!(first.decision, Decision::Allow(_));
     assert_eq!(explained_allows, allows, "explain and authorize agree");
 }

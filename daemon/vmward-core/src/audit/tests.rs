@@ -81,6 +81,9 @@ fn a_decision_names_the_caller_and_its_lease() {
         decision_id: DecisionId(12),
         reason_code: ReasonCode::Allowed,
         tool: "vm_stop".to_owned(),
+        via: Via::Tool,
+        server: Some("libvirt-mcp".to_owned()),
+        arguments: Some("{\"force\":true}".to_owned()),
         effect: Some(Effect::ForceStop),
         vm: Some(vm()),
         caller: CallerRecord {
@@ -99,6 +102,8 @@ fn a_decision_names_the_caller_and_its_lease() {
             holder: process,
             deadline_ns: 5,
         }),
+        approval: None,
+        shadow: None,
         policy_hash: "p".to_owned(),
         args_digest: "a".to_owned(),
         recovered: false,
@@ -111,6 +116,9 @@ fn a_decision_names_the_caller_and_its_lease() {
             "decision_id": 12,
             "reason_code": "allowed",
             "tool": "vm_stop",
+            "via": "tool",
+            "server": "libvirt-mcp",
+            "arguments": "{\"force\":true}",
             "effect": "force_stop",
             "vm": { "uuid": "abababab-abab-abab-abab-abababababab", "name": "web-1" },
             "caller": { "grant": "uid:0", "pid": 7, "start_ticks": 70, "uid": 0, "comm": "agent" },
@@ -149,9 +157,12 @@ fn the_small_records_keep_their_names() {
     );
     let outcome = OutcomeRecord {
         decision_id: DecisionId(12),
+        grant: Some("uid:0".to_owned()),
         outcome: Outcome::StillRunning,
         detail: None,
     };
-    let expected = json!({ "kind": "outcome", "decision_id": 12, "outcome": "still_running" });
+    let expected = json!({
+        "kind": "outcome", "decision_id": 12, "grant": "uid:0", "outcome": "still_running",
+    });
     check(&AuditBody::Outcome(outcome), &expected);
 }

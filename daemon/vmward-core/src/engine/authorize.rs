@@ -1,231 +1,200 @@
 //! The one place where yes or no is said.
 
+use std::sync::Arc;
+
 use super::{
-    Authorized, Decision, Denial, Engine, LEASES_MAX, LimitRow, Permit, ReasonCode, Request,
-    Target, VmTarget, message, recent::RecentDecision, scope_key, want,
+    Authorized, Decision, Denial, Engine, LimitRow, Pending, Permit, Request, Shadow,
+    charge::{Charged, collect},
+    govern::{Call, Governing, govern, uuid_text},
+    message,
+    recent::RecentDecision,
+    refusal::Refusal,
+    weigh::{Approved, Weighed},
 };
 use crate::{
-    audit::{AuditBody, CallerRecord, DecisionRecord, LeaseNote, Verdict, VmRef},
+    approval::Approval,
+    audit::{AuditBody, DecisionRecord, LeaseNote, Verdict},
     clock::{self, NS_PER_MS, Now},
-    effect,
-    ids::{DecisionId, Process},
+    ids::DecisionId,
     journal::{AllowEntry, JournalEntry},
     lease::{Lease, LeaseState},
-    limit::{Charge, LimitError, Want},
-    policy::{LimitRule, Rule},
+    limit::{Charge, Want},
+    policy::RuleMode,
 };
 
-/// What a denial says, before it has a number.
-struct Refusal {
-    reason: ReasonCode,
-    message: String,
-    rule: String,
-    limits: Vec<LimitRow>,
-    retry_after_ms: Option<u64>,
+/// What comes out of a call, before it is written down.
+enum Verdicted {
+    Allowed(Box<Allowed>),
+    Waits {
+        approval: Box<Approval>,
+        opened: bool,
+        limits: Vec<LimitRow>,
+    },
 }
 
-impl Refusal {
-    fn new(reason: ReasonCode, message: String, rule: &str) -> Self {
-        Self {
-            reason,
-            message,
-            rule: rule.to_owned(),
-            limits: Vec::new(),
-            retry_after_ms: None,
-        }
-    }
-}
-
-/// The rules that govern a call.
-struct Governing<'a> {
-    /// As a JSON Pointer, for the answer.
-    rule: String,
-    limits: Vec<&'a LimitRule>,
+struct Allowed {
+    permit: Permit,
+    charges: Vec<Charge>,
+    lease: Option<Lease>,
+    /// The request for approval that was used up.
+    approval: Option<Approval>,
 }
 
 impl Engine {
     /// May this happen now? An allow is charged and its lease counts as live at
-    /// once; both are taken back by [`Engine::undo`].
+    /// once; a request for approval is open, or used up, at once. All of it is
+    /// taken back by [`Engine::undo`].
     pub fn authorize(&mut self, request: &Request, now: Now) -> Authorized {
         let id = self.take_id();
-        match self.judge(request, id, now) {
-            Ok((permit, wants, lease)) => self.allowed(request, permit, &wants, lease, now),
-            Err(refusal) => self.denied(request, id, refusal),
+        let policy = Arc::clone(&self.policy);
+        let uuid = uuid_text(request);
+        let call = Call::new(request, uuid.as_deref(), now);
+        let governing = govern(&policy, &call);
+        let shadow = self.shadow(&governing, &call);
+        let verdict = self
+            .weigh(&governing, &call)
+            .and_then(|weighed| self.take(id, &governing, weighed, &call));
+        let mut record = self.record(request, id);
+        record.shadow.clone_from(&shadow);
+        match verdict {
+            Ok(Verdicted::Allowed(allowed)) => self.allowed(request, *allowed, record, shadow, now),
+            Ok(Verdicted::Waits {
+                approval,
+                opened,
+                limits,
+            }) => {
+                let waits = self.waits(id, &approval, limits, &call);
+                pending(waits, opened.then_some(*approval), record, shadow)
+            }
+            Err(refusal) => denied(id, refusal, record, shadow),
         }
     }
 
-    /// Forgets an allow that could not be written down and was not answered.
+    /// Forgets an allow or an opened request for approval that could not be
+    /// written down and was not answered.
     pub fn undo(&mut self, id: DecisionId) {
         self.limiter.forget(id);
         self.leases.remove(&id);
         self.recent.remove(id);
+        self.approvals.undo(id);
     }
 
-    /// Every check before the charge, in the order in which a caller can do
-    /// something about them.
-    fn judge(
+    /// Charges the call, uses up its approval or opens a request for one.
+    fn take(
         &mut self,
-        request: &Request,
         id: DecisionId,
-        now: Now,
-    ) -> Result<(Permit, Vec<Want>, Option<Lease>), Refusal> {
-        let governing = self.govern(request)?;
-        let Governing { rule, limits } = governing;
-        let running = check_target(request, &rule)?;
-        if let Some((vm, _)) = running {
-            self.check_free(vm, &rule, now)?;
-        }
-        let wants = wants(&limits, &request.caller.grant);
-        let pointers: Vec<(String, String)> = limits
-            .iter()
-            .map(|limit| (limit.pointer.clone(), limit.window.with_article()))
-            .collect();
-        if let Err(error) = self.limiter.reserve(&wants, id, now.boot_ns) {
-            return Err(self.limited(request, &wants, &pointers, error, now));
-        }
+        governing: &Governing<'_>,
+        weighed: Weighed<'_>,
+        call: &Call<'_>,
+    ) -> Result<Verdicted, Refusal> {
+        let Weighed {
+            running,
+            charged,
+            approval,
+        } = weighed;
+        let binding = match approval {
+            Approved::NotNeeded => None,
+            Approved::Given(binding) => Some(binding),
+            Approved::Waits(approval) => {
+                return Ok(Verdicted::Waits {
+                    approval,
+                    opened: false,
+                    limits: self.rows(&charged, call.now),
+                });
+            }
+            Approved::MustAsk(_, binding) => {
+                let approval = self.open_approval(id, governing, binding, call)?;
+                return Ok(Verdicted::Waits {
+                    approval: Box::new(approval),
+                    opened: true,
+                    limits: self.rows(&charged, call.now),
+                });
+            }
+        };
+        let charges = self.charge(id, governing, &charged, call)?;
+        let approval = binding
+            .and_then(|binding| self.approvals.use_up(&binding, id, call.now.boot_ns))
+            .cloned();
         let lease = running
             .filter(|(vm, _)| vm.protected)
             .and_then(|(vm, process)| {
-                let effect = request.effect?;
+                let effect = call.request.effect?;
+                let ttl_ns = i64::from(effect.ttl_ms()) * NS_PER_MS;
                 Some(Lease {
                     id,
                     vm: vm.uuid,
                     vm_name: vm.name.clone(),
                     process,
                     effect,
-                    holder: request.holder,
-                    deadline_ns: now
-                        .boot_ns
-                        .saturating_add(i64::from(effect.ttl_ms()) * NS_PER_MS),
+                    holder: call.request.holder,
+                    deadline_ns: call.now.boot_ns.saturating_add(ttl_ns),
                     state: LeaseState::Granted,
-                    grant: request.caller.grant.clone(),
+                    grant: call.request.caller.grant.clone(),
                     begun: false,
                 })
             });
-        let limits: Vec<LimitRow> = wants.iter().map(|want| self.row(want, now)).collect();
-        let message = message::allowed(request, &limits, lease.as_ref());
-        Ok((
-            Permit {
-                id,
-                message,
-                rule,
-                limits,
-            },
-            wants,
-            lease,
-        ))
-    }
-
-    /// The tool's own rule, and, where the caller claims an effect that the
-    /// effect map does not give this tool, the rule of that effect's tool: a
-    /// harmless tool's name must not open the door to a stop.
-    fn govern(&self, request: &Request) -> Result<Governing<'_>, Refusal> {
-        let own = self.rule_for(&request.tool)?;
-        let mut limits: Vec<&LimitRule> = own.iter().flat_map(|rule| &rule.limits).collect();
-        if let Some(effect) = request.effect
-            && effect.tool() != request.tool
-        {
-            let canonical = if effect::is_native(&request.tool, effect) {
-                self.policy.tool(effect.tool())
-            } else {
-                self.rule_for(effect.tool())?
-            };
-            for limit in canonical.iter().flat_map(|rule| &rule.limits) {
-                match limits
-                    .iter_mut()
-                    .find(|other| other.counter == limit.counter)
-                {
-                    Some(other) if other.max > limit.max => *other = limit,
-                    Some(_) => {}
-                    None => limits.push(limit),
-                }
-            }
-        }
-        let rule = own.map_or("/default", |rule| &rule.pointer).to_owned();
-        Ok(Governing { rule, limits })
-    }
-
-    fn rule_for(&self, tool: &str) -> Result<Option<&Rule>, Refusal> {
-        let rule = self.policy.tool(tool);
-        if rule.is_none() && !self.policy.default_allow() {
-            let message =
-                format!("no rule names {tool:?} and the policy denies what it does not name");
-            return Err(Refusal::new(ReasonCode::DefaultDeny, message, "/default"));
-        }
-        Ok(rule)
-    }
-
-    /// One VM, one live lease.
-    fn check_free(&self, vm: &VmTarget, rule: &str, now: Now) -> Result<(), Refusal> {
-        let live = self
-            .leases
-            .values()
-            .find(|lease| lease.vm == vm.uuid && lease.state.is_live());
-        if let Some(lease) = live {
-            let wait_ms = clock::ceil_ms(lease.deadline_ns.saturating_sub(now.boot_ns));
-            let message = message::busy(&vm.name, lease, wait_ms);
-            let mut refusal = Refusal::new(ReasonCode::LeaseBusy, message, rule);
-            refusal.retry_after_ms = Some(wait_ms);
-            return Err(refusal);
-        }
-        if self.leases.len() >= LEASES_MAX {
-            let message = format!("{LEASES_MAX} leases are live, which is all there is room for");
-            return Err(Refusal::new(ReasonCode::Unavailable, message, rule));
-        }
-        Ok(())
-    }
-
-    fn limited(
-        &self,
-        request: &Request,
-        wants: &[Want],
-        pointers: &[(String, String)],
-        error: LimitError,
-        now: Now,
-    ) -> Refusal {
-        let limits = wants.iter().map(|want| self.row(want, now)).collect();
-        let (index, retry_after_ns) = match error {
-            LimitError::Exceeded {
-                index,
-                retry_after_ns,
-            } => (index, retry_after_ns),
-            LimitError::NeverFits { index } => {
-                let pointer = pointers.get(index).map_or("", |(pointer, _)| pointer);
-                let max = wants.get(index).map_or(0, |want| want.max);
-                let message = format!("this call counts more than the {max} that its limit allows");
-                return Refusal {
-                    limits,
-                    ..Refusal::new(ReasonCode::RateLimited, message, pointer)
-                };
-            }
-            LimitError::Full => {
-                let message = "the limiter has no room for another counter".to_owned();
-                return Refusal {
-                    limits,
-                    ..Refusal::new(ReasonCode::Unavailable, message, "")
-                };
-            }
-        };
-        let retry_after_ms = clock::ceil_ms(retry_after_ns);
-        let (pointer, a_window) = pointers.get(index).cloned().unwrap_or_default();
-        let max = wants.get(index).map_or(0, |want| want.max);
-        let message = message::limited(request, max, &a_window, retry_after_ms);
-        let retry_after_ms = Some(retry_after_ms);
-        Refusal {
+        let limits = self.rows(&charged, call.now);
+        let approved = approval.as_ref().map(|approval| approval.id);
+        let message = message::allowed(call.request, &limits, lease.as_ref(), approved);
+        let permit = Permit {
+            id,
+            message,
+            rule: governing.pointer.to_owned(),
             limits,
-            retry_after_ms,
-            ..Refusal::new(ReasonCode::RateLimited, message, &pointer)
+        };
+        Ok(Verdicted::Allowed(Box::new(Allowed {
+            permit,
+            charges,
+            lease,
+            approval,
+        })))
+    }
+
+    /// Charges the enforced limits, or denies; then those in shadow mode that
+    /// have room.
+    fn charge(
+        &mut self,
+        id: DecisionId,
+        governing: &Governing<'_>,
+        due: &[Charged<'_>],
+        call: &Call<'_>,
+    ) -> Result<Vec<Charge>, Refusal> {
+        let wants: Vec<Want> = due.iter().map(|one| one.want.clone()).collect();
+        let now_ns = call.now.boot_ns;
+        if !wants.is_empty()
+            && let Err(error) = self.limiter.reserve(&wants, id, now_ns)
+        {
+            return Err(self.limited(error, due, call));
         }
+        let mut charges: Vec<Charge> = wants.iter().map(Charge::from).collect();
+        // A limit in shadow mode whose increment makes no sense has said so in
+        // the shadow verdict.
+        let shadows = collect(&governing.applied, RuleMode::Shadow, call).unwrap_or_default();
+        for want in shadows.iter().map(|one| &one.want) {
+            let charge = Charge::from(want);
+            let counted = charges.iter().any(|other| other.key == charge.key);
+            let one = std::slice::from_ref(want);
+            if !counted && self.limiter.reserve(one, id, now_ns).is_ok() {
+                charges.push(charge);
+            }
+        }
+        Ok(charges)
     }
 
     fn allowed(
         &mut self,
         request: &Request,
-        permit: Permit,
-        wants: &[Want],
-        lease: Option<Lease>,
+        allowed: Allowed,
+        mut record: DecisionRecord,
+        shadow: Option<Shadow>,
         now: Now,
     ) -> Authorized {
+        let Allowed {
+            permit,
+            charges,
+            lease,
+            approval,
+        } = allowed;
         let id = permit.id;
         match &lease {
             Some(lease) => {
@@ -240,133 +209,113 @@ impl Engine {
             grant,
             reported: false,
         });
-        let mut record = self.record(request, id);
         record.decision = Verdict::Allow;
-        record.reason_code = ReasonCode::Allowed;
+        record.reason_code = super::ReasonCode::Allowed;
         record.rule.clone_from(&permit.rule);
         record.message.clone_from(&permit.message);
+        record.approval = approval.as_ref().map(|approval| approval.id);
         record.lease = lease.as_ref().map(|lease| LeaseNote {
             holder: lease.holder,
             deadline_ns: lease.deadline_ns,
         });
+        let approved = record.approval;
         let audit = AuditBody::Decision(Box::new(record));
-        let charges = wants.iter().map(Charge::from).collect();
-        let entry = AllowEntry {
-            id,
-            at: now,
-            charges,
-            lease: lease.clone(),
-            audit: audit.clone(),
-        };
-        let journal = vec![JournalEntry::Allow(Box::new(entry))];
+        // Nothing is lost with an allow that took nothing.
+        let takes = !charges.is_empty() || lease.is_some() || approved.is_some();
+        let journal = takes.then(|| {
+            JournalEntry::Allow(Box::new(AllowEntry {
+                id,
+                at: now,
+                charges,
+                lease: lease.clone(),
+                approval: approved,
+                audit: audit.clone(),
+            }))
+        });
         Authorized {
             decision: Decision::Allow(permit),
-            journal,
+            journal: journal.into_iter().collect(),
             audit,
+            approval: approval.map(|approval| AuditBody::approval(&approval, Some(id))),
             lease,
-            shadow: None,
+            shadow,
         }
     }
 
-    fn denied(&self, request: &Request, id: DecisionId, refusal: Refusal) -> Authorized {
-        let mut record = self.record(request, id);
-        record.reason_code = refusal.reason;
-        record.rule.clone_from(&refusal.rule);
-        record.message.clone_from(&refusal.message);
-        let Refusal {
+    fn waits(
+        &self,
+        id: DecisionId,
+        approval: &Approval,
+        limits: Vec<LimitRow>,
+        call: &Call<'_>,
+    ) -> Pending {
+        let left_ns = approval.deadline_ns.saturating_sub(call.now.boot_ns);
+        let expires_in_ms = clock::ceil_ms(left_ns);
+        Pending {
+            id,
+            approval: approval.id,
+            expires_in_ms,
+            message: self.waits_message(approval, expires_in_ms, call),
+            rule: approval.rule.clone(),
+            limits,
+        }
+    }
+}
+
+fn pending(
+    waits: Pending,
+    opened: Option<Approval>,
+    mut record: DecisionRecord,
+    shadow: Option<Shadow>,
+) -> Authorized {
+    record.decision = Verdict::Pending;
+    record.reason_code = super::ReasonCode::ApprovalRequired;
+    record.rule.clone_from(&waits.rule);
+    record.message.clone_from(&waits.message);
+    record.approval = Some(waits.approval);
+    let approval = opened
+        .as_ref()
+        .map(|approval| AuditBody::approval(approval, None));
+    let journal = opened.map(|approval| JournalEntry::Approval(Box::new(approval)));
+    Authorized {
+        decision: Decision::Pending(waits),
+        journal: journal.into_iter().collect(),
+        audit: AuditBody::Decision(Box::new(record)),
+        approval,
+        lease: None,
+        shadow,
+    }
+}
+
+fn denied(
+    id: DecisionId,
+    refusal: Refusal,
+    mut record: DecisionRecord,
+    shadow: Option<Shadow>,
+) -> Authorized {
+    record.reason_code = refusal.reason;
+    record.rule.clone_from(&refusal.rule);
+    record.message.clone_from(&refusal.message);
+    let Refusal {
+        reason,
+        message,
+        rule,
+        limits,
+        retry_after_ms,
+    } = refusal;
+    Authorized {
+        decision: Decision::Deny(Denial {
+            id,
             reason,
             message,
             rule,
             limits,
             retry_after_ms,
-        } = refusal;
-        Authorized {
-            decision: Decision::Deny(Denial {
-                id,
-                reason,
-                message,
-                rule,
-                limits,
-                retry_after_ms,
-            }),
-            journal: Vec::new(),
-            audit: AuditBody::Decision(Box::new(record)),
-            lease: None,
-            shadow: None,
-        }
+        }),
+        journal: Vec::new(),
+        audit: AuditBody::Decision(Box::new(record)),
+        approval: None,
+        lease: None,
+        shadow,
     }
-
-    fn record(&self, request: &Request, id: DecisionId) -> DecisionRecord {
-        let caller = &request.caller;
-        DecisionRecord {
-            decision: Verdict::Deny,
-            decision_id: id,
-            reason_code: ReasonCode::Unavailable,
-            tool: request.tool.clone(),
-            effect: request.effect,
-            vm: match &request.target {
-                Target::None => None,
-                Target::Unknown(name) | Target::Unchecked(name) => Some(VmRef {
-                    uuid: None,
-                    name: name.clone(),
-                }),
-                Target::Vm(vm) => Some(VmRef {
-                    uuid: Some(vm.uuid),
-                    name: vm.name.clone(),
-                }),
-            },
-            caller: CallerRecord {
-                grant: caller.grant.clone(),
-                process: caller.process,
-                uid: caller.uid,
-                comm: caller.comm.clone(),
-                exe: caller.exe.clone(),
-                agent: caller.agent.clone(),
-                unit: caller.unit.clone(),
-            },
-            rule: String::new(),
-            message: String::new(),
-            reason: request.reason.clone(),
-            lease: None,
-            policy_hash: self.policy.hash().to_owned(),
-            args_digest: request.args_digest.clone(),
-            recovered: false,
-        }
-    }
-}
-
-/// Is there something to do the effect to? The VM and its process where the
-/// call needs a lease.
-fn check_target<'a>(
-    request: &'a Request,
-    rule: &str,
-) -> Result<Option<(&'a VmTarget, Process)>, Refusal> {
-    let refuse = |reason, message| Err(Refusal::new(reason, message, rule));
-    match (&request.target, request.effect) {
-        (Target::Unknown(name), _) => refuse(
-            ReasonCode::VmUnknown,
-            format!("there is no VM {name:?} on this host"),
-        ),
-        (Target::None, Some(_)) => refuse(
-            ReasonCode::VmUnknown,
-            format!("{} does not say which VM", request.tool),
-        ),
-        (Target::Vm(vm), Some(effect)) => match vm.process {
-            Some(process) => Ok(Some((vm, process))),
-            // Deleting is for VMs that are off, too.
-            None if effect == effect::Effect::Delete => Ok(None),
-            None => refuse(
-                ReasonCode::VmNotRunning,
-                format!("{} is not running", vm.name),
-            ),
-        },
-        (Target::None | Target::Unchecked(_) | Target::Vm(_), _) => Ok(None),
-    }
-}
-
-fn wants(limits: &[&LimitRule], grant: &str) -> Vec<Want> {
-    limits
-        .iter()
-        .map(|limit| want(limit, scope_key(limit.scope, grant)))
-        .collect()
 }

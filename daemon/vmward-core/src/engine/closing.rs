@@ -113,6 +113,7 @@ impl Engine {
         let journal = vec![JournalEntry::Report { id, begun, at: now }];
         let audit = AuditBody::Outcome(OutcomeRecord {
             decision_id: id,
+            grant: Some(by.grant.clone()),
             outcome,
             detail,
         });

@@ -1,13 +1,45 @@
 //! The sentences of an answer, for agents and people.
 
 use super::{LimitRow, Request, Target};
-use crate::lease::Lease;
+use crate::{
+    ids::DecisionId,
+    lease::Lease,
+    policy::{LimitRule, Scope},
+};
 
-pub(super) fn allowed(request: &Request, limits: &[LimitRow], lease: Option<&Lease>) -> String {
-    let what = match &request.target {
+/// As in `vm_stop of web-1`.
+pub(super) fn call(request: &Request) -> String {
+    match &request.target {
         Target::Vm(vm) => format!("{} of {}", request.tool, vm.name),
         Target::Unchecked(name) => format!("{} of {name}", request.tool),
         Target::None | Target::Unknown(_) => request.tool.clone(),
+    }
+}
+
+pub(super) fn vm_or_none(request: &Request) -> &str {
+    match &request.target {
+        Target::Vm(vm) => &vm.name,
+        Target::Unchecked(name) | Target::Unknown(name) => name,
+        Target::None => "no VM",
+    }
+}
+
+pub(super) fn effect_or_tool(request: &Request) -> &str {
+    request
+        .effect
+        .map_or(request.tool.as_str(), |effect| effect.name())
+}
+
+pub(super) fn allowed(
+    request: &Request,
+    limits: &[LimitRow],
+    lease: Option<&Lease>,
+    approval: Option<DecisionId>,
+) -> String {
+    let what = call(request);
+    let approved = match approval {
+        Some(id) => format!("; request {id} for approval is used up"),
+        None => String::new(),
     };
     let left = match limits.iter().min_by_key(|row| row.remaining) {
         Some(tightest) => format!("; {} of {} are left", tightest.remaining, tightest.max),
@@ -32,16 +64,51 @@ pub(super) fn allowed(request: &Request, limits: &[LimitRow], lease: Option<&Lea
         }
         (None, _, _) => String::new(),
     };
-    format!("{what} is allowed{left}{lease}")
+    format!("{what} is allowed{approved}{left}{lease}")
 }
 
-pub(super) fn limited(request: &Request, max: u32, a_window: &str, wait_ms: u64) -> String {
-    format!(
-        "{} is limited to {max} {a_window} for {}; {max} were used, the next is free in {}",
+pub(super) fn limited(
+    request: &Request,
+    limit: &LimitRule,
+    row: &LimitRow,
+    cost: u32,
+    wait_ms: Option<u64>,
+) -> String {
+    let limited = format!(
+        "{} is limited to {} {} for {}",
         request.tool,
-        request.caller.grant,
-        seconds(wait_ms)
-    )
+        limit.max,
+        limit.window.with_article(),
+        whom(limit.scope, request)
+    );
+    let Some(wait_ms) = wait_ms else {
+        return format!("{limited}; this call alone counts {cost}: ask for less");
+    };
+    let used = row.max - row.remaining;
+    let wait = seconds(wait_ms);
+    if cost == 1 {
+        format!("{limited}; {used} were used, the next is free in {wait}")
+    } else {
+        format!("{limited}; {used} were used, this call counts {cost} and fits in {wait}")
+    }
+}
+
+/// Whose limit it is.
+fn whom(scope: Scope, request: &Request) -> String {
+    let caller = &request.caller;
+    let grant = &caller.grant;
+    match scope {
+        Scope::Grant => grant.clone(),
+        Scope::Session => format!("this session of {grant}"),
+        Scope::Agent => match &caller.agent {
+            Some(agent) => format!("agent {agent} of {grant}"),
+            None => format!("all nameless agents of {grant}"),
+        },
+        Scope::Uid => format!("user {}", caller.uid),
+        Scope::Vm => vm_or_none(request).to_owned(),
+        Scope::Host => "the whole host".to_owned(),
+        Scope::Tool => "all callers together".to_owned(),
+    }
 }
 
 pub(super) fn busy(vm: &str, lease: &Lease, wait_ms: u64) -> String {
@@ -54,6 +121,6 @@ pub(super) fn busy(vm: &str, lease: &Lease, wait_ms: u64) -> String {
     )
 }
 
-fn seconds(ms: u64) -> String {
+pub(super) fn seconds(ms: u64) -> String {
     format!("{} s", ms.div_ceil(1000))
 }

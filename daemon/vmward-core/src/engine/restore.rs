@@ -11,11 +11,15 @@ use crate::{
     policy::Policy,
 };
 
+/// A wall clock that moved this far against boot time was set.
+const CLOCK_STEP_NS: u64 = 1_000_000_000;
+
 impl Engine {
     /// As it was when the journal was last written.
     pub fn restore(policy: Policy, replayed: &ReplayedState) -> Self {
         let mut engine = Self::new(policy, &replayed.boot_id);
         engine.next_id = replayed.next_id;
+        engine.wall_ahead_ns = Some(wall_ahead_ns(replayed.now));
         // A lease in use is charged for good.
         let refundable: BTreeSet<DecisionId> = replayed
             .leases
@@ -34,6 +38,9 @@ impl Engine {
             .iter()
             .map(|lease| (lease.id, lease.clone()))
             .collect();
+        for approval in &replayed.approvals {
+            engine.approvals.restore(approval.clone());
+        }
         for decision in &replayed.recent {
             engine.recent.insert(decision.clone());
         }
@@ -47,6 +54,19 @@ impl Engine {
             boot_id: self.boot_id.clone(),
             at: now,
         }
+    }
+
+    /// An entry to append when the wall clock was set since the last one: ages
+    /// over a reboot are told by it, and must not count the step. Ask as often
+    /// as the clocks are looked at.
+    pub fn clock_mark(&mut self, now: Now) -> Option<JournalEntry> {
+        let ahead_ns = wall_ahead_ns(now);
+        let known_ns = *self.wall_ahead_ns.get_or_insert(ahead_ns);
+        if known_ns.abs_diff(ahead_ns) <= CLOCK_STEP_NS {
+            return None;
+        }
+        self.wall_ahead_ns = Some(ahead_ns);
+        Some(self.boot_entry(now))
     }
 
     /// A whole new journal that replays to the same state, for compaction. The
@@ -81,8 +101,14 @@ impl Engine {
                 stamps,
             }));
         }
+        let open = self.approvals.iter().filter(|approval| approval.is_open());
+        entries.extend(open.map(|approval| JournalEntry::Approval(Box::new(approval.clone()))));
         let leases = self.leases.values().cloned();
         entries.extend(leases.map(|lease| JournalEntry::Open(Box::new(lease))));
         entries
     }
+}
+
+fn wall_ahead_ns(now: Now) -> i64 {
+    now.wall_ns.saturating_sub(now.boot_ns)
 }

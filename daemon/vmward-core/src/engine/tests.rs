@@ -1,8 +1,13 @@
 //! Decisions, each for its reason; `lifecycle` has what becomes of them, `crash`
 //! what is left of them after one.
 
+mod approvals;
+mod approvals_model;
 mod crash;
+mod explain;
 mod lifecycle;
+mod rules;
+mod scopes;
 
 use serde_json::Map;
 
@@ -73,7 +78,11 @@ fn request(tool: &str, effect: Option<Effect>, target: Target) -> Request {
         via: Via::Tool,
         server: None,
         arguments: Map::new(),
-        mapped: Mapped::Harmless { vm: None },
+        mapped: Mapped::Known {
+            pointer: "builtin:test".to_owned(),
+            effect,
+            vm: None,
+        },
         local_offset_s: 0,
         effect,
         args_digest: "d".repeat(64),
@@ -280,7 +289,10 @@ fn one_vm_has_one_live_lease_and_a_second_ask_costs_nothing() {
 fn a_harmless_tools_name_does_not_open_the_door_to_a_stop() {
     let text = SEED.replace("\"tools\": {", "\"tools\": { \"vm_list\": {},");
     let only_list = r#"{"version":"1","default":"deny","tools":{"vm_list":{}}}"#;
-    let disguised = request("vm_list", Some(Effect::ForceStop), Target::Vm(vm(1)));
+    let disguised = Request {
+        mapped: Mapped::Harmless { vm: None },
+        ..request("vm_list", Some(Effect::ForceStop), Target::Vm(vm(1)))
+    };
 
     let mut engine = Engine::new(policy(only_list), BOOT);
     denied(

@@ -97,9 +97,11 @@ pub struct Request {
 }
 
 /// How a caller names what it is about to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Via {
     /// A tool with its arguments: an MCP server or proxy.
+    #[default]
     Tool,
     /// Only an effect on a VM: a person or a service of the host.
     Effect,
@@ -111,10 +113,14 @@ pub enum Via {
 pub struct Authorized {
     /// The answer.
     pub decision: Decision,
-    /// Empty for a denial.
+    /// Empty for a denial, for a request for approval that waits already, and for
+    /// an allow that charges and leases nothing: they need no durability.
     pub journal: Vec<JournalEntry>,
     /// The decision's record.
     pub audit: AuditBody,
+    /// The record of the request for approval that it opened or used, to write
+    /// after its own.
+    pub approval: Option<AuditBody>,
     /// The lease to put into the kernel.
     pub lease: Option<Lease>,
     /// What a rule in shadow mode would have said, where it is something else.
@@ -255,7 +261,7 @@ pub enum ReasonCode {
 }
 
 /// One limit, as it stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LimitRow {
     /// The counter's name in the policy.
     pub counter: String,

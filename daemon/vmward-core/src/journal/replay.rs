@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use super::{AllowEntry, CounterStamp, JournalEntry, LineError, decode_line};
 use crate::{
+    approval::{Approval, ApprovalState},
     audit::AuditBody,
     clock::{NS_PER_MS, Now},
     engine::RecentDecision,
@@ -97,6 +98,8 @@ pub struct ReplayedState {
     pub lost: Vec<Lease>,
     /// Allowed calls that may still be reported on.
     pub recent: Vec<RecentDecision>,
+    /// Every request for approval that is neither used nor known to be expired.
+    pub approvals: Vec<Approval>,
     /// Allowed calls in the order of the journal, for audit records that the
     /// log lacks.
     pub decisions: Vec<ReplayedDecision>,
@@ -109,11 +112,15 @@ pub struct ReplayedState {
 #[derive(Clone, Debug, Default)]
 pub struct Replay {
     boot_id: Option<String>,
+    /// When the last entry was written.
+    last: Now,
     next_id: u64,
-    charges: BTreeMap<DecisionId, Vec<(Charge, Now)>>,
+    /// With the boot-time nanosecond of each.
+    charges: BTreeMap<DecisionId, Vec<(Charge, i64)>>,
     leases: BTreeMap<DecisionId, Lease>,
     lost: BTreeMap<DecisionId, Lease>,
     recent: BTreeMap<DecisionId, RecentDecision>,
+    approvals: BTreeMap<DecisionId, Approval>,
     decisions: Vec<ReplayedDecision>,
     torn: Option<TornTail>,
 }
@@ -170,6 +177,7 @@ impl Replay {
             .boot_id
             .clone()
             .ok_or(ReplayError::NoBoot { line, offset })?;
+        self.last = entry.at().unwrap_or(self.last);
         match entry {
             JournalEntry::Boot { .. } => {}
             JournalEntry::Allow(entry) => self.allow(*entry, boot_id),
@@ -190,7 +198,10 @@ impl Replay {
                     recent.reported = true;
                 }
             }
+            JournalEntry::Approval(approval) => self.approval(*approval),
+            JournalEntry::OutOfBand { id, at, charges } => self.charge(id, at, charges),
             JournalEntry::Snapshot { next_id, recent } => {
+                self.approvals.clear();
                 self.charges.clear();
                 self.leases.clear();
                 self.lost.clear();
@@ -204,7 +215,7 @@ impl Replay {
                 for CounterStamp { id, at, cost } in entry.stamps {
                     let key = entry.key.clone();
                     let charges = self.charges.entry(id).or_default();
-                    charges.push((Charge { key, cost }, at));
+                    charges.push((Charge { key, cost }, at.boot_ns));
                 }
             }
             JournalEntry::Open(lease) => {
@@ -216,19 +227,25 @@ impl Replay {
 
     /// Tells everything so far in the time of another boot, if it is another.
     ///
-    /// An instant keeps its age by the wall clock. A wall clock that was set
-    /// back meanwhile makes the age 0: that frees nothing. The processes of the
-    /// former boot are gone, and with them the leases.
+    /// Within a boot, its own time tells an age. From the last entry of the
+    /// former boot on, only the wall clock does, but never less than this boot
+    /// has lasted: a wall clock that was set back frees nothing. One that was
+    /// set forward would, so the journal gets a mark when that happens
+    /// ([`crate::engine::Engine::clock_mark`]). The processes of the former boot
+    /// are gone, and with them the leases.
     fn enter_boot(&mut self, boot_id: String, at: Now) {
+        let last = std::mem::replace(&mut self.last, at);
         if self.boot_id.as_ref() == Some(&boot_id) {
             return;
         }
-        for (_, charged) in self.charges.values_mut().flatten() {
-            let age_ns = at.wall_ns.saturating_sub(charged.wall_ns).max(0);
-            *charged = Now {
-                boot_ns: at.boot_ns.saturating_sub(age_ns),
-                wall_ns: at.wall_ns.saturating_sub(age_ns),
-            };
+        let since_last_ns = at.wall_ns.saturating_sub(last.wall_ns).max(at.boot_ns);
+        for (_, charged_ns) in self.charges.values_mut().flatten() {
+            let before_ns = last.boot_ns.saturating_sub(*charged_ns).max(0);
+            let age_ns = since_last_ns.saturating_add(before_ns);
+            *charged_ns = at.boot_ns.saturating_sub(age_ns);
+        }
+        for approval in self.approvals.values_mut() {
+            in_next_boot(approval, last, since_last_ns, at);
         }
         for (id, lease) in std::mem::take(&mut self.leases) {
             self.lost.insert(
@@ -248,11 +265,13 @@ impl Replay {
             at,
             charges,
             lease,
+            approval,
             audit,
         } = entry;
-        self.next_id = self.next_id.max(id.0.saturating_add(1));
-        self.charges
-            .insert(id, charges.into_iter().map(|charge| (charge, at)).collect());
+        self.charge(id, at, charges);
+        if let Some(approval) = approval {
+            self.approvals.remove(&approval);
+        }
         if let Some(lease) = lease {
             self.leases.insert(id, lease);
         }
@@ -275,6 +294,24 @@ impl Replay {
         });
     }
 
+    fn charge(&mut self, id: DecisionId, at: Now, charges: Vec<Charge>) {
+        self.next_id = self.next_id.max(id.0.saturating_add(1));
+        let charges = charges.into_iter().map(|charge| (charge, at.boot_ns));
+        self.charges.insert(id, charges.collect());
+    }
+
+    fn approval(&mut self, approval: Approval) {
+        self.next_id = self.next_id.max(approval.id.0.saturating_add(1));
+        match approval.state {
+            ApprovalState::Used | ApprovalState::Expired => {
+                self.approvals.remove(&approval.id);
+            }
+            _ => {
+                self.approvals.insert(approval.id, approval);
+            }
+        }
+    }
+
     fn lease(&mut self, id: DecisionId, state: LeaseState, at: Now) {
         let Some(lease) = self.leases.get_mut(&id) else {
             return;
@@ -293,8 +330,8 @@ impl Replay {
             .charges
             .into_iter()
             .flat_map(|(id, charges)| charges.into_iter().map(move |charge| (id, charge)))
-            .map(|(id, (Charge { key, cost }, at))| {
-                let at_ns = at.boot_ns.min(now.boot_ns);
+            .map(|(id, (Charge { key, cost }, charged_ns))| {
+                let at_ns = charged_ns.min(now.boot_ns);
                 let stamp = StampEntry { id, at_ns, cost };
                 RestoredStamp { key, stamp }
             })
@@ -308,6 +345,7 @@ impl Replay {
             leases: self.leases.into_values().collect(),
             lost: self.lost.into_values().collect(),
             recent: self.recent.into_values().collect(),
+            approvals: self.approvals.into_values().collect(),
             decisions: self.decisions,
             torn: self.torn,
         }
@@ -317,4 +355,19 @@ impl Replay {
     pub fn torn(&self) -> Option<TornTail> {
         self.torn
     }
+}
+
+/// A request for approval in the time of a boot that began since the instant
+/// `last` of the former one, `since_last_ns` ago.
+fn in_next_boot(approval: &mut Approval, last: Now, since_last_ns: i64, at: Now) {
+    let before_ns = last.boot_ns.saturating_sub(approval.opened.boot_ns).max(0);
+    let age_ns = since_last_ns.saturating_add(before_ns);
+    let time_ns = approval.deadline_ns.saturating_sub(approval.opened.boot_ns);
+    approval.opened.boot_ns = at.boot_ns.saturating_sub(age_ns);
+    approval.deadline_ns = if at.wall_ns < last.wall_ns {
+        // The clock was set back, so its age is not known: its time is over.
+        at.boot_ns
+    } else {
+        approval.opened.boot_ns.saturating_add(time_ns)
+    };
 }

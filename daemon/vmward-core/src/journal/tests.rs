@@ -152,7 +152,11 @@ fn an_age_over_a_reboot_is_told_by_the_wall_clock_and_never_negative() {
         next_id: 9,
         recent: Vec::new(),
     };
-    let entries = [boot(), snapshot, JournalEntry::Counter(counter)];
+    let start = JournalEntry::Boot {
+        boot_id: "one".to_owned(),
+        at: at(5_000, 1_000_000),
+    };
+    let entries = [start, snapshot, JournalEntry::Counter(counter)];
     let stamp = |boot_id: &str, now| {
         let state = Replay::read(&journal(&entries))
             .expect("intact")
@@ -165,8 +169,8 @@ fn an_age_over_a_reboot_is_told_by_the_wall_clock_and_never_negative() {
     assert_eq!(stamp("two", at(100, 1_000_300)), -200, "300 ns old");
     assert_eq!(
         stamp("two", at(100, 0)),
-        100,
-        "the clock was set back: just now"
+        0,
+        "the clock was set back: as old as this boot"
     );
 }
 
@@ -207,4 +211,54 @@ fn a_claim_moves_the_deadline() {
         state.leases[0].deadline_ns,
         7 + EXECUTING_MS * crate::clock::NS_PER_MS
     );
+}
+
+/// What a journal of this build's predecessor says is left in its own boot.
+fn charged(journal: &str) -> Vec<(u64, u32)> {
+    let now = Now {
+        boot_ns: 3_000_000_000,
+        ..Now::default()
+    };
+    let replay = Replay::read(journal.as_bytes()).expect("intact");
+    let state = replay.finish("boot-0", now);
+    assert_eq!((state.next_id, state.leases.len()), (3, 2));
+    let stamps = state.stamps.iter();
+    let stamps = stamps.map(|restored| (restored.stamp.id.0, restored.stamp.cost));
+    stamps.collect()
+}
+
+#[test]
+fn a_journal_from_before_calls_had_costs_replays() {
+    let calls = charged(include_str!("../../tests/data/journal/before-costs.jsonl"));
+    assert_eq!(calls, [(1, 1), (2, 1)]);
+    let snapshot = include_str!("../../tests/data/journal/before-costs-snapshot.jsonl");
+    assert_eq!(charged(snapshot), [(1, 1), (2, 1)]);
+}
+
+#[test]
+fn a_cost_is_written_only_where_it_is_not_1_and_read_back() {
+    let key = CounterKey {
+        counter: "c".to_owned(),
+        key: "grant:uid:0".to_owned(),
+    };
+    let charge = |cost| Charge {
+        key: key.clone(),
+        cost,
+    };
+    let text = |cost| serde_json::to_string(&charge(cost)).expect("JSON");
+    assert_eq!(text(1), r#"{"counter":"c","key":"grant:uid:0"}"#);
+    assert_eq!(text(7), r#"{"counter":"c","key":"grant:uid:0","cost":7}"#);
+    let read = |text: &str| serde_json::from_str::<Charge>(text).expect("a charge");
+    assert_eq!((read(&text(1)), read(&text(7))), (charge(1), charge(7)));
+
+    let stamp = |cost| CounterStamp {
+        id: DecisionId(4),
+        at: Now::default(),
+        cost,
+    };
+    let line = serde_json::to_string(&[stamp(1), stamp(7)]).expect("JSON");
+    let at = r#"{"boot_ns":0,"wall_ns":0}"#;
+    assert_eq!(line, format!("[[4,{at}],[4,{at},7]]"));
+    let read: Vec<CounterStamp> = serde_json::from_str(&line).expect("stamps");
+    assert_eq!(read, [stamp(1), stamp(7)]);
 }

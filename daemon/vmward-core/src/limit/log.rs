@@ -43,18 +43,20 @@ impl Log {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.stamps.len()
-    }
-
     pub(super) fn is_empty(&self) -> bool {
         self.stamps.is_empty()
     }
 
-    /// Every stamp, oldest first.
-    pub(super) fn iter(&self) -> impl Iterator<Item = StampEntry> {
-        let mut before = self.base;
-        self.stamps.iter().map(move |stamp| {
+    /// Does none of the stamps matter any more?
+    pub(super) fn is_lapsed(&self, now_ns: i64) -> bool {
+        self.first_kept(now_ns) == self.stamps.len()
+    }
+
+    /// Every stamp that still matters, oldest first.
+    pub(super) fn live(&self, now_ns: i64) -> impl Iterator<Item = StampEntry> {
+        let first = self.first_kept(now_ns);
+        let mut before = self.sum_before(first);
+        self.stamps.range(first..).map(move |stamp| {
             let cost = stamp.sum - before;
             before = stamp.sum;
             StampEntry {
@@ -122,13 +124,18 @@ impl Log {
 
     /// Drops what need not be kept and returns how many stamps that were.
     pub(super) fn drop_lapsed(&mut self, now_ns: i64) -> usize {
-        let lapsed = self.first_live(now_ns.saturating_sub(self.keep_ns));
+        let lapsed = self.first_kept(now_ns);
         self.base = self.sum_before(lapsed);
         self.stamps.drain(..lapsed);
         if self.stamps.capacity() > 4 * self.stamps.len().max(16) {
             self.stamps.shrink_to(2 * self.stamps.len());
         }
         lapsed
+    }
+
+    /// The index of the first stamp that still matters.
+    fn first_kept(&self, now_ns: i64) -> usize {
+        self.first_live(now_ns.saturating_sub(self.keep_ns))
     }
 
     /// The index of the first stamp younger than `horizon_ns`.
@@ -143,3 +150,6 @@ impl Log {
         last.map_or(self.base, |stamp| stamp.sum)
     }
 }
+
+/// [`super::STAMPS_MAX`] of them are all the memory that they may take.
+const _: () = assert!(size_of::<Stamp>() == 24);

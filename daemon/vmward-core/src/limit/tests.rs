@@ -1,6 +1,6 @@
-//! Unit and property tests of the sliding log.
+//! The sliding log, case by case; `model` has it against a model.
 
-use proptest::prelude::*;
+mod model;
 
 use super::*;
 
@@ -18,6 +18,20 @@ fn named(counter: &str, max: u32) -> Want {
         max,
         cost: 1,
     }
+}
+
+fn with_key(key: usize) -> Want {
+    Want {
+        key: key.to_string(),
+        ..want(1)
+    }
+}
+
+/// A limiter that knows how long its one counter's window is.
+fn windows_known() -> Limiter {
+    let mut limiter = Limiter::new();
+    limiter.set_windows(&BTreeMap::from([("stops".to_owned(), WINDOW)]));
+    limiter
 }
 
 /// Admissions of `admit` when it is asked every 100 ms for 60 s, after `rest`
@@ -175,11 +189,7 @@ fn a_clock_that_steps_back_frees_nothing() {
 
 #[test]
 fn when_all_counters_are_live_a_new_one_is_refused_and_no_live_one_is_dropped() {
-    let mut limiter = Limiter::new();
-    let with_key = |key: usize| Want {
-        key: key.to_string(),
-        ..want(1)
-    };
+    let mut limiter = windows_known();
     for key in 0..COUNTERS_MAX {
         limiter
             .reserve(&[with_key(key)], DecisionId(1), 0)
@@ -269,87 +279,81 @@ fn limits_that_share_a_counter_both_hold_in_either_order() {
     }
 }
 
-#[derive(Clone, Debug)]
-enum Step {
-    /// Ask for one call, the clock having moved by so many nanoseconds.
-    Ask(i64),
-    /// Give the nth admitted call back.
-    Release(usize),
-    /// Make the nth admitted call final.
-    Commit(usize),
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let tick = WINDOW / 16;
-    prop_oneof![
-        4 => (-1..4_i64, -1..2_i64).prop_map(move |(ticks, ns)| Step::Ask(ticks * tick + ns)),
-        1 => any::<usize>().prop_map(Step::Release),
-        1 => any::<usize>().prop_map(Step::Commit),
-    ]
-}
-
-struct Admitted {
-    id: DecisionId,
-    at: i64,
-    committed: bool,
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
-
-    /// Against a model that keeps every call for ever: admitted exactly when
-    /// fewer than max are in the window, so that no window ever holds more.
-    #[test]
-    fn no_window_ever_holds_more_than_max_and_none_is_refused_too_early(
-        max in 1..6_u32,
-        steps in prop::collection::vec(step(), 1..200),
-    ) {
-        let most = usize::try_from(max).expect("small");
-        let mut limiter = Limiter::new();
-        let mut kept: Vec<Admitted> = Vec::new();
-        let (mut clock, mut latest, mut id) = (0_i64, i64::MIN, 0);
-        for step in steps {
-            match step {
-                Step::Ask(moved) => {
-                    clock += moved;
-                    latest = latest.max(clock);
-                    id += 1;
-                    let in_window = kept.iter().filter(|call| call.at > latest - WINDOW).count();
-                    let view = limiter.state(&want(max), clock);
-                    prop_assert_eq!(usize::try_from(view.remaining).expect("small"), most - in_window);
-                    match limiter.reserve(&[want(max)], DecisionId(id), clock) {
-                        Ok(()) => {
-                            prop_assert!(in_window < most);
-                            kept.push(Admitted { id: DecisionId(id), at: latest, committed: false });
-                        }
-                        Err(LimitError::Exceeded { retry_after_ns, .. }) => {
-                            prop_assert_eq!(in_window, most);
-                            let ask = |at| limiter.clone().reserve(&[want(max)], DecisionId(0), at);
-                            prop_assert!(ask(latest + retry_after_ns - 1).is_err());
-                            prop_assert!(ask(latest + retry_after_ns).is_ok());
-                        }
-                        Err(error) => prop_assert!(false, "{}", error),
-                    }
-                }
-                Step::Release(nth) if !kept.is_empty() => {
-                    let nth = nth % kept.len();
-                    // A lapsed call may still be released: that changes nothing.
-                    prop_assert_eq!(limiter.release(kept[nth].id), !kept[nth].committed);
-                    if !kept[nth].committed {
-                        kept.remove(nth);
-                    }
-                }
-                Step::Commit(nth) if !kept.is_empty() => {
-                    let nth = nth % kept.len();
-                    kept[nth].committed = true;
-                    limiter.commit(kept[nth].id);
-                }
-                Step::Release(_) | Step::Commit(_) => {}
-            }
-            for call in &kept {
-                let window = kept.iter().filter(|other| (call.at..call.at + WINDOW).contains(&other.at));
-                prop_assert!(window.count() <= most);
-            }
-        }
+#[test]
+fn short_lived_keys_do_not_fill_the_table_for_ever() {
+    let mut limiter = windows_known();
+    // Each key is used once; those of the last minute are 5000.
+    let step = WINDOW / 5000;
+    for key in 0..4 * COUNTERS_MAX {
+        let now = i64::try_from(key).expect("small") * step;
+        let id = DecisionId(u64::try_from(key).expect("small"));
+        limiter
+            .reserve(&[with_key(key)], id, now)
+            .expect("no more than 5000 keys are live");
     }
+    assert!(limiter.counters().count() <= 5001);
+}
+
+#[test]
+fn what_happened_without_asking_counts_beyond_the_limit_and_is_final() {
+    let mut limiter = Limiter::new();
+    for id in 1..=4 {
+        limiter
+            .charge(&[want(2)], DecisionId(id), 0)
+            .expect("there is room in the table");
+        assert!(!limiter.release(DecisionId(id)), "it happened");
+    }
+    assert_eq!(limiter.state(&want(2), 1).remaining, 0);
+    let refused = limiter.reserve(&[want(2)], DecisionId(5), 1);
+    let retry_after_ns = WINDOW - 1;
+    let expected = LimitError::Exceeded {
+        index: 0,
+        retry_after_ns,
+    };
+    assert_eq!(refused, Err(expected));
+}
+
+#[test]
+fn calls_are_kept_as_long_as_the_longest_window_of_their_counter() {
+    let mut limiter = windows_known();
+    let hour = Want {
+        window_ns: 60 * WINDOW,
+        ..want(2)
+    };
+    let windows = BTreeMap::from([("stops".to_owned(), hour.window_ns)]);
+    limiter.reserve(&[want(2)], DecisionId(1), 0).expect("room");
+    limiter.set_windows(&windows);
+    limiter
+        .reserve(&[want(2)], DecisionId(2), 2 * WINDOW)
+        .expect("the minute is over");
+    assert_eq!(limiter.state(&hour, 2 * WINDOW).remaining, 0);
+
+    // The policy no longer names the counter, then names it again.
+    limiter.set_windows(&BTreeMap::new());
+    limiter
+        .reserve(&[named("other", 2)], DecisionId(3), 3 * WINDOW)
+        .expect("room");
+    limiter.set_windows(&windows);
+    assert_eq!(limiter.state(&hour, 3 * WINDOW).remaining, 0);
+    assert_eq!(limiter.state(&hour, 60 * WINDOW).remaining, 1);
+
+    limiter.set_windows(&BTreeMap::from([("stops".to_owned(), WINDOW)]));
+    let live = limiter.counters().flat_map(|(_, stamps)| stamps);
+    assert_eq!(
+        live.map(|stamp| stamp.id).collect::<Vec<_>>(),
+        [DecisionId(3)]
+    );
+}
+
+#[test]
+fn a_window_of_31_days_holds_to_the_nanosecond() {
+    let mut limiter = Limiter::new();
+    let month = Want {
+        window_ns: WINDOW_NS_MAX,
+        ..want(1)
+    };
+    let mut ask = |id, at| limiter.reserve(std::slice::from_ref(&month), DecisionId(id), at);
+    ask(1, 5).expect("room");
+    assert!(ask(2, 4 + WINDOW_NS_MAX).is_err());
+    assert!(ask(3, 5 + WINDOW_NS_MAX).is_ok());
 }

@@ -1,23 +1,112 @@
-//! The JSON Schema that a tool's arguments must satisfy.
+//! The JSON Schema that a tool's arguments must satisfy: draft 2020-12, whole
+//! in itself, and with nothing in it that would be passed over in silence.
 
+mod keywords;
+
+use std::sync::Arc;
+
+use jsonschema::{PatternOptions, ValidationError, Validator, error::ValidationErrorKind};
 use serde_json::{Map, Value};
 
-/// A compiled schema.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Most mistakes in one call's arguments that are named.
+pub const NAMED_MAX: usize = 3;
+/// Longest text of one mistake in characters.
+const MISTAKE_CHARS_MAX: usize = 200;
+/// Memory that a compiled pattern, and its cache, may take.
+const PATTERN_MEMORY_MAX: usize = 1 << 20;
+
+/// A compiled schema; the same source is the same schema.
+#[derive(Clone, Debug)]
 pub struct ArgsSchema {
     source: Value,
+    compiled: Arc<Validator>,
 }
 
+impl PartialEq for ArgsSchema {
+    fn eq(&self, other: &Self) -> bool {
+        self.source == other.source
+    }
+}
+
+impl Eq for ArgsSchema {}
+
 impl ArgsSchema {
-    /// Compiles a schema; the error says what is wrong with it.
+    /// Compiles a schema; the error says what is wrong with it and where.
+    /// Reads no file and no network: it must have all that it refers to.
     pub fn compile(source: &Value) -> Result<Self, String> {
+        keywords::check(source)?;
+        // The linear engine: a pattern that meets an agent's text must not be
+        // able to take forever.
+        let patterns = PatternOptions::regex()
+            .size_limit(PATTERN_MEMORY_MAX)
+            .dfa_size_limit(PATTERN_MEMORY_MAX);
+        let compiled = jsonschema::draft202012::options()
+            .offline()
+            .with_pattern_options(patterns)
+            .should_validate_formats(true)
+            .should_ignore_unknown_formats(false)
+            .build(source)
+            .map_err(|error| explain(&error))?;
         Ok(Self {
             source: source.clone(),
+            compiled: Arc::new(compiled),
         })
     }
 
-    /// Checks arguments; the error says what is wrong with them.
-    pub fn check(&self, _arguments: &Map<String, Value>) -> Result<(), String> {
-        Err(self.source.to_string())
+    /// The schema as the policy has it.
+    pub fn source(&self) -> &Value {
+        &self.source
+    }
+
+    /// Checks arguments; the error names the first [`NAMED_MAX`] mistakes and
+    /// their places, and repeats none of the values: it is recorded.
+    pub fn check(&self, arguments: &Map<String, Value>) -> Result<(), String> {
+        let arguments = Value::Object(arguments.clone());
+        if self.compiled.is_valid(&arguments) {
+            return Ok(());
+        }
+        let mut errors = self.compiled.iter_errors(&arguments);
+        let mut named: Vec<String> = errors.by_ref().take(NAMED_MAX).map(|e| name(&e)).collect();
+        if errors.next().is_some() {
+            named.push("and more".to_owned());
+        }
+        Err(named.join("; "))
     }
 }
+
+/// A mistake in a schema, with its place.
+fn explain(error: &ValidationError<'_>) -> String {
+    let text = match error.kind() {
+        ValidationErrorKind::Format { format } if format == "regex" => format!(
+            "the pattern {} is not understood; look-around and back-references are not supported",
+            error.instance()
+        ),
+        _ => error.to_string(),
+    };
+    let place = error.instance_path().as_str();
+    if place.is_empty() {
+        shorten(&text)
+    } else {
+        shorten(&format!("at {place}: {text}"))
+    }
+}
+
+/// A mistake in a call's arguments: `/args/count: the value is ...`.
+fn name(error: &ValidationError<'_>) -> String {
+    let place = error.instance_path();
+    shorten(&format!("/args{place}: {}", error.masked_with("the value")))
+}
+
+/// Names in a call are the agent's: no control characters, and not too long.
+fn shorten(text: &str) -> String {
+    let show = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    let mut characters = text.chars().map(show);
+    let mut short: String = characters.by_ref().take(MISTAKE_CHARS_MAX).collect();
+    if characters.next().is_some() {
+        short.push('…');
+    }
+    short
+}
+
+#[cfg(test)]
+mod tests;

@@ -77,12 +77,7 @@ impl fmt::Display for PolicyErrors {
             if index > 0 {
                 f.write_str("\n\n")?;
             }
-            write!(
-                f,
-                "{}:{}:{}: {}",
-                self.file, error.line, error.column, error.message
-            )?;
-            error.fmt_excerpt(f)?;
+            error.show(&self.file).fmt(f)?;
         }
         if self.more > 0 {
             write!(
@@ -95,7 +90,45 @@ impl fmt::Display for PolicyErrors {
     }
 }
 
+/// One mistake or lint with the name of its file: place, message, the line with
+/// a caret, help.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a> {
+    error: &'a PolicyError,
+    file: &'a str,
+    kind: &'static str,
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { error, file, kind } = self;
+        let (line, column) = (error.line, error.column);
+        write!(f, "{file}:{line}:{column}: {kind}{}", error.message)?;
+        error.fmt_excerpt(f)
+    }
+}
+
+impl Lint {
+    /// For people. `file` only names the policy.
+    pub fn show<'a>(&'a self, file: &'a str) -> Shown<'a> {
+        let kind = "warning: ";
+        Shown {
+            kind,
+            ..self.0.show(file)
+        }
+    }
+}
+
 impl PolicyError {
+    /// For people. `file` only names the policy.
+    pub fn show<'a>(&'a self, file: &'a str) -> Shown<'a> {
+        Shown {
+            error: self,
+            file,
+            kind: "",
+        }
+    }
+
     fn fmt_excerpt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A minified policy is one long line: show the part around the mistake.
         let skipped = (self.column - 1).saturating_sub(SHOWN_CHARS_MAX / 2);

@@ -8,7 +8,10 @@ use std::collections::BTreeSet;
 
 use super::error::Finding;
 
-/// Deepest nesting. The schema needs five.
+/// Longest text that a message repeats, in characters.
+const SHOWN_CHARS_MAX: usize = 64;
+/// Deepest nesting. The language needs six; a schema of arguments nests as deep
+/// as the arguments do.
 const DEPTH_MAX: usize = 32;
 
 /// A value and its place.
@@ -46,6 +49,10 @@ impl Value {
             Self::Null => "null".to_owned(),
             Self::Bool(value) => value.to_string(),
             Self::Number(text) => format!("the number {text}"),
+            Self::String(text) if text.chars().count() > SHOWN_CHARS_MAX => {
+                let start: String = text.chars().take(SHOWN_CHARS_MAX).collect();
+                format!("a string that begins with {start:?}")
+            }
             Self::String(text) => format!("the string {text:?}"),
             Self::Array(_) => "an array".to_owned(),
             Self::Object(_) => "an object".to_owned(),

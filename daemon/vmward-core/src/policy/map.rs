@@ -1,10 +1,30 @@
 //! The effect map: which tool has which effect on which VM.
+//!
+//! The policy's own entries come first, then the built-in ones, then a guess
+//! from the tool's name and arguments. Nothing here trusts the agent: where a
+//! call can be read in two ways, the harder one counts, and where it could name
+//! two VMs, it names none.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | `builtin` | the shipped entries: what they are and how one is found |
+//! | `table` | the shipped entries themselves, by MCP server |
+//! | `arguments` | how arguments are read |
+//! | `suspect` | the guess for tools that no entry knows |
+
+mod arguments;
+mod builtin;
+mod suspect;
+mod table;
+
+use serde_json::Value;
 
 use super::{
     facts::Facts,
     predicate::{Path, Predicate},
 };
 use crate::effect::Effect;
+use builtin::What;
 
 /// One entry. The first entry that matches a call counts; the policy's entries
 /// come before the built-in ones.
@@ -20,7 +40,8 @@ pub struct MapEntry {
     pub when: Vec<Predicate>,
     /// What the call does; `None` when it stops nothing.
     pub effect: Option<Effect>,
-    /// Where the VM's name or UUID stands.
+    /// Where the VM's name or UUID stands; where absent, the arguments that
+    /// known servers use are tried.
     pub vm: Vec<Path>,
 }
 
@@ -33,7 +54,8 @@ pub enum Mapped {
         pointer: String,
         /// What the call does; `None` when it stops nothing.
         effect: Option<Effect>,
-        /// The VM's name or UUID as the arguments give it.
+        /// The VM's name or UUID as the arguments give it; `None` also where
+        /// they name two.
         vm: Option<String>,
     },
     /// No entry matches, and by its name or arguments the tool could stop a VM.
@@ -50,8 +72,121 @@ pub enum Mapped {
     },
 }
 
+impl Mapped {
+    /// What the call does; `None` when it stops nothing, or nobody knows.
+    pub fn effect(&self) -> Option<Effect> {
+        match self {
+            Self::Known { effect, .. } => *effect,
+            Self::Suspect { .. } | Self::Harmless { .. } => None,
+        }
+    }
+
+    /// The VM's name or UUID as the arguments give it.
+    pub fn vm(&self) -> Option<&str> {
+        match self {
+            Self::Known { vm, .. } | Self::Suspect { vm, .. } | Self::Harmless { vm } => {
+                vm.as_deref()
+            }
+        }
+    }
+}
+
 /// Looks a call up: the policy's entries, then the built-in ones. `facts.effect`
 /// and `facts.vm` are not known yet and must be `None`.
-pub fn look_up(_own: &[MapEntry], _facts: &Facts<'_>) -> Mapped {
-    Mapped::Harmless { vm: None }
+pub fn look_up(own: &[MapEntry], facts: &Facts<'_>) -> Mapped {
+    for entry in own {
+        match matches(entry, facts) {
+            Ok(true) => {
+                return Mapped::Known {
+                    pointer: entry.pointer.clone(),
+                    effect: entry.effect,
+                    vm: own_vm(entry, facts),
+                };
+            }
+            Ok(false) => {}
+            // To skip it would let a later entry call the tool harmless.
+            Err(why) => {
+                let vm = guess_vm(facts);
+                return Mapped::Suspect { why, vm };
+            }
+        }
+    }
+    if let Some((server, entry)) = builtin::find(facts.tool, facts.arguments) {
+        let vm = arguments::vm(facts.arguments, entry.vm);
+        return match entry.what {
+            What::Nothing => Mapped::Known {
+                pointer: format!("builtin:{server}"),
+                effect: None,
+                vm,
+            },
+            What::Does(effect) => Mapped::Known {
+                pointer: format!("builtin:{server}"),
+                effect: Some(effect),
+                vm,
+            },
+            What::Opaque(why) => Mapped::Suspect {
+                why: why.to_owned(),
+                vm,
+            },
+        };
+    }
+    let vm = guess_vm(facts);
+    match suspect::why(facts.tool, facts.arguments) {
+        Some(why) => Mapped::Suspect { why, vm },
+        None => Mapped::Harmless { vm },
+    }
 }
+
+/// Every effect that the map gives this tool, whatever the arguments; in the
+/// order of [`Effect::ALL`].
+pub fn effects_of(own: &[MapEntry], tool: &str) -> Vec<Effect> {
+    let has = |effect: &Effect| {
+        let mut mine = own.iter().filter(|entry| entry.tool == tool);
+        mine.any(|entry| entry.effect == Some(*effect)) || builtin::can(tool, *effect)
+    };
+    Effect::ALL.into_iter().filter(has).collect()
+}
+
+/// Does the entry apply? An error where one of its conditions cannot be judged.
+fn matches(entry: &MapEntry, facts: &Facts<'_>) -> Result<bool, String> {
+    let server = entry.server.as_deref();
+    if entry.tool != facts.tool || (server.is_some() && server != facts.server) {
+        return Ok(false);
+    }
+    for predicate in &entry.when {
+        let holds = predicate
+            .holds(facts)
+            .map_err(|error| format!("{} cannot be judged: {error}", predicate.pointer))?;
+        if !holds {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn own_vm(entry: &MapEntry, facts: &Facts<'_>) -> Option<String> {
+    if entry.vm.is_empty() {
+        return guess_vm(facts);
+    }
+    let named = entry.vm.iter().filter_map(|path| {
+        let value = path.find(facts)?;
+        as_vm(&value)
+    });
+    arguments::only(named)
+}
+
+fn as_vm(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        // Some hypervisors number their VMs.
+        Value::Number(number) => number.as_u64().map(|number| number.to_string()),
+        _ => None,
+    }
+}
+
+fn guess_vm(facts: &Facts<'_>) -> Option<String> {
+    arguments::vm(facts.arguments, arguments::VM_KEYS)
+}
+
+#[cfg(test)]
+mod tests;

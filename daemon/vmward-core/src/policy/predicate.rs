@@ -1,31 +1,103 @@
 //! A condition: a place in the call, an operator, a value.
+//!
+//! Types are strict, for conditions and for the values that they meet. Servers
+//! read `"true"` or `1` as `true`, so a condition on `true` must not be passed
+//! by either: a value of another type is an error, and the call is denied.
+
+mod compare;
+mod operand;
+mod path;
 
 use serde_json::Value;
 
-use super::facts::Facts;
+use operand::Operand;
+pub use operand::{PATTERN_BYTES_MAX, TEXT_BYTES_MAX};
+pub use path::{PATH_BYTES_MAX, Path};
 
-/// A place in a call.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Path {
-    text: String,
+use super::{facts::Facts, suggest};
+
+/// What a condition asks of the value in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// It is the same.
+    Eq,
+    /// It is missing or another.
+    Neq,
+    /// It is one of these.
+    In,
+    /// It is missing or none of these.
+    NotIn,
+    /// It is less.
+    Lt,
+    /// It is less or the same.
+    Lte,
+    /// It is more.
+    Gt,
+    /// It is more or the same.
+    Gte,
+    /// The whole of it matches the pattern.
+    Regex,
+    /// It is text with this in it, or an array that holds this.
+    Contains,
+    /// It is there, or with `false`, it is missing.
+    Exists,
 }
 
-impl Path {
-    /// Reads a path; the error says what is wrong with it.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        Ok(Self {
-            text: text.to_owned(),
+impl Op {
+    /// Every operator.
+    pub const ALL: [Self; 11] = [
+        Self::Eq,
+        Self::Neq,
+        Self::In,
+        Self::NotIn,
+        Self::Lt,
+        Self::Lte,
+        Self::Gt,
+        Self::Gte,
+        Self::Regex,
+        Self::Contains,
+        Self::Exists,
+    ];
+
+    /// The word in the policy.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Eq => "eq",
+            Self::Neq => "neq",
+            Self::In => "in",
+            Self::NotIn => "not_in",
+            Self::Lt => "lt",
+            Self::Lte => "lte",
+            Self::Gt => "gt",
+            Self::Gte => "gte",
+            Self::Regex => "regex",
+            Self::Contains => "contains",
+            Self::Exists => "exists",
+        }
+    }
+
+    fn parse(word: &str) -> Result<Self, PredicateError> {
+        if let Some(op) = Self::ALL.into_iter().find(|op| op.name() == word) {
+            return Ok(op);
+        }
+        let names = Self::ALL.map(Self::name);
+        let sign = match word {
+            "==" | "=" => Some("eq"),
+            "!=" | "<>" => Some("neq"),
+            "<" => Some("lt"),
+            "<=" => Some("lte"),
+            ">" => Some("gt"),
+            ">=" => Some("gte"),
+            _ => suggest::nearest(word, &names),
+        };
+        Err(PredicateError {
+            part: Part::Op,
+            message: format!("unknown operator {word:?}"),
+            help: Some(match sign {
+                Some(name) => format!("did you mean {name:?}?"),
+                None => format!("there are {}", names.join(", ")),
+            }),
         })
-    }
-
-    /// The path as the policy has it.
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// What stands there.
-    pub fn find(&self, facts: &Facts<'_>) -> Option<Value> {
-        facts.arguments.get(&self.text).cloned()
     }
 }
 
@@ -38,12 +110,74 @@ pub struct Predicate {
     pub path: Path,
     /// What the agent is told when it denies.
     pub on_deny: Option<String>,
+    op: Op,
+    /// The value as the policy has it; nothing where it may be left out.
+    value: Option<Value>,
+    operand: Operand,
+}
+
+/// What is wrong with a condition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PredicateError {
+    /// The key whose value is to blame.
+    pub part: Part,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+/// A key of a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// `op`.
+    Op,
+    /// `value`; blamed too where it is missing.
+    Value,
 }
 
 impl Predicate {
-    /// Does it hold? An error where the operator means nothing for what stands
-    /// there; the call is then denied.
-    pub fn holds(&self, _facts: &Facts<'_>) -> Result<bool, String> {
-        Err(String::new())
+    /// A condition that has a meaning: the operator is known and takes the value.
+    pub fn new(
+        pointer: String,
+        path: Path,
+        op: &str,
+        value: Option<&Value>,
+        on_deny: Option<String>,
+    ) -> Result<Self, PredicateError> {
+        let op = Op::parse(op)?;
+        Ok(Self {
+            pointer,
+            path,
+            on_deny,
+            op,
+            value: value.cloned(),
+            operand: Operand::new(op, value)?,
+        })
+    }
+
+    /// What it asks of the value.
+    pub fn op(&self) -> Op {
+        self.op
+    }
+
+    /// Does it hold? An error, as a sentence for the agent, where the operator
+    /// means nothing for what stands there; the call is then denied.
+    pub fn holds(&self, facts: &Facts<'_>) -> Result<bool, String> {
+        let found = self.path.find(facts);
+        let wrong = |what: String| format!("{} is {what}", self.path.text());
+        self.operand.holds(self.op, found.as_deref()).map_err(wrong)
+    }
+
+    /// As in `args.force neq true`.
+    pub fn describe(&self) -> String {
+        let (path, op) = (self.path.text(), self.op.name());
+        match &self.value {
+            Some(value) => format!("{path} {op} {value}"),
+            None => format!("{path} {op}"),
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

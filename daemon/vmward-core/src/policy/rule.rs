@@ -8,6 +8,9 @@ pub const LIMIT_MAX: u32 = 1_000_000;
 /// The longest window in seconds: 31 days.
 pub const WINDOW_SECONDS_MAX: u32 = 31 * 86_400;
 
+/// The longest that a request for approval may wait, in seconds: 7 days.
+pub const APPROVAL_TIMEOUT_S_MAX: u32 = 7 * 86_400;
+
 /// One rule. Empty, it lets every call pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {

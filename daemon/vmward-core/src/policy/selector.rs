@@ -1,6 +1,6 @@
 //! Which VMs.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, str::Chars};
 
 use super::facts::VmFacts;
 use crate::ids::VmUuid;
@@ -8,7 +8,7 @@ use crate::ids::VmUuid;
 /// Picks VMs: whatever is given must match; an empty selector picks all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selector {
-    /// This VM.
+    /// This VM. A VM whose UUID is not known is never it.
     pub uuid: Option<VmUuid>,
     /// VMs of such a name: `*` stands for any text, `?` for one character.
     pub name: Option<String>,
@@ -18,7 +18,69 @@ pub struct Selector {
 
 impl Selector {
     /// Does it pick this VM?
-    pub fn picks(&self, _vm: &VmFacts<'_>) -> bool {
-        false
+    pub fn picks(&self, vm: &VmFacts<'_>) -> bool {
+        let uuid = self
+            .uuid
+            .is_none_or(|uuid| vm.uuid.and_then(|text| text.parse().ok()) == Some(uuid));
+        let name = self
+            .name
+            .as_ref()
+            .is_none_or(|pattern| glob(pattern, vm.name));
+        let mut labels = self.labels.iter();
+        uuid && name && labels.all(|(key, value)| vm.labels.get(key) == Some(value))
+    }
+
+    /// As in `name "db-*" and label tier = "prod"`.
+    pub fn describe(&self) -> String {
+        let uuid = self.uuid.iter().map(|uuid| format!("uuid {uuid}"));
+        let name = self.name.iter().map(|name| format!("name {name:?}"));
+        let labels = self
+            .labels
+            .iter()
+            .map(|(key, value)| format!("label {key} = {value:?}"));
+        let parts: Vec<String> = uuid.chain(name).chain(labels).collect();
+        if parts.is_empty() {
+            "any VM".to_owned()
+        } else {
+            parts.join(" and ")
+        }
     }
 }
+
+/// Does the whole text match the pattern? `*` stands for any text, none
+/// included, `?` for one character; case counts.
+///
+/// Only the last `*` is ever tried again: what stood before it matched at the
+/// earliest place, and no later place could leave more room for the rest. So the
+/// work is at most pattern times text, never exponential.
+pub(crate) fn glob(pattern: &str, text: &str) -> bool {
+    let (mut rest, mut left) = (pattern.chars(), text.chars());
+    // After the last star: the pattern, and the text that it has not taken yet.
+    let mut star: Option<(Chars<'_>, Chars<'_>)> = None;
+    loop {
+        let (before, mut ahead) = (left.clone(), left.clone());
+        match (rest.next(), ahead.next()) {
+            (None, None) => return true,
+            (Some('*'), _) => {
+                star = Some((rest.clone(), before));
+                continue;
+            }
+            (Some(wanted), Some(found)) if wanted == '?' || wanted == found => {
+                left = ahead;
+                continue;
+            }
+            _ => {}
+        }
+        // A mismatch: the star takes one character more.
+        let Some((after_star, untaken)) = &mut star else {
+            return false;
+        };
+        if untaken.next().is_none() {
+            return false;
+        }
+        (rest, left) = (after_star.clone(), untaken.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 use vmward_core::audit::{
-    Actor, AuditBody, DecisionRecord, KernelRecord, KernelVerdict, LeaseRecord, OutcomeRecord,
-    Signal, Verdict, VmRecord,
+    Actor, ApprovalRecord, AuditBody, DecisionRecord, KernelRecord, KernelVerdict, LeaseRecord,
+    OutcomeRecord, Signal, Verdict, VmRecord,
 };
 
 use crate::text::{plain, word};
@@ -51,6 +51,7 @@ fn describe(body: &AuditBody) -> (String, String) {
             )
         }
         AuditBody::Decision(decision) => decide(decision),
+        AuditBody::Approval(record) => ("APPROVAL".to_owned(), approval(record)),
         AuditBody::Outcome(outcome) => ("OUTCOME".to_owned(), end(outcome)),
         AuditBody::Lease(lease) => ("LEASE".to_owned(), lease_state(lease)),
         AuditBody::Vm(vm) => ("VM".to_owned(), vm_event(vm)),
@@ -66,6 +67,7 @@ fn decide(record: &DecisionRecord) -> (String, String) {
     let verdict = match record.decision {
         Verdict::Allow => "ALLOWED",
         Verdict::Deny => "DENIED",
+        Verdict::Pending => "PENDING",
     };
     let vm = record.vm.as_ref().map_or("-", |vm| &vm.name);
     let effect = record
@@ -139,6 +141,31 @@ fn vm_event(record: &VmRecord) -> String {
         parts.push(format!("  lease {lease}"));
     }
     parts.concat()
+}
+
+fn approval(record: &ApprovalRecord) -> String {
+    let vm = record
+        .vm
+        .as_ref()
+        .map(|vm| format!("{}  ", vm.name))
+        .unwrap_or_default();
+    let by = record
+        .decided_by
+        .as_ref()
+        .map(|person| format!(" by uid {}", person.loginuid.unwrap_or(person.uid)))
+        .unwrap_or_default();
+    let note = record
+        .note
+        .as_ref()
+        .map(|note| format!(": {note}"))
+        .unwrap_or_default();
+    format!(
+        "{vm}{} for {}  request {} {}{by}{note}",
+        record.tool,
+        record.grant,
+        record.approval,
+        word(&record.event)
+    )
 }
 
 fn lease_state(record: &LeaseRecord) -> String {

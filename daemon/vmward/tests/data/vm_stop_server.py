@@ -2,7 +2,8 @@
 """A small MCP server with one tool, vm_stop {identifier}, that stops nothing.
 
 It writes down every line that reaches it, so that a test can prove which calls
-a proxy let through. `exit` as a tool name makes it end with status 7.
+a proxy let through. `exit` as a tool name makes it end with status 7. Three
+identifiers make it tell of a failure, each in another way.
 """
 
 import json
@@ -32,8 +33,15 @@ for line in sys.stdin:
     elif method == "tools/call":
         if message["params"]["name"] == "exit":
             sys.exit(7)
-        text = "stopped " + message["params"]["arguments"]["identifier"]
-        result = {"content": [{"type": "text", "text": text}], "isError": False}
+        identifier = message["params"]["arguments"]["identifier"]
+        if identifier == "json-error":
+            error = {"code": -32603, "message": "it failed"}
+            print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "error": error}), flush=True)
+            continue
+        failure = json.dumps({"success": False, "error": "it failed"})
+        text = failure if identifier == "says-false" else "stopped " + identifier
+        is_error = identifier == "is-error"
+        result = {"content": [{"type": "text", "text": text}], "isError": is_error}
     elif "id" in message:
         result = {}
     else:

@@ -22,7 +22,7 @@ type Answer = Result<Value, ErrorObject>;
 type Asked = Arc<Mutex<Vec<Request>>>;
 
 /// A policy socket that answers as a function says and remembers what it was
-/// asked, `hello` aside.
+/// asked.
 pub(crate) struct FakeDaemon {
     pub(crate) folder: tempfile::TempDir,
     asked: Asked,
@@ -89,10 +89,10 @@ fn serve(mut stream: UnixStream, asked: &Asked, answer: &dyn Fn(&Request) -> Ans
     let reader = BufReader::new(stream.try_clone().unwrap());
     for line in reader.split(b'\n') {
         let request = Request::parse(&line.unwrap()).expect("clients send valid requests");
+        asked.lock().unwrap().push(request.clone());
         let outcome = if request.method == method::HELLO {
             Ok(json!({ "version": 1, "daemon": "fake", "grant": "uid:0" }))
         } else {
-            asked.lock().unwrap().push(request.clone());
             answer(&request)
         };
         let response = Response {

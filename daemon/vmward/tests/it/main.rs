@@ -5,5 +5,7 @@
 mod audit;
 mod cli;
 mod fake;
+mod gateway_defects;
+mod identity;
 mod mcp;
 mod wrap;

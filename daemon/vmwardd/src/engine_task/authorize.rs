@@ -4,7 +4,6 @@
 use vmward_core::audit::AuditBody;
 use vmward_core::clock::Now;
 use vmward_core::digest::args_digest;
-use vmward_core::effect::classify;
 use vmward_core::engine::{Authorized, Decision, Request, Target, Via};
 use vmward_core::ids::DecisionId;
 use vmward_core::lease::Lease;
@@ -15,10 +14,10 @@ use vmward_wire::v1;
 use super::AuthorizeCall;
 use super::batch::{Batch, PendingAnswer};
 use super::shell::Shell;
-use crate::{convert, crash};
+use crate::{clock, convert, crash};
 
 /// Longest names of tools, VMs and agents, in characters.
-const NAME_CHARS_MAX: usize = 256;
+pub(super) const NAME_CHARS_MAX: usize = 256;
 /// Longest free text, in characters.
 pub(super) const TEXT_CHARS_MAX: usize = 2048;
 
@@ -41,25 +40,29 @@ impl Shell {
             decision,
             journal,
             audit,
+            approval,
             lease,
-            shadow: _,
+            shadow,
         } = self.engine.authorize(&request, now);
         let policy_hash = self.engine.policy().hash().to_owned();
-        let (id, answer) = answer(
+        let (id, mut answer) = answer(
             &decision,
             lease.as_ref(),
             request.args_digest,
             policy_hash,
             now,
         );
+        answer.shadow = shadow.as_ref().map(convert::wire_shadow);
         let mut pending = PendingAnswer {
             id,
             answer,
             audit,
+            approval,
             lease,
             reply,
         };
-        if let (Decision::Allow(_), Some(fault)) = (&decision, self.fault()) {
+        let takes = matches!(decision, Decision::Allow(_)) || !journal.is_empty();
+        if let Some(fault) = self.fault().filter(|_| takes) {
             self.engine.undo(id);
             self.refuse(
                 &mut pending,
@@ -77,7 +80,8 @@ impl Shell {
         batch.answer(pending);
     }
 
-    fn understand(
+    /// The call as the engine judges it.
+    pub(super) fn understand(
         &self,
         params: v1::AuthorizeParams,
         caller: super::CallerFacts,
@@ -99,29 +103,36 @@ impl Shell {
         } else {
             Via::Effect
         };
+        let caller = convert::caller(caller, agent);
         let claimed = effect.map(convert::effect);
-        let (tool, effect, vm_in_arguments) = match (tool, claimed) {
+        let (tool, mapped, effect) = match (tool, claimed) {
             (Some(tool), claimed) => {
-                let known = classify(&tool, &arguments);
-                (tool, claimed.or(known.effect), known.vm)
+                let mapped = self
+                    .engine
+                    .mapped(&tool, server.as_deref(), &arguments, &caller);
+                let effect = claimed.or(mapped.effect());
+                (tool, mapped, effect)
             }
-            (None, Some(effect)) => (effect.tool().to_owned(), Some(effect), None),
+            (None, Some(effect)) => {
+                let mapped = Mapped::Harmless { vm: None };
+                (effect.tool().to_owned(), mapped, Some(effect))
+            }
             (None, None) => {
                 return Err(invalid("either `tool` or `effect` with `vm` must be given"));
             }
         };
-        let target = self.aim(vm, vm_in_arguments, effect.is_some())?;
+        let target = self.aim(vm, mapped.vm().map(str::to_owned), effect.is_some())?;
         Ok(Request {
             tool,
             via,
             server,
-            mapped: Mapped::Harmless { vm: None },
+            mapped,
             effect,
             args_digest: args_digest(&arguments),
             arguments,
-            local_offset_s: 0,
+            local_offset_s: clock::local_offset_s(clock::now().wall_ns),
             target,
-            caller: convert::caller(caller, agent),
+            caller,
             holder,
             reason,
         })
@@ -160,6 +171,7 @@ impl Shell {
 fn check_lengths(params: &v1::AuthorizeParams) -> Result<(), ErrorObject> {
     let fields = [
         ("tool", &params.tool, NAME_CHARS_MAX),
+        ("server", &params.server, NAME_CHARS_MAX),
         ("vm", &params.vm, NAME_CHARS_MAX),
         ("agent", &params.agent, NAME_CHARS_MAX),
         ("reason", &params.reason, TEXT_CHARS_MAX),

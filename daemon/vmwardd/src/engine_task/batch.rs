@@ -11,6 +11,7 @@ use vmward_core::lease::{KernelLease, Lease};
 use vmward_wire::rpc::{ErrorCode, ErrorObject};
 use vmward_wire::v1;
 
+use super::approvals::Ruled;
 use super::shell::Shell;
 use super::{Message, Reply};
 use crate::convert;
@@ -22,6 +23,8 @@ pub(super) struct PendingAnswer {
     pub(super) id: DecisionId,
     pub(super) answer: v1::AuthorizeResult,
     pub(super) audit: AuditBody,
+    /// The record of the request for approval that it opened or used.
+    pub(super) approval: Option<AuditBody>,
     pub(super) lease: Option<Lease>,
     pub(super) reply: Reply<v1::AuthorizeResult>,
 }
@@ -33,6 +36,8 @@ pub(super) struct Batch {
     audit: Vec<AuditBody>,
     answers: Vec<PendingAnswer>,
     done: Vec<Reply<v1::Done>>,
+    /// What people decided.
+    ruled: Vec<Ruled>,
     /// Set by the message that ends the engine.
     pub(super) stop: Option<oneshot::Sender<()>>,
 }
@@ -48,6 +53,10 @@ impl Batch {
 
     pub(super) fn answer(&mut self, pending: PendingAnswer) {
         self.answers.push(pending);
+    }
+
+    pub(super) fn ruled(&mut self, ruled: Ruled) {
+        self.ruled.push(ruled);
     }
 
     /// Answers "done" once this round is durable.
@@ -78,6 +87,7 @@ impl Shell {
             audit,
             mut answers,
             done,
+            ruled,
             stop: _,
         } = batch;
         let durable = self.make_durable(&journal);
@@ -91,7 +101,11 @@ impl Shell {
         }
         for pending in &answers {
             self.audit.append(pending.audit.clone(), now);
+            if let Some(approval) = &pending.approval {
+                self.audit.append(approval.clone(), now);
+            }
         }
+        self.conclude_rulings(ruled, durable, now);
         self.keep_seq();
         crash::point(Point::AfterAudit);
         for pending in &mut answers {
@@ -102,7 +116,8 @@ impl Shell {
         for PendingAnswer { answer, reply, .. } in answers {
             count(match answer.decision {
                 v1::Decision::Allow => &self.counters.allowed,
-                v1::Decision::Deny | v1::Decision::Pending => &self.counters.denied,
+                v1::Decision::Deny => &self.counters.denied,
+                v1::Decision::Pending => &self.counters.pending,
             });
             // A caller that left gets its quota back at the lease's deadline.
             drop(reply.send(Ok(answer)));
@@ -165,15 +180,18 @@ impl Shell {
     pub(super) fn refuse(&self, pending: &mut PendingAnswer, message: &str) {
         count(&self.counters.unavailable);
         pending.lease = None;
+        pending.approval = None;
         pending.answer.decision = v1::Decision::Deny;
         pending.answer.reason_code = v1::ReasonCode::Unavailable;
         message.clone_into(&mut pending.answer.message);
         pending.answer.lease = None;
+        pending.answer.approval = None;
         if let AuditBody::Decision(record) = &mut pending.audit {
             record.decision = Verdict::Deny;
             record.reason_code = ReasonCode::Unavailable;
             message.clone_into(&mut record.message);
             record.lease = None;
+            record.approval = None;
         }
     }
 

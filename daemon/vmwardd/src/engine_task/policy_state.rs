@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use vmward_core::clock::{Now, rfc3339};
+use vmward_core::policy::{Policy, RuleMode};
 use vmward_wire::v1::PolicyStatus;
 
 /// The file, and what became of its newest text.
@@ -35,11 +36,19 @@ impl PolicyState {
         self.rejected.is_some()
     }
 
-    pub(super) fn status(&self, hash: &str) -> PolicyStatus {
+    pub(super) fn status(&self, policy: &Policy) -> PolicyStatus {
+        let rules = policy.tools().map(|(_, rule)| rule);
+        let rules = rules.chain(policy.effects.values());
+        let rules = rules.chain(policy.protected.iter().map(|entry| &entry.rule));
+        let rules = rules.chain(&policy.all_tools).map(|rule| rule.mode);
+        let modes = rules.chain(policy.host_rules.values().map(|rule| rule.mode));
+        let shadow_rules = modes.filter(|mode| *mode == RuleMode::Shadow).count();
         PolicyStatus {
             path: self.path.display().to_string(),
-            hash: hash.to_owned(),
+            hash: policy.hash().to_owned(),
             loaded_at: self.loaded_at.clone(),
+            shadow_rules: Some(shadow_rules as u64),
+            lints: Some(policy.lints.len() as u64),
             rejected: self.rejected.clone(),
         }
     }

@@ -1,6 +1,7 @@
 //! The engine's thread's state, and which message does what to it.
 
 use std::fmt::Display;
+use std::sync::Arc;
 use std::time::Duration;
 
 use vmward_core::audit::{AuditBody, DaemonRecord};
@@ -19,6 +20,7 @@ use super::{CallerFacts, KernelSide, Message, Reply};
 use crate::audit_file::AuditFile;
 use crate::convert;
 use crate::counters::{SharedCounters, count};
+use crate::feed::Feed;
 use crate::ledger_file::Ledger;
 use crate::log::Throttle;
 use crate::policy_store;
@@ -37,6 +39,7 @@ pub struct Shell {
     pub(super) seq: Seq,
     pub(super) evidence: Evidence,
     pub(super) counters: SharedCounters,
+    pub(super) feed: Arc<Feed>,
     pub(super) observe: bool,
     pub(super) libvirt_uri: String,
     /// What was not as it should be at start, for `status`.
@@ -49,6 +52,11 @@ pub struct Shell {
 }
 
 impl Shell {
+    /// Where audit records go besides the log.
+    pub fn feed(&self) -> Arc<Feed> {
+        Arc::clone(&self.feed)
+    }
+
     /// How long to wait for a message at most.
     pub(super) fn pause(&self, tick: Duration) -> Duration {
         let now = convert::now();
@@ -75,6 +83,17 @@ impl Shell {
                 caller,
                 reply,
             } => self.release(&params, caller, reply, now, batch),
+            Message::Explain {
+                params,
+                caller,
+                reply,
+            } => drop(reply.send(self.explain(params, caller, now))),
+            Message::Filter {
+                params,
+                caller,
+                reply,
+            } => drop(reply.send(self.filter(&params, caller))),
+            Message::Approval(call) => self.approval(call, now, batch),
             Message::Status(reply) => drop(reply.send(self.status(now))),
             Message::Sighting(sighting) => self.sighted(sighting, batch),
             Message::Kernel(events, _credit) => self.witnessed(events, now, batch),
@@ -145,7 +164,9 @@ impl Shell {
 
     /// What is due by time alone.
     pub(super) fn tick(&mut self, now: Now, batch: &mut Batch) {
+        batch.journal(self.engine.clock_mark(now).into_iter().collect());
         self.close_due(now, batch);
+        self.expire_approvals(now, batch);
         self.sweep(now, batch);
         for gap in self.seq.lost(now.boot_ns) {
             self.lost(gap, batch);

@@ -8,6 +8,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use vmward_core::audit::AuditBody;
 use vmward_core::clock::Now;
@@ -28,6 +29,7 @@ use super::witness::Evidence;
 use crate::audit_file::{AuditError, AuditFile, Resumed};
 use crate::config::Config;
 use crate::counters::SharedCounters;
+use crate::feed::Feed;
 use crate::kernel::{KernelError, LeaseRow};
 use crate::ledger_file::{FileStorage, Ledger, Storage};
 use crate::log::Throttle;
@@ -212,10 +214,17 @@ impl Recovered {
         );
         let mut all_warnings = self.warnings;
         all_warnings.extend(warnings);
+        let feed = Feed::new();
+        let mut audit = self.audit;
+        audit.set_feed(Arc::clone(&feed));
+        let mut engine = self.engine;
+        engine.set_approval_config(config.approvals.core());
+        engine.set_records_arguments(config.audit_arguments);
         let mut shell = Shell {
-            engine: self.engine,
+            engine,
             ledger: self.ledger,
-            audit: self.audit,
+            audit,
+            feed,
             kernel: kernel.side,
             vms: Vms::new(config.is_unwatched(), Names::load(&config.state_dir)),
             policy: PolicyState::loaded(config.policy.clone(), now),

@@ -47,7 +47,7 @@ impl Shell {
                 events: totals.events,
                 events_lost: totals.lost,
             },
-            policy: self.policy.status(self.engine.policy().hash()),
+            policy: self.policy.status(self.engine.policy()),
             libvirt: v1::LibvirtStatus {
                 uri: self.libvirt_uri.clone(),
                 connected: self.vms.libvirt.is_ok() && !self.vms.is_unwatched(),
@@ -61,6 +61,7 @@ impl Shell {
                 .iter()
                 .map(convert::wire_limit)
                 .collect(),
+            approvals_waiting: Some(self.approvals_waiting()),
             counters: self.counters.all(),
             degraded,
         }

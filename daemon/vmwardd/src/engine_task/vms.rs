@@ -98,6 +98,9 @@ impl Vms {
             .iter()
             .find(|domain| uuid == Some(domain.uuid))
             .or_else(|| self.domains.iter().find(|domain| domain.name == name));
+        let labels = domain
+            .map(|domain| domain.labels.clone())
+            .unwrap_or_default();
         let Some((uuid, name)) = domain
             .map(|domain| (domain.uuid, domain.name.clone()))
             .or_else(|| uuid.and_then(|uuid| self.protected_name(uuid)))
@@ -106,9 +109,9 @@ impl Vms {
         };
         let (process, protected) = self.process_of(uuid, domain, must_run);
         Target::Vm(VmTarget {
-            labels: BTreeMap::new(),
             uuid,
             name,
+            labels,
             process,
             protected,
         })
@@ -368,26 +371,4 @@ impl Shell {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_vm_that_cannot_be_protected_is_told_once_a_reason() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut vms = Vms::new(false, Names::load(dir.path()));
-        let bare = |why: &str| Domain {
-            uuid: VmUuid::from_bytes([1; 16]),
-            name: "web-1".to_owned(),
-            run: Run::Unprotectable(why.to_owned()),
-        };
-        vms.domains = vec![bare("it is traced")];
-        assert_eq!(vms.newly_bare().len(), 1);
-        assert_eq!(vms.newly_bare(), []);
-        vms.domains = vec![bare("no process")];
-        assert_eq!(vms.newly_bare().first().unwrap().1, "no process");
-        vms.domains = Vec::new();
-        assert_eq!(vms.newly_bare(), []);
-        vms.domains = vec![bare("no process")];
-        assert_eq!(vms.newly_bare().len(), 1, "it was well in between");
-    }
-}
+mod tests;

@@ -152,3 +152,18 @@ fn a_torn_tail_is_cut_off_at_open() {
     let text = std::fs::read(dir.path().join("journal.jsonl")).unwrap();
     assert_eq!(text, b"whole\nnext\n");
 }
+
+#[test]
+fn a_large_snapshot_is_not_rewritten_before_as_much_again_was_appended() {
+    let mut ledger = Ledger::open(Box::new(Disk::default()), 0).unwrap();
+    let size = usize::try_from(COMPACT_BYTES).unwrap();
+    let lines = vec![b'x'; size + 1];
+    ledger.commit(&lines).unwrap();
+    assert!(ledger.wants_snapshot());
+    ledger.compact(&lines).unwrap();
+    assert!(!ledger.wants_snapshot(), "it is all live");
+    ledger.commit(&lines).unwrap();
+    assert!(!ledger.wants_snapshot());
+    ledger.commit(b"y").unwrap();
+    assert!(ledger.wants_snapshot());
+}

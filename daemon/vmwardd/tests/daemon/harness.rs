@@ -21,12 +21,15 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// What differs between the tests.
 pub(crate) struct Options {
     pub(crate) libvirt_uri: &'static str,
+    /// More lines of the configuration.
+    pub(crate) more: String,
 }
 
 impl Default for Options {
     fn default() -> Options {
         Options {
             libvirt_uri: "test:///default",
+            more: String::new(),
         }
     }
 }
@@ -226,7 +229,7 @@ pub(crate) fn write_config(dir: &Path, options: &Options) -> String {
     let at = |name: &str| dir.join(name).display().to_string();
     let text = format!(
         "policy = {:?}\nstate-dir = {:?}\nlog-dir = {:?}\nrun-dir = {:?}\npin-dir = {:?}\n\
-         libvirt-uri = {:?}\nlibvirt-run-dir = {:?}\nsocket-group = {group:?}\n",
+         libvirt-uri = {:?}\nlibvirt-run-dir = {:?}\nsocket-group = {group:?}\n{}",
         at("policy.json"),
         at("state"),
         at("log"),
@@ -234,6 +237,7 @@ pub(crate) fn write_config(dir: &Path, options: &Options) -> String {
         at("pins"),
         options.libvirt_uri,
         at("libvirt"),
+        options.more,
     );
     let path = at("vmward.toml");
     std::fs::write(&path, text).unwrap();

@@ -4,5 +4,8 @@
 
 #[cfg(feature = "crash-points")]
 mod crash;
+mod gateway_defects;
+mod grants;
 mod harness;
 mod protocol;
+mod reload;

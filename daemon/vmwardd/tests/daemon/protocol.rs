@@ -192,6 +192,7 @@ fn status_says_loudly_that_the_kernel_side_is_off() {
 fn a_libvirt_that_is_not_there_is_said_and_its_vms_are_unknown() {
     let daemon = Daemon::start(&Options {
         libvirt_uri: "qemu+unix:///system?socket=/nonexistent/sock",
+        ..Options::default()
     });
     let status = daemon.status();
     assert!(!status.libvirt.connected && status.libvirt.error.is_some());
@@ -202,6 +203,7 @@ fn a_libvirt_that_is_not_there_is_said_and_its_vms_are_unknown() {
 fn without_a_hypervisor_the_policy_alone_decides() {
     let daemon = Daemon::start(&Options {
         libvirt_uri: "none",
+        ..Options::default()
     });
     let answer = daemon.authorize(&json!({"tool": "vm_stop", "arguments": {"identifier": "any"}}));
     assert_eq!(answer.decision, Decision::Allow, "{}", answer.message);

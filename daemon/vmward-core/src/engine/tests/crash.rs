@@ -33,6 +33,7 @@ impl Host {
             elapsed_ns: 0,
         };
         host.write(&[host.engine.boot_entry(host.now)]);
+        host.set_clock(0);
         host
     }
 
@@ -84,10 +85,20 @@ impl Host {
         self.write(&[self.engine.boot_entry(self.now)]);
     }
 
+    /// The wall clock is set. The daemon looks at the clocks several times a
+    /// second.
+    fn set_clock(&mut self, ahead_ns: i64) {
+        self.now.wall_ns += ahead_ns;
+        let mark = self.engine.clock_mark(self.now);
+        assert_eq!(mark.is_some(), ahead_ns != 0);
+        self.write(&mark.into_iter().collect::<Vec<_>>());
+    }
+
     /// A new boot: another boot id, boot time from 0, and a wall clock that may
     /// have been set back.
-    fn reboot(&mut self, wall_back_ns: i64) {
+    fn reboot(&mut self, off_ns: i64, wall_back_ns: i64) {
         self.boots += 1;
+        self.wait(off_ns + NS_PER_S);
         self.now = Now {
             boot_ns: NS_PER_S,
             wall_ns: self.now.wall_ns - wall_back_ns,
@@ -95,6 +106,8 @@ impl Host {
         self.restart();
     }
 }
+
+const HOUR: i64 = 3600 * NS_PER_S;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -106,7 +119,11 @@ enum Step {
     Report(usize, bool),
     Exit(u8),
     Restart,
-    Reboot(i64),
+    /// Seconds that the host is off, nanoseconds that its clock is set back.
+    Reboot(i64, i64),
+    /// Boot time goes on while a host sleeps.
+    Suspend,
+    SetClock(i64),
     Compact,
 }
 
@@ -125,7 +142,10 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (any::<usize>(), any::<bool>()).prop_map(|(nth, begun)| Step::Report(nth, begun)),
         2 => (0..16_u8).prop_map(Step::Exit),
         1 => Just(Step::Restart),
-        1 => (0..2_i64).prop_map(|minutes| Step::Reboot(minutes * 60 * NS_PER_S)),
+        1 => (0..30_i64, 0..2_i64)
+            .prop_map(|(off, hours)| Step::Reboot(off, hours * HOUR)),
+        1 => (-1..2_i64).prop_map(|hours| Step::SetClock(hours * HOUR)),
+        1 => Just(Step::Suspend),
         1 => Just(Step::Compact),
     ]
 }
@@ -168,7 +188,9 @@ impl Host {
                 self.write(&closed.journal);
             }
             Step::Restart => self.restart(),
-            Step::Reboot(wall_back_ns) => self.reboot(wall_back_ns),
+            Step::Reboot(off, wall_back_ns) => self.reboot(off * NS_PER_S, wall_back_ns),
+            Step::Suspend => self.wait(HOUR),
+            Step::SetClock(ahead_ns) => self.set_clock(ahead_ns),
             Step::Compact => {
                 self.journal.clear();
                 self.write(&self.engine.snapshot(self.now));
@@ -230,7 +252,7 @@ proptest! {
             host.take(step);
             let replayed = host.replay(&host.journal);
             prop_assert_eq!(state(&replayed, host.now), state(&host.engine, host.now));
-            let compacted = matches!(step, Step::Compact | Step::Restart | Step::Reboot(_));
+            let compacted = matches!(step, Step::Compact | Step::Restart | Step::Reboot(..));
             if compacted || host.journal.len() <= before + 1 {
                 continue;
             }

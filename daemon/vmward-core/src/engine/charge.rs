@@ -1,0 +1,275 @@
+//! What a call is charged, and on whose counters.
+
+use serde_json::Value;
+
+use super::{
+    Engine, LimitRow, ReasonCode, Request, Target,
+    govern::{Applied, Call},
+    message,
+    refusal::Refusal,
+};
+use crate::{
+    clock::{self, Now},
+    limit::{LimitError, Want},
+    policy::{
+        LIMIT_MAX, LimitRule, RuleMode, Scope,
+        rule::{Increment, Window},
+    },
+};
+
+/// One limit of a call.
+pub(super) struct Charged<'a> {
+    pub(super) limit: &'a LimitRule,
+    pub(super) want: Want,
+    on_deny: Option<&'a str>,
+}
+
+/// The limits of all rules of this mode, one for each counter: a call that two
+/// rules charge to the same counter counts once, by the stricter of them.
+pub(super) fn collect<'a>(
+    applied: &[Applied<'a>],
+    mode: RuleMode,
+    call: &Call<'_>,
+) -> Result<Vec<Charged<'a>>, Refusal> {
+    let mut all: Vec<Charged<'a>> = Vec::new();
+    for rule in applied.iter().filter(|rule| rule.mode == mode) {
+        for charged in of_rule(rule, call) {
+            join(&mut all, charged?);
+        }
+    }
+    Ok(all)
+}
+
+/// The limits of all rules, whatever their mode, with nothing known of the
+/// arguments: a limit that counts by them counts 1.
+pub(super) fn in_any_mode<'a>(applied: &[Applied<'a>], call: &Call<'_>) -> Vec<Charged<'a>> {
+    let mut all = Vec::new();
+    for rule in applied {
+        for limit in rule.limits {
+            let cost = match limit.increment {
+                Increment::Fixed(cost) => cost,
+                Increment::From(_) => 1,
+            };
+            let charged = Charged {
+                limit,
+                want: want(limit, scope_key(limit.scope, call.request), cost),
+                on_deny: None,
+            };
+            join(&mut all, charged);
+        }
+    }
+    all
+}
+
+/// The limits of one rule.
+pub(super) fn of_rule<'a>(
+    applied: &Applied<'a>,
+    call: &Call<'_>,
+) -> impl Iterator<Item = Result<Charged<'a>, Refusal>> {
+    let on_deny = applied.on_deny;
+    // Arguments of another tool say nothing to a rule that only lends its limits.
+    let borrowed = applied.rule.is_none();
+    applied.limits.iter().map(move |limit| {
+        let cost = match &limit.increment {
+            Increment::Fixed(cost) => *cost,
+            Increment::From(_) if borrowed => 1,
+            Increment::From(path) => {
+                let found = path.find(&call.facts);
+                let units = found.as_ref().and_then(|value| units(value));
+                units.ok_or_else(|| bad_units(limit, path.text(), call.request))?
+            }
+        };
+        let want = want(limit, scope_key(limit.scope, call.request), cost);
+        Ok(Charged {
+            limit,
+            want,
+            on_deny,
+        })
+    })
+}
+
+fn join<'a>(all: &mut Vec<Charged<'a>>, charged: Charged<'a>) {
+    let same = |other: &&mut Charged<'_>| {
+        other.want.counter == charged.want.counter && other.want.key == charged.want.key
+    };
+    match all.iter_mut().find(same) {
+        Some(other) => {
+            let cost = other.want.cost.max(charged.want.cost);
+            if charged.want.max < other.want.max {
+                *other = charged;
+            }
+            other.want.cost = cost;
+        }
+        None => all.push(charged),
+    }
+}
+
+/// A whole number that a limit can count.
+fn units(value: &Value) -> Option<u32> {
+    let units = u32::try_from(value.as_u64()?).ok()?;
+    (1..=LIMIT_MAX).contains(&units).then_some(units)
+}
+
+fn bad_units(limit: &LimitRule, path: &str, request: &Request) -> Refusal {
+    let message = format!(
+        "{} is counted by {path}, which must be a whole number from 1 to {LIMIT_MAX}",
+        request.tool
+    );
+    Refusal::new(ReasonCode::BadArguments, message, &limit.pointer)
+}
+
+/// A limit of the policy as the limiter wants it.
+pub(super) fn want(limit: &LimitRule, key: String, cost: u32) -> Want {
+    Want {
+        counter: limit.counter.clone(),
+        key,
+        window_ns: limit.window.ns(),
+        max: limit.max,
+        cost,
+    }
+}
+
+/// Whose counter a call is charged to.
+fn scope_key(scope: Scope, request: &Request) -> String {
+    let caller = &request.caller;
+    let grant = &caller.grant;
+    match scope {
+        Scope::Grant => format!("grant:{grant}"),
+        Scope::Session => {
+            let process = caller.process;
+            format!("session:{grant}/{}.{}", process.pid, process.start_ticks)
+        }
+        Scope::Agent => format!("agent:{grant}/{}", caller.agent.as_deref().unwrap_or("-")),
+        Scope::Uid => format!("uid:{}", caller.uid),
+        Scope::Vm => match &request.target {
+            Target::None => "vm:-".to_owned(),
+            Target::Unknown(name) | Target::Unchecked(name) => format!("vm:{name}"),
+            Target::Vm(vm) => format!("vm:{}", vm.uuid),
+        },
+        Scope::Host => "host:".to_owned(),
+        Scope::Tool => format!("tool:{}", request.tool),
+    }
+}
+
+/// Does a counter's key belong to this scope?
+pub(super) fn is_of_scope(key: &str, scope: Scope) -> bool {
+    let rest = key.strip_prefix(scope.name());
+    rest.is_some_and(|rest| rest.starts_with(':'))
+}
+
+impl Engine {
+    /// Is there room for all of them? Changes nothing.
+    pub(super) fn room(&self, charged: &[Charged<'_>], call: &Call<'_>) -> Result<(), Refusal> {
+        let full = |charged: &&Charged<'_>| {
+            let view = self.limiter.state(&charged.want, call.now.boot_ns);
+            view.remaining < charged.want.cost
+        };
+        let Some(tightest) = charged.iter().find(full) else {
+            return Ok(());
+        };
+        let view = self.limiter.state(&tightest.want, call.now.boot_ns);
+        let retry_after_ns =
+            (tightest.want.cost <= tightest.want.max).then_some(view.next_free_in_ns);
+        Err(self.used_up(tightest, charged, retry_after_ns, call))
+    }
+
+    /// The limiter's no as a denial.
+    pub(super) fn limited(
+        &self,
+        error: LimitError,
+        charged: &[Charged<'_>],
+        call: &Call<'_>,
+    ) -> Refusal {
+        let (index, retry_after_ns) = match error {
+            LimitError::Exceeded {
+                index,
+                retry_after_ns,
+            } => (index, Some(retry_after_ns)),
+            LimitError::NeverFits { index } => (index, None),
+            LimitError::Full => (usize::MAX, None),
+        };
+        match charged.get(index) {
+            Some(slowest) => self.used_up(slowest, charged, retry_after_ns, call),
+            None => Refusal {
+                limits: self.rows(charged, call.now),
+                ..Refusal::new(
+                    ReasonCode::Unavailable,
+                    "the limiter has no room for another counter".to_owned(),
+                    "",
+                )
+            },
+        }
+    }
+
+    fn used_up(
+        &self,
+        slowest: &Charged<'_>,
+        charged: &[Charged<'_>],
+        wait_ns: Option<i64>,
+        call: &Call<'_>,
+    ) -> Refusal {
+        let retry_after_ms = wait_ns.map(clock::ceil_ms);
+        let row = self.row(&slowest.want, call.now);
+        let message = match slowest.on_deny {
+            Some(words) => words.to_owned(),
+            None => message::limited(
+                call.request,
+                slowest.limit,
+                &row,
+                slowest.want.cost,
+                retry_after_ms,
+            ),
+        };
+        Refusal {
+            limits: self.rows(charged, call.now),
+            retry_after_ms,
+            ..Refusal::new(ReasonCode::RateLimited, message, &slowest.limit.pointer)
+        }
+    }
+
+    pub(super) fn rows(&self, charged: &[Charged<'_>], now: Now) -> Vec<LimitRow> {
+        charged
+            .iter()
+            .map(|charged| self.row(&charged.want, now))
+            .collect()
+    }
+
+    fn row(&self, want: &Want, now: Now) -> LimitRow {
+        let view = self.limiter.state(want, now.boot_ns);
+        LimitRow {
+            counter: want.counter.clone(),
+            key: want.key.clone(),
+            window_s: u64::try_from(want.window_ns / clock::NS_PER_S).unwrap_or(0),
+            max: u64::from(want.max),
+            remaining: u64::from(view.remaining),
+            next_free_in_ms: if view.remaining == 0 {
+                clock::ceil_ms(view.next_free_in_ns)
+            } else {
+                0
+            },
+        }
+    }
+
+    /// Every limit of the policy for every key that holds a call.
+    pub fn limits(&self, now: Now) -> Vec<LimitRow> {
+        let mut rows = Vec::new();
+        for (counter, _) in self.limiter.counters() {
+            let limits = self.policy.limits().filter(|limit| {
+                limit.counter == counter.counter && is_of_scope(&counter.key, limit.scope)
+            });
+            // Rules that share a counter may each have a max of their own.
+            let mut seen: Vec<(u32, Window)> = Vec::new();
+            for limit in limits {
+                if seen.contains(&(limit.max, limit.window)) {
+                    continue;
+                }
+                seen.push((limit.max, limit.window));
+                let row = self.row(&want(limit, counter.key.clone(), 1), now);
+                if row.remaining < row.max {
+                    rows.push(row);
+                }
+            }
+        }
+        rows
+    }
+}

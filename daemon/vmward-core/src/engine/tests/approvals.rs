@@ -1,0 +1,213 @@
+//! A person's yes: asked for, given, used once.
+
+use super::*;
+use crate::{
+    approval::{ApprovalConfig, ApprovalError, ApprovalState, Person},
+    audit::ApprovalEvent,
+};
+
+const ASKS: &str = r#"{"version":"1","default":"deny","tools":{"vm_stop":
+    {"action":"require_approval","reason":"production","approval_timeout":600,
+     "limits":[{"counter":"c","window":"hour","max":2,"scope":"grant"}]}}}"#;
+
+fn asking() -> Engine {
+    Engine::new(policy(ASKS), BOOT)
+}
+
+/// Makes another call of a call.
+type Change = fn(&mut Request);
+
+pub(super) fn person(uid: u32) -> Person {
+    Person {
+        uid,
+        loginuid: None,
+    }
+}
+
+#[track_caller]
+fn waits(answer: &Authorized) -> &Pending {
+    match &answer.decision {
+        Decision::Pending(pending) => pending,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[track_caller]
+fn event(body: Option<&AuditBody>) -> ApprovalEvent {
+    match body {
+        Some(AuditBody::Approval(record)) => record.event,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_call_waits_until_a_person_says_yes_and_the_yes_is_used_once() {
+    let mut engine = asking();
+    let answer = engine.authorize(&stop(1), at(0));
+    let pending = waits(&answer);
+    assert_eq!(
+        pending.message,
+        "vm_stop of web-1 waits for a person's approval (production): `vmward approvals approve \
+         1` within 600 s, then make the same call again"
+    );
+    assert_eq!(
+        (pending.expires_in_ms, &*pending.rule),
+        (600_000, "/tools/vm_stop")
+    );
+    assert!(matches!(
+        answer.journal.as_slice(),
+        [JournalEntry::Approval(_)]
+    ));
+    assert_eq!(event(answer.approval.as_ref()), ApprovalEvent::Opened);
+    assert!(engine.limits(at(0)).is_empty(), "nothing is charged");
+    assert_eq!(engine.next_deadline(), Some(600 * NS_PER_S));
+    let id = pending.approval;
+
+    let again = engine.authorize(&stop(1), at(10));
+    assert_eq!(waits(&again).approval, id);
+    assert!(again.journal.is_empty() && again.approval.is_none());
+
+    let decided = engine.decide_approval(id, person(0), true, None, at(20));
+    let (journal, audit) = decided.expect("another person");
+    assert_eq!(journal.len(), 1);
+    assert_eq!(event(Some(&audit)), ApprovalEvent::Approved);
+    let used = engine.authorize(&stop(1), at(30));
+    let decision = allowed(&used).id();
+    assert!(used.lease.is_some());
+    assert_eq!(allowed(&used).limits()[0].remaining, 1);
+    assert_eq!(event(used.approval.as_ref()), ApprovalEvent::Used);
+    let [JournalEntry::Allow(entry)] = used.journal.as_slice() else {
+        panic!("{:?}", used.journal)
+    };
+    assert_eq!(entry.approval, Some(id), "in one line with the allow");
+
+    engine.undo(decision);
+    assert_eq!(
+        engine.approval(id).map(|one| one.state),
+        Some(ApprovalState::Approved)
+    );
+    allowed(&engine.authorize(&stop(1), at(31)));
+    engine.vm_exited(process(1001), at(32));
+    let next = engine.authorize(&stop(1), at(33));
+    assert_ne!(waits(&next).approval, id);
+}
+
+#[test]
+fn a_yes_is_for_this_call_alone() {
+    let mut engine = asking();
+    let id = waits(&engine.authorize(&stop(1), at(0))).approval;
+    engine
+        .decide_approval(id, person(0), true, None, at(1))
+        .expect("another person");
+    let changes: [Change; 5] = [
+        |request| request.target = Target::Vm(vm(2)),
+        |request| request.effect = Some(Effect::Stop),
+        |request| request.args_digest = "e".repeat(64),
+        |request| request.caller.grant = "uid:7".to_owned(),
+        |request| {
+            request.target = Target::Vm(VmTarget {
+                process: Some(process(77)),
+                ..vm(1)
+            });
+        },
+    ];
+    for change in changes {
+        let mut other = stop(1);
+        change(&mut other);
+        assert_ne!(waits(&engine.authorize(&other, at(2))).approval, id);
+    }
+    engine.set_policy(policy(&ASKS.replace("600", "700")));
+    let answer = engine.authorize(&stop(1), at(3));
+    assert!(
+        waits(&answer).message.ends_with("counts no more"),
+        "{}",
+        waits(&answer).message
+    );
+    assert_eq!(engine.next_deadline(), Some(0), "something is to be ended");
+    let (journal, audit) = engine.expire_approvals(at(4));
+    assert_eq!(
+        (journal.len(), audit.len()),
+        (6, 6),
+        "the yes and all that wait"
+    );
+    assert!(engine.approval(id).is_none());
+}
+
+#[test]
+fn a_no_is_remembered_with_its_note() {
+    let mut engine = asking();
+    engine.set_approval_config(ApprovalConfig {
+        denied_memory_s: 60,
+        ..ApprovalConfig::default()
+    });
+    let id = waits(&engine.authorize(&stop(1), at(0))).approval;
+    let note = Some("not before friday".to_owned());
+    engine
+        .decide_approval(id, person(1000), false, note, at(5))
+        .expect("anyone may say no");
+    let answer = engine.authorize(&stop(1), at(10));
+    let denial = denied(&answer, ReasonCode::ApprovalDenied);
+    assert_eq!(
+        denial.message,
+        "a person has denied vm_stop of web-1 (request 1): not before friday; the answer stands \
+         for 55 s"
+    );
+    assert_eq!(denial.retry_after_ms, Some(55_000));
+    waits(&engine.authorize(&stop(1), at(65)));
+}
+
+#[test]
+fn who_asks_may_not_say_yes_and_nothing_is_decided_twice_or_late() {
+    let mut engine = asking();
+    let id = waits(&engine.authorize(&stop(1), at(0))).approval;
+    let mut decide = |id, by, seconds| {
+        let decided = engine.decide_approval(id, by, true, None, at(seconds));
+        decided.err()
+    };
+    assert_eq!(
+        decide(id, person(1000), 1),
+        Some(ApprovalError::OwnRequest { id, uid: 1000 })
+    );
+    let unknown = DecisionId(99);
+    assert_eq!(
+        decide(unknown, person(0), 1),
+        Some(ApprovalError::Unknown(unknown))
+    );
+    assert_eq!(decide(id, person(0), 600), Some(ApprovalError::Expired(id)));
+    assert_eq!(decide(id, person(0), 599), None);
+    let state = ApprovalState::Approved;
+    assert_eq!(
+        decide(id, person(0), 599),
+        Some(ApprovalError::NotPending { id, state })
+    );
+    let answer = engine.authorize(&stop(1), at(600));
+    assert_ne!(waits(&answer).approval, id, "too late to use it");
+}
+
+#[test]
+fn a_person_is_not_asked_about_a_call_that_is_denied_anyway_nor_too_often() {
+    let mut engine = asking();
+    for n in 0..2 {
+        let id = waits(&engine.authorize(&stop(n), at(0))).approval;
+        let decided = engine.decide_approval(id, person(0), true, None, at(0));
+        decided.expect("another person");
+        allowed(&engine.authorize(&stop(n), at(0)));
+    }
+    denied(&engine.authorize(&stop(2), at(1)), ReasonCode::RateLimited);
+    for n in 0..5 {
+        waits(&engine.authorize(&stop(n + 10), at(3601)));
+    }
+    let answer = engine.authorize(&stop(20), at(3601));
+    denied(&answer, ReasonCode::TooManyApprovals);
+    let (journal, _) = engine.expire_approvals(at(4201));
+    assert_eq!(journal.len(), 5);
+    waits(&engine.authorize(&stop(20), at(4201)));
+}
+
+#[test]
+fn a_request_that_could_not_be_written_down_is_gone() {
+    let mut engine = asking();
+    let answer = engine.authorize(&stop(1), at(0));
+    engine.undo(waits(&answer).id);
+    assert_eq!(engine.approvals().count(), 0);
+}

@@ -1,0 +1,257 @@
+//! Everything that speaks against a call, before anything is charged. Changes
+//! nothing, so that `explain` says what `authorize` would.
+
+use super::{
+    Engine, LEASES_MAX, ReasonCode, Request, Shadow, Target, VmTarget,
+    charge::{Charged, collect, of_rule},
+    govern::{Applied, Call, Governing},
+    judge::{judge, judge_action},
+    message,
+    refusal::Refusal,
+};
+use crate::{
+    approval::{Approval, ApprovalState, Binding, OpenError},
+    clock,
+    effect::Effect,
+    ids::Process,
+    policy::{Action, Rule, RuleMode},
+};
+
+/// A call that no rule denies.
+pub(super) struct Weighed<'a> {
+    /// The VM and its process, where the call acts on one that runs.
+    pub(super) running: Option<(&'a VmTarget, Process)>,
+    /// The enforced limits.
+    pub(super) charged: Vec<Charged<'a>>,
+    /// Its way past the rules that ask for approval.
+    pub(super) approval: Approved<'a>,
+}
+
+/// Has a person said yes?
+pub(super) enum Approved<'a> {
+    /// No rule asks.
+    NotNeeded,
+    /// Yes, to this very call.
+    Given(Binding),
+    /// Nobody has decided; the request is there.
+    Waits(Box<Approval>),
+    /// Nobody was asked.
+    MustAsk(&'a Rule, Binding),
+}
+
+impl Engine {
+    /// Every check before the charge, in the order in which a caller can do
+    /// something about them: what the policy denies whatever the call is like,
+    /// the VM, conditions, the VM's lease, approval, limits.
+    pub(super) fn weigh<'a>(
+        &self,
+        governing: &Governing<'a>,
+        call: &Call<'a>,
+    ) -> Result<Weighed<'a>, Refusal> {
+        if let Some(base) = &governing.base {
+            return Err(base.clone());
+        }
+        let enforced = || {
+            let rules = governing.applied.iter();
+            rules.filter(|rule| rule.mode == RuleMode::Enforce)
+        };
+        for applied in enforced() {
+            judge_action(applied, call)?;
+        }
+        let running = check_target(call.request, governing.pointer)?;
+        for applied in enforced() {
+            judge(applied, call)?;
+        }
+        if let Some((vm, _)) = running {
+            self.check_free(vm, governing.pointer, call)?;
+        }
+        let charged = collect(&governing.applied, RuleMode::Enforce, call)?;
+        let approval = self.approval_for(enforced(), call)?;
+        if let Approved::MustAsk(rule, binding) = &approval {
+            // A person is not asked about a call that would be denied anyway.
+            self.room(&charged, call)?;
+            let cap = self.approval_config.cap_per_grant;
+            let room = self.approvals.room(&binding.grant, cap, call.now.boot_ns);
+            room.map_err(|error| self.may_not_ask(error, binding, &rule.pointer))?;
+        }
+        Ok(Weighed {
+            running,
+            charged,
+            approval,
+        })
+    }
+
+    /// One VM, one live lease.
+    fn check_free(&self, vm: &VmTarget, rule: &str, call: &Call<'_>) -> Result<(), Refusal> {
+        let live = self
+            .leases
+            .values()
+            .find(|lease| lease.vm == vm.uuid && lease.state.is_live());
+        if let Some(lease) = live {
+            let left_ns = lease.deadline_ns.saturating_sub(call.now.boot_ns);
+            let wait_ms = clock::ceil_ms(left_ns);
+            let message = message::busy(&vm.name, lease, wait_ms);
+            let mut refusal = Refusal::new(ReasonCode::LeaseBusy, message, rule);
+            refusal.retry_after_ms = Some(wait_ms);
+            return Err(refusal);
+        }
+        if self.leases.len() >= LEASES_MAX {
+            let message = format!("{LEASES_MAX} leases are live, which is all there is room for");
+            return Err(Refusal::new(ReasonCode::Unavailable, message, rule));
+        }
+        Ok(())
+    }
+
+    /// What the store of requests for approval says about the call.
+    fn approval_for<'a: 'b, 'b>(
+        &self,
+        mut enforced: impl Iterator<Item = &'b Applied<'a>>,
+        call: &Call<'_>,
+    ) -> Result<Approved<'a>, Refusal> {
+        let Some(rule) = enforced.find_map(asks_for_approval) else {
+            return Ok(Approved::NotNeeded);
+        };
+        let binding = self.binding(call.request);
+        let Some(approval) = self.approvals.find(&binding, call.now.boot_ns) else {
+            return Ok(Approved::MustAsk(rule, binding));
+        };
+        match approval.state {
+            ApprovalState::Approved => Ok(Approved::Given(binding)),
+            ApprovalState::Denied => Err(denied_by_person(approval, call)),
+            ApprovalState::Pending | ApprovalState::Used | ApprovalState::Expired => {
+                Ok(Approved::Waits(Box::new(approval.clone())))
+            }
+        }
+    }
+
+    pub(super) fn may_not_ask(&self, error: OpenError, binding: &Binding, rule: &str) -> Refusal {
+        let message = match error {
+            OpenError::Grant => format!(
+                "{} has {} requests for approval waiting, which is the most it may have; wait \
+                 until a person has decided one of them",
+                binding.grant, self.approval_config.cap_per_grant
+            ),
+            OpenError::Full => {
+                "there is no room for another request for approval; a person must decide some of \
+                 those that wait"
+                    .to_owned()
+            }
+        };
+        Refusal::new(ReasonCode::TooManyApprovals, message, rule)
+    }
+
+    /// All that a person's yes is for.
+    fn binding(&self, request: &Request) -> Binding {
+        let (vm, process) = match &request.target {
+            Target::Vm(vm) => (Some(vm.uuid), vm.process),
+            Target::None | Target::Unknown(_) | Target::Unchecked(_) => (None, None),
+        };
+        Binding {
+            grant: request.caller.grant.clone(),
+            tool: request.tool.clone(),
+            effect: request.effect,
+            vm,
+            process,
+            args_digest: request.args_digest.clone(),
+            policy_hash: self.policy.hash().to_owned(),
+        }
+    }
+
+    /// What the rules in shadow mode would have said, where that is not what is
+    /// decided.
+    pub(super) fn shadow(&self, governing: &Governing<'_>, call: &Call<'_>) -> Option<Shadow> {
+        let shadows = governing
+            .applied
+            .iter()
+            .filter(|rule| rule.mode == RuleMode::Shadow);
+        for applied in shadows {
+            if let Some(refusal) = self.shadow_of(applied, call) {
+                return Some(Shadow {
+                    reason_code: refusal.reason,
+                    message: refusal.message,
+                    rule: refusal.rule,
+                });
+            }
+        }
+        governing.lifts.map(|rule| Shadow {
+            reason_code: ReasonCode::Allowed,
+            message: format!("{rule} would let the call pass"),
+            rule: rule.to_owned(),
+        })
+    }
+
+    /// What one rule in shadow mode would deny or put before a person.
+    fn shadow_of(&self, applied: &Applied<'_>, call: &Call<'_>) -> Option<Refusal> {
+        if let Err(refusal) = judge(applied, call) {
+            return Some(refusal);
+        }
+        for charged in of_rule(applied, call) {
+            let room = charged.and_then(|charged| self.room(&[charged], call));
+            if let Err(refusal) = room {
+                return Some(refusal);
+            }
+        }
+        let rule = asks_for_approval(applied)?;
+        let message = format!("{} needs a person's approval", message::call(call.request));
+        Some(Refusal::new(
+            ReasonCode::ApprovalRequired,
+            message,
+            &rule.pointer,
+        ))
+    }
+}
+
+/// The rule, if it asks for approval.
+pub(super) fn asks_for_approval<'a>(applied: &Applied<'a>) -> Option<&'a Rule> {
+    applied
+        .rule
+        .filter(|rule| rule.action == Action::RequireApproval)
+}
+
+fn denied_by_person(approval: &Approval, call: &Call<'_>) -> Refusal {
+    let note = match &approval.note {
+        Some(note) => format!(": {note}"),
+        None => String::new(),
+    };
+    let left_ns = approval.deadline_ns.saturating_sub(call.now.boot_ns);
+    let wait_ms = clock::ceil_ms(left_ns);
+    let message = format!(
+        "a person has denied {} (request {}){note}; the answer stands for {}",
+        message::call(call.request),
+        approval.id,
+        message::seconds(wait_ms)
+    );
+    Refusal {
+        retry_after_ms: Some(wait_ms),
+        ..Refusal::new(ReasonCode::ApprovalDenied, message, &approval.rule)
+    }
+}
+
+/// Is there something to do the effect to? The VM and its process where the
+/// call needs a lease.
+fn check_target<'a>(
+    request: &'a Request,
+    rule: &str,
+) -> Result<Option<(&'a VmTarget, Process)>, Refusal> {
+    let refuse = |reason, message| Err(Refusal::new(reason, message, rule));
+    match (&request.target, request.effect) {
+        (Target::Unknown(name), _) => refuse(
+            ReasonCode::VmUnknown,
+            format!("there is no VM {name:?} on this host"),
+        ),
+        (Target::None, Some(_)) => refuse(
+            ReasonCode::VmUnknown,
+            format!("{} does not say which VM", request.tool),
+        ),
+        (Target::Vm(vm), Some(effect)) => match vm.process {
+            Some(process) => Ok(Some((vm, process))),
+            // Deleting is for VMs that are off, too.
+            None if effect == Effect::Delete => Ok(None),
+            None => refuse(
+                ReasonCode::VmNotRunning,
+                format!("{} is not running", vm.name),
+            ),
+        },
+        (Target::None | Target::Unchecked(_) | Target::Vm(_), _) => Ok(None),
+    }
+}

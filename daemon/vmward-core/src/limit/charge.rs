@@ -1,0 +1,53 @@
+//! Who is charged how much, as the journal has it.
+
+use serde::{Deserialize, Serialize};
+
+use super::Want;
+
+/// A counter of one key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct CounterKey {
+    /// The counter's name in the policy.
+    pub counter: String,
+    /// Whose counter, such as `grant:uid:0`.
+    pub key: String,
+}
+
+/// What one call costs on one counter, as the journal has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Charge {
+    /// The counter.
+    #[serde(flatten)]
+    pub key: CounterKey,
+    /// How much, at least 1. Journals before limits had costs do not say it.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub cost: u32,
+}
+
+impl From<&Want> for Charge {
+    fn from(want: &Want) -> Self {
+        Self {
+            key: key_of(want),
+            cost: want.cost,
+        }
+    }
+}
+
+fn one() -> u32 {
+    1
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands a reference to skip_serializing_if"
+)]
+fn is_one(cost: &u32) -> bool {
+    *cost == 1
+}
+
+pub(super) fn key_of(want: &Want) -> CounterKey {
+    CounterKey {
+        counter: want.counter.clone(),
+        key: want.key.clone(),
+    }
+}

@@ -1,0 +1,169 @@
+//! What a schema may say. JSON Schema passes over words that it does not know,
+//! so that a misspelled `maxmum` would bound nothing: here it is a mistake.
+
+use jsonschema::{Draft, paths::Location};
+use serde_json::Value;
+
+use crate::policy::suggest;
+
+const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
+
+/// Their value is a schema.
+const ONE: [&str; 10] = [
+    "additionalProperties",
+    "contains",
+    "else",
+    "if",
+    "items",
+    "not",
+    "propertyNames",
+    "then",
+    "unevaluatedItems",
+    "unevaluatedProperties",
+];
+/// Their value is an array of schemas.
+const MANY: [&str; 4] = ["allOf", "anyOf", "oneOf", "prefixItems"];
+/// Their value is an object with a schema under each name.
+const NAMED: [&str; 5] = [
+    "$defs",
+    "definitions",
+    "dependentSchemas",
+    "patternProperties",
+    "properties",
+];
+/// Their value holds no schema.
+const PLAIN: [&str; 33] = [
+    "$anchor",
+    "$comment",
+    "$id",
+    "$ref",
+    "$schema",
+    "const",
+    "default",
+    "dependentRequired",
+    "deprecated",
+    "description",
+    "enum",
+    "examples",
+    "exclusiveMaximum",
+    "exclusiveMinimum",
+    "format",
+    "maxContains",
+    "maxItems",
+    "maxLength",
+    "maxProperties",
+    "maximum",
+    "minContains",
+    "minItems",
+    "minLength",
+    "minProperties",
+    "minimum",
+    "multipleOf",
+    "pattern",
+    "readOnly",
+    "required",
+    "title",
+    "type",
+    "uniqueItems",
+    "writeOnly",
+];
+const TYPES: [&str; 7] = [
+    "array", "boolean", "integer", "null", "number", "object", "string",
+];
+
+/// Looks for words that mean nothing and for references that lead elsewhere.
+/// Values of a wrong kind are left to the compiler.
+pub(super) fn check(schema: &Value) -> Result<(), String> {
+    check_at(schema, &Location::new())
+}
+
+fn check_at(schema: &Value, place: &Location) -> Result<(), String> {
+    let Value::Object(members) = schema else {
+        return Ok(());
+    };
+    for (key, value) in members {
+        let here = place.join(key);
+        match key.as_str() {
+            "$ref" => check_reference(value, &here)?,
+            "$schema" => check_dialect(value, &here)?,
+            "format" => check_format(value, &here)?,
+            "type" => check_type(value, &here)?,
+            one if ONE.contains(&one) => check_at(value, &here)?,
+            many if MANY.contains(&many) => {
+                for (index, item) in value.as_array().into_iter().flatten().enumerate() {
+                    check_at(item, &here.join(index))?;
+                }
+            }
+            named if NAMED.contains(&named) => {
+                for (name, item) in value.as_object().into_iter().flatten() {
+                    check_at(item, &here.join(name))?;
+                }
+            }
+            plain if PLAIN.contains(&plain) => {}
+            unknown => return Err(unknown_keyword(unknown, place)),
+        }
+    }
+    Ok(())
+}
+
+fn unknown_keyword(key: &str, place: &Location) -> String {
+    let known = [&ONE[..], &MANY, &NAMED, &PLAIN].concat();
+    let place = match place.as_str() {
+        "" => String::new(),
+        place => format!("at {place}: "),
+    };
+    let guess = match (key, suggest::nearest(key, &known)) {
+        ("dependencies", _) => "; it is \"dependentRequired\" or \"dependentSchemas\" now",
+        ("additionalItems", _) => "; it is \"items\" now, after \"prefixItems\"",
+        (_, Some(word)) => &format!("; did you mean {word:?}?"),
+        (_, None) => "",
+    };
+    format!("{place}JSON Schema 2020-12 checks nothing for the keyword {key:?}{guess}")
+}
+
+fn check_reference(value: &Value, place: &Location) -> Result<(), String> {
+    match value.as_str() {
+        Some(target) if !target.starts_with('#') => Err(format!(
+            "at {place}: the schema refers to {target:?}, and nothing is fetched; \
+             copy what it needs into \"$defs\" and refer to it as \"#/$defs/...\""
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn check_dialect(value: &Value, place: &Location) -> Result<(), String> {
+    match value.as_str() {
+        Some(dialect) if dialect.trim_end_matches('#') != DIALECT => Err(format!(
+            "at {place}: schemas are read as JSON Schema 2020-12 only; \
+             remove \"$schema\", and what differs is reported"
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn check_format(value: &Value, place: &Location) -> Result<(), String> {
+    let options = jsonschema::draft202012::options();
+    match value.as_str() {
+        Some(format) if !options.is_known_format(Draft::Draft202012, format) => Err(format!(
+            "at {place}: unknown format {format:?}; nothing would be checked"
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn check_type(value: &Value, place: &Location) -> Result<(), String> {
+    let words = match value {
+        Value::Array(words) => words.as_slice(),
+        word => std::slice::from_ref(word),
+    };
+    for word in words.iter().filter_map(Value::as_str) {
+        if !TYPES.contains(&word) {
+            let guess = match suggest::nearest(word, &TYPES) {
+                Some(near) => format!("did you mean {near:?}?"),
+                None => format!("there are {}", TYPES.join(", ")),
+            };
+            return Err(format!("at {place}: unknown type {word:?}; {guess}"));
+        }
+    }
+    Ok(())
+}

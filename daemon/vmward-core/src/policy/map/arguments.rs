@@ -1,0 +1,55 @@
+//! How arguments are read.
+//!
+//! Servers differ: some ignore the case of a key, some take every argument
+//! inside one object named `params`. An agent may write a key in several ways
+//! at once and hope that the server reads another one than vmward. So every way
+//! is looked at.
+
+use serde_json::{Map, Value};
+
+/// Argument names under which known servers take the VM.
+pub(super) const VM_KEYS: &[&str] = &[
+    "identifier",
+    "vm",
+    "vm_name",
+    "name",
+    "domain",
+    "domain_name",
+    "uuid",
+    "vmid",
+];
+
+/// Everything that stands under `key`, at the top or inside `params`.
+pub(super) fn values<'a>(
+    arguments: &'a Map<String, Value>,
+    key: &str,
+) -> impl Iterator<Item = &'a Value> {
+    let inner = arguments.get("params").and_then(Value::as_object);
+    let all = arguments.iter().chain(inner.into_iter().flatten());
+    all.filter(move |(name, _)| name.eq_ignore_ascii_case(key))
+        .map(|(_, value)| value)
+}
+
+/// Is there anything but a plain no? What is neither true nor false may be read
+/// as true by a lenient server.
+pub(super) fn is_set(arguments: &Map<String, Value>, key: &str) -> bool {
+    values(arguments, key).any(|value| !matches!(value, Value::Null | Value::Bool(false)))
+}
+
+/// The one VM that stands under any of these keys; none where there are two.
+pub(super) fn vm(arguments: &Map<String, Value>, keys: &[&'static str]) -> Option<String> {
+    let texts = |&key: &&'static str| {
+        values(arguments, key).filter_map(move |value| match value {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) if key == "vmid" => Some(number.to_string()),
+            _ => None,
+        })
+    };
+    only(keys.iter().flat_map(texts))
+}
+
+/// The one text, however often it is there; none where there are two.
+pub(super) fn only(mut texts: impl Iterator<Item = String>) -> Option<String> {
+    let first = texts.next()?;
+    texts.all(|other| other == first).then_some(first)
+}

@@ -1,0 +1,92 @@
+//! The shipped entries: what they are and how one is found.
+//!
+//! An entry is found by the tool's name alone. The name of the server is the
+//! caller's to choose, and often there is none, so nothing may depend on it;
+//! where two servers give one name to two things, the table has the harder one.
+
+use serde_json::{Map, Value};
+
+use super::{arguments, table};
+use crate::effect::Effect;
+
+/// The entries for one MCP server.
+pub(super) struct Server {
+    /// As in `builtin:NAME`.
+    pub(super) name: &'static str,
+    pub(super) entries: &'static [Entry],
+}
+
+/// What some tools do under some conditions.
+pub(super) struct Entry {
+    pub(super) tools: &'static [&'static str],
+    /// All must hold.
+    pub(super) when: &'static [When],
+    pub(super) what: What,
+    /// The arguments that name the VM.
+    pub(super) vm: &'static [&'static str],
+}
+
+/// A condition on the arguments.
+#[derive(Clone, Copy)]
+pub(super) enum When {
+    /// The argument is there and is anything but a plain no.
+    Set(&'static str),
+    /// One of the words stands there, in one of the ways to write the key.
+    Is(&'static str, &'static [&'static str]),
+    /// Nothing but one of the words stands there.
+    Only(&'static str, &'static [&'static str]),
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum What {
+    /// It stops nothing.
+    Nothing,
+    Does(Effect),
+    /// It could do anything; why.
+    Opaque(&'static str),
+}
+
+impl Entry {
+    pub(super) fn matches(&self, tool: &str, arguments: &Map<String, Value>) -> bool {
+        self.tools.contains(&tool) && self.when.iter().all(|when| when.holds(arguments))
+    }
+}
+
+impl When {
+    fn holds(self, arguments: &Map<String, Value>) -> bool {
+        let is_one_of = |value: &Value, words: &[&str]| {
+            let text = value.as_str().unwrap_or_default().trim();
+            words.iter().any(|word| word.eq_ignore_ascii_case(text))
+        };
+        match self {
+            Self::Set(key) => arguments::is_set(arguments, key),
+            Self::Is(key, words) => {
+                arguments::values(arguments, key).any(|value| is_one_of(value, words))
+            }
+            Self::Only(key, words) => {
+                let mut values = arguments::values(arguments, key).peekable();
+                values.peek().is_some() && values.all(|value| is_one_of(value, words))
+            }
+        }
+    }
+}
+
+/// The first entry for the call, with its server's name.
+pub(super) fn find(
+    tool: &str,
+    arguments: &Map<String, Value>,
+) -> Option<(&'static str, &'static Entry)> {
+    table::SERVERS.iter().find_map(|server| {
+        let mut entries = server.entries.iter();
+        let entry = entries.find(|entry| entry.matches(tool, arguments))?;
+        Some((server.name, entry))
+    })
+}
+
+/// Is there an entry that gives the tool this effect?
+pub(super) fn can(tool: &str, effect: Effect) -> bool {
+    let mut entries = table::SERVERS.iter().flat_map(|server| server.entries);
+    entries.any(|entry| {
+        entry.tools.contains(&tool) && matches!(entry.what, What::Does(does) if does == effect)
+    })
+}

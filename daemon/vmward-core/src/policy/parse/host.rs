@@ -1,0 +1,177 @@
+//! Host rules: the built-in ones, changed by the policy's, and the policy's own.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Checker,
+    read::{Object, escape},
+    selector::SELECTOR_KEYS,
+};
+use crate::policy::{
+    RuleMode,
+    host::{HostRule, Who},
+    json::{Member, Node, Value},
+    selector::Selector,
+};
+
+const HOST_KEYS: [&str; 9] = [
+    "enabled", "unit", "uid", "exe", "effects", "vms", "limits", "mode", "reason",
+];
+const WHO_KEYS: [&str; 3] = ["unit", "uid", "exe"];
+/// The last number means "no user".
+pub(in crate::policy) const UID_MAX: u32 = u32::MAX - 1;
+
+impl Checker {
+    /// `rules`: the built-in ones.
+    pub(super) fn host_rules(
+        &mut self,
+        node: &Node,
+        mut rules: BTreeMap<String, HostRule>,
+    ) -> BTreeMap<String, HostRule> {
+        let members = self.members(node, "\"host_rules\"").unwrap_or_default();
+        for member in members {
+            if member.key.trim().is_empty() {
+                self.at_key(member, "a host rule has no name".to_owned(), None);
+            }
+            let builtin = rules.get(&member.key).cloned();
+            if let Some(rule) = self.host_rule(member, builtin) {
+                rules.insert(member.key.clone(), rule);
+            }
+        }
+        self.unreachable_host_rules(members, &rules);
+        rules
+    }
+
+    fn host_rule(&mut self, member: &Member, builtin: Option<HostRule>) -> Option<HostRule> {
+        let what = format!("the host rule {:?}", member.key);
+        let object = self.object(&member.node, &what, &HOST_KEYS)?;
+        let pointer = format!("/host_rules/{}", escape(&member.key));
+        self.places
+            .insert(pointer.clone(), (member.key_start, member.key_end));
+        if builtin.is_none() {
+            self.required(&object, "effects", "\"effects\": [\"stop\"] or \"all\"");
+            if !WHO_KEYS.iter().any(|key| object.get(key).is_some()) {
+                let message = format!("{what} says for nobody");
+                let help = "add \"unit\", \"uid\" or \"exe\"";
+                self.at_open(&object, message, help);
+            }
+        }
+        let mut rule = builtin.unwrap_or(HostRule {
+            pointer: String::new(),
+            enabled: true,
+            who: Who::default(),
+            effects: Vec::new(),
+            vms: Vec::new(),
+            limits: Vec::new(),
+            mode: RuleMode::Enforce,
+            reason: None,
+        });
+        if let Some(node) = object.get("enabled") {
+            rule.enabled = self.truth(node, "enabled")?;
+        }
+        self.who(&object, &mut rule.who);
+        if let Some(node) = object.get("effects") {
+            rule.effects = self.effects(node);
+        }
+        if let Some(node) = object.get("vms") {
+            rule.vms = self.selectors(node);
+        }
+        if object.get("limits").is_some() {
+            rule.limits = self.limits(&object, &pointer, &member.key);
+        }
+        if object.get("mode").is_some() {
+            rule.mode = self.mode(&object, &pointer);
+        }
+        if let Some(node) = object.get("reason") {
+            rule.reason = self.text(node, "reason");
+        }
+        Some(HostRule { pointer, ..rule })
+    }
+
+    /// Each key that is there replaces what the rule had of that kind.
+    fn who(&mut self, object: &Object<'_>, who: &mut Who) {
+        if let Some(node) = object.get("unit") {
+            who.units = self.each(node, "unit", Self::unit);
+        }
+        if let Some(node) = object.get("uid") {
+            who.uids = self.each(node, "uid", |checker, item| {
+                checker.number(item, "uid", &(0..=UID_MAX), None)
+            });
+        }
+        if let Some(node) = object.get("exe") {
+            who.exes = self.each(node, "exe", Self::exe);
+        }
+    }
+
+    fn each<T>(
+        &mut self,
+        node: &Node,
+        key: &str,
+        mut read: impl FnMut(&mut Self, &Node) -> Option<T>,
+    ) -> Vec<T> {
+        let items = self.one_or_more(node, key);
+        items.iter().filter_map(|item| read(self, item)).collect()
+    }
+
+    fn unit(&mut self, item: &Node) -> Option<String> {
+        let unit = self.text(item, "unit")?;
+        if unit.contains('.') {
+            return Some(unit);
+        }
+        let message = format!("{unit:?} is not the full name of a systemd unit");
+        let help = format!("did you mean \"{unit}.service\"?");
+        self.at_node(item, message, Some(&help));
+        None
+    }
+
+    fn exe(&mut self, item: &Node) -> Option<String> {
+        let exe = self.text(item, "exe")?;
+        if exe.starts_with('/') {
+            return Some(exe);
+        }
+        let message = format!("\"exe\" must be a whole path, found {exe:?}");
+        let help = "write it from the root, such as \"/usr/sbin/sanlock\"";
+        self.at_node(item, message, Some(help));
+        None
+    }
+
+    fn selectors(&mut self, node: &Node) -> Vec<Selector> {
+        let items = self.list(node, "vms");
+        if items.is_empty() && matches!(node.value, Value::Array(_)) {
+            let help = "leave it out: without it the rule is for every VM";
+            self.at_node(node, "\"vms\" is empty".to_owned(), Some(help));
+        }
+        let mut selectors = Vec::new();
+        for item in items {
+            if let Some(object) = self.object(item, "an entry of \"vms\"", &SELECTOR_KEYS) {
+                selectors.push(self.selector(&object));
+            }
+        }
+        selectors
+    }
+
+    /// Of two rules for the same callers, effects and VMs only the first by name
+    /// is ever asked.
+    fn unreachable_host_rules(&mut self, members: &[Member], rules: &BTreeMap<String, HostRule>) {
+        let mut first: BTreeMap<String, &str> = BTreeMap::new();
+        for (name, rule) in rules.iter().filter(|(_, rule)| rule.enabled) {
+            let mut effects = rule.effects.clone();
+            effects.sort_unstable();
+            let same = format!("{:?} {effects:?} {:?}", rule.who, rule.vms);
+            let Some(other) = first.get(&same) else {
+                first.insert(same, name);
+                continue;
+            };
+            let place = |name: &str| members.iter().find(|member| member.key == name);
+            // One of the two is the policy's: no two built-in ones are the same.
+            let Some(member) = place(name).or_else(|| place(other)) else {
+                continue;
+            };
+            let message = format!(
+                "the host rule {name:?} is never reached: {other:?} is for the same callers, \
+                 effects and VMs"
+            );
+            self.at_key(member, message, Some("remove one of the two"));
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! What is right and worth a second look.
+
+use super::*;
+
+/// The lints of a policy, as place and message. `rest`: members after `default`.
+#[track_caller]
+fn lints(default: &str, rest: &str) -> Vec<String> {
+    let text = format!(r#"{{"version":"1","default":"{default}",{rest}}}"#);
+    let policy = accepted(&text);
+    let of = |lint: &Lint| {
+        let carets = lint.show("p").to_string().matches('^').count();
+        let start = lint.0.offset;
+        format!("{}: {}", &text[start..start + carets], lint.0.message)
+    };
+    policy.lints.iter().map(of).collect()
+}
+
+fn limit(counter: &str, window: &str, max: u32, scope: &str) -> String {
+    format!(r#"{{"counter":"{counter}","window":"{window}","max":{max},"scope":"{scope}"}}"#)
+}
+
+#[test]
+fn the_seed_has_none() {
+    assert!(accepted(SEED).lints.is_empty());
+    assert_eq!(accepted(SEED).lints_text("p"), "");
+}
+
+#[test]
+fn they_are_shown_like_mistakes() {
+    let policy = accepted("{\n  \"version\": \"1\",\n  \"default\": \"allow\"\n}");
+    assert_eq!(
+        policy.lints_text("policy.json"),
+        r#"policy.json:3:14: warning: every tool that no rule names is allowed
+ 3 |   "default": "allow"
+   |              ^^^^^^^
+   = help: write "default": "deny" and name the tools that agents need"#
+    );
+}
+
+#[test]
+fn a_rule_that_is_recorded_only_is_named() {
+    assert_eq!(
+        lints("deny", r#""tools":{"vm_list":{"mode":"shadow"}}"#),
+        [r#""shadow": /tools/vm_list is recorded only and stops no call"#]
+    );
+    assert_eq!(
+        lints(
+            "deny",
+            r#""host_rules":{"a":{"uid":1,"effects":"stop","mode":"shadow"}}"#
+        ),
+        [r#""shadow": /host_rules/a is recorded only and stops no call"#]
+    );
+}
+
+#[test]
+fn a_tool_that_stops_vms_needs_a_limit_somewhere() {
+    let unlimited = [r#""vm_pause": "vm_pause" can pause VMs and no limit applies to it"#];
+    assert_eq!(lints("deny", r#""tools":{"vm_pause":{}}"#), unlimited);
+    let shadow = r#""tools":{"vm_pause":{}},"effects":{"pause":{"mode":"shadow","rate_limit":{"max":1,"window":1}}}"#;
+    assert!(lints("deny", shadow).contains(&unlimited[0].to_owned()));
+    for enough in [
+        r#""tools":{"vm_pause":{"rate_limit":{"max":1,"window":1}}}"#,
+        r#""tools":{"vm_pause":{}},"effects":{"pause":{"rate_limit":{"max":1,"window":1}}}"#,
+        r#""tools":{"vm_pause":{}},"all_tools":{"rate_limit":{"max":1,"window":1}}"#,
+        r#""tools":{"vm_pause":{}},"effects":{"pause":{"action":"deny"}}"#,
+        r#""tools":{"vm_pause":{"action":"require_approval"}}"#,
+        r#""tools":{"vm_pause":{"action":"deny"}}"#,
+    ] {
+        assert_eq!(lints("deny", enough), [""; 0], "{enough}");
+    }
+    let mapped = r#""effect_map":[{"tool":"turn_off","effect":"stop"}]"#;
+    assert_eq!(lints("deny", mapped), [""; 0]);
+    assert_eq!(
+        lints("allow", mapped)[1..],
+        [
+            r#"{"tool":"turn_off","effect":"stop"}: "turn_off" can stop VMs and no limit applies to it"#
+        ]
+    );
+    assert_eq!(
+        lints("allow", &format!(r#""hide":["turn_off"],{mapped}"#)).len(),
+        1
+    );
+}
+
+#[test]
+fn a_tool_that_could_stop_vms_unseen_is_named() {
+    let tool = r#""tools":{"shutdown_rack":{}}"#;
+    let denied = lints("deny", tool);
+    assert_eq!(denied.len(), 1, "{denied:?}");
+    let start = "\"shutdown_rack\": \"shutdown_rack\" is denied although this rule names it: ";
+    assert!(denied[0].starts_with(start), "{denied:?}");
+    let allowed = lints("allow", tool);
+    let start = "\"shutdown_rack\": \"shutdown_rack\" is allowed and could stop a VM unseen: ";
+    assert!(allowed[1].starts_with(start), "{allowed:?}");
+    for decided in [
+        r#""tools":{"shutdown_rack":{"action":"deny"}}"#,
+        r#""tools":{"shutdown_rack":{}},"effect_map":[{"tool":"shutdown_rack","effect":"none"}]"#,
+        r#""tools":{"list_racks":{}}"#,
+    ] {
+        assert_eq!(lints("deny", decided), [""; 0], "{decided}");
+    }
+}
+
+#[test]
+fn a_limit_that_a_restart_escapes_is_named_where_no_other_applies() {
+    let with = |limits: &[String]| {
+        format!(
+            r#""effects":{{"stop":{{"limits":[{}]}}}}"#,
+            limits.join(",")
+        )
+    };
+    let session = limit("s", "minute", 1, "session");
+    let agent = limit("a", "hour", 5, "agent");
+    assert_eq!(
+        lints("deny", &with(&[session.clone(), agent.clone()])),
+        [
+            r#""session": a new process is a new session and counts anew"#,
+            r#""agent": an agent that gives itself another name counts anew"#,
+        ]
+    );
+    let hard = limit("g", "day", 50, "grant");
+    assert_eq!(lints("deny", &with(&[session, agent, hard])), [""; 0]);
+    let tool = r#""tools":{"vm_pause":{"rate_limit":{"max":1,"window":1,"scope":"session"}}}"#;
+    assert_eq!(
+        lints("deny", tool),
+        [r#""session": a new process is a new session and counts anew"#]
+    );
+}
+
+#[test]
+fn one_counter_with_two_scopes_is_two_counters() {
+    let rest = format!(
+        r#""tools":{{"a":{{"limits":[{}]}},"b":{{"limits":[{}]}}}}"#,
+        limit("c", "day", 1, "grant"),
+        limit("c", "day", 1, "host")
+    );
+    assert_eq!(
+        lints("deny", &rest),
+        [
+            "\"host\": the counter \"c\" counts each host here and each grant in \
+             /tools/a/limits/0: these are two counters"
+        ]
+    );
+}
+
+#[test]
+fn a_limit_that_never_binds_is_named() {
+    let with =
+        |limits: &[String]| format!(r#""tools":{{"t":{{"limits":[{}]}}}}"#, limits.join(","));
+    let tight = limit("tight", "hour", 10, "grant");
+    let idle = limit("idle", "minute", 10, "grant");
+    assert_eq!(
+        lints("deny", &with(&[idle.clone(), tight.clone()])),
+        [format!(
+            "{idle}: the counter \"idle\" never stops a call: /tools/t/limits/1 allows 10 an hour"
+        )]
+    );
+    for useful in [
+        limit("less", "minute", 9, "grant"),
+        limit("longer", "day", 11, "grant"),
+        limit("other", "minute", 10, "vm"),
+    ] {
+        assert_eq!(lints("deny", &with(&[useful, tight.clone()])), [""; 0]);
+    }
+    let shared =
+        format!(r#""tools":{{"t":{{"limits":[{idle},{tight}]}},"u":{{"limits":[{idle}]}}}}"#);
+    assert_eq!(
+        lints("deny", &shared),
+        [""; 0],
+        "what u counts can make it bind"
+    );
+}
+
+#[test]
+fn lints_are_bounded_too() {
+    let tools: Vec<String> = (0..500)
+        .map(|n| format!(r#""t{n}":{{"mode":"shadow"}}"#))
+        .collect();
+    let rest = format!(r#""tools":{{{}}}"#, tools.join(","));
+    assert_eq!(lints("deny", &rest).len(), ERRORS_MAX);
+}

@@ -1,0 +1,142 @@
+//! `status`: the daemon's whole state.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Lease, LimitState, VmRef};
+
+/// Result of `status`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StatusResult {
+    /// The daemon's product version.
+    pub version: String,
+    /// The daemon's process id.
+    pub pid: u32,
+    /// What happens to a stop without a lease.
+    pub mode: Mode,
+    /// Seconds since the daemon became ready.
+    pub ready_s: u64,
+    /// The kernel side.
+    pub kernel: KernelStatus,
+    /// The policy in force.
+    pub policy: PolicyStatus,
+    /// The connection to libvirt.
+    pub libvirt: LibvirtStatus,
+    /// Every running VM.
+    pub vms: Vec<VmStatus>,
+    /// Every live lease.
+    pub leases: Vec<LeaseStatus>,
+    /// Every counter that holds a call.
+    pub limits: Vec<LimitState>,
+    /// Requests for approval that wait for a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approvals_waiting: Option<u64>,
+    /// Counters of everything that was refused, dropped or degraded.
+    pub counters: BTreeMap<String, u64>,
+    /// What does not work as it should, each as a sentence. Empty is good.
+    pub degraded: Vec<String>,
+}
+
+/// What happens to a stop without a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Refused.
+    Enforce,
+    /// Let through, recorded as would-have-refused.
+    Observe,
+    /// The kernel side is off; only the policy socket answers.
+    PolicyOnly,
+}
+
+/// The kernel side.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct KernelStatus {
+    /// `uname -r`.
+    pub release: String,
+    /// True when every hook refused the canary's attacker on this kernel.
+    pub ready: bool,
+    /// Each program.
+    pub hooks: Vec<HookStatus>,
+    /// Events made by the kernel so far.
+    pub events: u64,
+    /// Events that the full ring buffer could not take.
+    pub events_lost: u64,
+}
+
+/// One BPF program.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HookStatus {
+    /// The hook's name.
+    pub name: String,
+    /// `wall` or `witness`.
+    pub kind: String,
+    /// Attached now.
+    pub attached: bool,
+    /// `passed`, `failed` or `not-run`.
+    pub self_test: String,
+    /// What the self-test saw.
+    pub detail: String,
+}
+
+/// The policy in force.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PolicyStatus {
+    /// The file.
+    pub path: String,
+    /// SHA-256 of its bytes.
+    pub hash: String,
+    /// RFC 3339 time of loading.
+    pub loaded_at: String,
+    /// Rules whose verdict is only recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow_rules: Option<u64>,
+    /// What is right and still worth a second look: `vmward policy check`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lints: Option<u64>,
+    /// Why the newest file was not taken, where that is so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejected: Option<String>,
+}
+
+/// The connection to libvirt.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LibvirtStatus {
+    /// The URI.
+    pub uri: String,
+    /// Connected now.
+    pub connected: bool,
+    /// Why not, where that is so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// One running VM.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct VmStatus {
+    /// Which.
+    #[serde(flatten)]
+    pub vm: VmRef,
+    /// The QEMU process.
+    pub pid: u32,
+    /// True when the kernel refuses a stop without lease.
+    pub protected: bool,
+    /// Why it is not protected, or what is special.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// Events about this VM so far.
+    pub events: u64,
+}
+
+/// One live lease.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LeaseStatus {
+    /// The lease.
+    #[serde(flatten)]
+    pub lease: Lease,
+    /// `granted` or `executing`.
+    pub state: String,
+    /// The grant that it was charged to.
+    pub grant: String,
+}

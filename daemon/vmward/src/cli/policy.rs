@@ -1,0 +1,114 @@
+//! The arguments of `vmward policy`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value};
+use vmward_wire::v1::Effect;
+
+use super::{parse_arguments, parse_effect};
+
+/// The policy that the daemon reads.
+const POLICY: &str = "/etc/vmward/policy.json";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Read a policy and show every mistake in it, and what is worth a second look
+    Check {
+        /// The policy
+        #[arg(value_name = "FILE", default_value = POLICY)]
+        file: PathBuf,
+        /// Fail on what is only worth a second look, too
+        #[arg(long)]
+        strict: bool,
+    },
+    /// Say what each rule says about a call; asks the daemon, or reads a policy with --policy
+    Explain(ExplainArgs),
+    /// Run the cases of a file against a policy
+    Test {
+        /// The cases, as JSON: see `vmward policy test --example`
+        #[arg(value_name = "CASES", required_unless_present = "example")]
+        cases: Option<PathBuf>,
+        /// The policy; the file may name one of its own
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
+        /// Print an example of a file of cases
+        #[arg(long, conflicts_with_all = ["cases", "policy", "json"])]
+        example: bool,
+        /// Print the outcome as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Replay the decisions of an audit log against a policy and show what would change
+    Simulate {
+        /// The policy to try
+        #[arg(value_name = "FILE")]
+        policy: PathBuf,
+        /// The log; a rotated one may be given, too
+        #[arg(long, value_name = "PATH", default_value = vmward_wire::AUDIT_LOG)]
+        log: PathBuf,
+        /// Only decisions from this instant on, such as 2026-11-23T00:00:00Z
+        #[arg(long, value_name = "TIME")]
+        since: Option<String>,
+        /// Print the outcome as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Compare two policies by what they let happen, not by their text
+    Diff {
+        /// The policy as it is
+        #[arg(value_name = "OLD")]
+        old: PathBuf,
+        /// The policy as it is to be
+        #[arg(value_name = "NEW")]
+        new: PathBuf,
+        /// Print the differences as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Turn the YAML policy of the Intercept gateway into a policy
+    Import {
+        /// The YAML policy
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Where to write the policy; standard output where absent
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Print the JSON Schema of policies, for editors
+    Schema,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// The tool
+    #[arg(long, required_unless_present = "effect", conflicts_with = "effect")]
+    pub(crate) tool: Option<String>,
+    /// The tool's arguments, as a JSON object
+    #[arg(long, value_name = "JSON", requires = "tool", value_parser = parse_arguments)]
+    pub(crate) args: Option<Map<String, Value>>,
+    /// The MCP server that offers the tool
+    #[arg(long, requires = "tool")]
+    pub(crate) server: Option<String>,
+    /// The effect, for a call that names no tool
+    #[arg(long, requires = "vm", value_parser = parse_effect)]
+    pub(crate) effect: Option<Effect>,
+    /// The VM, by name or UUID
+    #[arg(long)]
+    pub(crate) vm: Option<String>,
+    /// Why, for rules that want to know
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+    /// Judge by this policy, on its own, instead of asking the daemon
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+    /// With --policy: the caller's grant, such as uid:1000
+    #[arg(long, requires = "policy")]
+    pub(crate) grant: Option<String>,
+    /// With --policy: when, such as 2026-11-23T09:30:00Z
+    #[arg(long, value_name = "TIME", requires = "policy")]
+    pub(crate) when: Option<String>,
+    /// Print the answer as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}

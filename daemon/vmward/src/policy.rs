@@ -1,0 +1,85 @@
+//! `vmward policy`: read, explain, test, replay and compare policies.
+//!
+//! Everything but `explain` without `--policy` works on files alone, with the
+//! daemon's own parser and engine, so that a policy can be tried on a laptop.
+
+mod case;
+mod check;
+mod diff;
+mod explain;
+mod import;
+mod imported;
+mod simulate;
+mod test;
+
+use std::{path::Path, process::ExitCode};
+
+use anyhow::Context;
+use vmward_core::policy::{POLICY_BYTES_MAX, Policy};
+
+use crate::{
+    cli::{Socket, policy::PolicyCommand},
+    exit::Exit,
+    text::print,
+};
+
+/// Longest file of cases in bytes.
+const FILE_BYTES_MAX: u64 = 16 << 20;
+
+pub(crate) fn run(socket: &Socket, command: PolicyCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        PolicyCommand::Check { file, strict } => check::check(&file, strict),
+        PolicyCommand::Explain(args) => explain::explain(socket, args),
+        PolicyCommand::Test {
+            cases,
+            policy,
+            example,
+            json,
+        } => match cases {
+            Some(cases) if !example => test::run(&cases, policy.as_deref(), json),
+            _ => {
+                print(test::EXAMPLE)?;
+                Ok(Exit::Done.into())
+            }
+        },
+        PolicyCommand::Simulate {
+            policy,
+            log,
+            since,
+            json,
+        } => simulate::simulate(&policy, &log, since.as_deref(), json),
+        PolicyCommand::Diff { old, new, json } => diff::diff(&old, &new, json),
+        PolicyCommand::Import { file, output } => imported::command(&file, output.as_deref()),
+        PolicyCommand::Schema => {
+            let schema = serde_json::to_string_pretty(&vmward_core::policy::schema())?;
+            print(&format!("{schema}\n"))?;
+            Ok(Exit::Done.into())
+        }
+    }
+}
+
+/// A policy from a file; the error shows every mistake in its place.
+fn read_policy(path: &Path) -> anyhow::Result<Policy> {
+    let text = read_text(path)?;
+    if text.len() > POLICY_BYTES_MAX {
+        anyhow::bail!(
+            "{} has {} bytes; a policy has at most {POLICY_BYTES_MAX}",
+            path.display(),
+            text.len()
+        );
+    }
+    // The mistakes are lines of their own, so nothing is put before them.
+    Ok(Policy::parse(&text, &path.display().to_string())?)
+}
+
+fn read_text(path: &Path) -> anyhow::Result<String> {
+    use std::io::Read;
+    let failed = || format!("Failed to read {}", path.display());
+    let mut text = String::new();
+    let file = std::fs::File::open(path).with_context(failed)?;
+    let read = file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text);
+    if read.with_context(failed)? as u64 > FILE_BYTES_MAX {
+        anyhow::bail!("{} has more than {FILE_BYTES_MAX} bytes", path.display());
+    }
+    Ok(text)
+}

@@ -1,0 +1,224 @@
+//! One call as a person writes it down: what is called, by whom, when, and what
+//! should come of it. Fed to the daemon's own engine, so that the verdict is the
+//! one that the daemon would give.
+
+use std::{collections::BTreeMap, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use vmward_core::{
+    clock::{NS_PER_S, Now},
+    digest::args_digest,
+    effect::Effect,
+    engine::{Caller, Engine, Request, Target, Via, VmTarget},
+    ids::{Process, VmUuid},
+    policy::{
+        facts::{CallerFacts, Facts},
+        map::{self, Mapped},
+    },
+};
+
+/// One call.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Call {
+    /// The tool; absent for a call that names only an effect.
+    pub(crate) tool: Option<String>,
+    /// Its arguments.
+    pub(crate) arguments: Map<String, Value>,
+    /// The MCP server that offers it.
+    pub(crate) server: Option<String>,
+    /// The effect, as the caller claims it.
+    pub(crate) effect: Option<Effect>,
+    /// The VM, where the arguments do not name it or more is to be said of it.
+    pub(crate) vm: Option<Vm>,
+    /// Who asks.
+    pub(crate) who: Who,
+    /// Why.
+    pub(crate) reason: Option<String>,
+}
+
+/// A VM: its name, or all that conditions can look at.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Vm {
+    Name(String),
+    Full(FullVm),
+}
+
+/// A VM with all that conditions can look at.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FullVm {
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) uuid: Option<VmUuid>,
+    #[serde(default)]
+    pub(crate) labels: BTreeMap<String, String>,
+    #[serde(default = "yes")]
+    pub(crate) running: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Who asks.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Who {
+    /// The grant; `uid:N` where absent.
+    pub(crate) grant: Option<String>,
+    /// The user.
+    pub(crate) uid: u32,
+    /// The systemd unit.
+    pub(crate) unit: Option<String>,
+    /// The executable.
+    pub(crate) exe: Option<String>,
+    /// What it calls itself.
+    pub(crate) agent: Option<String>,
+    /// Tells sessions apart: the process id that asks.
+    pub(crate) pid: Option<u32>,
+}
+
+impl Who {
+    fn caller(&self) -> Caller {
+        Caller {
+            grant: self
+                .grant
+                .clone()
+                .unwrap_or_else(|| format!("uid:{}", self.uid)),
+            process: self.process(),
+            uid: self.uid,
+            comm: "case".to_owned(),
+            exe: self.exe.clone(),
+            agent: self.agent.clone(),
+            unit: self.unit.clone(),
+            loginuid: None,
+        }
+    }
+
+    fn process(&self) -> Process {
+        Process {
+            pid: self.pid.unwrap_or(1000),
+            start_ticks: 1,
+        }
+    }
+}
+
+impl Call {
+    /// The call as the engine takes it. No VM here is protected by a kernel, so
+    /// an allow is charged for good and one case never waits for another's lease.
+    pub(crate) fn request(&self, engine: &Engine) -> Result<Request, String> {
+        let caller = self.who.caller();
+        let mapped = self.mapped(engine, &caller);
+        let (known, named) = match &mapped {
+            Mapped::Known { effect, vm, .. } => (*effect, vm.clone()),
+            Mapped::Suspect { vm, .. } | Mapped::Harmless { vm } => (None, vm.clone()),
+        };
+        let effect = self.effect.or(known);
+        let (tool, via) = match (&self.tool, self.effect) {
+            (Some(tool), _) => (tool.clone(), Via::Tool),
+            (None, Some(effect)) => (effect.tool().to_owned(), Via::Effect),
+            (None, None) => return Err("it has neither `tool` nor `effect`".to_owned()),
+        };
+        let target = match (&self.vm, named) {
+            (Some(Vm::Name(name)), _) => vm_target(&FullVm::called(name)),
+            (None, Some(name)) => vm_target(&FullVm::called(&name)),
+            (Some(Vm::Full(vm)), _) => vm_target(vm),
+            (None, None) => Target::None,
+        };
+        Ok(Request {
+            tool,
+            via,
+            server: self.server.clone(),
+            args_digest: args_digest(&self.arguments),
+            arguments: self.arguments.clone(),
+            mapped,
+            effect,
+            target,
+            holder: caller.process,
+            caller,
+            reason: self.reason.clone(),
+            local_offset_s: 0,
+        })
+    }
+
+    fn mapped(&self, engine: &Engine, caller: &Caller) -> Mapped {
+        let Some(tool) = &self.tool else {
+            return Mapped::Harmless { vm: None };
+        };
+        let facts = Facts {
+            tool,
+            server: self.server.as_deref(),
+            effect: None,
+            arguments: &self.arguments,
+            vm: None,
+            caller: CallerFacts {
+                grant: &caller.grant,
+                uid: caller.uid,
+                unit: caller.unit.as_deref(),
+                exe: caller.exe.as_deref(),
+                agent: caller.agent.as_deref(),
+            },
+        };
+        map::look_up(&engine.policy().effect_map, &facts)
+    }
+}
+
+impl FullVm {
+    /// A running VM of this name, or, where it is one, of this UUID.
+    fn called(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            uuid: VmUuid::from_str(name).ok(),
+            labels: BTreeMap::new(),
+            running: true,
+        }
+    }
+}
+
+fn vm_target(vm: &FullVm) -> Target {
+    let mut bytes = [0_u8; 16];
+    // Any identity will do, as long as it is the name's own.
+    for (at, byte) in vm.name.bytes().enumerate() {
+        let slot = &mut bytes[at % 16];
+        *slot = slot.wrapping_mul(31).wrapping_add(byte);
+    }
+    Target::Vm(VmTarget {
+        uuid: vm.uuid.unwrap_or(VmUuid::from_bytes(bytes)),
+        name: vm.name.clone(),
+        process: vm.running.then_some(Process {
+            pid: 1,
+            start_ticks: 1,
+        }),
+        protected: false,
+        labels: vm.labels.clone(),
+    })
+}
+
+/// An instant of the wall clock as both clocks: a case knows no boot.
+pub(crate) fn instant(wall_ns: i64) -> Now {
+    Now {
+        boot_ns: wall_ns,
+        wall_ns,
+    }
+}
+
+/// The default instant of a case: a Monday at noon, universal time.
+pub(crate) const MONDAY_NOON_NS: i64 = 1_795_435_200 * NS_PER_S;
+
+/// An effect of the wire as the engine has it: the same words.
+pub(crate) fn effect(wire: vmward_wire::v1::Effect) -> Effect {
+    use vmward_wire::v1::Effect as Wire;
+    match wire {
+        Wire::Stop => Effect::Stop,
+        Wire::ForceStop => Effect::ForceStop,
+        Wire::Reboot => Effect::Reboot,
+        Wire::Reset => Effect::Reset,
+        Wire::Pause => Effect::Pause,
+        Wire::Save => Effect::Save,
+        Wire::Migrate => Effect::Migrate,
+        Wire::Delete => Effect::Delete,
+    }
+}

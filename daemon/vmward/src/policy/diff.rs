@@ -1,0 +1,255 @@
+//! `vmward policy diff`: two policies compared by what they let happen.
+//!
+//! Both are put before the same calls: every tool that either names, every
+//! effect that a tool may have, every effect by itself, a tool that neither
+//! names; each aimed at a VM of no special kind and at one for each entry of
+//! `protected`. What is compared is the verdict and all that the applying rules
+//! ask for, not where they stand in the text.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    path::Path,
+    process::ExitCode,
+};
+
+use serde::Serialize;
+use vmward_core::{
+    audit::Verdict,
+    effect::Effect,
+    engine::{Engine, Explanation, ReasonCode, Request, Via},
+    policy::{
+        Policy,
+        map::{self, Mapped},
+        selector::Selector,
+    },
+};
+
+use super::{
+    case::{Call, FullVm, MONDAY_NOON_NS, Vm, Who, instant},
+    read_policy,
+};
+use crate::{
+    exit::Exit,
+    text::{plain, print, word},
+};
+
+/// A tool that no policy names.
+const OTHER_TOOL: &str = "some_other_tool";
+
+/// What a call is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+struct Subject {
+    /// The tool; absent for a call that names only an effect.
+    tool: Option<String>,
+    effect: Option<&'static str>,
+    /// Which VM.
+    vm: String,
+}
+
+/// One thing that a policy says about a call.
+type Says = BTreeSet<String>;
+
+/// A call about which the policies differ.
+#[derive(Debug, Serialize)]
+struct Difference {
+    #[serde(flatten)]
+    subject: Subject,
+    only_old: Says,
+    only_new: Says,
+}
+
+pub(super) fn diff(old: &Path, new: &Path, json: bool) -> anyhow::Result<ExitCode> {
+    let (old, new) = (read_policy(old)?, read_policy(new)?);
+    let calls = universe(&old, &new);
+    let (before, after) = (profile(&old, &calls), profile(&new, &calls));
+    let mut differences: Vec<Difference> = calls
+        .into_keys()
+        .filter_map(|subject| {
+            let (old, new) = (before.get(&subject)?, after.get(&subject)?);
+            difference(subject, old, new)
+        })
+        .collect();
+    let subject = Subject {
+        tool: None,
+        effect: None,
+        vm: "the host's own services".to_owned(),
+    };
+    differences.extend(difference(subject, &host(&old), &host(&new)));
+    print(&report(&differences, json))?;
+    Ok(if differences.is_empty() {
+        Exit::Done.into()
+    } else {
+        Exit::Failed.into()
+    })
+}
+
+fn difference(subject: Subject, old: &Says, new: &Says) -> Option<Difference> {
+    (old != new).then(|| Difference {
+        subject,
+        only_old: old.difference(new).cloned().collect(),
+        only_new: new.difference(old).cloned().collect(),
+    })
+}
+
+/// Every call that either policy could tell apart.
+fn universe(old: &Policy, new: &Policy) -> BTreeMap<Subject, FullVm> {
+    let mut vms = BTreeMap::from([("any VM".to_owned(), sample(None))]);
+    for protected in old.protected.iter().chain(&new.protected) {
+        vms.insert(protected.vms.describe(), sample(Some(&protected.vms)));
+    }
+    let mut tools = BTreeSet::from([OTHER_TOOL]);
+    for policy in [old, new] {
+        tools.extend(policy.tools().map(|(tool, _)| tool));
+        tools.extend(policy.hide.tools.iter().map(String::as_str));
+        tools.extend(policy.effect_map.iter().map(|entry| entry.tool.as_str()));
+        tools.extend(Effect::ALL.map(Effect::tool));
+    }
+    let mut calls = BTreeMap::new();
+    for (name, vm) in &vms {
+        let mut add = |tool: Option<&str>, effect: Option<Effect>| {
+            let subject = Subject {
+                tool: tool.map(ToOwned::to_owned),
+                effect: effect.map(Effect::name),
+                vm: name.clone(),
+            };
+            calls.insert(subject, vm.clone());
+        };
+        for tool in &tools {
+            let mut effects = map::effects_of(&old.effect_map, tool);
+            effects.extend(map::effects_of(&new.effect_map, tool));
+            if effects.is_empty() {
+                add(Some(tool), None);
+            }
+            for effect in effects {
+                add(Some(tool), Some(effect));
+            }
+        }
+        for effect in Effect::ALL {
+            add(None, Some(effect));
+        }
+    }
+    calls
+}
+
+/// A VM that the selector picks.
+fn sample(selector: Option<&Selector>) -> FullVm {
+    let name = selector.and_then(|selector| selector.name.as_deref());
+    FullVm {
+        name: name.unwrap_or("a-vm").replace(['*', '?'], "x"),
+        uuid: selector.and_then(|selector| selector.uuid),
+        labels: selector
+            .map(|selector| selector.labels.clone())
+            .unwrap_or_default(),
+        running: true,
+    }
+}
+
+fn profile(policy: &Policy, calls: &BTreeMap<Subject, FullVm>) -> BTreeMap<Subject, Says> {
+    let engine = Engine::new(policy.clone(), "diff");
+    let says = |(subject, vm): (&Subject, &FullVm)| {
+        let explanation = engine.explain(&request(&engine, subject, vm)?, instant(MONDAY_NOON_NS));
+        Some((subject.clone(), says(&explanation)))
+    };
+    calls.iter().filter_map(says).collect()
+}
+
+fn request(engine: &Engine, subject: &Subject, vm: &FullVm) -> Option<Request> {
+    let by_name = |name| Effect::ALL.into_iter().find(|effect| effect.name() == name);
+    let effect = subject.effect.and_then(by_name);
+    let call = Call {
+        tool: subject.tool.clone(),
+        effect: if subject.tool.is_none() { effect } else { None },
+        vm: Some(Vm::Full(vm.clone())),
+        who: Who {
+            uid: 1000,
+            ..Who::default()
+        },
+        ..Call::default()
+    };
+    let mut request = call.request(engine).ok()?;
+    // The arguments that give a tool this effect are not known here, so the
+    // map's answer is put in their place. It must be this policy's own answer:
+    // what only the other one maps stays unmapped.
+    let own = &engine.policy().effect_map;
+    if let (Via::Tool, Some(effect)) = (request.via, effect)
+        && map::effects_of(own, &request.tool).contains(&effect)
+    {
+        request.mapped = Mapped::Known {
+            pointer: String::new(),
+            effect: Some(effect),
+            vm: None,
+        };
+        request.effect = Some(effect);
+    }
+    Some(request)
+}
+
+/// All that the policy says about a call, place in the text aside.
+fn says(explanation: &Explanation) -> Says {
+    let mut says = Says::new();
+    for rule in &explanation.rules {
+        let kind = if rule.shadow { "recorded only: " } else { "" };
+        for step in &rule.steps {
+            says.insert(format!("{kind}asks for {}", step.asks));
+        }
+        for limit in &rule.limits {
+            let scope = limit.key.split(':').next().unwrap_or_default();
+            says.insert(format!(
+                "{kind}at most {} in {} s for each {scope}, counter {}",
+                limit.max, limit.window_s, limit.counter
+            ));
+        }
+    }
+    // What depends on arguments, hours or a reason is told by what is asked for.
+    let depends = matches!(
+        explanation.reason_code,
+        ReasonCode::Condition
+            | ReasonCode::BadArguments
+            | ReasonCode::OutsideHours
+            | ReasonCode::ReasonRequired
+    );
+    says.insert(match explanation.decision {
+        _ if depends => "verdict: depends on the call".to_owned(),
+        Verdict::Allow => "verdict: allow".to_owned(),
+        Verdict::Pending => "verdict: pending, a person must approve".to_owned(),
+        Verdict::Deny => format!("verdict: deny, {}", word(&explanation.reason_code)),
+    });
+    says
+}
+
+fn host(policy: &Policy) -> Says {
+    let rules = policy.host_rules.iter();
+    rules
+        .map(|(name, rule)| format!("{name}: {}", rule.describe()))
+        .collect()
+}
+
+fn report(differences: &[Difference], json: bool) -> String {
+    if json {
+        let report = serde_json::json!({ "differences": differences });
+        return format!("{report}\n");
+    }
+    if differences.is_empty() {
+        return "the policies let the same things happen\n".to_owned();
+    }
+    let mut text = String::new();
+    for difference in differences {
+        let Subject { tool, effect, vm } = &difference.subject;
+        let what = match (tool.as_deref(), effect) {
+            (Some(OTHER_TOOL), _) => "any other tool".to_owned(),
+            (Some(tool), Some(effect)) => format!("{tool} ({effect})"),
+            (Some(tool), None) => tool.to_owned(),
+            (None, Some(effect)) => format!("the effect {effect} by itself"),
+            (None, None) => "without the gateway".to_owned(),
+        };
+        let _infallible = writeln!(text, "{}, {}", plain(&what), plain(vm));
+        for old in &difference.only_old {
+            let _infallible = writeln!(text, "  - {}", plain(old));
+        }
+        for new in &difference.only_new {
+            let _infallible = writeln!(text, "  + {}", plain(new));
+        }
+    }
+    text
+}

@@ -1,0 +1,160 @@
+//! `vmward policy explain`: why, rule by rule.
+
+use std::{fmt::Write as _, process::ExitCode};
+
+use anyhow::Context;
+use vmward_core::{
+    audit::Verdict,
+    clock,
+    engine::{Engine, Explanation},
+};
+use vmward_wire::v1::{AuthorizeParams, method};
+
+use super::{
+    case::{Call, MONDAY_NOON_NS, Vm, Who, instant},
+    read_policy,
+};
+use crate::{
+    cli::{Socket, policy::ExplainArgs},
+    exit::Exit,
+    text::{plain, print, word},
+};
+
+pub(super) fn explain(socket: &Socket, args: ExplainArgs) -> anyhow::Result<ExitCode> {
+    let json = args.json;
+    let (explanation, answer) = match &args.policy {
+        Some(_) => {
+            let explanation = alone(args)?;
+            let answer = serde_json::to_value(&explanation)?;
+            (explanation, answer)
+        }
+        None => ask(socket, args)?,
+    };
+    let text = if json {
+        format!("{answer}\n")
+    } else {
+        render(&explanation)
+    };
+    print(&text)?;
+    Ok(match explanation.decision {
+        Verdict::Allow => Exit::Done.into(),
+        Verdict::Deny | Verdict::Pending => Exit::Denied.into(),
+    })
+}
+
+/// By a policy on its own: no limit is used yet, and the VM runs.
+fn alone(args: ExplainArgs) -> anyhow::Result<Explanation> {
+    let path = args.policy.context("a policy")?;
+    let engine = Engine::new(read_policy(&path)?, "explain");
+    let now_ns = match &args.when {
+        Some(when) => clock::parse_rfc3339(when)
+            .with_context(|| format!("{when:?} is no instant such as 2026-11-23T09:30:00Z"))?,
+        None => MONDAY_NOON_NS,
+    };
+    let grant = args.grant.unwrap_or_else(|| "uid:1000".to_owned());
+    let uid = grant.strip_prefix("uid:").and_then(|uid| uid.parse().ok());
+    let call = Call {
+        tool: args.tool,
+        arguments: args.args.unwrap_or_default(),
+        server: args.server,
+        effect: args.effect.map(super::case::effect),
+        vm: args.vm.map(Vm::Name),
+        who: Who {
+            uid: uid.unwrap_or(1000),
+            grant: Some(grant),
+            ..Who::default()
+        },
+        reason: args.reason,
+    };
+    let request = call.request(&engine).map_err(anyhow::Error::msg)?;
+    Ok(engine.explain(&request, instant(now_ns)))
+}
+
+/// The daemon's answer, read and as it came.
+fn ask(socket: &Socket, args: ExplainArgs) -> anyhow::Result<(Explanation, serde_json::Value)> {
+    let params = AuthorizeParams {
+        tool: args.tool,
+        server: args.server,
+        arguments: args.args.unwrap_or_default(),
+        vm: args.vm,
+        effect: args.effect,
+        reason: args.reason,
+        ..AuthorizeParams::default()
+    };
+    let answer = socket.open()?.call_value(method::EXPLAIN, &params)?;
+    let explanation = serde_json::from_value(answer.clone())
+        .context("vmwardd explains in a way that this vmward does not understand")?;
+    Ok((explanation, answer))
+}
+
+fn render(explanation: &Explanation) -> String {
+    let mut text = String::new();
+    let mut line = |line: String| {
+        let _infallible = writeln!(text, "{}", plain(&line));
+    };
+    line(format!(
+        "{}: {} ({})",
+        word(&explanation.decision),
+        explanation.message,
+        word(&explanation.reason_code)
+    ));
+    line(format!("decided by  {}", shown(&explanation.rule)));
+    line(format!("grant       {}", explanation.grant));
+    let effect = explanation
+        .effect
+        .map_or("stops nothing", |effect| effect.name());
+    line(format!(
+        "effect      {effect}, by {}",
+        explanation.mapped_by
+    ));
+    if let Some(vm) = &explanation.vm {
+        line(format!("vm          {vm}"));
+    }
+    for rule in &explanation.rules {
+        let shadow = if rule.shadow { ", only recorded" } else { "" };
+        line(format!(
+            "{}: {} ({}{shadow})",
+            shown(&rule.rule),
+            word(&rule.decision),
+            word(&rule.applies).replace('_', " ")
+        ));
+        for step in &rule.steps {
+            let mark = if step.passes { "ok  " } else { "FAIL" };
+            let found = step.found.as_ref().map(|found| format!(": {found}"));
+            line(format!(
+                "  {mark}  {}{}",
+                step.asks,
+                found.unwrap_or_default()
+            ));
+        }
+        for limit in &rule.limits {
+            let wait = if limit.remaining == 0 {
+                format!(", one more in {} s", limit.next_free_in_ms.div_ceil(1000))
+            } else {
+                String::new()
+            };
+            line(format!(
+                "  limit {} ({}): {} of {} in {} s left{wait}",
+                limit.counter, limit.key, limit.remaining, limit.max, limit.window_s
+            ));
+        }
+    }
+    if let Some(shadow) = &explanation.shadow {
+        line(format!(
+            "in shadow: {} by {}: {}",
+            word(&shadow.reason_code),
+            shown(&shadow.rule),
+            shadow.message
+        ));
+    }
+    text
+}
+
+/// A pointer of no rule is empty.
+fn shown(pointer: &str) -> &str {
+    if pointer.is_empty() {
+        "no rule"
+    } else {
+        pointer
+    }
+}

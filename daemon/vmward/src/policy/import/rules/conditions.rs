@@ -1,0 +1,137 @@
+//! Conditions: on the arguments they become `require`, on a counter a limit.
+
+use serde_json::{Value, json};
+
+use super::{Draft, Source};
+use crate::policy::import::{
+    limits::{self, Counter},
+    reader::{Reader, get},
+    yaml::Node,
+};
+
+const OPS: [&str; 11] = [
+    "eq", "neq", "in", "not_in", "lt", "lte", "gt", "gte", "regex", "contains", "exists",
+];
+
+const TYPES: &str = "values are compared with their types here: \"5\" and 5 are different. \
+                     Intercept takes them for the same. This holds for every neq and not_in";
+const NULL: &str = "an argument that is null counts as present here and as missing to Intercept. \
+                    This holds for every \"exists\"";
+
+impl Draft {
+    pub(super) fn condition(
+        &mut self,
+        reader: &mut Reader,
+        tool: &str,
+        source: &Source<'_>,
+        counter: Option<&Counter>,
+        node: &Node,
+    ) {
+        let Some(entries) = reader.map(node, "a condition") else {
+            return;
+        };
+        reader.known(entries, &["path", "op", "value"], "a condition");
+        let path = reader.text_at(entries, "path").unwrap_or_default();
+        let op = reader.text_at(entries, "op").unwrap_or_default();
+        let Some(&op) = OPS.iter().find(|known| **known == op) else {
+            let message = format!("\"op\" must be one of {}; found {op:?}", OPS.join(", "));
+            reader.error(node.line, message);
+            return;
+        };
+        let Some(value) = get(entries, "value") else {
+            reader.error(node.line, "the condition has no \"value\"");
+            return;
+        };
+        if let Some(read) = path.strip_prefix("state.") {
+            let scope = if tool == "*" { "_global" } else { tool };
+            let own = counter.filter(|counter| read == format!("{scope}.{}", counter.name));
+            match (own, op) {
+                (Some(counter), "lt" | "lte") => {
+                    if let Some(max) = limits::max(reader, value, op) {
+                        self.limit(reader, tool, source, counter, max);
+                    }
+                }
+                _ => reader.note(node.line, lost_condition(&path, op)),
+            }
+        } else if path.len() > "args.".len() && path.starts_with("args.") {
+            self.predicate(reader, source, &path, op, value);
+        } else {
+            let message = format!("\"path\" must begin with args. or state.; found {path:?}");
+            reader.error(node.line, message);
+        }
+    }
+
+    fn predicate(
+        &mut self,
+        reader: &mut Reader,
+        source: &Source<'_>,
+        path: &str,
+        op: &'static str,
+        node: &Node,
+    ) {
+        let value = match node.json() {
+            Ok(value) => value,
+            Err(error) => return reader.errors.push(error),
+        };
+        let fits = match op {
+            "in" | "not_in" => value.is_array(),
+            "lt" | "lte" | "gt" | "gte" => value.is_number(),
+            "exists" => value.is_boolean(),
+            "regex" => value.is_string(),
+            _ => true,
+        };
+        if !fits {
+            let message = format!("{op} cannot be used with the value {value}");
+            return reader.error(node.line, message);
+        }
+        let value = match (op, value) {
+            ("regex", Value::String(pattern)) => json!(anywhere(&pattern)),
+            (_, value) => value,
+        };
+        match op {
+            "exists" => reader.note_once(node.line, NULL),
+            "neq" | "not_in" => {
+                reader.note_once(node.line, TYPES);
+                // To Intercept no condition holds on what is missing; ours on
+                // these two does.
+                self.push(path, "exists", &json!(true), source);
+            }
+            _ => {}
+        }
+        self.push(path, op, &value, source);
+    }
+
+    fn push(&mut self, path: &str, op: &str, value: &Value, source: &Source<'_>) {
+        let same =
+            |other: &Value| other["path"] == path && other["op"] == op && other["value"] == *value;
+        if self.require.iter().any(same) {
+            return;
+        }
+        let mut predicate = json!({ "path": path, "op": op, "value": value });
+        if let Some(message) = &source.on_deny {
+            predicate["on_deny"] = json!(message);
+        }
+        self.require.push(predicate);
+    }
+}
+
+fn lost_condition(path: &str, op: &str) -> String {
+    format!(
+        "the condition {path} {op} is not carried over: only lt and lte on the rule's own counter \
+         are limits"
+    )
+}
+
+/// Our patterns match the whole text, those of Intercept any part of it.
+fn anywhere(pattern: &str) -> String {
+    let alternatives = pattern.contains('|');
+    let begins = !alternatives && pattern.starts_with('^');
+    let ends = !alternatives && pattern.ends_with('$') && !pattern.ends_with("\\$");
+    let before = if begins { "" } else { "(?s:.*)" };
+    let after = if ends { "" } else { "(?s:.*)" };
+    if alternatives {
+        format!("{before}(?:{pattern}){after}")
+    } else {
+        format!("{before}{pattern}{after}")
+    }
+}

@@ -1,0 +1,268 @@
+//! `vmward policy simulate`: what another policy would have said.
+//!
+//! Each decision of the log is put before an engine with the new policy, at the
+//! time at which it was made. What the log does not hold cannot be replayed:
+//! labels of VMs, and arguments that were too long to be kept; calls whose
+//! arguments are missing are judged without them and counted. Leases are not
+//! replayed, so a call that was only refused because a lease was live, or
+//! because the VM was unknown or off, is left out.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs::File,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::ExitCode,
+};
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+use vmward_core::{
+    audit::{AuditBody, DecisionRecord, Verdict},
+    clock,
+    engine::{Authorized, Decision, Engine, ReasonCode, Via},
+};
+
+use super::{
+    case::{Call, FullVm, Vm, Who, instant},
+    read_policy,
+};
+use crate::{
+    exit::Exit,
+    text::{plain, print, table, word},
+};
+
+/// A line of the log, as far as it matters here.
+#[derive(Deserialize)]
+struct Line {
+    time: String,
+    #[serde(flatten)]
+    body: AuditBody,
+}
+
+/// Decisions that would change in the same way.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+struct Change {
+    tool: String,
+    effect: Option<String>,
+    grant: String,
+    was: String,
+    would_be: String,
+    rule: String,
+}
+
+/// How often, and the first of them.
+#[derive(Debug, Serialize)]
+struct Found {
+    calls: u64,
+    first_decision: u64,
+    first_time: String,
+    message: String,
+}
+
+#[derive(Debug, Default)]
+struct Outcome {
+    replayed: u64,
+    changed: u64,
+    left_out: u64,
+    without_arguments: u64,
+    changes: BTreeMap<Change, Found>,
+}
+
+pub(super) fn simulate(
+    policy: &Path,
+    log: &Path,
+    since: Option<&str>,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
+    let mut engine = Engine::new(read_policy(policy)?, "simulation");
+    let since_ns = match since {
+        Some(text) => clock::parse_rfc3339(text).with_context(|| {
+            format!("{text:?} is no instant; one looks like 2026-11-23T09:30:00Z")
+        })?,
+        None => i64::MIN,
+    };
+    let cannot_read = || format!("Failed to read {}", log.display());
+    let file = File::open(log).with_context(cannot_read)?;
+    let mut outcome = Outcome::default();
+    for (index, line) in BufReader::new(file).lines().enumerate() {
+        let line = line.with_context(cannot_read)?;
+        let place = || format!("{}:{} is no audit record", log.display(), index + 1);
+        let line: Line = serde_json::from_str(&line).with_context(place)?;
+        let at_ns = clock::parse_rfc3339(&line.time).with_context(place)?;
+        if let AuditBody::Decision(record) = line.body
+            && at_ns >= since_ns
+        {
+            replay(&mut engine, &record, at_ns, &line.time, &mut outcome);
+        }
+    }
+    report(&outcome, json)
+}
+
+fn replay(
+    engine: &mut Engine,
+    record: &DecisionRecord,
+    at_ns: i64,
+    time: &str,
+    outcome: &mut Outcome,
+) {
+    let of_the_moment = matches!(
+        record.reason_code,
+        ReasonCode::LeaseBusy
+            | ReasonCode::VmUnknown
+            | ReasonCode::VmNotRunning
+            | ReasonCode::Unavailable
+    );
+    let Ok(request) = call(record).request(engine) else {
+        outcome.left_out += 1;
+        return;
+    };
+    if of_the_moment {
+        outcome.left_out += 1;
+        return;
+    }
+    outcome.replayed += 1;
+    if record.arguments.is_none() && record.via == Via::Tool {
+        outcome.without_arguments += 1;
+    }
+    let answer = engine.authorize(&request, instant(at_ns));
+    let was = verdict(record.decision, record.reason_code);
+    let (would_be, rule, message) = would_be(&answer);
+    if was == would_be {
+        return;
+    }
+    outcome.changed += 1;
+    let change = Change {
+        tool: record.tool.clone(),
+        effect: record.effect.map(|effect| effect.name().to_owned()),
+        grant: record.caller.grant.clone(),
+        was,
+        would_be,
+        rule,
+    };
+    let found = outcome.changes.entry(change).or_insert_with(|| Found {
+        calls: 0,
+        first_decision: record.decision_id.0,
+        first_time: time.to_owned(),
+        message,
+    });
+    found.calls += 1;
+}
+
+fn call(record: &DecisionRecord) -> Call {
+    let arguments = record
+        .arguments
+        .as_deref()
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default();
+    Call {
+        tool: (record.via == Via::Tool).then(|| record.tool.clone()),
+        arguments,
+        server: record.server.clone(),
+        effect: record.effect,
+        vm: record.vm.as_ref().map(|vm| {
+            Vm::Full(FullVm {
+                name: vm.name.clone(),
+                uuid: vm.uuid,
+                labels: BTreeMap::new(),
+                running: true,
+            })
+        }),
+        who: Who {
+            grant: Some(record.caller.grant.clone()),
+            uid: record.caller.uid,
+            unit: record.caller.unit.clone(),
+            exe: record.caller.exe.clone(),
+            agent: record.caller.agent.clone(),
+            pid: Some(record.caller.process.pid),
+        },
+        reason: record.reason.clone(),
+    }
+}
+
+/// Decision and reason in two words.
+fn verdict(decision: Verdict, reason: ReasonCode) -> String {
+    match decision {
+        Verdict::Allow => "allow".to_owned(),
+        Verdict::Deny => format!("deny ({})", word(&reason)),
+        Verdict::Pending => "pending".to_owned(),
+    }
+}
+
+fn would_be(answer: &Authorized) -> (String, String, String) {
+    match &answer.decision {
+        Decision::Allow(permit) => (
+            verdict(Verdict::Allow, ReasonCode::Allowed),
+            permit.rule().to_owned(),
+            permit.message().to_owned(),
+        ),
+        Decision::Deny(denial) => (
+            verdict(Verdict::Deny, denial.reason),
+            denial.rule.clone(),
+            denial.message.clone(),
+        ),
+        Decision::Pending(pending) => (
+            verdict(Verdict::Pending, ReasonCode::ApprovalRequired),
+            pending.rule.clone(),
+            pending.message.clone(),
+        ),
+    }
+}
+
+fn report(outcome: &Outcome, json: bool) -> anyhow::Result<ExitCode> {
+    let Outcome {
+        replayed,
+        changed,
+        left_out,
+        without_arguments,
+        changes,
+    } = outcome;
+    let text = if json {
+        let changes: Vec<_> = changes
+            .iter()
+            .map(|(change, found)| serde_json::json!({ "change": change, "found": found }))
+            .collect();
+        let report = serde_json::json!({
+            "replayed": replayed,
+            "changed": changed,
+            "left_out": left_out,
+            "without_arguments": without_arguments,
+            "changes": changes,
+        });
+        format!("{report}\n")
+    } else {
+        let rows: Vec<[String; 6]> = changes
+            .iter()
+            .map(|(change, found)| {
+                [
+                    found.calls.to_string(),
+                    plain(&change.tool),
+                    plain(&change.grant),
+                    change.was.clone(),
+                    change.would_be.clone(),
+                    format!("decision {} at {}", found.first_decision, found.first_time),
+                ]
+            })
+            .collect();
+        let mut text = table(
+            ["CALLS", "TOOL", "GRANT", "WAS", "WOULD BE", "FIRST"],
+            &rows,
+        );
+        let _infallible = writeln!(
+            text,
+            "{replayed} decisions replayed, {changed} would change; {left_out} left out (no such \
+             VM, a live lease, or the daemon could not act)"
+        );
+        if *without_arguments > 0 {
+            let _infallible = writeln!(
+                text,
+                "{without_arguments} were judged without their arguments, which the log does not \
+                 have"
+            );
+        }
+        text
+    };
+    print(&text)?;
+    Ok(Exit::Done.into())
+}

@@ -1,0 +1,306 @@
+//! `vmward policy test`: a file of cases against a policy.
+
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
+use vmward_core::{
+    approval::Person,
+    clock::{self, NS_PER_S, Now},
+    engine::{Authorized, Decision, Engine, ReasonCode},
+    ids::DecisionId,
+    policy::Policy,
+};
+
+use super::{
+    case::{Call, MONDAY_NOON_NS, instant},
+    read_policy, read_text,
+};
+use crate::{
+    exit::Exit,
+    text::{plain, print, word},
+};
+
+/// What `--example` prints.
+pub(crate) const EXAMPLE: &str = include_str!("example-cases.json");
+
+/// A file of cases.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    /// The policy, relative to this file, where the command line names none.
+    policy: Option<PathBuf>,
+    cases: Vec<Case>,
+}
+
+/// One case: its steps share counters and approvals, and nothing with others.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    name: String,
+    steps: Vec<Step>,
+}
+
+/// One step: a call with what is expected of it, or a person's decision about
+/// the request for approval that was opened last.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+struct Step {
+    call: Option<Call>,
+    /// `"yes"` or `"no"`.
+    approve: Option<YesOrNo>,
+    /// When, RFC 3339; where absent, as the step before.
+    when: Option<String>,
+    /// So many seconds after the step before.
+    after_s: Option<u32>,
+    /// How often, each with the same expectation.
+    #[serde(default = "once")]
+    repeat: u32,
+    expect: Option<Expect>,
+}
+
+fn once() -> u32 {
+    1
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum YesOrNo {
+    Yes,
+    No,
+}
+
+/// What is expected: a word, or the parts that matter.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum Expect {
+    Word(Word),
+    Parts(Parts),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Word {
+    Allow,
+    Deny,
+    Pending,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parts {
+    decision: Word,
+    reason_code: Option<ReasonCode>,
+    rule: Option<String>,
+    /// The reason that a rule in shadow mode would have given.
+    shadow: Option<ReasonCode>,
+}
+
+/// One expectation that did not hold.
+#[derive(Debug, Serialize)]
+struct Failure {
+    case: String,
+    /// From 1.
+    step: usize,
+    /// From 1.
+    repetition: u32,
+    expected: String,
+    got: String,
+}
+
+pub(super) fn run(cases: &Path, policy: Option<&Path>, json: bool) -> anyhow::Result<ExitCode> {
+    let text = read_text(cases)?;
+    let file: File = serde_json::from_str(&text)
+        .with_context(|| format!("{} is no file of cases", cases.display()))?;
+    let own = file.policy.as_ref().map(|own| {
+        let folder = cases.parent().unwrap_or(Path::new(""));
+        folder.join(own)
+    });
+    let Some(path) = policy.map(Path::to_owned).or(own) else {
+        bail!(
+            "{} names no policy: add \"policy\": \"policy.json\", or give --policy FILE",
+            cases.display()
+        );
+    };
+    let policy = read_policy(&path)?;
+    let mut failures = Vec::new();
+    for (index, case) in file.cases.iter().enumerate() {
+        play(case, &policy, &mut failures)
+            .with_context(|| format!("case {} ({:?})", index + 1, case.name))?;
+    }
+    report(file.cases.len(), &failures, json)
+}
+
+fn play(case: &Case, policy: &Policy, failures: &mut Vec<Failure>) -> anyhow::Result<()> {
+    let mut engine = Engine::new(policy.clone(), "case");
+    let mut now_ns = MONDAY_NOON_NS;
+    let mut open: Option<DecisionId> = None;
+    for (index, step) in case.steps.iter().enumerate() {
+        let number = index + 1;
+        now_ns = time_of(step, now_ns).with_context(|| format!("step {number}"))?;
+        let now = instant(now_ns);
+        match (&step.call, step.approve) {
+            (Some(call), None) => {
+                for repetition in 1..=step.repeat {
+                    let request = call
+                        .request(&engine)
+                        .map_err(|why| anyhow::anyhow!("step {number}: {why}"))?;
+                    let answer = engine.authorize(&request, now);
+                    if let Decision::Pending(pending) = &answer.decision {
+                        open = Some(pending.approval);
+                    }
+                    let Some(expect) = &step.expect else { continue };
+                    if !expect.meets(&answer) {
+                        failures.push(Failure {
+                            case: case.name.clone(),
+                            step: number,
+                            repetition,
+                            expected: expect.describe(),
+                            got: describe(&answer),
+                        });
+                    }
+                }
+            }
+            (None, Some(verdict)) => {
+                decide(&mut engine, open, verdict, now).with_context(|| format!("step {number}"))?
+            }
+            _ => bail!("step {number} must have either `call` or `approve`"),
+        }
+    }
+    Ok(())
+}
+
+fn time_of(step: &Step, before_ns: i64) -> anyhow::Result<i64> {
+    let now_ns = match (&step.when, step.after_s) {
+        (Some(_), Some(_)) => bail!("give either `when` or `after_s`"),
+        (Some(when), None) => clock::parse_rfc3339(when).with_context(|| {
+            format!("{when:?} is no instant; one looks like 2026-11-23T09:30:00Z")
+        })?,
+        (None, after_s) => before_ns + i64::from(after_s.unwrap_or(0)) * NS_PER_S,
+    };
+    if now_ns < before_ns {
+        bail!("the step is earlier than the one before");
+    }
+    Ok(now_ns)
+}
+
+/// Decides as somebody who never is the one who asks.
+fn decide(
+    engine: &mut Engine,
+    open: Option<DecisionId>,
+    verdict: YesOrNo,
+    now: Now,
+) -> anyhow::Result<()> {
+    let id = open.context("no step before it opened a request for approval")?;
+    let approver = Person {
+        uid: u32::MAX - 1,
+        loginuid: None,
+    };
+    engine.decide_approval(id, approver, verdict == YesOrNo::Yes, None, now)?;
+    Ok(())
+}
+
+impl Expect {
+    fn meets(&self, answer: &Authorized) -> bool {
+        let (decision, reason_code, rule) = facts(answer);
+        match self {
+            Self::Word(word) => *word == decision,
+            Self::Parts(parts) => {
+                parts.decision == decision
+                    && parts.reason_code.is_none_or(|code| code == reason_code)
+                    && parts.rule.as_deref().is_none_or(|wanted| wanted == rule)
+                    && parts.shadow.is_none_or(|code| {
+                        let shadow = answer.shadow.as_ref();
+                        shadow.is_some_and(|shadow| shadow.reason_code == code)
+                    })
+            }
+        }
+    }
+
+    fn describe(&self) -> String {
+        match self {
+            Self::Word(decision) => word(decision),
+            Self::Parts(parts) => {
+                let mut text = word(&parts.decision);
+                for (name, value) in [
+                    ("reason", parts.reason_code.as_ref().map(word)),
+                    ("rule", parts.rule.clone()),
+                    ("shadow", parts.shadow.as_ref().map(word)),
+                ] {
+                    if let Some(value) = value {
+                        let _infallible = write!(text, ", {name} {value}");
+                    }
+                }
+                text
+            }
+        }
+    }
+}
+
+/// Decision, reason and rule of an answer.
+fn facts(answer: &Authorized) -> (Word, ReasonCode, &str) {
+    match &answer.decision {
+        Decision::Allow(permit) => (Word::Allow, ReasonCode::Allowed, permit.rule()),
+        Decision::Deny(denial) => (Word::Deny, denial.reason, &denial.rule),
+        Decision::Pending(pending) => (Word::Pending, ReasonCode::ApprovalRequired, &pending.rule),
+    }
+}
+
+fn describe(answer: &Authorized) -> String {
+    let (decision, reason, rule) = facts(answer);
+    let message = match &answer.decision {
+        Decision::Allow(permit) => permit.message(),
+        Decision::Deny(denial) => &denial.message,
+        Decision::Pending(pending) => &pending.message,
+    };
+    let shadow = match &answer.shadow {
+        Some(shadow) => format!(", shadow {} by {}", word(&shadow.reason_code), shadow.rule),
+        None => String::new(),
+    };
+    format!(
+        "{}, reason {}, rule {rule}{shadow}: {message}",
+        word(&decision),
+        word(&reason)
+    )
+}
+
+fn report(cases: usize, failures: &[Failure], json: bool) -> anyhow::Result<ExitCode> {
+    let text = if json {
+        let report = serde_json::json!({ "cases": cases, "failures": failures });
+        format!("{report}\n")
+    } else {
+        let mut text = String::new();
+        for failure in failures {
+            let Failure {
+                case,
+                step,
+                repetition,
+                expected,
+                got,
+            } = failure;
+            let _infallible = writeln!(
+                text,
+                "{}: step {step}, call {repetition}\n  expected {}\n  got      {}",
+                plain(case),
+                plain(expected),
+                plain(got)
+            );
+        }
+        let failed: std::collections::BTreeSet<&str> = failures
+            .iter()
+            .map(|failure| failure.case.as_str())
+            .collect();
+        let _infallible = writeln!(text, "{cases} cases, {} failed", failed.len());
+        text
+    };
+    print(&text)?;
+    Ok(if failures.is_empty() {
+        Exit::Done.into()
+    } else {
+        Exit::Failed.into()
+    })
+}
