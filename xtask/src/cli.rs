@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{bench, build, ci, demo, setup, test, tidy, vm};
+use crate::{bench, build, ci, demo, fuzz, setup, test, tidy, vm};
 
 #[derive(Parser)]
 #[command(
@@ -31,6 +31,8 @@ enum Command {
     Test(test::TestArgs),
     /// Measure what a decision costs, and compare it with the budgets
     Bench(bench::BenchArgs),
+    /// Feed generated inputs to everything that reads what others wrote
+    Fuzz(fuzz::FuzzArgs),
     /// Check the house rules that a tool can check
     Tidy,
     /// What a change must pass: format, lints, house rules, every test
@@ -51,6 +53,7 @@ pub(crate) fn run(xtask: Xtask) -> Result<ExitCode> {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Tidy => tidy::run().map(|()| ExitCode::SUCCESS),
         Command::Ci(args) => ci::run(&args),
         Command::VmInit(args) => vm::init::run(&args),

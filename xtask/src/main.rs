@@ -5,6 +5,7 @@ mod build;
 mod ci;
 mod cli;
 mod demo;
+mod fuzz;
 mod paths;
 mod process;
 mod setup;

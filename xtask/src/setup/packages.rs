@@ -18,6 +18,7 @@ const PACKAGES: &[&str] = &[
     "libzstd-dev",
     "libpolly-22-dev",
     "gcc",
+    "g++",
     "libc6-dev",
     "pkg-config",
     "libvirt-daemon-system",

@@ -102,6 +102,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "vmward-wire",
         ],
     ),
+    (
+        "vmward-fuzz",
+        &["libfuzzer-sys", "serde_json", "vmward-core", "vmward-wire"],
+    ),
     ("vmward-probes", &["aya-ebpf", "vmward-abi"]),
 ];
 
