@@ -73,9 +73,9 @@ impl<'a> Call<'a> {
     /// `uuid`: that of the call's VM, as text.
     pub(super) fn new(request: &'a Request, uuid: Option<&'a str>, now: Now) -> Self {
         let vm = match &request.target {
-            Target::None | Target::Unknown(_) => None,
-            Target::Unchecked(name) => Some(VmFacts {
-                uuid: None,
+            Target::None => None,
+            Target::Unknown(name) | Target::Unchecked(name) => Some(VmFacts {
+                uuid,
                 name,
                 labels: &NO_LABELS,
             }),

@@ -235,7 +235,7 @@ fn check_target<'a>(
 ) -> Result<Option<(&'a VmTarget, Process)>, Refusal> {
     let refuse = |reason, message| Err(Refusal::new(reason, message, rule));
     match (&request.target, request.effect) {
-        (Target::Unknown(name), _) => refuse(
+        (Target::Unknown(name), Some(_)) => refuse(
             ReasonCode::VmUnknown,
             format!("there is no VM {name:?} on this host"),
         ),
@@ -252,6 +252,6 @@ fn check_target<'a>(
                 format!("{} is not running", vm.name),
             ),
         },
-        (Target::None | Target::Unchecked(_) | Target::Vm(_), _) => Ok(None),
+        (Target::Unchecked(_), Some(_)) | (_, None) => Ok(None),
     }
 }

@@ -1,0 +1,37 @@
+//! Ways around the rules that a caller might try, and mistakes that would have
+//! let them work.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn engine_with(keys: &Value) -> Engine {
+    let mut text = json!({"version": "1", "default": "deny", "tools": {}});
+    for (key, value) in keys.as_object().expect("an object") {
+        text[key] = value.clone();
+    }
+    Engine::new(policy(&text.to_string()), BOOT)
+}
+
+fn one_an_hour(counter: &str, scope: &str) -> Value {
+    json!({"limits": [{"counter": counter, "window": "hour", "max": 1, "scope": scope}]})
+}
+
+#[test]
+fn a_vm_of_another_host_is_no_obstacle_to_a_call_that_stops_nothing() {
+    let deny_if = json!([{"path": "vm.name", "op": "eq", "value": "secret"}]);
+    let mut engine = engine_with(&json!({"tools": {"vm_status": {"deny_if": deny_if}}}));
+    let status = |name: &str| request("vm_status", None, Target::Unknown(name.to_owned()));
+    allowed(&engine.authorize(&status("far-1"), at(0)));
+    denied(
+        &engine.authorize(&status("secret"), at(0)),
+        ReasonCode::Condition,
+    );
+    let stop = request(
+        "vm_stop",
+        Some(Effect::Stop),
+        Target::Unknown("far-1".to_owned()),
+    );
+    let mut engine = engine_with(&json!({"tools": {"vm_stop": {}}}));
+    denied(&engine.authorize(&stop, at(0)), ReasonCode::VmUnknown);
+}
