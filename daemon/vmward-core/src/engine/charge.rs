@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     Engine, LimitRow, ReasonCode, Request, Target,
-    govern::{Applied, Call},
+    govern::{Applied, Call, uuid_text},
     message,
     refusal::Refusal,
 };
@@ -143,7 +143,10 @@ fn scope_key(scope: Scope, request: &Request) -> String {
         Scope::Uid => format!("uid:{}", caller.uid),
         Scope::Vm => match &request.target {
             Target::None => "vm:-".to_owned(),
-            Target::Unknown(name) | Target::Unchecked(name) => format!("vm:{name}"),
+            Target::Unknown(name) | Target::Unchecked(name) => match uuid_text(request) {
+                Some(uuid) => format!("vm:{uuid}"),
+                None => format!("vm:{name}"),
+            },
             Target::Vm(vm) => format!("vm:{}", vm.uuid),
         },
         Scope::Host => "host:".to_owned(),

@@ -8,6 +8,7 @@ use super::{Request, Target, Via, refusal::Refusal};
 use crate::{
     clock::Now,
     effect::Effect,
+    ids::VmUuid,
     policy::{
         LimitRule, Policy, Rule, RuleMode,
         facts::{CallerFacts, Facts, VmFacts},
@@ -116,12 +117,15 @@ impl<'a> Call<'a> {
     }
 }
 
-/// The UUID of the request's VM as text, for [`Call::new`].
+/// The UUID of the request's VM as text, for [`Call::new`]. Where nobody knows
+/// the VM, a name that is a UUID must be one to the policy, too.
 pub(super) fn uuid_text(request: &Request) -> Option<String> {
-    match &request.target {
-        Target::Vm(vm) => Some(vm.uuid.to_string()),
-        Target::None | Target::Unknown(_) | Target::Unchecked(_) => None,
-    }
+    let uuid = match &request.target {
+        Target::Vm(vm) => Some(vm.uuid),
+        Target::Unknown(name) | Target::Unchecked(name) => name.parse().ok(),
+        Target::None => None,
+    };
+    uuid.map(|uuid: VmUuid| uuid.to_string())
 }
 
 /// Collects what applies to a call.

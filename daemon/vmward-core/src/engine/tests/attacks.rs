@@ -35,3 +35,25 @@ fn a_vm_of_another_host_is_no_obstacle_to_a_call_that_stops_nothing() {
     let mut engine = engine_with(&json!({"tools": {"vm_stop": {}}}));
     denied(&engine.authorize(&stop, at(0)), ReasonCode::VmUnknown);
 }
+
+#[test]
+fn where_no_hypervisor_is_asked_a_uuid_is_still_that_vm() {
+    let uuid = "6695eb01-f6a4-8304-79aa-97f2502e193f";
+    let by = |name: &str| {
+        let target = Target::Unchecked(name.to_owned());
+        request("vm_stop", Some(Effect::Stop), target)
+    };
+    let mut engine = engine_with(&json!({"tools": {"vm_stop": {}}, "protected": [{"uuid": uuid}]}));
+    for name in [uuid.to_owned(), uuid.to_uppercase()] {
+        denied(
+            &engine.authorize(&by(&name), at(0)),
+            ReasonCode::VmProtected,
+        );
+    }
+    let mut engine = engine_with(&json!({"tools": {"vm_stop": one_an_hour("c", "vm")}}));
+    allowed(&engine.authorize(&by(uuid), at(0)));
+    denied(
+        &engine.authorize(&by(&uuid.to_uppercase()), at(0)),
+        ReasonCode::RateLimited,
+    );
+}
