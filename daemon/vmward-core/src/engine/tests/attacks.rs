@@ -57,3 +57,21 @@ fn where_no_hypervisor_is_asked_a_uuid_is_still_that_vm() {
         ReasonCode::RateLimited,
     );
 }
+
+fn approve(engine: &mut Engine, answer: &Authorized, now: Now) {
+    let Decision::Pending(pending) = &answer.decision else {
+        panic!("{:?}", answer.decision)
+    };
+    let by = crate::approval::Person {
+        uid: 4242,
+        loginuid: None,
+    };
+    let decided = engine.decide_approval(pending.approval, by, true, None, now);
+    decided.expect("another person");
+}
+
+#[track_caller]
+fn is_pending(answer: &Authorized) {
+    let decision = &answer.decision;
+    assert!(matches!(decision, Decision::Pending(_)), "{decision:?}");
+}
