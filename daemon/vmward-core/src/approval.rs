@@ -68,12 +68,12 @@ pub struct Person {
 
 impl Person {
     /// Is it certain that these are two people? The login counts where both
-    /// have one, because `sudo` changes the user and not the person.
+    /// have one, because `sudo` changes the user and not the person. A service
+    /// has none: it is taken for its user's.
     pub fn differs_from(&self, other: &Self) -> bool {
-        match (self.loginuid, other.loginuid) {
-            (Some(one), Some(two)) => one != two,
-            _ => self.uid != other.uid,
-        }
+        let login = |person: &Self| person.loginuid.unwrap_or(person.uid);
+        let both = self.loginuid.is_some() && other.loginuid.is_some();
+        login(self) != login(other) && (both || self.uid != other.uid)
     }
 }
 
