@@ -75,3 +75,34 @@ fn is_pending(answer: &Authorized) {
     let decision = &answer.decision;
     assert!(matches!(decision, Decision::Pending(_)), "{decision:?}");
 }
+
+#[test]
+fn a_yes_for_a_vm_that_nobody_knows_is_for_that_vm_only() {
+    let asks = json!({"tools": {"vm_stop": {"action": "require_approval"},
+        "vm_status": {"action": "require_approval"}}});
+    let targets: [(&str, Option<Effect>, fn(String) -> Target); 2] = [
+        ("vm_stop", Some(Effect::Stop), Target::Unchecked),
+        ("vm_status", None, Target::Unknown),
+    ];
+    for (tool, effect, target) in targets {
+        let mut engine = engine_with(&asks);
+        let by = |name: &str| request(tool, effect, target(name.to_owned()));
+        let answer = engine.authorize(&by("test-1"), at(0));
+        approve(&mut engine, &answer, at(1));
+        is_pending(&engine.authorize(&by("db-1"), at(2)));
+        allowed(&engine.authorize(&by("test-1"), at(2)));
+    }
+}
+
+#[test]
+fn a_yes_for_a_tool_of_one_server_is_not_for_the_same_name_on_another() {
+    let mut engine = engine_with(&json!({"tools": {"vm_stop": {"action": "require_approval"}}}));
+    let on = |server: &str| Request {
+        server: Some(server.to_owned()),
+        ..stop(1)
+    };
+    let answer = engine.authorize(&on("test"), at(0));
+    approve(&mut engine, &answer, at(1));
+    is_pending(&engine.authorize(&on("production"), at(2)));
+    allowed(&engine.authorize(&on("test"), at(2)));
+}
