@@ -147,12 +147,8 @@ pub(super) fn govern<'a>(policy: &'a Policy, call: &Call<'_>) -> Governing<'a> {
     if let Some(rule) = own {
         applied.push(whole(rule, Origin::Tool));
     }
-    if let Some(rule) = canonical(policy, request) {
-        let only_limits = is_mapped(request);
-        applied.push(Applied {
-            rule: (!only_limits).then_some(rule),
-            ..whole(rule, Origin::EffectsTool)
-        });
+    for effect in call.effects() {
+        canonical_rule(policy, request, effect, &mut applied);
     }
     for rule in call
         .effects()
@@ -217,19 +213,40 @@ fn base<'a>(
     // A harmless tool's name must not open the door to a stop.
     if let Some(effect) = stands_for
         && effect.tool() != request.tool
-        && canonical(policy, request).is_none_or(|rule| rule.mode == RuleMode::Shadow)
+        && canonical(policy, request, effect).is_none_or(|rule| rule.mode == RuleMode::Shadow)
     {
         return (Some(Refusal::unnamed(effect.tool())), host);
     }
     (None, host)
 }
 
-/// The rule of the tool that stands for the call's effect, where the call names
-/// another tool. Where the effect map gives the named tool this effect, the two
-/// are names for the same thing and share their limits; where only the caller
-/// claims it, the call is one of that tool as well.
-fn canonical<'a>(policy: &'a Policy, request: &Request) -> Option<&'a Rule> {
-    let effect = request.effect?;
+/// Adds the rule of the tool that stands for one of the call's effects, where the
+/// call names another tool. Where the effect map gives the named tool this
+/// effect, the two are names for the same thing and share their limits; where
+/// only the caller claims it, the call is one of that tool as well.
+fn canonical_rule<'a>(
+    policy: &'a Policy,
+    request: &Request,
+    effect: Effect,
+    applied: &mut Vec<Applied<'a>>,
+) {
+    let Some(rule) = canonical(policy, request, effect) else {
+        return;
+    };
+    // Two effects may have one tool.
+    if applied.iter().any(|other| other.pointer == rule.pointer) {
+        return;
+    }
+    let only_limits = mapped_effect(request) == Some(effect);
+    applied.push(Applied {
+        rule: (!only_limits).then_some(rule),
+        ..whole(rule, Origin::EffectsTool)
+    });
+}
+
+/// The rule of the tool that stands for the effect, where it is not the one that
+/// the call names.
+fn canonical<'a>(policy: &'a Policy, request: &Request, effect: Effect) -> Option<&'a Rule> {
     (effect.tool() != request.tool)
         .then(|| policy.tool(effect.tool()))
         .flatten()

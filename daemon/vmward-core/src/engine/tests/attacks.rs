@@ -106,3 +106,23 @@ fn a_yes_for_a_tool_of_one_server_is_not_for_the_same_name_on_another() {
     is_pending(&engine.authorize(&on("production"), at(2)));
     allowed(&engine.authorize(&on("test"), at(2)));
 }
+
+/// The effect map says that `zap` cuts the power; the caller says otherwise.
+fn claiming(effect: Effect, n: u8) -> Request {
+    Request {
+        effect: Some(effect),
+        ..request("zap", Some(Effect::ForceStop), Target::Vm(vm(n)))
+    }
+}
+
+#[test]
+fn claiming_another_effect_does_not_save_the_quota_of_the_true_one() {
+    let mut engine = engine_with(&json!({"tools":
+        {"zap": {}, "vm_pause": {}, "vm_stop": one_an_hour("stops", "grant")}}));
+    allowed(&engine.authorize(&claiming(Effect::ForceStop, 1), at(0)));
+    let answer = engine.authorize(&claiming(Effect::Pause, 2), at(0));
+    assert_eq!(
+        denied(&answer, ReasonCode::RateLimited).rule,
+        "/tools/vm_stop/limits/0"
+    );
+}
