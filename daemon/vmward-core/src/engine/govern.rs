@@ -108,6 +108,18 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// The call as conditions see it: once for each of its effects, because a
+    /// claim must not hide the true one.
+    pub(super) fn views(&self) -> impl Iterator<Item = Facts<'a>> {
+        let (facts, claimed) = (self.facts, self.request.effect);
+        let mapped = mapped_effect(self.request).filter(|effect| Some(*effect) != claimed);
+        let truly = mapped.map(|effect| Facts {
+            effect: Some(effect),
+            ..facts
+        });
+        std::iter::once(facts).chain(truly)
+    }
+
     /// The effects that the call has by somebody's word: the caller's and the
     /// effect map's.
     fn effects(&self) -> impl Iterator<Item = Effect> {

@@ -126,3 +126,17 @@ fn claiming_another_effect_does_not_save_the_quota_of_the_true_one() {
         "/tools/vm_stop/limits/0"
     );
 }
+
+#[test]
+fn a_condition_on_the_effect_sees_the_true_one_behind_a_claim() {
+    let forced = json!([{"path": "effect", "op": "eq", "value": "force_stop"}]);
+    let mild = json!([{"path": "effect", "op": "in", "value": ["pause", "stop"]}]);
+    for rule in [json!({"deny_if": forced}), json!({"require": mild})] {
+        let mut engine = engine_with(&json!({"tools": {"zap": {}, "vm_pause": {}, "vm_stop": {}},
+            "all_tools": rule}));
+        for claimed in [Effect::Pause, Effect::Stop, Effect::ForceStop] {
+            let answer = engine.authorize(&claiming(claimed, 1), at(0));
+            denied(&answer, ReasonCode::Condition);
+        }
+    }
+}
