@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     Engine, LimitRow, ReasonCode, Request, Target,
-    govern::{Applied, Call, uuid_text},
+    govern::{Applied, Call, mapped_effect, uuid_text},
     message,
     refusal::Refusal,
 };
@@ -150,7 +150,12 @@ fn scope_key(scope: Scope, request: &Request) -> String {
             Target::Vm(vm) => format!("vm:{}", vm.uuid),
         },
         Scope::Host => "host:".to_owned(),
-        Scope::Tool => format!("tool:{}", request.tool),
+        // Of all names for one effect, the caller could choose a fresh one.
+        Scope::Tool => {
+            let effect = mapped_effect(request).or(request.effect);
+            let tool = effect.map_or(request.tool.as_str(), |effect| effect.tool());
+            format!("tool:{tool}")
+        }
     }
 }
 

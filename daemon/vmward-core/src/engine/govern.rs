@@ -264,7 +264,8 @@ fn canonical<'a>(policy: &'a Policy, request: &Request, effect: Effect) -> Optio
         .flatten()
 }
 
-fn mapped_effect(request: &Request) -> Option<Effect> {
+/// The effect that the map gives the tool that the call names.
+pub(super) fn mapped_effect(request: &Request) -> Option<Effect> {
     match &request.mapped {
         Mapped::Known { effect, .. } if request.via == Via::Tool => *effect,
         Mapped::Known { .. } | Mapped::Suspect { .. } | Mapped::Harmless { .. } => None,

@@ -140,3 +140,23 @@ fn a_condition_on_the_effect_sees_the_true_one_behind_a_claim() {
         }
     }
 }
+
+#[test]
+fn another_name_for_the_same_effect_has_no_counter_of_its_own() {
+    let text = json!({"version": "1", "default": "allow",
+        "tools": {"vm_stop": one_an_hour("t", "tool")},
+        "effects": {"stop": one_an_hour("e", "tool")}});
+    let stop = Some(Effect::Stop);
+    let unmapped = |tool| Request {
+        mapped: Mapped::Harmless { vm: None },
+        ..request(tool, stop, Target::Vm(vm(2)))
+    };
+    for other in [
+        request("stop_domain", stop, Target::Vm(vm(2))),
+        unmapped("tidy"),
+    ] {
+        let mut engine = Engine::new(policy(&text.to_string()), BOOT);
+        allowed(&engine.authorize(&request("vm_stop", stop, Target::Vm(vm(1))), at(0)));
+        denied(&engine.authorize(&other, at(0)), ReasonCode::RateLimited);
+    }
+}
