@@ -75,6 +75,7 @@ pub(super) fn of_rule<'a>(
             Increment::From(_) if borrowed => 1,
             Increment::From(path) => {
                 let found = path.find(&call.facts);
+                let found = found.filter(|_| path.look_alike(&call.facts).is_none());
                 let units = found.as_ref().and_then(|value| units(value));
                 units.ok_or_else(|| bad_units(limit, path.text(), call.request))?
             }

@@ -160,3 +160,33 @@ fn another_name_for_the_same_effect_has_no_counter_of_its_own() {
         denied(&engine.authorize(&other, at(0)), ReasonCode::RateLimited);
     }
 }
+
+fn with(arguments: &Value, request: Request) -> Request {
+    let arguments = arguments.as_object().expect("an object").clone();
+    Request {
+        arguments,
+        ..request
+    }
+}
+
+/// Servers in Go read `Force` as `force`, and a long s as an `s`.
+#[test]
+fn an_argument_in_another_spelling_does_not_slip_past_a_condition() {
+    let deny_if = json!([{"path": "args.options.force", "op": "eq", "value": true}]);
+    let mut engine = engine_with(&json!({"tools": {"vm_stop": {"deny_if": deny_if}}}));
+    for arguments in [
+        json!({"options": {"Force": true}}),
+        json!({"Options": {"force": true}}),
+        json!({"options": {"force": false, "FORCE": true}}),
+    ] {
+        let answer = engine.authorize(&with(&arguments, stop(1)), at(0));
+        denied(&answer, ReasonCode::Condition);
+    }
+    let other = with(&json!({"options": {"forces": true}}), stop(1));
+    allowed(&engine.authorize(&other, at(0)));
+    let counted = json!({"limits": [{"counter": "c", "window": "hour", "max": 9,
+        "scope": "grant", "increment_from": "args.disks"}]});
+    let mut engine = engine_with(&json!({"tools": {"vm_stop": counted}}));
+    let two = with(&json!({"disks": 1, "di\u{17f}ks": 8}), stop(1));
+    denied(&engine.authorize(&two, at(0)), ReasonCode::BadArguments);
+}
