@@ -12,7 +12,7 @@
 //! lapses like one whose time is over.
 //!
 //! An approval is bound to everything that was shown to the approver: caller,
-//! tool, effect, the VM and its very process, the arguments in canonical form,
+//! tool and server, effect, the VM and its very process, the arguments in canonical form,
 //! and the policy. Whatever of it changes, the call is another call. It is used
 //! once, by a call that passes every rule again.
 
@@ -35,12 +35,18 @@ pub struct Binding {
     pub grant: String,
     /// The tool.
     pub tool: String,
+    /// The MCP server that offers it: the same name elsewhere is another tool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
     /// The effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effect: Option<Effect>,
     /// The VM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vm: Option<VmUuid>,
+    /// What the caller calls the VM, where no hypervisor knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown_vm: Option<String>,
     /// The VM's process: after a restart of the VM it is another call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<Process>,
@@ -62,12 +68,12 @@ pub struct Person {
 
 impl Person {
     /// Is it certain that these are two people? The login counts where both
-    /// have one, because `sudo` changes the user and not the person.
+    /// have one, because `sudo` changes the user and not the person. A service
+    /// has none: it is taken for its user's.
     pub fn differs_from(&self, other: &Self) -> bool {
-        match (self.loginuid, other.loginuid) {
-            (Some(one), Some(two)) => one != two,
-            _ => self.uid != other.uid,
-        }
+        let login = |person: &Self| person.loginuid.unwrap_or(person.uid);
+        let both = self.loginuid.is_some() && other.loginuid.is_some();
+        login(self) != login(other) && (both || self.uid != other.uid)
     }
 }
 
@@ -152,8 +158,10 @@ impl Approval {
         own.args_digest == binding.args_digest
             && own.grant == binding.grant
             && own.tool == binding.tool
+            && own.server == binding.server
             && own.effect == binding.effect
             && own.vm == binding.vm
+            && own.unknown_vm == binding.unknown_vm
             && own.process == binding.process
     }
 }

@@ -26,6 +26,7 @@ pub mod hours;
 mod json;
 mod lint;
 pub mod map;
+mod names;
 mod parse;
 pub mod predicate;
 pub mod rule;

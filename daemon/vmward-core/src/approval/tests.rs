@@ -8,6 +8,9 @@ fn two_people_are_told_apart_by_their_logins_where_both_have_one() {
         (person(0, Some(1000)), person(0, Some(1001)), true),
         (person(0, None), person(0, Some(1001)), false),
         (person(0, None), person(7, None), true),
+        // Asked by a service of user 1000 without a login, answered with sudo.
+        (person(1000, None), person(0, Some(1000)), false),
+        (person(1000, None), person(0, Some(1001)), true),
     ] {
         assert_eq!(one.differs_from(&other), differ, "{one:?} {other:?}");
         assert_eq!(other.differs_from(&one), differ, "{other:?} {one:?}");

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     Engine, LimitRow, ReasonCode, Request, Target,
-    govern::{Applied, Call},
+    govern::{Applied, Call, mapped_effect, uuid_text},
     message,
     refusal::Refusal,
 };
@@ -75,6 +75,7 @@ pub(super) fn of_rule<'a>(
             Increment::From(_) if borrowed => 1,
             Increment::From(path) => {
                 let found = path.find(&call.facts);
+                let found = found.filter(|_| path.look_alike(&call.facts).is_none());
                 let units = found.as_ref().and_then(|value| units(value));
                 units.ok_or_else(|| bad_units(limit, path.text(), call.request))?
             }
@@ -143,11 +144,19 @@ fn scope_key(scope: Scope, request: &Request) -> String {
         Scope::Uid => format!("uid:{}", caller.uid),
         Scope::Vm => match &request.target {
             Target::None => "vm:-".to_owned(),
-            Target::Unknown(name) | Target::Unchecked(name) => format!("vm:{name}"),
+            Target::Unknown(name) | Target::Unchecked(name) => match uuid_text(request) {
+                Some(uuid) => format!("vm:{uuid}"),
+                None => format!("vm:{name}"),
+            },
             Target::Vm(vm) => format!("vm:{}", vm.uuid),
         },
         Scope::Host => "host:".to_owned(),
-        Scope::Tool => format!("tool:{}", request.tool),
+        // Of all names for one effect, the caller could choose a fresh one.
+        Scope::Tool => {
+            let effect = mapped_effect(request).or(request.effect);
+            let tool = effect.map_or(request.tool.as_str(), |effect| effect.tool());
+            format!("tool:{tool}")
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use super::{Request, Target, Via, refusal::Refusal};
 use crate::{
     clock::Now,
     effect::Effect,
+    ids::VmUuid,
     policy::{
         LimitRule, Policy, Rule, RuleMode,
         facts::{CallerFacts, Facts, VmFacts},
@@ -73,9 +74,9 @@ impl<'a> Call<'a> {
     /// `uuid`: that of the call's VM, as text.
     pub(super) fn new(request: &'a Request, uuid: Option<&'a str>, now: Now) -> Self {
         let vm = match &request.target {
-            Target::None | Target::Unknown(_) => None,
-            Target::Unchecked(name) => Some(VmFacts {
-                uuid: None,
+            Target::None => None,
+            Target::Unknown(name) | Target::Unchecked(name) => Some(VmFacts {
+                uuid,
                 name,
                 labels: &NO_LABELS,
             }),
@@ -107,6 +108,18 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// The call as conditions see it: once for each of its effects, because a
+    /// claim must not hide the true one.
+    pub(super) fn views(&self) -> impl Iterator<Item = Facts<'a>> {
+        let (facts, claimed) = (self.facts, self.request.effect);
+        let mapped = mapped_effect(self.request).filter(|effect| Some(*effect) != claimed);
+        let truly = mapped.map(|effect| Facts {
+            effect: Some(effect),
+            ..facts
+        });
+        std::iter::once(facts).chain(truly)
+    }
+
     /// The effects that the call has by somebody's word: the caller's and the
     /// effect map's.
     fn effects(&self) -> impl Iterator<Item = Effect> {
@@ -116,12 +129,15 @@ impl<'a> Call<'a> {
     }
 }
 
-/// The UUID of the request's VM as text, for [`Call::new`].
+/// The UUID of the request's VM as text, for [`Call::new`]. Where nobody knows
+/// the VM, a name that is a UUID must be one to the policy, too.
 pub(super) fn uuid_text(request: &Request) -> Option<String> {
-    match &request.target {
-        Target::Vm(vm) => Some(vm.uuid.to_string()),
-        Target::None | Target::Unknown(_) | Target::Unchecked(_) => None,
-    }
+    let uuid = match &request.target {
+        Target::Vm(vm) => Some(vm.uuid),
+        Target::Unknown(name) | Target::Unchecked(name) => name.parse().ok(),
+        Target::None => None,
+    };
+    uuid.map(|uuid: VmUuid| uuid.to_string())
 }
 
 /// Collects what applies to a call.
@@ -143,12 +159,8 @@ pub(super) fn govern<'a>(policy: &'a Policy, call: &Call<'_>) -> Governing<'a> {
     if let Some(rule) = own {
         applied.push(whole(rule, Origin::Tool));
     }
-    if let Some(rule) = canonical(policy, request) {
-        let only_limits = is_mapped(request);
-        applied.push(Applied {
-            rule: (!only_limits).then_some(rule),
-            ..whole(rule, Origin::EffectsTool)
-        });
+    for effect in call.effects() {
+        canonical_rule(policy, request, effect, &mut applied);
     }
     for rule in call
         .effects()
@@ -213,25 +225,47 @@ fn base<'a>(
     // A harmless tool's name must not open the door to a stop.
     if let Some(effect) = stands_for
         && effect.tool() != request.tool
-        && canonical(policy, request).is_none_or(|rule| rule.mode == RuleMode::Shadow)
+        && canonical(policy, request, effect).is_none_or(|rule| rule.mode == RuleMode::Shadow)
     {
         return (Some(Refusal::unnamed(effect.tool())), host);
     }
     (None, host)
 }
 
-/// The rule of the tool that stands for the call's effect, where the call names
-/// another tool. Where the effect map gives the named tool this effect, the two
-/// are names for the same thing and share their limits; where only the caller
-/// claims it, the call is one of that tool as well.
-fn canonical<'a>(policy: &'a Policy, request: &Request) -> Option<&'a Rule> {
-    let effect = request.effect?;
+/// Adds the rule of the tool that stands for one of the call's effects, where the
+/// call names another tool. Where the effect map gives the named tool this
+/// effect, the two are names for the same thing and share their limits; where
+/// only the caller claims it, the call is one of that tool as well.
+fn canonical_rule<'a>(
+    policy: &'a Policy,
+    request: &Request,
+    effect: Effect,
+    applied: &mut Vec<Applied<'a>>,
+) {
+    let Some(rule) = canonical(policy, request, effect) else {
+        return;
+    };
+    // Two effects may have one tool.
+    if applied.iter().any(|other| other.pointer == rule.pointer) {
+        return;
+    }
+    let only_limits = mapped_effect(request) == Some(effect);
+    applied.push(Applied {
+        rule: (!only_limits).then_some(rule),
+        ..whole(rule, Origin::EffectsTool)
+    });
+}
+
+/// The rule of the tool that stands for the effect, where it is not the one that
+/// the call names.
+fn canonical<'a>(policy: &'a Policy, request: &Request, effect: Effect) -> Option<&'a Rule> {
     (effect.tool() != request.tool)
         .then(|| policy.tool(effect.tool()))
         .flatten()
 }
 
-fn mapped_effect(request: &Request) -> Option<Effect> {
+/// The effect that the map gives the tool that the call names.
+pub(super) fn mapped_effect(request: &Request) -> Option<Effect> {
     match &request.mapped {
         Mapped::Known { effect, .. } if request.via == Via::Tool => *effect,
         Mapped::Known { .. } | Mapped::Suspect { .. } | Mapped::Harmless { .. } => None,

@@ -161,8 +161,10 @@ fn condition(
 ) -> Result<(), Refusal> {
     let tool = &call.request.tool;
     let refuse = |message| Refusal::new(ReasonCode::Condition, message, &predicate.pointer);
-    let holds = match predicate.holds(&call.facts) {
-        Ok(holds) => holds,
+    let held: Result<Vec<bool>, String> =
+        call.views().map(|facts| predicate.holds(&facts)).collect();
+    let held = match held {
+        Ok(held) => held,
         // The policy's own words are about a condition that was judged.
         Err(error) => {
             let asks = predicate.describe();
@@ -171,7 +173,7 @@ fn condition(
             )));
         }
     };
-    if holds == wanted {
+    if held.into_iter().all(|holds| holds == wanted) {
         return Ok(());
     }
     let asks = predicate.describe();

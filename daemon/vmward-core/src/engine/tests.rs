@@ -3,6 +3,7 @@
 
 mod approvals;
 mod approvals_model;
+mod attacks;
 mod crash;
 mod explain;
 mod lifecycle;

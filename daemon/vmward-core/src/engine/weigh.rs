@@ -142,15 +142,18 @@ impl Engine {
 
     /// All that a person's yes is for.
     fn binding(&self, request: &Request) -> Binding {
-        let (vm, process) = match &request.target {
-            Target::Vm(vm) => (Some(vm.uuid), vm.process),
-            Target::None | Target::Unknown(_) | Target::Unchecked(_) => (None, None),
+        let (vm, process, unknown_vm) = match &request.target {
+            Target::Vm(vm) => (Some(vm.uuid), vm.process, None),
+            Target::Unknown(name) | Target::Unchecked(name) => (None, None, Some(name.clone())),
+            Target::None => (None, None, None),
         };
         Binding {
             grant: request.caller.grant.clone(),
             tool: request.tool.clone(),
+            server: request.server.clone(),
             effect: request.effect,
             vm,
+            unknown_vm,
             process,
             args_digest: request.args_digest.clone(),
             policy_hash: self.policy.hash().to_owned(),
@@ -235,7 +238,7 @@ fn check_target<'a>(
 ) -> Result<Option<(&'a VmTarget, Process)>, Refusal> {
     let refuse = |reason, message| Err(Refusal::new(reason, message, rule));
     match (&request.target, request.effect) {
-        (Target::Unknown(name), _) => refuse(
+        (Target::Unknown(name), Some(_)) => refuse(
             ReasonCode::VmUnknown,
             format!("there is no VM {name:?} on this host"),
         ),
@@ -252,6 +255,6 @@ fn check_target<'a>(
                 format!("{} is not running", vm.name),
             ),
         },
-        (Target::None | Target::Unchecked(_) | Target::Vm(_), _) => Ok(None),
+        (Target::Unchecked(_), Some(_)) | (_, None) => Ok(None),
     }
 }

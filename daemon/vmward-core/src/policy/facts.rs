@@ -26,7 +26,8 @@ pub struct Facts<'a> {
 /// A VM, as conditions and selectors see it.
 #[derive(Clone, Copy, Debug)]
 pub struct VmFacts<'a> {
-    /// `vm.uuid`: hyphenated, lower case; absent where no hypervisor knows it.
+    /// `vm.uuid`: hyphenated, lower case; absent where no hypervisor knows the VM
+    /// and the caller gives a name.
     pub uuid: Option<&'a str>,
     /// `vm.name`.
     pub name: &'a str,

@@ -162,8 +162,16 @@ impl Predicate {
     }
 
     /// Does it hold? An error, as a sentence for the agent, where the operator
-    /// means nothing for what stands there; the call is then denied.
+    /// means nothing for what stands there, or where a server could read another
+    /// argument in its place; the call is then denied.
     pub fn holds(&self, facts: &Facts<'_>) -> Result<bool, String> {
+        if let Some(name) = self.path.look_alike(facts) {
+            let path = self.path.text();
+            return Err(format!(
+                "the argument {name:?} is spelled almost as in {path}, and a server may take it \
+                 for the same"
+            ));
+        }
         let found = self.path.find(facts);
         let wrong = |what: String| format!("{} is {what}", self.path.text());
         self.operand.holds(self.op, found.as_deref()).map_err(wrong)

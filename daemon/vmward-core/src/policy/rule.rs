@@ -183,7 +183,7 @@ pub enum Scope {
     Vm,
     /// The whole host.
     Host,
-    /// Each tool.
+    /// Each tool; all tools with the same effect are one.
     Tool,
 }
 

@@ -7,6 +7,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::policy::names::are_alike;
+
 /// Argument names under which known servers take the VM.
 pub(super) const VM_KEYS: &[&str] = &[
     "identifier",
@@ -26,7 +28,7 @@ pub(super) fn values<'a>(
 ) -> impl Iterator<Item = &'a Value> {
     let inner = arguments.get("params").and_then(Value::as_object);
     let all = arguments.iter().chain(inner.into_iter().flatten());
-    all.filter(move |(name, _)| name.eq_ignore_ascii_case(key))
+    all.filter(move |(name, _)| are_alike(name, key))
         .map(|(_, value)| value)
 }
 

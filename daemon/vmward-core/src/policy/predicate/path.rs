@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::policy::{facts::Facts, suggest};
+use crate::policy::{facts::Facts, names::are_alike, suggest};
 
 /// Longest path in bytes.
 pub const PATH_BYTES_MAX: usize = 1024;
@@ -82,6 +82,32 @@ impl Path {
             Place::Effect => text(facts.effect?.name()),
         }
     }
+
+    /// An argument that some server takes for one on this path, and that
+    /// [`Path::find`] does not look at, because it is spelled in another way.
+    pub fn look_alike<'a>(&self, facts: &Facts<'a>) -> Option<&'a str> {
+        let Place::Args(steps) = &self.place else {
+            return None;
+        };
+        let (first, rest) = steps.split_first()?;
+        if let Some(name) = alike(facts.arguments, first) {
+            return Some(name);
+        }
+        let mut value = facts.arguments.get(first)?;
+        for step in rest {
+            if let Some(name) = value.as_object().and_then(|members| alike(members, step)) {
+                return Some(name);
+            }
+            value = inside(value, step)?;
+        }
+        None
+    }
+}
+
+/// The name on the way that some server reads as `step` and vmward does not.
+fn alike<'a>(members: &'a Map<String, Value>, step: &str) -> Option<&'a str> {
+    let mut names = members.keys().map(String::as_str);
+    names.find(|name| *name != step && are_alike(name, step))
 }
 
 /// One step from a value inwards.
