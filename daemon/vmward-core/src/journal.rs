@@ -110,8 +110,9 @@ impl JournalEntry {
             | Self::Lease { at, .. }
             | Self::Report { at, .. }
             | Self::OutOfBand { at, .. } => Some(*at),
-            // A request says when it was opened, not when this was written.
-            Self::Snapshot { .. } | Self::Counter(_) | Self::Open(_) | Self::Approval(_) => None,
+            // When it was opened: this was written then or later.
+            Self::Approval(approval) => Some(approval.opened),
+            Self::Snapshot { .. } | Self::Counter(_) | Self::Open(_) => None,
         }
     }
 }

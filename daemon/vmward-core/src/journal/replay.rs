@@ -177,7 +177,8 @@ impl Replay {
             .boot_id
             .clone()
             .ok_or(ReplayError::NoBoot { line, offset })?;
-        self.last = entry.at().unwrap_or(self.last);
+        let at = entry.at().filter(|at| at.boot_ns >= self.last.boot_ns);
+        self.last = at.unwrap_or(self.last);
         match entry {
             JournalEntry::Boot { .. } => {}
             JournalEntry::Allow(entry) => self.allow(*entry, boot_id),
