@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 use vmward_core::audit::{
-    Actor, ApprovalRecord, AuditBody, DecisionRecord, KernelRecord, KernelVerdict, LeaseRecord,
-    OutcomeRecord, Signal, Verdict, VmRecord,
+    Actor, ApprovalEvent, ApprovalRecord, AuditBody, DecisionRecord, KernelRecord, KernelVerdict,
+    LeaseRecord, OutcomeRecord, Signal, Verdict, VmRecord,
 };
 
 use crate::text::{plain, word};
@@ -163,7 +163,13 @@ fn approval(record: &ApprovalRecord) -> String {
     let by = record
         .decided_by
         .as_ref()
-        .map(|person| format!(" by uid {}", person.loginuid.unwrap_or(person.uid)))
+        .map(|person| {
+            let verb = match record.event {
+                ApprovalEvent::Approved | ApprovalEvent::Denied => " by",
+                _ => ", decided by",
+            };
+            format!("{verb} uid {}", person.loginuid.unwrap_or(person.uid))
+        })
         .unwrap_or_default();
     let note = record
         .note
