@@ -143,6 +143,20 @@ impl Limiter {
         for want in wants {
             self.prune(want, now_ns);
         }
+        self.check(wants, now_ns)?;
+        self.make_room(wants, now_ns)?;
+        for want in wants {
+            self.add(want, id, now_ns);
+            let keys = self.reserved.entry(id).or_default();
+            keys.push(key_of(want));
+        }
+        Ok(())
+    }
+
+    /// Would there be room for all of them? As [`Limiter::reserve`] says it, but
+    /// for [`LimitError::Full`].
+    pub fn check(&self, wants: &[Want], now_ns: i64) -> Result<(), LimitError> {
+        let now_ns = now_ns.max(self.last_ns);
         let mut slowest = None;
         for (index, want) in wants.iter().enumerate() {
             let cost = wants
@@ -161,12 +175,6 @@ impl Limiter {
                 index,
                 retry_after_ns,
             });
-        }
-        self.make_room(wants, now_ns)?;
-        for want in wants {
-            self.add(want, id, now_ns);
-            let keys = self.reserved.entry(id).or_default();
-            keys.push(key_of(want));
         }
         Ok(())
     }

@@ -169,17 +169,9 @@ pub(super) fn is_of_scope(key: &str, scope: Scope) -> bool {
 impl Engine {
     /// Is there room for all of them? Changes nothing.
     pub(super) fn room(&self, charged: &[Charged<'_>], call: &Call<'_>) -> Result<(), Refusal> {
-        let full = |charged: &&Charged<'_>| {
-            let view = self.limiter.state(&charged.want, call.now.boot_ns);
-            view.remaining < charged.want.cost
-        };
-        let Some(tightest) = charged.iter().find(full) else {
-            return Ok(());
-        };
-        let view = self.limiter.state(&tightest.want, call.now.boot_ns);
-        let retry_after_ns =
-            (tightest.want.cost <= tightest.want.max).then_some(view.next_free_in_ns);
-        Err(self.used_up(tightest, charged, retry_after_ns, call))
+        let wants: Vec<Want> = charged.iter().map(|one| one.want.clone()).collect();
+        let checked = self.limiter.check(&wants, call.now.boot_ns);
+        checked.map_err(|error| self.limited(error, charged, call))
     }
 
     /// The limiter's no as a denial.

@@ -88,7 +88,11 @@ impl<'a> Linter<'a> {
                 continue;
             }
             self.suspect(tool, rule);
-            self.unlimited(tool, Some(rule), &rule.pointer);
+            let enforced = Some(rule).filter(|rule| rule.mode == RuleMode::Enforce);
+            // What is recorded only does not lift the default.
+            if policy.default_allow || enforced.is_some() {
+                self.unlimited(tool, enforced, &rule.pointer);
+            }
         }
         let mut seen = BTreeSet::new();
         for entry in &policy.effect_map {
@@ -138,7 +142,11 @@ impl<'a> Linter<'a> {
             if is_decided(&rules) {
                 continue;
             }
-            let limits: Vec<&LimitRule> = rules.iter().flat_map(|rule| &rule.limits).collect();
+            // The tool that stands for the effect lends its limits, and no more.
+            let canonical = self.policy.tool(effect.tool());
+            let canonical = canonical.filter(|rule| rule.mode == RuleMode::Enforce);
+            let limits = rules.into_iter().chain(canonical);
+            let limits: Vec<&LimitRule> = limits.flat_map(|rule| &rule.limits).collect();
             if limits.is_empty() {
                 unlimited.push(effect.name());
             }

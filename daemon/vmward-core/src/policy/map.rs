@@ -17,8 +17,6 @@ mod builtin;
 mod suspect;
 mod table;
 
-use serde_json::Value;
-
 use super::{
     facts::Facts,
     predicate::{Path, Predicate},
@@ -169,19 +167,13 @@ fn own_vm(entry: &MapEntry, facts: &Facts<'_>) -> Option<String> {
         return guess_vm(facts);
     }
     let named = entry.vm.iter().filter_map(|path| {
-        let value = path.find(facts)?;
-        as_vm(&value)
+        if path.look_alike(facts).is_some() {
+            return Some(None);
+        }
+        let value = path.find(facts).filter(|value| !value.is_null())?;
+        Some(arguments::as_vm(&value))
     });
     arguments::only(named)
-}
-
-fn as_vm(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        // Some hypervisors number their VMs.
-        Value::Number(number) => number.as_u64().map(|number| number.to_string()),
-        _ => None,
-    }
 }
 
 fn guess_vm(facts: &Facts<'_>) -> Option<String> {

@@ -190,3 +190,25 @@ fn an_argument_in_another_spelling_does_not_slip_past_a_condition() {
     let two = with(&json!({"disks": 1, "di\u{17f}ks": 8}), stop(1));
     denied(&engine.authorize(&two, at(0)), ReasonCode::BadArguments);
 }
+
+#[test]
+fn an_explanation_names_the_limit_that_takes_longest_and_the_true_wait() {
+    let limits = json!([
+        {"counter": "short", "window": "minute", "max": 4, "scope": "grant",
+            "increment_from": "args.count"},
+        {"counter": "long", "window": "hour", "max": 4, "scope": "grant",
+            "increment_from": "args.count"}]);
+    let mut engine = engine_with(&json!({"tools": {"vm_stop": {"limits": limits}}}));
+    let counting = |n: u8, count: u32| with(&json!({"count": count}), stop(n));
+    allowed(&engine.authorize(&counting(1, 1), at(0)));
+    allowed(&engine.authorize(&counting(2, 2), at(30)));
+    let why = engine.explain(&counting(3, 3), at(31));
+    let answer = engine.authorize(&counting(3, 3), at(31));
+    let denial = denied(&answer, ReasonCode::RateLimited);
+    assert_eq!(denial.rule, "/tools/vm_stop/limits/1");
+    assert_eq!(denial.retry_after_ms, Some(3_599_000));
+    assert_eq!(
+        (&why.message, &why.rule, why.retry_after_ms),
+        (&denial.message, &denial.rule, denial.retry_after_ms)
+    );
+}

@@ -40,18 +40,26 @@ pub(super) fn is_set(arguments: &Map<String, Value>, key: &str) -> bool {
 
 /// The one VM that stands under any of these keys; none where there are two.
 pub(super) fn vm(arguments: &Map<String, Value>, keys: &[&'static str]) -> Option<String> {
-    let texts = |&key: &&'static str| {
-        values(arguments, key).filter_map(move |value| match value {
-            Value::String(text) => Some(text.clone()),
-            Value::Number(number) if key == "vmid" => Some(number.to_string()),
-            _ => None,
-        })
+    let names = |&key: &&'static str| {
+        let values = values(arguments, key).filter(|value| !value.is_null());
+        values.map(move |value| as_vm(value).filter(|_| value.is_string() || key == "vmid"))
     };
-    only(keys.iter().flat_map(texts))
+    only(keys.iter().flat_map(names))
 }
 
-/// The one text, however often it is there; none where there are two.
-pub(super) fn only(mut texts: impl Iterator<Item = String>) -> Option<String> {
-    let first = texts.next()?;
-    texts.all(|other| other == first).then_some(first)
+/// A VM's name, or its number: some hypervisors number their VMs.
+pub(super) fn as_vm(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => number.as_u64().map(|number| number.to_string()),
+        _ => None,
+    }
+}
+
+/// The one name, however often it is there; none where there are two, or where
+/// one of them is no name: a server may make something of it.
+pub(super) fn only(mut names: impl Iterator<Item = Option<String>>) -> Option<String> {
+    let first = names.next()??;
+    let same = names.all(|other| other.as_ref() == Some(&first));
+    same.then_some(first)
 }

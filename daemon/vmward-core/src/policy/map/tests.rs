@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use super::{builtin::find, *};
 use crate::policy::facts::CallerFacts;
@@ -180,6 +180,12 @@ fn a_call_that_names_two_vms_names_none() {
         (json!({"name": "a", "params": {"name": "b"}}), None),
         (json!({"identifier": 7}), None),
         (json!({"vmid": 7}), Some("7")),
+        (json!({"vmid": 7.0}), None),
+        (json!({"identifier": "a", "name": null}), Some("a")),
+        // Who knows which of them the server takes, and as what.
+        (json!({"identifier": "a", "name": ["b"]}), None),
+        (json!({"identifier": "a", "vm": {"name": "b"}}), None),
+        (json!({"identifier": "a", "uuid": 7}), None),
     ] {
         let Mapped::Known {
             effect, vm: found, ..
@@ -196,6 +202,26 @@ fn a_call_that_names_two_vms_names_none() {
         panic!("must be known");
     };
     assert_eq!(vm.as_deref(), Some("a"));
+}
+
+#[test]
+fn an_entry_of_the_policy_that_looks_in_two_places_takes_one_vm_or_none() {
+    let paths = ["args.target", "args.id"].map(|path| Path::parse(path).expect("a path"));
+    let own = [MapEntry {
+        vm: paths.to_vec(),
+        ..entry("zap", Some(Effect::Stop))
+    }];
+    for (arguments, expected) in [
+        (json!({"target": "a"}), Some("a")),
+        (json!({"target": "7", "id": 7}), Some("7")),
+        (json!({"target": "a", "id": null}), Some("a")),
+        (json!({"target": "a", "id": "b"}), None),
+        (json!({"target": "a", "id": ["b"]}), None),
+        (json!({"target": "a", "Target": "b"}), None),
+    ] {
+        let found = mapped(&own, "zap", &arguments);
+        assert_eq!(found.vm(), expected, "{arguments}");
+    }
 }
 
 #[test]

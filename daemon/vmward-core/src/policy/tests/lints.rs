@@ -65,9 +65,14 @@ fn a_tool_that_stops_vms_needs_a_limit_somewhere() {
         r#""tools":{"vm_pause":{}},"effects":{"pause":{"action":"deny"}}"#,
         r#""tools":{"vm_pause":{"action":"require_approval"}}"#,
         r#""tools":{"vm_pause":{"action":"deny"}}"#,
+        // A name for the same thing shares its limits.
+        r#""tools":{"suspend_vm":{},"vm_pause":{"rate_limit":{"max":1,"window":1}}}"#,
     ] {
         assert_eq!(lints("deny", enough), [""; 0], "{enough}");
     }
+    let recorded = r#""tools":{"vm_pause":{"mode":"shadow","rate_limit":{"max":1,"window":1}}}"#;
+    assert!(lints("allow", recorded).contains(&unlimited[0].to_owned()));
+    assert_eq!(lints("deny", recorded).len(), 1, "it is recorded only");
     let mapped = r#""effect_map":[{"tool":"turn_off","effect":"stop"}]"#;
     assert_eq!(lints("deny", mapped), [""; 0]);
     assert_eq!(
