@@ -129,6 +129,9 @@ impl Engine {
                 refusal.retry_after_ms,
             ),
         };
+        let shadow = self.shadow(&governing, &call);
+        let allowed = decision == Verdict::Allow;
+        let shadow = shadow.filter(|shadow| !(allowed && shadow.lets_pass()));
         let rules = governing.applied.iter();
         Explanation {
             decision,
@@ -147,7 +150,7 @@ impl Engine {
             rules: rules
                 .map(|applied| self.explained(applied, &call))
                 .collect(),
-            shadow: self.shadow(&governing, &call),
+            shadow,
             retry_after_ms,
         }
     }

@@ -231,3 +231,22 @@ fn a_person_who_is_shown_only_a_part_of_the_arguments_is_told_so() {
         engine = Engine::new(engine.policy().clone(), BOOT);
     }
 }
+
+#[test]
+fn a_host_rule_that_is_recorded_only_says_nothing_beside_an_allow() {
+    let mut engine = engine_with(&json!({"tools": {"vm_stop": one_an_hour("c", "grant")},
+        "host_rules": {"me": {"uid": 1000, "effects": "stop", "mode": "shadow"}}}));
+    let by_effect = |n| Request {
+        via: Via::Effect,
+        mapped: Mapped::Harmless { vm: None },
+        ..request("vm_stop", Some(Effect::Stop), Target::Vm(vm(n)))
+    };
+    assert_eq!(engine.explain(&by_effect(1), at(0)).shadow, None);
+    let first = engine.authorize(&by_effect(1), at(0));
+    allowed(&first);
+    assert_eq!(first.shadow, None);
+    let second = engine.authorize(&by_effect(2), at(0));
+    denied(&second, ReasonCode::RateLimited);
+    let shadow = second.shadow.expect("it would have passed");
+    assert_eq!(shadow.reason_code, ReasonCode::Allowed);
+}
