@@ -87,6 +87,7 @@ fn a_decision_names_the_caller_and_its_lease() {
         server: Some("libvirt-mcp".to_owned()),
         arguments: Some("{\"force\":true}".to_owned()),
         effect: Some(Effect::ForceStop),
+        claimed: false,
         vm: Some(vm()),
         caller: CallerRecord {
             grant: "uid:0".to_owned(),

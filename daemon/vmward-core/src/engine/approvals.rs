@@ -109,7 +109,7 @@ impl Engine {
                 Target::Unknown(name) | Target::Unchecked(name) => Some(name.clone()),
                 Target::Vm(vm) => Some(vm.name.clone()),
             },
-            arguments: arguments.chars().take(ARGUMENTS_CHARS_MAX).collect(),
+            arguments: cut(&arguments),
             reason: request.reason.clone(),
             agent: request.caller.agent.clone(),
             rule: asking()
@@ -164,5 +164,15 @@ impl Engine {
         let mut rules = rules.chain(policy.protected.iter().map(|entry| &entry.rule));
         let rule = rules.find(|rule| rule.pointer == pointer)?;
         rule.reason.as_deref()
+    }
+}
+
+/// The arguments as a person is shown them. Who approves must not take a part for
+/// the whole.
+fn cut(arguments: &str) -> String {
+    let shown: String = arguments.chars().take(ARGUMENTS_CHARS_MAX).collect();
+    match arguments.chars().skip(ARGUMENTS_CHARS_MAX).count() {
+        0 => shown,
+        more => format!("{shown}... ({more} characters more)"),
     }
 }

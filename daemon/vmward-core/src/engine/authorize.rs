@@ -54,6 +54,8 @@ impl Engine {
         let verdict = self
             .weigh(&governing, &call)
             .and_then(|weighed| self.take(id, &governing, weighed, &call));
+        let allowed = matches!(verdict, Ok(Verdicted::Allowed(_)));
+        let shadow = shadow.filter(|shadow| !(allowed && shadow.lets_pass()));
         let mut record = self.record(request, id);
         record.shadow.clone_from(&shadow);
         match verdict {

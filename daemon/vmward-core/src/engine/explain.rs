@@ -14,7 +14,7 @@ use crate::{
     audit::Verdict,
     clock::Now,
     effect::Effect,
-    policy::{RuleMode, map::Mapped},
+    policy::{LimitRule, RuleMode, map::Mapped, rule::Increment},
 };
 
 /// What the policy says about a call, and why.
@@ -129,6 +129,9 @@ impl Engine {
                 refusal.retry_after_ms,
             ),
         };
+        let shadow = self.shadow(&governing, &call);
+        let allowed = decision == Verdict::Allow;
+        let shadow = shadow.filter(|shadow| !(allowed && shadow.lets_pass()));
         let rules = governing.applied.iter();
         Explanation {
             decision,
@@ -147,7 +150,7 @@ impl Engine {
             rules: rules
                 .map(|applied| self.explained(applied, &call))
                 .collect(),
-            shadow: self.shadow(&governing, &call),
+            shadow,
             retry_after_ms,
         }
     }
@@ -174,13 +177,7 @@ impl Engine {
             });
             steps.push(ExplainedStep {
                 at: limit.pointer.clone(),
-                asks: format!(
-                    "at most {} {} on {} for each {}",
-                    limit.max,
-                    limit.window.with_article(),
-                    limit.counter,
-                    limit.scope.name()
-                ),
+                asks: describe(limit),
                 passes: room.is_ok(),
                 found: room.err().map(|refusal| refusal.message),
             });
@@ -201,6 +198,22 @@ impl Engine {
             limits,
         }
     }
+}
+
+/// As in `at most 10 a minute on vm_stop_rate for each grant`.
+fn describe(limit: &LimitRule) -> String {
+    let counts = match &limit.increment {
+        Increment::Fixed(1) => String::new(),
+        Increment::Fixed(units) => format!(", a call counts {units}"),
+        Increment::From(path) => format!(", a call counts {}", path.text()),
+    };
+    format!(
+        "at most {} {} on {} for each {}{counts}",
+        limit.max,
+        limit.window.with_article(),
+        limit.counter,
+        limit.scope.name()
+    )
 }
 
 fn mapped_by(request: &Request) -> String {

@@ -273,7 +273,7 @@ pub(super) fn mapped_effect(request: &Request) -> Option<Effect> {
 }
 
 /// Does the effect map give the tool the effect that is claimed?
-fn is_mapped(request: &Request) -> bool {
+pub(super) fn is_mapped(request: &Request) -> bool {
     mapped_effect(request) == request.effect
 }
 

@@ -1,6 +1,6 @@
 //! The audit record of a decision, as far as the request fills it.
 
-use super::{Engine, ReasonCode, Request, Target};
+use super::{Engine, ReasonCode, Request, Target, Via, govern::is_mapped};
 use crate::{
     audit::{ARGUMENTS_BYTES_MAX, CallerRecord, DecisionRecord, Verdict, VmRef},
     digest::canonical,
@@ -22,6 +22,7 @@ impl Engine {
                 .then(|| canonical(&request.arguments))
                 .filter(|text| text.len() <= ARGUMENTS_BYTES_MAX),
             effect: request.effect,
+            claimed: request.via == Via::Tool && !is_mapped(request),
             vm: match &request.target {
                 Target::None => None,
                 Target::Unknown(name) | Target::Unchecked(name) => Some(VmRef {

@@ -1,5 +1,4 @@
-//! Decisions, each for its reason; `lifecycle` has what becomes of them, `crash`
-//! what is left of them after one.
+//! Decisions; `lifecycle` has what becomes of them, `crash` what a crash leaves.
 
 mod approvals;
 mod approvals_model;

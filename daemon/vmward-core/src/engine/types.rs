@@ -138,6 +138,13 @@ pub struct Shadow {
     pub rule: String,
 }
 
+impl Shadow {
+    /// Would the call have passed?
+    pub(super) fn lets_pass(&self) -> bool {
+        self.reason_code == ReasonCode::Allowed
+    }
+}
+
 /// Yes, no, or not yet.
 #[must_use]
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,8 @@
 //! effect that a tool may have, every effect by itself, a tool that neither
 //! names; each aimed at a VM of no special kind and at one for each entry of
 //! `protected`. What is compared is the verdict and all that the applying rules
-//! ask for, not where they stand in the text.
+//! ask for, not where they stand in the text. The host rules and the effect map
+//! are compared entry by entry.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,10 +18,11 @@ use serde::Serialize;
 use vmward_core::{
     audit::Verdict,
     effect::Effect,
-    engine::{Engine, Explanation, ReasonCode, Request, Via},
+    engine::{Engine, ExplainedRule, Explanation, Origin, ReasonCode, Request, Via},
     policy::{
-        Policy,
+        Action, Policy,
         map::{self, Mapped},
+        predicate::Predicate,
         selector::Selector,
     },
 };
@@ -36,6 +38,9 @@ use crate::{
 
 /// A tool that no policy names.
 const OTHER_TOOL: &str = "some_other_tool";
+/// A VM that no entry of `protected` picks; also how a selector says that it
+/// picks all.
+const ANY_VM: &str = "any VM";
 
 /// What a call is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -51,7 +56,7 @@ struct Subject {
 type Says = BTreeSet<String>;
 
 /// A call about which the policies differ.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Difference {
     #[serde(flatten)]
     subject: Subject,
@@ -70,12 +75,18 @@ pub(super) fn diff(old: &Path, new: &Path, json: bool) -> anyhow::Result<ExitCod
             difference(subject, old, new)
         })
         .collect();
-    let subject = Subject {
-        tool: None,
-        effect: None,
-        vm: "the host's own services".to_owned(),
-    };
-    differences.extend(difference(subject, &host(&old), &host(&new)));
+    drop_repeated(&mut differences);
+    for (vm, old, new) in [
+        ("the host's own services", host(&old), host(&new)),
+        ("the effect map", effect_map(&old), effect_map(&new)),
+    ] {
+        let subject = Subject {
+            tool: None,
+            effect: None,
+            vm: vm.to_owned(),
+        };
+        differences.extend(difference(subject, &old, &new));
+    }
     print(&report(&differences, json))?;
     Ok(if differences.is_empty() {
         Exit::Done.into()
@@ -92,9 +103,28 @@ fn difference(subject: Subject, old: &Says, new: &Says) -> Option<Difference> {
     })
 }
 
+/// What differs for any VM need not be said again for a special one.
+fn drop_repeated(differences: &mut Vec<Difference>) {
+    let general: Vec<Difference> = differences
+        .iter()
+        .filter(|difference| difference.subject.vm == ANY_VM)
+        .cloned()
+        .collect();
+    differences.retain(|difference| {
+        let of_any_vm = Difference {
+            subject: Subject {
+                vm: ANY_VM.to_owned(),
+                ..difference.subject.clone()
+            },
+            ..difference.clone()
+        };
+        difference.subject.vm == ANY_VM || !general.contains(&of_any_vm)
+    });
+}
+
 /// Every call that either policy could tell apart.
 fn universe(old: &Policy, new: &Policy) -> BTreeMap<Subject, FullVm> {
-    let mut vms = BTreeMap::from([("any VM".to_owned(), sample(None))]);
+    let mut vms = BTreeMap::from([(ANY_VM.to_owned(), sample(None))]);
     for protected in old.protected.iter().chain(&new.protected) {
         vms.insert(protected.vms.describe(), sample(Some(&protected.vms)));
     }
@@ -149,7 +179,7 @@ fn profile(policy: &Policy, calls: &BTreeMap<Subject, FullVm>) -> BTreeMap<Subje
     let engine = Engine::new(policy.clone(), "diff");
     let says = |(subject, vm): (&Subject, &FullVm)| {
         let explanation = engine.explain(&request(&engine, subject, vm)?, instant(MONDAY_NOON_NS));
-        Some((subject.clone(), says(&explanation)))
+        Some((subject.clone(), says(&explanation, policy)))
     };
     calls.iter().filter_map(says).collect()
 }
@@ -186,19 +216,33 @@ fn request(engine: &Engine, subject: &Subject, vm: &FullVm) -> Option<Request> {
 }
 
 /// All that the policy says about a call, place in the text aside.
-fn says(explanation: &Explanation) -> Says {
+fn says(explanation: &Explanation, policy: &Policy) -> Says {
     let mut says = Says::new();
-    for rule in &explanation.rules {
+    // What else is asked of a call that is denied whatever it is like does not
+    // matter; what is only recorded does, because it is to be learnt from.
+    let denied = matches!(
+        explanation.reason_code,
+        ReasonCode::DefaultDeny
+            | ReasonCode::Hidden
+            | ReasonCode::RuleDenied
+            | ReasonCode::UnmappedTool
+            | ReasonCode::VmProtected
+    );
+    let counts = |rule: &&ExplainedRule| rule.shadow || !denied;
+    for rule in explanation.rules.iter().filter(counts) {
         let kind = if rule.shadow { "recorded only: " } else { "" };
         for step in &rule.steps {
             says.insert(format!("{kind}asks for {}", step.asks));
         }
-        for limit in &rule.limits {
-            let scope = limit.key.split(':').next().unwrap_or_default();
-            says.insert(format!(
-                "{kind}at most {} in {} s for each {scope}, counter {}",
-                limit.max, limit.window_s, limit.counter
-            ));
+        // A condition that this very call does not meet must not hide it.
+        let mut rules = policy.rules();
+        let asks_a_person = rules.any(|own| {
+            own.pointer == rule.rule
+                && own.action == Action::RequireApproval
+                && rule.applies != Origin::EffectsTool
+        });
+        if asks_a_person {
+            says.insert(format!("{kind}asks for a person's approval"));
         }
     }
     // What depends on arguments, hours or a reason is told by what is asked for.
@@ -212,7 +256,7 @@ fn says(explanation: &Explanation) -> Says {
     says.insert(match explanation.decision {
         _ if depends => "verdict: depends on the call".to_owned(),
         Verdict::Allow => "verdict: allow".to_owned(),
-        Verdict::Pending => "verdict: pending, a person must approve".to_owned(),
+        Verdict::Pending => "verdict: pending".to_owned(),
         Verdict::Deny => format!("verdict: deny, {}", word(&explanation.reason_code)),
     });
     says
@@ -223,6 +267,19 @@ fn host(policy: &Policy) -> Says {
     rules
         .map(|(name, rule)| format!("{name}: {}", rule.describe()))
         .collect()
+}
+
+/// Conditions on arguments, which the calls above do not have.
+fn effect_map(policy: &Policy) -> Says {
+    let entries = policy.effect_map.iter().map(|entry| {
+        let server = entry.server.iter().map(|server| format!("of {server:?}"));
+        let when = entry.when.iter().map(Predicate::describe);
+        let vm = entry.vm.iter().map(|path| format!("VM in {}", path.text()));
+        let rest: Vec<String> = server.chain(when).chain(vm).collect();
+        let effect = entry.effect.map_or("none", Effect::name);
+        format!("{}: {effect} ({})", entry.tool, rest.join(", "))
+    });
+    entries.map(|text| text.replace(" ()", "")).collect()
 }
 
 fn report(differences: &[Difference], json: bool) -> String {
@@ -241,9 +298,10 @@ fn report(differences: &[Difference], json: bool) -> String {
             (Some(tool), Some(effect)) => format!("{tool} ({effect})"),
             (Some(tool), None) => tool.to_owned(),
             (None, Some(effect)) => format!("the effect {effect} by itself"),
-            (None, None) => "without the gateway".to_owned(),
+            (None, None) => String::new(),
         };
-        let _infallible = writeln!(text, "{}, {}", plain(&what), plain(vm));
+        let comma = if what.is_empty() { "" } else { ", " };
+        let _infallible = writeln!(text, "{}{comma}{}", plain(&what), plain(vm));
         for old in &difference.only_old {
             let _infallible = writeln!(text, "  - {}", plain(old));
         }

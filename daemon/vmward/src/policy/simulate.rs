@@ -3,9 +3,10 @@
 //! Each decision of the log is put before an engine with the new policy, at the
 //! time at which it was made. What the log does not hold cannot be replayed:
 //! labels of VMs, and arguments that were too long to be kept; calls whose
-//! arguments are missing are judged without them and counted. Leases are not
-//! replayed, so a call that was only refused because a lease was live, or
-//! because the VM was unknown or off, is left out.
+//! arguments are missing are judged without them and counted. Of leases only
+//! the refunds are replayed, so a call that was only refused because a lease was
+//! live, or because the VM was unknown or off, is left out. What people said to
+//! requests for approval, they say again.
 
 use std::{
     collections::BTreeMap,
@@ -19,9 +20,12 @@ use std::{
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use vmward_core::{
-    audit::{AuditBody, DecisionRecord, Verdict},
-    clock,
-    engine::{Authorized, Decision, Engine, ReasonCode, Via},
+    approval::Person,
+    audit::{AuditBody, DecisionRecord, LeaseRecord, Verdict},
+    clock::{self, Now},
+    engine::{Authorized, Decision, Engine, ReasonCode, Request, Via},
+    ids::DecisionId,
+    policy::Policy,
 };
 
 use super::{
@@ -67,7 +71,10 @@ struct Outcome {
     changed: u64,
     left_out: u64,
     without_arguments: u64,
+    without_labels: bool,
     changes: BTreeMap<Change, Found>,
+    /// What stands here for decisions of the log whose quota may go back.
+    leased: BTreeMap<DecisionId, DecisionId>,
 }
 
 pub(super) fn simulate(
@@ -91,12 +98,18 @@ pub(super) fn simulate(
         let place = || format!("{}:{} is no audit record", log.display(), index + 1);
         let line: Line = serde_json::from_str(&line).with_context(place)?;
         let at_ns = clock::parse_rfc3339(&line.time).with_context(place)?;
-        if let AuditBody::Decision(record) = line.body
-            && at_ns >= since_ns
-        {
-            replay(&mut engine, &record, at_ns, &line.time, &mut outcome);
+        if at_ns < since_ns {
+            continue;
+        }
+        match line.body {
+            AuditBody::Decision(record) => {
+                replay(&mut engine, &record, at_ns, &line.time, &mut outcome);
+            }
+            AuditBody::Lease(record) => refund(&mut engine, &record, &mut outcome),
+            _ => {}
         }
     }
+    outcome.without_labels = asks_for_labels(engine.policy());
     report(&outcome, json)
 }
 
@@ -126,7 +139,14 @@ fn replay(
     if record.arguments.is_none() && record.via == Via::Tool {
         outcome.without_arguments += 1;
     }
-    let answer = engine.authorize(&request, instant(at_ns));
+    let now = instant(at_ns);
+    // What it returns is for a journal and a log, and there are none.
+    drop(engine.expire_approvals(now));
+    let answer = engine.authorize(&request, now);
+    let answer = as_people_decided(engine, record, &request, answer, now);
+    if let (Decision::Allow(permit), true) = (&answer.decision, record.lease.is_some()) {
+        outcome.leased.insert(record.decision_id, permit.id());
+    }
     let was = verdict(record.decision, record.reason_code);
     let (would_be, rule, message) = would_be(&answer);
     // A person's yes is not in the new policy's engine: waiting for one again is
@@ -154,6 +174,51 @@ fn replay(
     found.calls += 1;
 }
 
+/// Where a person decided about the call then, the same holds now.
+fn as_people_decided(
+    engine: &mut Engine,
+    record: &DecisionRecord,
+    request: &Request,
+    answer: Authorized,
+    now: Now,
+) -> Authorized {
+    let yes = match (record.decision, record.reason_code) {
+        (Verdict::Allow, _) if record.approval.is_some() => true,
+        (Verdict::Deny, ReasonCode::ApprovalDenied) => false,
+        _ => return answer,
+    };
+    let Decision::Pending(pending) = &answer.decision else {
+        return answer;
+    };
+    let somebody = Person {
+        uid: u32::MAX - 1,
+        loginuid: None,
+    };
+    match engine.decide_approval(pending.approval, somebody, yes, None, now) {
+        Ok(_) => engine.authorize(request, now),
+        Err(_) => answer,
+    }
+}
+
+/// A lease ended unused, and its quota went back.
+fn refund(engine: &mut Engine, record: &LeaseRecord, outcome: &mut Outcome) {
+    let id = outcome.leased.remove(&record.lease);
+    if let Some(id) = id.filter(|_| record.refunded) {
+        engine.undo(id);
+    }
+}
+
+/// Does the policy ask about what the log does not have?
+fn asks_for_labels(policy: &Policy) -> bool {
+    let mut selectors = policy.protected.iter().map(|entry| &entry.vms);
+    let mut conditions = policy
+        .rules()
+        .flat_map(|rule| rule.require.iter().chain(&rule.deny_if));
+    let of_labels = |text: &str| text.starts_with("vm.labels.") || text.starts_with("/vm/labels/");
+    selectors.any(|selector| !selector.labels.is_empty())
+        || conditions.any(|condition| of_labels(condition.path.text()))
+}
+
 fn call(record: &DecisionRecord) -> Call {
     let arguments = record
         .arguments
@@ -164,7 +229,10 @@ fn call(record: &DecisionRecord) -> Call {
         tool: (record.via == Via::Tool).then(|| record.tool.clone()),
         arguments,
         server: record.server.clone(),
-        effect: record.effect,
+        // What the effect map said then, it must say again.
+        effect: record
+            .effect
+            .filter(|_| record.via == Via::Effect || record.claimed || record.arguments.is_none()),
         vm: record.vm.as_ref().map(|vm| {
             Vm::Full(FullVm {
                 name: vm.name.clone(),
@@ -220,7 +288,9 @@ fn report(outcome: &Outcome, json: bool) -> anyhow::Result<ExitCode> {
         changed,
         left_out,
         without_arguments,
+        without_labels,
         changes,
+        leased: _,
     } = outcome;
     let text = if json {
         let changes: Vec<_> = changes
@@ -232,6 +302,7 @@ fn report(outcome: &Outcome, json: bool) -> anyhow::Result<ExitCode> {
             "changed": changed,
             "left_out": left_out,
             "without_arguments": without_arguments,
+            "without_labels": without_labels,
             "changes": changes,
         });
         format!("{report}\n")
@@ -263,6 +334,12 @@ fn report(outcome: &Outcome, json: bool) -> anyhow::Result<ExitCode> {
                 text,
                 "{without_arguments} were judged without their arguments, which the log does not \
                  have"
+            );
+        }
+        if *without_labels {
+            text.push_str(
+                "the policy asks for labels of VMs, which the log does not have: every VM was \
+                 judged as if it had none\n",
             );
         }
         text

@@ -9,4 +9,5 @@ mod fake;
 mod gateway_defects;
 mod identity;
 mod mcp;
+mod policy;
 mod wrap;

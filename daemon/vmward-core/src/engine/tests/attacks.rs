@@ -80,13 +80,13 @@ fn is_pending(answer: &Authorized) {
 fn a_yes_for_a_vm_that_nobody_knows_is_for_that_vm_only() {
     let asks = json!({"tools": {"vm_stop": {"action": "require_approval"},
         "vm_status": {"action": "require_approval"}}});
-    let targets: [(&str, Option<Effect>, fn(String) -> Target); 2] = [
-        ("vm_stop", Some(Effect::Stop), Target::Unchecked),
-        ("vm_status", None, Target::Unknown),
-    ];
-    for (tool, effect, target) in targets {
+    let stop = |name: &str| {
+        let target = Target::Unchecked(name.to_owned());
+        request("vm_stop", Some(Effect::Stop), target)
+    };
+    let look = |name: &str| request("vm_status", None, Target::Unknown(name.to_owned()));
+    for by in [&stop as &dyn Fn(&str) -> Request, &look] {
         let mut engine = engine_with(&asks);
-        let by = |name: &str| request(tool, effect, target(name.to_owned()));
         let answer = engine.authorize(&by("test-1"), at(0));
         approve(&mut engine, &answer, at(1));
         is_pending(&engine.authorize(&by("db-1"), at(2)));
@@ -211,4 +211,42 @@ fn an_explanation_names_the_limit_that_takes_longest_and_the_true_wait() {
         (&why.message, &why.rule, why.retry_after_ms),
         (&denial.message, &denial.rule, denial.retry_after_ms)
     );
+}
+
+#[test]
+fn a_person_who_is_shown_only_a_part_of_the_arguments_is_told_so() {
+    let mut engine = engine_with(&json!({"tools": {"vm_stop": {"action": "require_approval"}}}));
+    for (padding, mark) in [(10, None), (3000, Some("... (981 characters more)"))] {
+        let arguments = json!({"a": "x".repeat(padding), "force": true, "z": "y"});
+        is_pending(&engine.authorize(&with(&arguments, stop(1)), at(0)));
+        let shown = engine
+            .approvals()
+            .next()
+            .map(|approval| &approval.arguments);
+        let shown = shown.expect("it waits").clone();
+        match mark {
+            None => assert!(shown.ends_with("\"z\":\"y\"}"), "{shown}"),
+            Some(mark) => assert!(shown.ends_with(mark), "{shown}"),
+        }
+        engine = Engine::new(engine.policy().clone(), BOOT);
+    }
+}
+
+#[test]
+fn a_host_rule_that_is_recorded_only_says_nothing_beside_an_allow() {
+    let mut engine = engine_with(&json!({"tools": {"vm_stop": one_an_hour("c", "grant")},
+        "host_rules": {"me": {"uid": 1000, "effects": "stop", "mode": "shadow"}}}));
+    let by_effect = |n| Request {
+        via: Via::Effect,
+        mapped: Mapped::Harmless { vm: None },
+        ..request("vm_stop", Some(Effect::Stop), Target::Vm(vm(n)))
+    };
+    assert_eq!(engine.explain(&by_effect(1), at(0)).shadow, None);
+    let first = engine.authorize(&by_effect(1), at(0));
+    allowed(&first);
+    assert_eq!(first.shadow, None);
+    let second = engine.authorize(&by_effect(2), at(0));
+    denied(&second, ReasonCode::RateLimited);
+    let shadow = second.shadow.expect("it would have passed");
+    assert_eq!(shadow.reason_code, ReasonCode::Allowed);
 }

@@ -1,0 +1,195 @@
+//! `vmward policy simulate`, on logs as the daemon writes them.
+
+use serde_json::{Map, Value, json};
+use vmward_core::{
+    approval::Person,
+    audit::{AuditBody, chain::Chain},
+    clock::{NS_PER_S, Now},
+    digest::args_digest,
+    engine::{Authorized, Caller, Decision, Engine, Request, Target, Via, VmTarget},
+    ids::{Process, VmUuid},
+    lease::KernelLease,
+    policy::Policy,
+};
+
+use super::{Folder, SEED, with};
+
+/// An engine that writes a log.
+struct Logged {
+    engine: Engine,
+    chain: Chain,
+    log: String,
+}
+
+impl Logged {
+    fn under(policy: &str) -> Self {
+        let policy = Policy::parse(policy, "policy.json").unwrap();
+        Self {
+            engine: Engine::new(policy, "boot"),
+            chain: Chain::new(),
+            log: String::new(),
+        }
+    }
+
+    fn write(&mut self, body: &AuditBody, at: Now) {
+        self.log += &self.chain.append(body, "boot", at);
+        self.log.push('\n');
+    }
+
+    fn call(&mut self, tool: &str, arguments: Value, seconds: i64) -> Authorized {
+        let request = request(&self.engine, tool, object(arguments));
+        let answer = self.engine.authorize(&request, at(seconds));
+        self.write(&answer.audit, at(seconds));
+        answer
+    }
+
+    /// What the simulation with this policy prints.
+    fn simulate(&self, status: i32, policy: &str) -> String {
+        let folder = Folder::with(&[("policy.json", policy), ("audit.jsonl", &self.log)]);
+        folder.policy(status, &["simulate", "policy.json", "--log", "audit.jsonl"])
+    }
+}
+
+fn at(seconds: i64) -> Now {
+    let ns = (1_795_435_200 + seconds) * NS_PER_S;
+    Now {
+        boot_ns: ns,
+        wall_ns: ns,
+    }
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(members) => members,
+        other => panic!("{other}"),
+    }
+}
+
+fn request(engine: &Engine, tool: &str, arguments: Map<String, Value>) -> Request {
+    let process = Process {
+        pid: 7,
+        start_ticks: 7,
+    };
+    let caller = Caller {
+        grant: "uid:1000".to_owned(),
+        process,
+        uid: 1000,
+        comm: "agent".to_owned(),
+        exe: None,
+        agent: None,
+        unit: None,
+        loginuid: None,
+    };
+    let mapped = engine.mapped(tool, None, &arguments, &caller);
+    Request {
+        tool: tool.to_owned(),
+        via: Via::Tool,
+        server: None,
+        args_digest: args_digest(&arguments),
+        arguments,
+        effect: mapped.effect(),
+        mapped,
+        target: Target::Vm(VmTarget {
+            uuid: VmUuid::from_bytes([1; 16]),
+            name: "web-1".to_owned(),
+            process: Some(process),
+            protected: false,
+            labels: std::collections::BTreeMap::new(),
+        }),
+        caller,
+        holder: process,
+        reason: None,
+        local_offset_s: 0,
+    }
+}
+
+const NOTHING: &str = "would change; 0 left out (no such VM, a live lease, or the daemon could not \
+    act)\n";
+
+#[test]
+fn simulate_shows_which_decisions_another_policy_would_change() {
+    let mut logged = Logged::under(SEED);
+    for second in 0..4 {
+        drop(logged.call("vm_stop", json!({"identifier": "web-1"}), second));
+    }
+    let tighter = SEED.replace("\"max\": 10", "\"max\": 3");
+    assert_ne!(tighter, SEED);
+    let text = logged.simulate(0, &tighter);
+    assert!(text.contains("1      vm_stop  uid:1000  allow  deny (rate-limited)  decision 4 at "));
+    assert!(
+        text.ends_with(&format!("4 decisions replayed, 1 {NOTHING}")),
+        "{text}"
+    );
+}
+
+#[test]
+fn simulate_of_the_policy_in_force_changes_nothing() {
+    let asks = with(
+        &json!({"tools": {"vm_stop": {"action": "require_approval"}, "power": {}},
+        "effect_map": [{"tool": "power", "effect": "stop"}]}),
+    );
+    let mut logged = Logged::under(&asks);
+    let call = |logged: &mut Logged, second| {
+        logged.call("vm_stop", json!({"identifier": "web-1"}), second)
+    };
+    let Decision::Pending(pending) = call(&mut logged, 0).decision else {
+        panic!("must wait")
+    };
+    let by = Person {
+        uid: 0,
+        loginuid: None,
+    };
+    let decided = logged
+        .engine
+        .decide_approval(pending.approval, by, true, None, at(1));
+    assert!(decided.is_ok());
+    assert!(matches!(call(&mut logged, 2).decision, Decision::Allow(_)));
+    drop(logged.call("power", json!({}), 3));
+    let text = logged.simulate(0, &asks);
+    assert_eq!(text, format!("3 decisions replayed, 0 {NOTHING}"));
+    // What the map said then is not the caller's own word.
+    let unmapped = with(
+        &json!({"tools": {"vm_stop": {"action": "require_approval"}, "power": {}},
+        "effects": {"stop": {}, "force_stop": {}},
+        "effect_map": [{"tool": "power", "effect": "none"}],
+        "protected": [{"name": "web-*", "effects": "stop", "action": "require_approval"}]}),
+    );
+    let text = logged.simulate(0, &unmapped);
+    assert_eq!(text, format!("3 decisions replayed, 0 {NOTHING}"));
+}
+
+#[test]
+fn simulate_gives_back_what_was_given_back() {
+    let one = with(&json!({"tools": {"vm_stop": {"rate_limit": {"max": 1, "window": 3600}}}}));
+    let mut logged = Logged::under(&one);
+    for minute in [0, 5] {
+        let arguments = json!({"identifier": "web-1", "force": true});
+        let mut forced = request(&logged.engine, "vm_stop", object(arguments));
+        if let Target::Vm(vm) = &mut forced.target {
+            vm.protected = true;
+        }
+        let answer = logged.engine.authorize(&forced, at(minute * 60));
+        logged.write(&answer.audit, at(minute * 60));
+        let lease = answer.lease.unwrap();
+        let late = at(minute * 60 + 60);
+        let closed = logged
+            .engine
+            .close(lease.id, KernelLease::Granted, true, late);
+        for body in &closed.audit {
+            logged.write(body, late);
+        }
+    }
+    let text = logged.simulate(0, &one);
+    assert_eq!(text, format!("2 decisions replayed, 0 {NOTHING}"));
+}
+
+#[test]
+fn simulate_says_that_the_log_has_no_labels() {
+    let logged = Logged::under(SEED);
+    let labelled = with(&json!({"protected": [{"metadata": {"tier": "prod"}}]}));
+    let text = logged.simulate(0, &labelled);
+    assert!(
+        text.contains("labels of VMs, which the log does not have"),
+        "{text}"
+    );
+}
