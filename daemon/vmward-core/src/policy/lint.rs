@@ -138,7 +138,10 @@ impl<'a> Linter<'a> {
             if is_decided(&rules) {
                 continue;
             }
-            let limits: Vec<&LimitRule> = rules.iter().flat_map(|rule| &rule.limits).collect();
+            let canonical = self.policy.canonical(tool, effect);
+            let canonical = canonical.filter(|rule| rule.mode == RuleMode::Enforce);
+            let limiting = rules.into_iter().chain(canonical);
+            let limits: Vec<&LimitRule> = limiting.flat_map(|rule| &rule.limits).collect();
             if limits.is_empty() {
                 unlimited.push(effect.name());
             }

@@ -83,6 +83,20 @@ fn a_tool_that_stops_vms_needs_a_limit_somewhere() {
 }
 
 #[test]
+fn what_is_another_name_for_vm_stop_has_its_limits() {
+    let tools = |vm_stop: &str| format!(r#""tools":{{"vm_stop":{vm_stop},"stop_domain":{{}}}}"#);
+    let limited = tools(r#"{"rate_limit":{"max":1,"window":1}}"#);
+    assert_eq!(lints("deny", &limited), [""; 0]);
+    let other =
+        r#""stop_domain": "stop_domain" can stop or force_stop VMs and no limit applies to it"#;
+    // Only the limits are shared, not what else the rule says.
+    let decided = tools(r#"{"action":"deny"}"#);
+    assert_eq!(lints("deny", &decided), [other]);
+    let shadow = tools(r#"{"mode":"shadow","rate_limit":{"max":1,"window":1}}"#);
+    assert!(lints("deny", &shadow).contains(&other.to_owned()));
+}
+
+#[test]
 fn a_tool_that_could_stop_vms_unseen_is_named() {
     let tool = r#""tools":{"shutdown_rack":{}}"#;
     let denied = lints("deny", tool);
