@@ -193,3 +193,29 @@ fn lints_are_bounded_too() {
     let rest = format!(r#""tools":{{{}}}"#, tools.join(","));
     assert_eq!(lints("deny", &rest).len(), ERRORS_MAX);
 }
+
+#[test]
+fn a_tool_that_is_harmless_but_for_what_was_thought_of_is_named() {
+    let off =
+        r#"{"tool":"power","when":[{"path":"args.to","op":"eq","value":"off"}],"effect":"stop"}"#;
+    let lints =
+        |entries: &[&str]| lints("deny", &format!(r#""effect_map":[{}]"#, entries.join(",")));
+    let rest = r#"{"tool":"power","effect":"none"}"#;
+    let says = "\"power\" stops nothing with arguments that /effect_map/0 does not match, \
+                whatever they are";
+    assert_eq!(lints(&[off, rest]), [format!("{rest}: {says}")]);
+    let on_one = r#"{"server":"s","tool":"power","effect":"none"}"#;
+    assert_eq!(lints(&[off, on_one]), [format!("{on_one}: {says}")]);
+    let off_elsewhere = off.replacen('{', r#"{"server":"t","#, 1);
+    for sure in [
+        [
+            off,
+            r#"{"tool":"power","when":[{"path":"args.to","op":"eq","value":"on"}],"effect":"none"}"#,
+        ],
+        [off, r#"{"tool":"lamp","effect":"none"}"#],
+        [&off_elsewhere, on_one],
+        [&off.replace("stop", "none"), rest],
+    ] {
+        assert_eq!(lints(&sure), [""; 0], "{sure:?}");
+    }
+}
