@@ -166,7 +166,8 @@ fn play(case: &Case, policy: &Policy, failures: &mut Vec<Failure>) -> anyhow::Re
                 }
             }
             (None, Some(verdict)) => {
-                decide(&mut engine, open, verdict, now).with_context(|| format!("step {number}"))?
+                decide(&mut engine, open, verdict, now)
+                    .with_context(|| format!("step {number}"))?;
             }
             _ => bail!("step {number} must have either `call` or `approve`"),
         }

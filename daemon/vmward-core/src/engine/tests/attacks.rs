@@ -78,9 +78,9 @@ fn is_pending(answer: &Authorized) {
 
 #[test]
 fn a_yes_for_a_vm_that_nobody_knows_is_for_that_vm_only() {
+    type Named = fn(String) -> Target;
     let asks = json!({"tools": {"vm_stop": {"action": "require_approval"},
         "vm_status": {"action": "require_approval"}}});
-    type Named = fn(String) -> Target;
     let targets: [(&str, Option<Effect>, Named); 2] = [
         ("vm_stop", Some(Effect::Stop), Target::Unchecked),
         ("vm_status", None, Target::Unknown),
