@@ -18,6 +18,8 @@
 
 mod store;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 pub use store::{APPROVALS_MAX, Approvals, OpenError, PersonsVerdict};
 use thiserror::Error;
@@ -167,12 +169,14 @@ impl Approval {
 }
 
 /// What holds for all requests for approval.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApprovalConfig {
     /// Seconds after which a request lapses, where its rule does not say.
     pub ttl_s: u32,
     /// Most requests of one grant that wait at a time.
     pub cap_per_grant: usize,
+    /// The same for the grants that have a number of their own.
+    pub caps: BTreeMap<String, usize>,
     /// Seconds for which a no answers the same call again.
     pub denied_memory_s: u32,
 }
@@ -182,8 +186,16 @@ impl Default for ApprovalConfig {
         Self {
             ttl_s: 900,
             cap_per_grant: 5,
+            caps: BTreeMap::new(),
             denied_memory_s: 900,
         }
+    }
+}
+
+impl ApprovalConfig {
+    /// Most requests of this grant that wait at a time.
+    pub fn cap_of(&self, grant: &str) -> usize {
+        self.caps.get(grant).copied().unwrap_or(self.cap_per_grant)
     }
 }
 

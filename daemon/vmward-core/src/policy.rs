@@ -136,6 +136,14 @@ impl Policy {
         self.tools.get(name)
     }
 
+    /// The rule of the tool that stands for the effect, where that is another one
+    /// than `tool`. Where the effect map gives `tool` the effect, its calls are
+    /// charged to the limits of this rule too.
+    pub fn canonical(&self, tool: &str, effect: Effect) -> Option<&Rule> {
+        let stands_for = Some(effect.tool()).filter(|stands_for| *stands_for != tool);
+        stands_for.and_then(|stands_for| self.tool(stands_for))
+    }
+
     /// Every tool with a rule, by name.
     pub fn tools(&self) -> impl Iterator<Item = (&str, &Rule)> {
         self.tools.iter().map(|(name, rule)| (name.as_str(), rule))

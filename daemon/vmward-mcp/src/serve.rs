@@ -15,6 +15,7 @@ use rmcp::{
 };
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep};
+use tracing::warn;
 use vmward_wire::v1::{AuthorizeResult, Decision, Outcome, ReasonCode};
 
 use crate::{
@@ -88,7 +89,7 @@ impl ServerHandler for Server {
         _request: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        Ok(ListToolsResult::with_all_items(tools::list()))
+        Ok(ListToolsResult::with_all_items(self.visible().await))
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
@@ -124,6 +125,23 @@ impl ServerHandler for Server {
 }
 
 impl Server {
+    /// The tools that the policy does not always deny to this caller.
+    async fn visible(&self) -> Vec<Tool> {
+        let mut tools = tools::list();
+        let names = tools.iter().map(|tool| tool.name.to_string()).collect();
+        let own = Some(SERVER_NAME.to_owned());
+        match self.gate.visible(names, own).await {
+            Ok(visible) => {
+                tools.retain(|tool| visible.iter().any(|name| *name == tool.name));
+            }
+            Err(error) => warn!(
+                %error,
+                "The list of tools is not filtered; calls are judged all the same"
+            ),
+        }
+        tools
+    }
+
     /// Runs one call; `None` when there is no such tool.
     async fn call(
         &self,

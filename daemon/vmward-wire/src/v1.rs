@@ -15,8 +15,8 @@ use serde_json::{Map, Value};
 
 pub use self::hello::{HelloParams, HelloResult};
 pub use self::status::{
-    HookStatus, KernelStatus, LeaseStatus, LibvirtStatus, Mode, PolicyStatus, StatusResult,
-    VmStatus,
+    HookStatus, HostRuleStatus, KernelStatus, LeaseStatus, LibvirtStatus, Mode, PolicyStatus,
+    StatusResult, VmStatus,
 };
 
 /// The number that `hello` exchanges.

@@ -137,7 +137,8 @@ pub(crate) struct WrapArgs {
     /// The server's name for the policy's effect map; what it calls itself where absent
     #[arg(long, value_name = "NAME")]
     pub(crate) server_name: Option<String>,
-    /// How many seconds a call may be held until a person has approved it
+    /// How many seconds a call may be held until a person has approved it; what the client sends
+    /// after it waits meanwhile
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     pub(crate) approval_wait: u64,
     /// The server and its arguments

@@ -30,6 +30,7 @@ fn render(status: &StatusResult) -> String {
         hooks(status),
         vms(status),
         leases(status),
+        host_rules(status),
         limits(status),
         counters(status),
     ];
@@ -183,6 +184,25 @@ fn leases(status: &StatusResult) -> String {
         "GRANT",
     ];
     table(head, &rows.collect::<Vec<_>>())
+}
+
+fn host_rules(status: &StatusResult) -> String {
+    let rows = status.host_rules.iter().flatten().map(|rule| {
+        let left = rule
+            .left
+            .map_or_else(|| "any".to_owned(), |left| left.to_string());
+        [
+            plain(&rule.name),
+            rule.actors.to_string(),
+            rule.uses.to_string(),
+            left,
+            plain(&rule.who),
+        ]
+    });
+    table(
+        ["HOST RULE", "ACTORS", "USES", "LEFT", "WHO"],
+        &rows.collect::<Vec<_>>(),
+    )
 }
 
 fn limits(status: &StatusResult) -> String {

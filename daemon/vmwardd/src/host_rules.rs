@@ -26,8 +26,6 @@ const DEPTH_MAX: u32 = 6;
 const FOLDERS_MAX: usize = 4096;
 /// What a signal to QEMU does: ends it without asking the guest, or stops it.
 const BY_SIGNAL: [Effect; 2] = [Effect::ForceStop, Effect::Pause];
-/// libvirt's daemons that drive QEMU. They act for whoever asks them.
-const DEPUTIES: [&str; 2] = ["libvirtd", "virtqemud"];
 
 /// One rule, ready for the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,44 +44,6 @@ impl Resolved {
     pub fn is_in_force(&self) -> bool {
         self.effects != 0 && !self.actors.is_empty()
     }
-}
-
-/// Says why a policy's host rules cannot be taken.
-///
-/// # Errors
-/// One line for each rule that names root, whose user every deputy has too, or a
-/// daemon of libvirt.
-pub fn check(policy: &Policy) -> Result<(), String> {
-    let faults: Vec<String> = policy
-        .host_rules
-        .values()
-        .filter_map(|rule| Some(format!("{}: {}", rule.pointer, fault(rule)?)))
-        .collect();
-    if faults.is_empty() {
-        return Ok(());
-    }
-    Err(faults.join("\n"))
-}
-
-fn fault(rule: &HostRule) -> Option<String> {
-    if rule.who.uids.contains(&0) {
-        return Some(
-            "uid 0 would let every process of root, and libvirtd for whoever asks it, pass; name \
-             the unit or the program instead"
-                .to_owned(),
-        );
-    }
-    let names = rule.who.units.iter().chain(&rule.who.exes);
-    let deputy = names.into_iter().find(|name| is_deputy(name))?;
-    Some(format!(
-        "{deputy} acts for whoever asks it, so a rule for it would let everybody pass; name who \
-         asks"
-    ))
-}
-
-fn is_deputy(name: &str) -> bool {
-    let stem = Path::new(name).file_stem();
-    stem.is_some_and(|stem| DEPUTIES.iter().any(|deputy| stem == *deputy))
 }
 
 /// Stands for the rule in the kernel's events.

@@ -15,14 +15,6 @@ pub enum PolicyFileError {
     /// The file cannot be read or is not trusted.
     #[error(transparent)]
     File(#[from] SecureFileError),
-    /// The text is right, but this host cannot have its host rules.
-    #[error("policy {path} is wrong:\n{faults}")]
-    HostRules {
-        /// The file.
-        path: PathBuf,
-        /// One line a rule.
-        faults: String,
-    },
     /// The text is wrong; each fault with line, column and caret.
     #[error("policy {path} is wrong:\n{errors}")]
     Text {
@@ -41,15 +33,10 @@ pub fn load(path: &Path) -> Result<Policy, PolicyFileError> {
     let bytes_max = u64::try_from(POLICY_BYTES_MAX).unwrap_or(u64::MAX);
     let text = read_trusted(path, bytes_max)?;
     let parsed = Policy::parse(&text, &path.display().to_string());
-    let policy = parsed.map_err(|errors| PolicyFileError::Text {
+    parsed.map_err(|errors| PolicyFileError::Text {
         path: path.to_owned(),
         errors: Box::new(errors),
-    })?;
-    crate::host_rules::check(&policy).map_err(|faults| PolicyFileError::HostRules {
-        path: path.to_owned(),
-        faults,
-    })?;
-    Ok(policy)
+    })
 }
 
 #[cfg(test)]

@@ -29,8 +29,8 @@ impl Engine {
     }
 
     /// What holds for all requests for approval.
-    pub fn approval_config(&self) -> ApprovalConfig {
-        self.approval_config
+    pub fn approval_config(&self) -> &ApprovalConfig {
+        &self.approval_config
     }
 
     /// Every request that still matters, and those used since, oldest first.
@@ -121,7 +121,7 @@ impl Engine {
             decided_by: None,
             note: None,
         };
-        let cap = self.approval_config.cap_per_grant;
+        let cap = self.approval_config.cap_of(&approval.binding.grant);
         let opened = self.approvals.open(approval.clone(), cap, call.now.boot_ns);
         match opened {
             Ok(()) => Ok(approval),

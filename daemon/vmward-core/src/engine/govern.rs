@@ -225,7 +225,9 @@ fn base<'a>(
     // A harmless tool's name must not open the door to a stop.
     if let Some(effect) = stands_for
         && effect.tool() != request.tool
-        && canonical(policy, request, effect).is_none_or(|rule| rule.mode == RuleMode::Shadow)
+        && policy
+            .canonical(&request.tool, effect)
+            .is_none_or(|rule| rule.mode == RuleMode::Shadow)
     {
         return (Some(Refusal::unnamed(effect.tool())), host);
     }
@@ -242,7 +244,7 @@ fn canonical_rule<'a>(
     effect: Effect,
     applied: &mut Vec<Applied<'a>>,
 ) {
-    let Some(rule) = canonical(policy, request, effect) else {
+    let Some(rule) = policy.canonical(&request.tool, effect) else {
         return;
     };
     // Two effects may have one tool.
@@ -254,14 +256,6 @@ fn canonical_rule<'a>(
         rule: (!only_limits).then_some(rule),
         ..whole(rule, Origin::EffectsTool)
     });
-}
-
-/// The rule of the tool that stands for the effect, where it is not the one that
-/// the call names.
-fn canonical<'a>(policy: &'a Policy, request: &Request, effect: Effect) -> Option<&'a Rule> {
-    (effect.tool() != request.tool)
-        .then(|| policy.tool(effect.tool()))
-        .flatten()
 }
 
 /// The effect that the map gives the tool that the call names.

@@ -70,7 +70,7 @@ impl Engine {
         if let Approved::MustAsk(rule, binding) = &approval {
             // A person is not asked about a call that would be denied anyway.
             self.room(&charged, call)?;
-            let cap = self.approval_config.cap_per_grant;
+            let cap = self.approval_config.cap_of(&binding.grant);
             let room = self.approvals.room(&binding.grant, cap, call.now.boot_ns);
             room.map_err(|error| self.may_not_ask(error, binding, &rule.pointer))?;
         }
@@ -126,11 +126,15 @@ impl Engine {
 
     pub(super) fn may_not_ask(&self, error: OpenError, binding: &Binding, rule: &str) -> Refusal {
         let message = match error {
-            OpenError::Grant => format!(
-                "{} has {} requests for approval waiting, which is the most it may have; wait \
-                 until a person has decided one of them",
-                binding.grant, self.approval_config.cap_per_grant
-            ),
+            OpenError::Grant => {
+                let cap = self.approval_config.cap_of(&binding.grant);
+                let requests = if cap == 1 { "request" } else { "requests" };
+                format!(
+                    "{} has {cap} {requests} for approval waiting, which is the most it may have; \
+                     wait until a person has decided one of them",
+                    binding.grant
+                )
+            }
             OpenError::Full => {
                 "there is no room for another request for approval; a person must decide some of \
                  those that wait"

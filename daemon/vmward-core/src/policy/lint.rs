@@ -30,6 +30,7 @@ pub(super) fn find(policy: &Policy, places: &Places) -> Vec<Finding> {
     linter.shadow();
     linter.tools();
     linter.effects();
+    linter.harmless_rest();
     linter.counters();
     linter.idle_limits();
     linter.findings
@@ -142,11 +143,10 @@ impl<'a> Linter<'a> {
             if is_decided(&rules) {
                 continue;
             }
-            // The tool that stands for the effect lends its limits, and no more.
-            let canonical = self.policy.tool(effect.tool());
+            let canonical = self.policy.canonical(tool, effect);
             let canonical = canonical.filter(|rule| rule.mode == RuleMode::Enforce);
-            let limits = rules.into_iter().chain(canonical);
-            let limits: Vec<&LimitRule> = limits.flat_map(|rule| &rule.limits).collect();
+            let limiting = rules.into_iter().chain(canonical);
+            let limits: Vec<&LimitRule> = limiting.flat_map(|rule| &rule.limits).collect();
             if limits.is_empty() {
                 unlimited.push(effect.name());
             }
@@ -168,6 +168,35 @@ impl<'a> Linter<'a> {
             if !is_decided(&rules) {
                 let limits: Vec<&LimitRule> = rules.iter().flat_map(|rule| &rule.limits).collect();
                 self.too_soft(&limits);
+            }
+        }
+    }
+
+    /// Entries that call harmless whatever the tool's entries before them do not
+    /// match.
+    fn harmless_rest(&mut self) {
+        let map = &self.policy.effect_map;
+        for (index, rest) in map.iter().enumerate() {
+            if rest.effect.is_some() || !rest.when.is_empty() {
+                continue;
+            }
+            let meets = |other: &MapEntry| {
+                rest.server.is_none() || other.server.is_none() || other.server == rest.server
+            };
+            let mut before = map.iter().take(index);
+            let stops = before.find(|other| {
+                other.tool == rest.tool
+                    && other.effect.is_some()
+                    && !other.when.is_empty()
+                    && meets(other)
+            });
+            if let Some(stops) = stops {
+                let message = format!(
+                    "{:?} stops nothing with arguments that {} does not match, whatever they are",
+                    rest.tool, stops.pointer
+                );
+                let help = "say in \"when\" with which arguments it stops nothing";
+                self.report(&[&rest.pointer], message, help);
             }
         }
     }

@@ -32,6 +32,10 @@ pub struct StatusResult {
     /// Requests for approval that wait for a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approvals_waiting: Option<u64>,
+    /// The host rules that the kernel honours now; `None` where the kernel side
+    /// is off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_rules: Option<Vec<HostRuleStatus>>,
     /// Counters of everything that was refused, dropped or degraded.
     pub counters: BTreeMap<String, u64>,
     /// What does not work as it should, each as a sentence. Empty is good.
@@ -139,4 +143,20 @@ pub struct LeaseStatus {
     pub state: String,
     /// The grant that it was charged to.
     pub grant: String,
+}
+
+/// A host rule that the kernel honours.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HostRuleStatus {
+    /// Its name in the policy.
+    pub name: String,
+    /// Whom it names, for people.
+    pub who: String,
+    /// How many users, programs and cgroups of those are there now.
+    pub actors: u64,
+    /// Signals that it let through since the daemon started.
+    pub uses: u64,
+    /// How many more it lets through now; `None` where nothing limits it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<u64>,
 }

@@ -20,6 +20,10 @@ fn status(mode: &str, ready: bool) -> FakeDaemon {
         "policy": { "path": "/etc/vmward/policy.json", "hash": "ff", "loaded_at": "T" },
         "libvirt": { "uri": "qemu:///system", "connected": true },
         "vms": [{ "uuid": "u", "name": "web-1", "pid": 4711, "protected": true, "events": 2 }],
+        "host_rules": [
+            { "name": "backup", "who": "unit b.service", "actors": 1, "uses": 2, "left": 98 },
+            { "name": "fencing", "who": "program /sbin/f", "actors": 3, "uses": 0 },
+        ],
         "leases": [], "limits": [], "counters": { "refused": 2, "zero": 0 }, "degraded": [],
         "from_the_future": 1,
     });
@@ -45,6 +49,12 @@ fn status_shows_hooks_vms_and_counters_as_a_table() {
         "{text}"
     );
     assert!(text.contains("web-1  4711  yes        2       u"), "{text}");
+    for rule in [
+        "backup     1       2     98    unit b.service",
+        "fencing    3       0     any   program /sbin/f",
+    ] {
+        assert!(text.contains(rule), "{text}");
+    }
     assert!(
         text.contains("refused  2") && !text.contains("zero"),
         "{text}"

@@ -3,7 +3,10 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use serde_json::{Value, json};
-use vmward_wire::v1::method;
+use vmward_wire::{
+    rpc::{ErrorCode, ErrorObject},
+    v1::method,
+};
 
 use crate::fake::{FakeDaemon, McpClient, UUID, denied};
 
@@ -41,18 +44,36 @@ fn web() -> Value {
     json!({ "identifier": "web-1" })
 }
 
-#[test]
-fn the_three_tools_are_listed() {
-    let daemon = FakeDaemon::with_quota(0);
-    let mut client = start(&daemon, "running", "30");
+#[track_caller]
+fn assert_listed(daemon: &FakeDaemon, expected: &[&str]) {
+    let mut client = start(daemon, "running", "30");
     let list = client.ask(&json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" }));
     let tools = list["result"]["tools"].as_array().unwrap();
     let names = tools
         .iter()
         .map(|tool| tool["name"].as_str().unwrap())
         .collect::<Vec<_>>();
-    assert_eq!(names, ["vm_list", "vm_start", "vm_stop"]);
+    assert_eq!(names, expected);
     assert_eq!(client.leave().0, Some(0));
+}
+
+#[test]
+fn the_tools_that_the_policy_shows_are_listed() {
+    let daemon = FakeDaemon::start(|_request| {
+        Ok(json!({ "visible": ["vm_list", "vm_stop"], "hidden": [], "policy_hash": "" }))
+    });
+    assert_listed(&daemon, &["vm_list", "vm_stop"]);
+    assert_eq!(
+        daemon.asked(method::TOOLS_FILTER),
+        [json!({ "tools": ["vm_list", "vm_start", "vm_stop"], "server": "vmward" })]
+    );
+}
+
+#[test]
+fn every_tool_is_listed_where_the_policy_cannot_be_asked() {
+    let daemon =
+        FakeDaemon::start(|_request| Err(ErrorObject::new(ErrorCode::Unavailable, "starting")));
+    assert_listed(&daemon, &["vm_list", "vm_start", "vm_stop"]);
 }
 
 #[test]

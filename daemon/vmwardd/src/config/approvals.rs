@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 use vmward_core::approval::{APPROVALS_MAX, ApprovalConfig};
+use vmward_core::grant::Grants;
 
 use crate::secure_file::check_program;
 
@@ -42,11 +43,16 @@ impl Default for ApprovalsConfig {
 }
 
 impl ApprovalsConfig {
-    /// The same for the engine.
-    pub fn core(&self) -> ApprovalConfig {
+    /// The same for the engine, with the numbers that single grants have.
+    pub fn core(&self, grants: &Grants) -> ApprovalConfig {
+        let own = grants.iter().filter_map(|grant| {
+            let cap = usize::try_from(grant.approvals_max?).unwrap_or(APPROVALS_MAX);
+            Some((grant.name.clone(), cap))
+        });
         ApprovalConfig {
             ttl_s: self.expire,
             cap_per_grant: self.per_grant,
+            caps: own.collect(),
             denied_memory_s: self.denied_for,
         }
     }

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use vmward_core::clock::{NS_PER_S, Now};
 use vmward_core::policy::facts::VmFacts;
 use vmward_core::policy::host::HostRule as PolicyRule;
+use vmward_wire::v1;
 
 use super::KernelSide;
 use super::batch::Batch;
@@ -34,6 +35,8 @@ pub(super) struct HostSide {
     /// The name behind each id that was ever in force.
     names: BTreeMap<u64, String>,
     resolved: BTreeMap<String, Resolved>,
+    /// How often each rule was used since this daemon started.
+    uses: BTreeMap<String, u64>,
     looked_up_ns: Option<i64>,
     settled_ns: Option<i64>,
 }
@@ -155,6 +158,26 @@ impl Shell {
         self.host.degraded(&self.engine.policy().host_rules)
     }
 
+    /// The host rules that the kernel honours, for `status`.
+    pub(super) fn host_rule_rows(&self, now: Now) -> Option<Vec<v1::HostRuleStatus>> {
+        self.kernel.is_on().then(|| {
+            let mut names: Vec<&String> = self.host.numbers.values().collect();
+            names.sort_unstable();
+            let row = |name: &String| {
+                let rule = self.engine.policy().host_rules.get(name)?;
+                let actors = self.host.resolved.get(name)?.actors.len();
+                Some(v1::HostRuleStatus {
+                    name: name.clone(),
+                    who: rule.who.describe(),
+                    actors: actors as u64,
+                    uses: self.host.uses.get(name).copied().unwrap_or_default(),
+                    left: self.engine.host_rule_room(name, now),
+                })
+            };
+            names.into_iter().filter_map(row).collect()
+        })
+    }
+
     fn look_up_actors(
         &mut self,
         now: Now,
@@ -224,7 +247,10 @@ impl Shell {
             let charged = state
                 .filter(|state| state.rule.id == id)
                 .map_or(uses, |state| state.rule.charged);
-            let written = self.charge(&name, uses.saturating_sub(charged), now, ledger);
+            let times = uses.saturating_sub(charged);
+            let counted = self.host.uses.entry(name.clone()).or_default();
+            *counted = counted.saturating_add(times);
+            let written = self.charge(&name, times, now, ledger);
             let room = self.engine.host_rule_room(&name, now);
             let room = room.map(|room| if written { room } else { 0 });
             let KernelSide::On(kernel) = &mut self.kernel else {

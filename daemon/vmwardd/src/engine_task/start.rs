@@ -220,7 +220,7 @@ impl Recovered {
         let mut audit = self.audit;
         audit.set_feed(Arc::clone(&feed));
         let mut engine = self.engine;
-        engine.set_approval_config(config.approvals.core());
+        engine.set_approval_config(config.approvals.core(&config.grants));
         engine.set_records_arguments(config.audit_arguments);
         let mut shell = Shell {
             engine,

@@ -63,6 +63,7 @@ impl Shell {
                 .map(convert::wire_limit)
                 .collect(),
             approvals_waiting: Some(self.approvals_waiting()),
+            host_rules: self.host_rule_rows(now),
             counters: self.counters.all(),
             degraded,
         }

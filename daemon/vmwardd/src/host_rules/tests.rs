@@ -15,13 +15,6 @@ fn rule(who: Who) -> HostRule {
     }
 }
 
-fn policy(rule: HostRule) -> Policy {
-    let text = r#"{"version":"1","default":"deny","tools":{}}"#;
-    let mut policy = Policy::parse(text, "policy.json").unwrap();
-    policy.host_rules.insert("test".to_owned(), rule);
-    policy
-}
-
 fn units(names: &[&str]) -> Who {
     Who {
         units: names.iter().map(|name| (*name).to_owned()).collect(),
@@ -34,24 +27,6 @@ fn uids(uids: &[u32]) -> Who {
         uids: uids.to_vec(),
         ..Who::default()
     }
-}
-
-#[test]
-fn root_and_libvirt_cannot_be_named() {
-    let error = check(&policy(rule(uids(&[5, 0])))).unwrap_err();
-    assert!(error.starts_with("/host_rules/test: uid 0"), "{error}");
-    let error = check(&policy(rule(units(&["virtqemud.service"])))).unwrap_err();
-    assert!(error.contains("name who asks"), "{error}");
-    let libvirtd = Who {
-        exes: vec!["/usr/sbin/libvirtd".to_owned()],
-        ..Who::default()
-    };
-    assert!(check(&policy(rule(libvirtd))).is_err());
-    assert_eq!(check(&policy(rule(uids(&[64055])))), Ok(()));
-    assert_eq!(
-        check(&policy(rule(units(&["libvirt-guests.service"])))),
-        Ok(())
-    );
 }
 
 #[test]

@@ -264,3 +264,30 @@ fn a_grant_has_few_requests_open_and_people_are_told_of_each() {
         );
     }
 }
+
+#[test]
+fn a_grant_that_may_ask_less_often_is_told_its_own_number() {
+    let careful = AGENT + 1;
+    let more = format!("[[grants]]\nname = \"careful\"\nuid = {careful}\napprovals-max = 1\n");
+    let Some(daemon) = daemon(&more) else { return };
+    let ask = |vm| {
+        let call = json!({"tool": "vm_stop", "arguments": {"identifier": vm}});
+        ask_as(careful, &daemon.socket(), "authorize", &call)["result"].clone()
+    };
+    assert_eq!(ask("web-1")["decision"], "pending");
+    let second = ask("web-2");
+    assert_eq!(second["reason_code"], "too-many-approvals", "{second}");
+    let message = second["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("careful has 1 request for approval waiting"),
+        "{message}"
+    );
+    assert_eq!(
+        authorize(&daemon, "vm_stop", "web-1")["decision"],
+        "pending"
+    );
+    assert_eq!(
+        authorize(&daemon, "vm_stop", "web-2")["decision"],
+        "pending"
+    );
+}

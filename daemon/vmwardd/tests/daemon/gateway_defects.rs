@@ -32,7 +32,7 @@ impl Daemon {
 #[test]
 fn d09_a_call_is_judged_and_told_by_one_and_the_same_policy() {
     let daemon = Daemon::start(&WITHOUT_HYPERVISOR);
-    let denies = daemon.status().policy.hash;
+    let without_pause = daemon.status().policy.hash;
     let with_pause = SEED.replace("\"vm_stop\":", "\"vm_pause\": {}, \"vm_stop\":");
     let ask = || daemon.authorize(&json!({"tool": "vm_pause", "vm": "web-1"}));
     let mut seen = (0, 0);
@@ -43,7 +43,12 @@ fn d09_a_call_is_judged_and_told_by_one_and_the_same_policy() {
         wait_until("another policy decides", || {
             let answer = ask();
             let denied = answer.decision == Decision::Deny;
-            assert_eq!(denied, answer.policy_hash == denies, "{}", answer.message);
+            assert_eq!(
+                denied,
+                answer.policy_hash == without_pause,
+                "{}",
+                answer.message
+            );
             let count = if denied { &mut seen.0 } else { &mut seen.1 };
             *count += 1;
             answer.policy_hash != before
@@ -52,7 +57,7 @@ fn d09_a_call_is_judged_and_told_by_one_and_the_same_policy() {
     assert!(seen.0 >= 10 && seen.1 >= 10, "{seen:?}");
     for record in daemon.decisions() {
         let denied = record["decision"] == "deny";
-        assert_eq!(denied, record["policy_hash"] == denies, "{record}");
+        assert_eq!(denied, record["policy_hash"] == without_pause, "{record}");
     }
 }
 

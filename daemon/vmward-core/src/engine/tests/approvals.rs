@@ -157,6 +157,35 @@ fn a_no_is_remembered_with_its_note() {
 }
 
 #[test]
+fn a_grant_with_a_number_of_its_own_asks_no_more_often() {
+    let mut engine = asking();
+    engine.set_approval_config(ApprovalConfig {
+        cap_per_grant: 2,
+        caps: [("uid:0".to_owned(), 1)].into(),
+        ..ApprovalConfig::default()
+    });
+    waits(&engine.authorize(&stop(1), at(0)));
+    let answer = engine.authorize(&stop(2), at(1));
+    let denial = denied(&answer, ReasonCode::TooManyApprovals);
+    assert_eq!(
+        denial.message,
+        "uid:0 has 1 request for approval waiting, which is the most it may have; wait until \
+         a person has decided one of them"
+    );
+    let by_other = |vm| {
+        let mut request = stop(vm);
+        request.caller.grant = "other".to_owned();
+        request
+    };
+    waits(&engine.authorize(&by_other(1), at(2)));
+    waits(&engine.authorize(&by_other(2), at(3)));
+    denied(
+        &engine.authorize(&by_other(3), at(4)),
+        ReasonCode::TooManyApprovals,
+    );
+}
+
+#[test]
 fn who_asks_may_not_say_yes_and_nothing_is_decided_twice_or_late() {
     let mut engine = asking();
     let id = waits(&engine.authorize(&stop(1), at(0))).approval;

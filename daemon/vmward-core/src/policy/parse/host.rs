@@ -1,6 +1,6 @@
 //! Host rules: the built-in ones, changed by the policy's, and the policy's own.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use super::{
     Checker,
@@ -20,6 +20,8 @@ const HOST_KEYS: [&str; 9] = [
 const WHO_KEYS: [&str; 3] = ["unit", "uid", "exe"];
 /// The last number means "no user".
 pub(in crate::policy) const UID_MAX: u32 = u32::MAX - 1;
+/// libvirt's daemons that drive QEMU. They act for whoever asks them.
+const DEPUTIES: [&str; 2] = ["libvirtd", "virtqemud"];
 
 impl Checker {
     /// `rules`: the built-in ones.
@@ -94,9 +96,7 @@ impl Checker {
             who.units = self.each(node, "unit", Self::unit);
         }
         if let Some(node) = object.get("uid") {
-            who.uids = self.each(node, "uid", |checker, item| {
-                checker.number(item, "uid", &(0..=UID_MAX), None)
-            });
+            who.uids = self.each(node, "uid", Self::uid);
         }
         if let Some(node) = object.get("exe") {
             who.exes = self.each(node, "exe", Self::exe);
@@ -113,10 +113,22 @@ impl Checker {
         items.iter().filter_map(|item| read(self, item)).collect()
     }
 
+    fn uid(&mut self, item: &Node) -> Option<u32> {
+        let uid = self.number(item, "uid", &(0..=UID_MAX), None)?;
+        if uid != 0 {
+            return Some(uid);
+        }
+        let message =
+            "uid 0 would let every process of root pass, and libvirtd for whoever asks it";
+        let help = "name the unit or the program instead";
+        self.at_node(item, message.to_owned(), Some(help));
+        None
+    }
+
     fn unit(&mut self, item: &Node) -> Option<String> {
         let unit = self.text(item, "unit")?;
         if unit.contains('.') {
-            return Some(unit);
+            return self.no_deputy(item, unit);
         }
         let message = format!("{unit:?} is not the full name of a systemd unit");
         let help = format!("did you mean \"{unit}.service\"?");
@@ -127,11 +139,23 @@ impl Checker {
     fn exe(&mut self, item: &Node) -> Option<String> {
         let exe = self.text(item, "exe")?;
         if exe.starts_with('/') {
-            return Some(exe);
+            return self.no_deputy(item, exe);
         }
         let message = format!("\"exe\" must be a whole path, found {exe:?}");
         let help = "write it from the root, such as \"/usr/sbin/sanlock\"";
         self.at_node(item, message, Some(help));
+        None
+    }
+
+    /// The unit or program, unless it is one of libvirt's daemons.
+    fn no_deputy(&mut self, item: &Node, name: String) -> Option<String> {
+        let stem = Path::new(&name).file_stem();
+        if !stem.is_some_and(|stem| DEPUTIES.iter().any(|deputy| stem == *deputy)) {
+            return Some(name);
+        }
+        let message =
+            format!("{name} acts for whoever asks it: a rule for it would let everybody pass");
+        self.at_node(item, message, Some("name the one who asks"));
         None
     }
 

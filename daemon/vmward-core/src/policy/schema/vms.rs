@@ -142,7 +142,7 @@ pub(super) enum OneOrMore<T> {
 pub(super) struct Unit(#[schemars(length(max = TEXT_CHARS_MAX), regex(pattern = r"\."))] String);
 
 #[derive(JsonSchema)]
-pub(super) struct Uid(#[schemars(range(min = 0, max = UID_MAX))] u32);
+pub(super) struct Uid(#[schemars(range(min = 1, max = UID_MAX))] u32);
 
 #[derive(JsonSchema)]
 pub(super) struct Exe(#[schemars(length(max = TEXT_CHARS_MAX), regex(pattern = "^/"))] String);

@@ -88,6 +88,20 @@ fn a_tool_that_stops_vms_needs_a_limit_somewhere() {
 }
 
 #[test]
+fn what_is_another_name_for_vm_stop_has_its_limits() {
+    let tools = |vm_stop: &str| format!(r#""tools":{{"vm_stop":{vm_stop},"stop_domain":{{}}}}"#);
+    let limited = tools(r#"{"rate_limit":{"max":1,"window":1}}"#);
+    assert_eq!(lints("deny", &limited), [""; 0]);
+    let other =
+        r#""stop_domain": "stop_domain" can stop or force_stop VMs and no limit applies to it"#;
+    // Only the limits are shared, not what else the rule says.
+    let decided = tools(r#"{"action":"deny"}"#);
+    assert_eq!(lints("deny", &decided), [other]);
+    let shadow = tools(r#"{"mode":"shadow","rate_limit":{"max":1,"window":1}}"#);
+    assert!(lints("deny", &shadow).contains(&other.to_owned()));
+}
+
+#[test]
 fn a_tool_that_could_stop_vms_unseen_is_named() {
     let tool = r#""tools":{"shutdown_rack":{}}"#;
     let denied = lints("deny", tool);
@@ -183,4 +197,30 @@ fn lints_are_bounded_too() {
         .collect();
     let rest = format!(r#""tools":{{{}}}"#, tools.join(","));
     assert_eq!(lints("deny", &rest).len(), ERRORS_MAX);
+}
+
+#[test]
+fn a_tool_that_is_harmless_but_for_what_was_thought_of_is_named() {
+    let off =
+        r#"{"tool":"power","when":[{"path":"args.to","op":"eq","value":"off"}],"effect":"stop"}"#;
+    let lints =
+        |entries: &[&str]| lints("deny", &format!(r#""effect_map":[{}]"#, entries.join(",")));
+    let rest = r#"{"tool":"power","effect":"none"}"#;
+    let says = "\"power\" stops nothing with arguments that /effect_map/0 does not match, \
+                whatever they are";
+    assert_eq!(lints(&[off, rest]), [format!("{rest}: {says}")]);
+    let on_one = r#"{"server":"s","tool":"power","effect":"none"}"#;
+    assert_eq!(lints(&[off, on_one]), [format!("{on_one}: {says}")]);
+    let off_elsewhere = off.replacen('{', r#"{"server":"t","#, 1);
+    for sure in [
+        [
+            off,
+            r#"{"tool":"power","when":[{"path":"args.to","op":"eq","value":"on"}],"effect":"none"}"#,
+        ],
+        [off, r#"{"tool":"lamp","effect":"none"}"#],
+        [&off_elsewhere, on_one],
+        [&off.replace("stop", "none"), rest],
+    ] {
+        assert_eq!(lints(&sure), [""; 0], "{sure:?}");
+    }
 }

@@ -120,7 +120,7 @@ fn the_effect_map_keeps_its_order() {
         [
             power(Some(Effect::ForceStop), 2),
             power(Some(Effect::Stop), 1),
-            power(None, 0),
+            power(None, 1),
             ("vm_lifecycle".to_owned(), Some(Effect::Pause), 1),
         ]
     );
