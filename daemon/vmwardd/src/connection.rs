@@ -8,25 +8,27 @@
 //! once begun must be whole within seconds, a silent client is let go, and an
 //! answer that nobody reads ends the connection.
 
+mod answer;
 mod questions;
 mod subscribe;
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 use vmward_core::grant::Claim;
-use vmward_wire::frame::{self, FrameDecoder};
+use vmward_wire::frame::FrameDecoder;
 use vmward_wire::rpc::{ErrorCode, ErrorObject, Request, Response};
 use vmward_wire::v1::{self, method};
 
+pub use self::answer::turn_away;
+use self::answer::{Answer, reply, send};
 use self::subscribe::Subscriber;
 use crate::counters::{SharedCounters, count};
 use crate::engine_task::{AuthorizeCall, CallerFacts, EngineHandle, Message};
@@ -45,20 +47,6 @@ const WRITE_DEADLINE: Duration = Duration::from_secs(5);
 const ENGINE_DEADLINE: Duration = Duration::from_secs(15);
 /// Bytes read at once.
 const CHUNK_BYTES: usize = 4096;
-
-/// Tells a client too many that it is one.
-pub fn turn_away(mut stream: &UnixStream) {
-    let error = ErrorObject::new(
-        ErrorCode::TooBusy,
-        "too many clients are connected; try again in a second",
-    );
-    let answer = Answer::from(&Response::error(None, error));
-    // Its buffer is empty, so this does not wait for the client; and whether it
-    // listens is its own business.
-    let _unheard = stream
-        .set_nonblocking(true)
-        .and_then(|()| stream.write_all(&answer.line));
-}
 
 /// What every client is served with.
 #[derive(Clone)]
@@ -386,52 +374,4 @@ fn refuse_identity(error: &IdentityError) -> ErrorObject {
         | IdentityError::SubordinateIds(_) => ErrorCode::Unavailable,
     };
     ErrorObject::new(code, error.to_string())
-}
-
-/// A line to send, and the error in it, for the log.
-struct Answer {
-    line: Vec<u8>,
-    error: Option<ErrorObject>,
-}
-
-impl From<&Response> for Answer {
-    fn from(response: &Response) -> Answer {
-        Answer {
-            // Strings and numbers are all there is in it, so this cannot fail;
-            // an empty line would be no answer, and the client would wait for one.
-            line: frame::encode(response).unwrap_or_else(|_error| b"{}\n".to_vec()),
-            error: response.outcome.as_ref().err().cloned(),
-        }
-    }
-}
-
-fn reply<T: Serialize>(id: vmward_wire::rpc::Id, outcome: Result<T, ErrorObject>) -> Answer {
-    let error = match outcome {
-        Ok(result) => match Response::ok_line(&id, &result) {
-            Ok(line) => return Answer { line, error: None },
-            Err(error) => ErrorObject::new(ErrorCode::Internal, error.to_string()),
-        },
-        Err(error) => error,
-    };
-    Answer::from(&Response::error(Some(id), error))
-}
-
-/// Writes one line. The socket gives each write its time; a client that takes
-/// a little of a long answer each time gets no more of it in all.
-fn send(mut stream: &UnixStream, mut rest: &[u8]) -> io::Result<()> {
-    let mut begun: Option<Instant> = None;
-    loop {
-        match stream.write(rest) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-        if rest.is_empty() {
-            return Ok(());
-        }
-        if begun.get_or_insert_with(Instant::now).elapsed() > WRITE_DEADLINE {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-    }
 }

@@ -1,30 +1,28 @@
 //! The listening sockets: handed over by systemd, or made here.
 
-use std::collections::BTreeMap;
+mod accounts;
+
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Group};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
+use self::accounts::{Accounts, Share};
 use crate::connection::{self, Service};
 use crate::counters::count;
 use crate::log::Throttle;
 
 /// Most clients served at once, over both sockets.
 pub const CLIENTS_MAX: usize = 64;
-/// Most of them for one account, so that it cannot lock out the others. Root
-/// and the daemon's own account are not bound by it.
-const CLIENTS_MAX_PER_ACCOUNT: usize = CLIENTS_MAX / 4;
 /// Stack of a client's thread: JSON may nest, boundedly.
 const CLIENT_STACK_BYTES: usize = 512 * 1024;
 /// Pause after an accept that failed for want of descriptors or memory.
@@ -279,49 +277,6 @@ fn start_client(
     Ok(())
 }
 
-/// Clients of each account.
-type Accounts = Arc<Mutex<BTreeMap<u32, usize>>>;
-
-/// One client's place among those of its account.
-struct Share {
-    accounts: Accounts,
-    uid: u32,
-}
-
-impl Share {
-    /// `None` when the account has its full share already, or is not known.
-    fn take(accounts: &Accounts, stream: &UnixStream) -> Option<Share> {
-        Share::take_for(accounts, getsockopt(stream, PeerCredentials).ok()?.uid())
-    }
-
-    fn take_for(accounts: &Accounts, uid: u32) -> Option<Share> {
-        let free = uid == 0 || uid == nix::unistd::geteuid().as_raw();
-        let mut held = accounts.lock().unwrap_or_else(PoisonError::into_inner);
-        let clients = held.entry(uid).or_default();
-        if *clients >= CLIENTS_MAX_PER_ACCOUNT && !free {
-            return None;
-        }
-        *clients += 1;
-        drop(held);
-        Some(Share {
-            accounts: Arc::clone(accounts),
-            uid,
-        })
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        let mut held = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(clients) = held.get_mut(&self.uid) {
-            *clients = clients.saturating_sub(1);
-            if *clients == 0 {
-                held.remove(&self.uid);
-            }
-        }
-    }
-}
-
 enum AcceptFault {
     Ignore,
     BackOff,
@@ -371,25 +326,6 @@ mod tests {
         let listeners = listen(&policy, &admin, "no-such-group-here").unwrap();
         assert_eq!(mode(&policy), 0o600);
         assert!(listeners.warning.unwrap().contains("groupadd"));
-    }
-
-    #[test]
-    fn one_account_cannot_take_every_place() {
-        let accounts = Accounts::default();
-        let (greedy, other) = (u32::MAX - 2, u32::MAX - 3);
-        let mut held: Vec<Share> = (0..CLIENTS_MAX_PER_ACCOUNT)
-            .map(|_| Share::take_for(&accounts, greedy).unwrap())
-            .collect();
-        assert!(Share::take_for(&accounts, greedy).is_none());
-        assert!(Share::take_for(&accounts, other).is_some());
-        held.pop();
-        assert!(Share::take_for(&accounts, greedy).is_some());
-        let root: Vec<_> = (0..CLIENTS_MAX)
-            .map(|_| Share::take_for(&accounts, 0))
-            .collect();
-        assert!(root.iter().all(Option::is_some));
-        drop((held, root));
-        assert!(accounts.lock().unwrap().is_empty());
     }
 
     #[test]

@@ -20,6 +20,9 @@ const FRAME_BYTES_MAX: usize = 256;
 
 /// Bytes from a client: cut anywhere they give the same lines, and a request
 /// that is understood reads the same after it was written again.
+///
+/// # Panics
+/// The promise is broken.
 pub fn frame(data: &[u8]) {
     let Some((cut, stream)) = data.split_first() else {
         return;
@@ -55,6 +58,9 @@ fn lines(stream: &[u8], piece: usize) -> Vec<Vec<u8>> {
 
 /// Text from an administrator: understood twice in the same way, or refused with
 /// mistakes that all lie within the text.
+///
+/// # Panics
+/// The promise is broken.
 pub fn policy(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
@@ -79,6 +85,9 @@ pub fn policy(data: &[u8]) {
 
 /// Bytes from the disk: refused, or read into a state that a snapshot keeps
 /// whole.
+///
+/// # Panics
+/// The promise is broken.
 pub fn journal(data: &[u8]) {
     let Ok(replay) = Replay::read(data) else {
         return;

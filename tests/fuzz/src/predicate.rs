@@ -11,6 +11,9 @@ use vmward_core::{
 };
 
 /// A rule's text up to the first line feed, arguments after it.
+///
+/// # Panics
+/// The promise is broken.
 pub fn predicate(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;

@@ -4,6 +4,8 @@
 //! caller's to choose, and often there is none, so nothing may depend on it;
 //! where two servers give one name to two things, the table has the harder one.
 
+use std::{collections::HashMap, sync::LazyLock};
+
 use serde_json::{Map, Value};
 
 use super::{arguments, table};
@@ -46,12 +48,6 @@ pub(super) enum What {
     Opaque(&'static str),
 }
 
-impl Entry {
-    pub(super) fn matches(&self, tool: &str, arguments: &Map<String, Value>) -> bool {
-        self.tools.contains(&tool) && self.when.iter().all(|when| when.holds(arguments))
-    }
-}
-
 impl When {
     fn holds(self, arguments: &Map<String, Value>) -> bool {
         let is_one_of = |value: &Value, words: &[&str]| {
@@ -76,11 +72,28 @@ pub(super) fn find(
     tool: &str,
     arguments: &Map<String, Value>,
 ) -> Option<(&'static str, &'static Entry)> {
-    table::SERVERS.iter().find_map(|server| {
-        let mut entries = server.entries.iter();
-        let entry = entries.find(|entry| entry.matches(tool, arguments))?;
-        Some((server.name, entry))
-    })
+    // Every call comes by here, and the table has hundreds of names.
+    static BY_TOOL: LazyLock<HashMap<&'static str, Vec<Named>>> = LazyLock::new(by_tool);
+    let mut named = BY_TOOL.get(tool)?.iter();
+    named
+        .find(|(_, entry)| entry.when.iter().all(|when| when.holds(arguments)))
+        .copied()
+}
+
+/// An entry with its server's name.
+type Named = (&'static str, &'static Entry);
+
+/// The entries of each tool, in the table's order.
+fn by_tool() -> HashMap<&'static str, Vec<Named>> {
+    let mut by_tool: HashMap<_, Vec<Named>> = HashMap::new();
+    for server in table::SERVERS {
+        for entry in server.entries {
+            for tool in entry.tools {
+                by_tool.entry(*tool).or_default().push((server.name, entry));
+            }
+        }
+    }
+    by_tool
 }
 
 /// Is there an entry that gives the tool this effect?
