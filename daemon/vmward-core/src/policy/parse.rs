@@ -178,8 +178,7 @@ impl Checker {
             } else if hide.hides(tool) {
                 let message =
                     format!("the rule for {tool:?} is never reached: \"hide\" denies the tool");
-                let help = "remove it here or from \"hide\"; a rule in \"effects\" governs \
-                            callers that name no tool";
+                let help = "remove it here or from \"hide\"";
                 self.at_key(member, message, Some(help));
             }
             let pointer = format!("/tools/{}", escape(tool));
