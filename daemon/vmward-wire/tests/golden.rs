@@ -42,6 +42,7 @@ fn what_came_with_the_whole_policy_language_is_read_and_written_as_the_golden_fi
     check::<approval::WaitResult>(include_str!("golden/v1/approval-wait.result.json"));
     check::<approval::ListResult>(include_str!("golden/v1/approval-list.result.json"));
     check::<approval::ShowParams>(include_str!("golden/v1/approval-show.params.json"));
+    check::<approval::Approval>(include_str!("golden/v1/approval-show.result.json"));
     check::<approval::DecideParams>(include_str!("golden/v1/approval-decide.params.json"));
     check::<StatusResult>(include_str!("golden/v1/status-approvals.result.json"));
     check::<StatusResult>(include_str!("golden/v1/status-host-rules.result.json"));

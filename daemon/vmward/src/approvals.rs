@@ -121,6 +121,9 @@ fn render(approval: &Approval) -> String {
             .map_or("none".to_owned(), |effect| word(&effect)),
     );
     row("arguments", &plain(&approval.arguments));
+    if let Some(server) = &approval.server {
+        row("server", &plain(server));
+    }
     row("sha256", &plain(&approval.args_digest));
     row(
         "reason",

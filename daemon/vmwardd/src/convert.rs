@@ -183,6 +183,7 @@ pub fn wire_approval(approval: &approval::Approval, now: Now) -> v1::approval::A
             name,
         }),
         arguments: approval.arguments.clone(),
+        server: binding.server.clone(),
         args_digest: binding.args_digest.clone(),
         reason: approval.reason.clone(),
         rule: approval.rule.clone(),

@@ -109,6 +109,9 @@ pub struct Approval {
     pub agent: Option<String>,
     /// The tool.
     pub tool: String,
+    /// The MCP server that offers it, as the caller says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
     /// The effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effect: Option<Effect>,

@@ -18,6 +18,7 @@ fn approval() -> Approval {
         },
         agent: None,
         tool: "vm_stop".to_owned(),
+        server: None,
         effect: None,
         vm: None,
         arguments: "{}".to_owned(),
