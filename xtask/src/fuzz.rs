@@ -91,7 +91,7 @@ pub(crate) fn run(args: &FuzzArgs) -> Result<()> {
         if args.keep {
             let mut merge = Command::new(&program);
             merge
-                .args(["-merge=1", "-max_len=8192"])
+                .args(["-set_cover_merge=1", "-max_len=8192"])
                 .arg(&corpus)
                 .arg(&found);
             build::check(&mut merge)?;
