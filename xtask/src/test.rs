@@ -26,7 +26,7 @@ const KERNEL_TESTS: &str = "kernel";
 /// The daemon of the tests can be told to die at a step; the shipped one cannot.
 const CRASH_POINTS: [&str; 2] = ["--features", "vmwardd/crash-points"];
 /// Seconds that the kernel tests may take on one kernel.
-const KERNEL_LIMIT: u64 = 1800;
+const KERNEL_LIMIT: u64 = 2400;
 
 /// What every kernel must do, in one line: a `kill -9` by root is refused and the guest lives on.
 const SMOKE: &str = r#"
