@@ -14,11 +14,7 @@ use vmward_core::{
     effect::Effect,
     engine::{Caller, Decision, Engine, ReasonCode, Request, Target, Via, VmTarget},
     ids::{Process, VmUuid},
-    policy::{
-        Policy,
-        facts::{CallerFacts, Facts},
-        map::{self, Mapped},
-    },
+    policy::{Policy, map::Mapped},
 };
 
 const TABLE: &str = include_str!("data/authorisation-matrix.txt");
@@ -174,22 +170,8 @@ fn request(engine: &Engine, subject: Subject, effect: Effect, target: Target) ->
     if subject == Subject::Agent && effect == Effect::ForceStop {
         arguments.insert("force".to_owned(), json!(true));
     }
-    let facts = Facts {
-        tool,
-        server: None,
-        effect: None,
-        arguments: &arguments,
-        vm: None,
-        caller: CallerFacts {
-            grant: &caller.grant,
-            uid: caller.uid,
-            unit: caller.unit.as_deref(),
-            exe: caller.exe.as_deref(),
-            agent: None,
-        },
-    };
     let mapped = match via {
-        Via::Tool => map::look_up(&engine.policy().effect_map, &facts),
+        Via::Tool => engine.mapped(tool, None, &arguments, &caller),
         Via::Effect => Mapped::Harmless { vm: None },
     };
     Request {

@@ -12,10 +12,7 @@ use vmward_core::{
     effect::Effect,
     engine::{Caller, Engine, Request, Target, Via, VmTarget},
     ids::{Process, VmUuid},
-    policy::{
-        facts::{CallerFacts, Facts},
-        map::{self, Mapped},
-    },
+    policy::map::Mapped,
 };
 
 /// One call.
@@ -111,20 +108,19 @@ impl Call {
     /// an allow is charged for good and one case never waits for another's lease.
     pub(crate) fn request(&self, engine: &Engine) -> Result<Request, String> {
         let caller = self.who.caller();
-        let mapped = self.mapped(engine, &caller);
-        let (known, named) = match &mapped {
-            Mapped::Known { effect, vm, .. } => (*effect, vm.clone()),
-            Mapped::Suspect { vm, .. } | Mapped::Harmless { vm } => (None, vm.clone()),
+        let mapped = match &self.tool {
+            Some(tool) => engine.mapped(tool, self.server.as_deref(), &self.arguments, &caller),
+            None => Mapped::Harmless { vm: None },
         };
-        let effect = self.effect.or(known);
+        let effect = self.effect.or(mapped.effect());
         let (tool, via) = match (&self.tool, self.effect) {
             (Some(tool), _) => (tool.clone(), Via::Tool),
             (None, Some(effect)) => (effect.tool().to_owned(), Via::Effect),
             (None, None) => return Err("it has neither `tool` nor `effect`".to_owned()),
         };
-        let target = match (&self.vm, named) {
+        let target = match (&self.vm, mapped.vm()) {
             (Some(Vm::Name(name)), _) => vm_target(&FullVm::called(name)),
-            (None, Some(name)) => vm_target(&FullVm::called(&name)),
+            (None, Some(name)) => vm_target(&FullVm::called(name)),
             (Some(Vm::Full(vm)), _) => vm_target(vm),
             (None, None) => Target::None,
         };
@@ -142,27 +138,6 @@ impl Call {
             reason: self.reason.clone(),
             local_offset_s: 0,
         })
-    }
-
-    fn mapped(&self, engine: &Engine, caller: &Caller) -> Mapped {
-        let Some(tool) = &self.tool else {
-            return Mapped::Harmless { vm: None };
-        };
-        let facts = Facts {
-            tool,
-            server: self.server.as_deref(),
-            effect: None,
-            arguments: &self.arguments,
-            vm: None,
-            caller: CallerFacts {
-                grant: &caller.grant,
-                uid: caller.uid,
-                unit: caller.unit.as_deref(),
-                exe: caller.exe.as_deref(),
-                agent: caller.agent.as_deref(),
-            },
-        };
-        map::look_up(&engine.policy().effect_map, &facts)
     }
 }
 
