@@ -149,11 +149,7 @@ fn replay(
     }
     let was = verdict(record.decision, record.reason_code);
     let (would_be, rule, message) = would_be(&answer);
-    // A person's yes is not in the new policy's engine: waiting for one again is
-    // what had happened before.
-    let was_approved = record.approval.is_some() && record.decision == Verdict::Allow;
-    let still_asks = was_approved && matches!(answer.decision, Decision::Pending(_));
-    if was == would_be || still_asks {
+    if was == would_be {
         return;
     }
     outcome.changed += 1;
