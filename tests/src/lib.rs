@@ -4,6 +4,7 @@
 //! Tests panic rather than return errors, so that the line that failed is the
 //! one that is shown.
 
+pub mod attacks;
 pub mod audit;
 pub mod daemon;
 pub mod guest;

@@ -54,6 +54,12 @@ impl Effect {
         }
     }
 
+    /// The effect of a bit in a lease's mask; `None` for none or several.
+    #[must_use]
+    pub fn from_bit(bit: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|effect| effect.bit() == bit)
+    }
+
     /// How long a lease for it may wait for its first use, in milliseconds. A
     /// guest may take its time over a graceful stop; a power cut needs none.
     pub fn ttl_ms(self) -> u32 {

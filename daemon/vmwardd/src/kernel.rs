@@ -21,7 +21,7 @@ use thiserror::Error;
 use vmward_core::ids::Process;
 use vmward_wire::v1::HookStatus;
 
-pub use events::{EventKind, EventReader, KernelActor, KernelEvent, UnknownEvent};
+pub use events::{EventKind, EventReader, KernelActor, KernelEvent, KernelRequester, UnknownEvent};
 pub use host::{Actor, HostMaps, HostRule, HostRuleState};
 
 use attach::Programs;

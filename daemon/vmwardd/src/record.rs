@@ -1,10 +1,10 @@
 //! Kernel events as audit records: who did it, completed from `/proc` at once,
 //! while the process may still be there.
 
-use vmward_core::audit::{Actor, Ancestor, Signal};
+use vmward_core::audit::{Actor, Ancestor, Requester, Signal};
 use vmward_core::ids::Process;
 
-use crate::kernel::{KernelActor, KernelEvent};
+use crate::kernel::{KernelActor, KernelEvent, KernelRequester};
 use crate::process::{ProcHandle, unit_of_cgroup};
 
 /// An event with everything that could be learned about its actor.
@@ -14,23 +14,57 @@ pub struct Witnessed {
     pub event: KernelEvent,
     /// Who did it.
     pub actor: Actor,
+    /// On whose behalf.
+    pub requester: Option<Requester>,
 }
 
 impl Witnessed {
     /// Completes an event. Call at once: a short-lived actor is soon gone.
     pub fn complete(event: KernelEvent) -> Witnessed {
         let actor = actor(&event.actor);
-        Witnessed { event, actor }
+        let requester = event.requester.as_ref().map(requester);
+        Witnessed {
+            event,
+            actor,
+            requester,
+        }
+    }
+}
+
+fn open(process: Process) -> Option<ProcHandle> {
+    ProcHandle::open(process.pid)
+        .filter(|handle| handle.stat().is_some_and(|stat| stat.process == process))
+}
+
+/// All but process and user is from `/proc`, where the process still lives: it
+/// may not have been the running one when the kernel made the event.
+fn requester(kernel: &KernelRequester) -> Requester {
+    let handle = open(kernel.process);
+    let cgroup = handle.as_ref().and_then(ProcHandle::cgroup);
+    Requester {
+        sure: kernel.sure,
+        process: Actor {
+            pid: kernel.process.pid,
+            tgid: kernel.process.pid,
+            uid: kernel.uid,
+            comm: handle
+                .as_ref()
+                .and_then(ProcHandle::stat)
+                .map(|stat| stat.comm)
+                .unwrap_or_default(),
+            exe: handle.as_ref().and_then(ProcHandle::exe),
+            cmdline: handle.as_ref().and_then(ProcHandle::command_line),
+            unit: cgroup.as_deref().and_then(unit_of_cgroup),
+            cgroup,
+            ..Actor::default()
+        },
     }
 }
 
 fn actor(kernel: &KernelActor) -> Actor {
-    let handle = ProcHandle::open(kernel.tgid).filter(|handle| {
-        let same = Process {
-            pid: kernel.tgid,
-            start_ticks: kernel.start_ticks,
-        };
-        handle.stat().is_some_and(|stat| stat.process == same)
+    let handle = open(Process {
+        pid: kernel.tgid,
+        start_ticks: kernel.start_ticks,
     });
     let cgroup = handle.as_ref().and_then(ProcHandle::cgroup);
     Actor {

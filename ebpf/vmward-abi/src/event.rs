@@ -2,18 +2,20 @@
 
 /// Length of a kernel command name with its NUL.
 pub const COMM_LEN: usize = 16;
+/// Length of [`Event::word`].
+pub const WORD_LEN: usize = 32;
 /// How many ancestors of the actor an event names.
 pub const ANCESTORS_MAX: usize = 4;
 
 /// Values of [`Event::kind`]. Append only.
 pub mod event_kind {
-    /// A signal without lease was refused.
+    /// A stop without lease was refused.
     pub const REFUSED: u32 = 1;
     /// The same, let through because the VM is only observed.
     pub const WOULD_REFUSE: u32 = 2;
     /// A lease was claimed.
     pub const LEASE_CLAIMED: u32 = 3;
-    /// A further signal under a claimed lease.
+    /// A further step under a claimed lease.
     pub const LEASE_USED: u32 = 4;
     /// libvirt's finishing kill after QEMU said that the guest is over.
     pub const FINISHING_KILL: u32 = 5;
@@ -26,10 +28,13 @@ pub mod event_kind {
     pub const RESUMED: u32 = 8;
     /// The VM's process is gone.
     pub const EXITED: u32 = 9;
-    /// A signal without lease was let through: a host rule names the sender.
+    /// A stop without lease was let through: a host rule names the actor.
     pub const HOST_RULE: u32 = 10;
-    /// A host rule names the sender, and it is used up.
+    /// A host rule names the actor, and it is used up.
     pub const HOST_RULE_USED_UP: u32 = 11;
+    /// Something that no hook can refuse, or that is only watched, happened to a
+    /// VM; `vector`, `detail` and `word` say what.
+    pub const WITNESSED: u32 = 12;
 }
 
 /// Why a VM is finishing.
@@ -52,6 +57,9 @@ pub mod actor_flag {
     /// The actor is the process at the other end of the VM's monitor: libvirt
     /// acting for somebody.
     pub const DEPUTY: u32 = 1;
+    /// The requester is the only one that asked the deputy lately; without it,
+    /// it is the latest of several.
+    pub const REQUESTER_SURE: u32 = 2;
 }
 
 /// One ancestor of the actor, nearest first.
@@ -89,7 +97,7 @@ pub struct Event {
     pub vm_uuid: [u8; 16],
     /// One of [`event_kind`].
     pub kind: u32,
-    /// Signal number, or the cause of a FINISHING.
+    /// Signal number, or the cause of a FINISHING; 0 for what is no signal.
     pub signal: u32,
     /// The VM's thread group.
     pub vm_tgid: u32,
@@ -109,8 +117,22 @@ pub struct Event {
     pub session: u32,
     /// Bits of [`actor_flag`].
     pub actor_flags: u32,
+    /// One of [`crate::vector`]; 0 for a FINISHING, RESUMED and EXITED.
+    pub vector: u32,
+    /// Start time of the requester, in ticks since boot.
+    pub requester_start_ticks: u64,
+    /// Thread group of who asked the deputy; 0 when unknown.
+    pub requester_tgid: u32,
+    /// Real user id of who asked the deputy.
+    pub requester_uid: u32,
+    /// Bit of [`crate::effect`] that was asked for; 0 for none.
+    pub effect: u32,
+    /// What the vector says: a resource, an access mode, an ioctl.
+    pub detail: u32,
     /// Explicit, so that no padding is left unwritten.
-    pub pad: u32,
+    pub pad: u64,
+    /// What it was, in a word: a command, a file's name. NUL padded.
+    pub word: [u8; WORD_LEN],
     /// Command name of the actor's thread, NUL padded.
     pub comm: [u8; COMM_LEN],
     /// The actor's ancestors, nearest first.

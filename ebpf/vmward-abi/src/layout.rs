@@ -6,7 +6,7 @@ use core::mem::{align_of, offset_of, size_of};
 use crate::{Ancestor, Event, HostActorKey, HostRuleRow, LeaseRow, Offsets, VmRow, VmState};
 
 const _: () = {
-    assert!(size_of::<VmRow>() == 32);
+    assert!(size_of::<VmRow>() == 40);
     assert!(offset_of!(VmRow, start_ticks) == 16);
     assert!(offset_of!(VmRow, flags) == 24);
 
@@ -25,14 +25,17 @@ const _: () = {
     assert!(offset_of!(HostRuleRow, effects) == 24);
 
     assert!(size_of::<Ancestor>() == 20);
-    assert!(size_of::<Event>() == 224);
+    assert!(size_of::<Event>() == 288);
     assert!(align_of::<Event>() == 8);
     assert!(offset_of!(Event, vm_uuid) == 64);
     assert!(offset_of!(Event, kind) == 80);
-    assert!(offset_of!(Event, comm) == 128);
-    assert!(offset_of!(Event, ancestors) == 144);
+    assert!(offset_of!(Event, requester_start_ticks) == 128);
+    assert!(offset_of!(Event, word) == 160);
+    assert!(offset_of!(Event, comm) == 192);
+    assert!(offset_of!(Event, ancestors) == 208);
 
-    assert!(size_of::<Offsets>() == 34 * 4);
+    assert!(size_of::<Offsets>().is_multiple_of(4));
+    assert!(align_of::<Offsets>() == 4);
 };
 
 /// The daemon reads and writes these as plain bytes through aya.

@@ -12,18 +12,19 @@ mod host;
 mod layout;
 mod offsets;
 mod rows;
+pub mod vector;
 
 pub use event::{
-    ANCESTORS_MAX, Ancestor, COMM_LEN, Event, actor_flag, event_kind, finishing_cause,
+    ANCESTORS_MAX, Ancestor, COMM_LEN, Event, WORD_LEN, actor_flag, event_kind, finishing_cause,
 };
 pub use host::{
     HOST_ACTORS_MAX, HOST_RULES_MAX, HostActorKey, HostRuleRow, host_actor, host_rule_flag,
 };
 pub use offsets::{OFFSET_ABSENT, Offsets};
-pub use rows::{LeaseRow, VmRow, VmState, effect, lease_state, vm_flag};
+pub use rows::{HOST_UUID, LeaseRow, VmRow, VmState, effect, lease_state, role, vm_flag};
 
 /// Version of every layout in this crate.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Most VMs that one host can have under protection.
 pub const VMS_MAX: u32 = 4096;

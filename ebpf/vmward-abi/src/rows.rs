@@ -1,5 +1,23 @@
 //! Keys and values of the maps. The key of each is the VM's tgid (`u32`).
 
+/// Stands for the host itself where an event or a row is about no VM: the
+/// processes of role [`role::DEPUTY`] and [`role::OWN`], and what ends every VM
+/// at once.
+pub const HOST_UUID: [u8; 16] = [0xff; 16];
+
+/// Values of [`VmRow::role`]: what the process is that the row guards.
+pub mod role {
+    /// A VM.
+    pub const VM: u32 = 0;
+    /// A process whose end is the end of the VM [`super::VmRow::owner_tgid`]:
+    /// virtiofsd, swtpm, the init of its PID namespace.
+    pub const HELPER: u32 = 1;
+    /// libvirt's daemon: may be ended, not tampered with.
+    pub const DEPUTY: u32 = 2;
+    /// vmward's own daemon.
+    pub const OWN: u32 = 3;
+}
+
 /// Bits of [`VmRow::flags`].
 pub mod vm_flag {
     /// Let a stop without lease through, and record that it would have been
@@ -35,16 +53,21 @@ pub mod lease_state {
     pub const EXECUTING: u32 = 2;
 }
 
-/// A protected VM: written by the daemon, only read by the programs.
+/// A guarded process: written by the daemon, only read by the programs.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VmRow {
-    /// libvirt's UUID; all zero for the self-test's canary.
+    /// libvirt's UUID; all zero for the self-test's canary, [`HOST_UUID`] for
+    /// what is no VM's.
     pub uuid: [u8; 16],
     /// Start time of the process, in ticks since boot.
     pub start_ticks: u64,
     /// Bits of [`vm_flag`].
     pub flags: u32,
+    /// One of [`role`].
+    pub role: u32,
+    /// The VM's thread group, for a helper; else 0.
+    pub owner_tgid: u32,
     /// Explicit, so that no padding is left unwritten.
     pub pad: u32,
 }

@@ -2,20 +2,21 @@
 //! the reader sees, then fills it in place.
 
 use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_uid_gid, generated};
-use vmward_abi::{COMM_LEN, Event, actor_flag, total};
+use vmward_abi::{COMM_LEN, Event, WORD_LEN, actor_flag, total};
 
 use crate::atomic::fetch_add_u64;
 use crate::maps::{EVENTS, TOTALS, VM_STATES};
 use crate::scope::Vm;
-use crate::task::{Task, current_pid, current_tgid};
+use crate::task::{Task, current_pid, current_tgid, read};
+use crate::verdict::Attempt;
 
 /// What differs from event to event.
 #[derive(Clone, Copy)]
 pub struct Report {
     /// One of `event_kind`.
     pub kind: u32,
-    /// Signal number or cause.
-    pub signal: u32,
+    /// What was tried; of a FINISHING only the cause, in place of the signal.
+    pub attempt: Attempt,
     /// The lease that covered it; 0 for none.
     pub lease: u64,
     /// The host rule that decided; 0 for none.
@@ -24,6 +25,20 @@ pub struct Report {
     pub exit_code: u32,
     /// The actor is the VM's libvirtd.
     pub deputy: bool,
+}
+
+impl Report {
+    /// A report of `kind` about `attempt`, and nothing else.
+    pub fn of(kind: u32, attempt: &Attempt) -> Self {
+        Self {
+            kind,
+            attempt: *attempt,
+            lease: 0,
+            host_rule: 0,
+            exit_code: 0,
+            deputy: false,
+        }
+    }
 }
 
 /// Adds one to a counter and gives the new value; 0 when there is no counter.
@@ -62,7 +77,7 @@ pub fn emit(vm: &Vm, what: &Report) {
         (*event).cgroup_id = generated::bpf_get_current_cgroup_id();
         (*event).vm_uuid = vm.row.uuid;
         (*event).kind = what.kind;
-        (*event).signal = what.signal;
+        (*event).signal = what.attempt.signal;
         (*event).vm_tgid = vm.tgid;
         (*event).exit_code = what.exit_code;
         (*event).actor_pid = current_pid();
@@ -72,7 +87,14 @@ pub fn emit(vm: &Vm, what: &Report) {
         (*event).loginuid = task.loginuid();
         (*event).session = task.session();
         (*event).actor_flags = if what.deputy { actor_flag::DEPUTY } else { 0 };
+        (*event).vector = what.attempt.vector;
+        (*event).requester_start_ticks = 0;
+        (*event).requester_tgid = 0;
+        (*event).requester_uid = 0;
+        (*event).effect = what.attempt.effect;
+        (*event).detail = what.attempt.detail;
         (*event).pad = 0;
+        (*event).word = read(what.attempt.word, 0).unwrap_or([0; WORD_LEN]);
         (*event).comm = bpf_get_current_comm().unwrap_or([0; COMM_LEN]);
         task.write_ancestors(&raw mut (*event).ancestors);
     }

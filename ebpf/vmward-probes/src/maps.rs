@@ -67,42 +67,8 @@ pub static SCRATCH: PerCpuArray<[u8; crate::lsm::monitor::HEAD_LEN]> =
 /// Where this kernel keeps its fields. All zero fails the daemon's own check
 /// before it comes to a load.
 #[unsafe(no_mangle)]
-pub static OFFSETS: Offsets = Offsets {
-    task_tgid: 0,
-    task_group_leader: 0,
-    task_start_boottime: 0,
-    task_real_parent: 0,
-    task_comm: 0,
-    task_signal: 0,
-    task_exit_code: 0,
-    task_loginuid: 0,
-    task_sessionid: 0,
-    task_mm: 0,
-    mm_exe_file: 0,
-    file_inode: 0,
-    inode_number: 0,
-    inode_sb: 0,
-    sb_dev: 0,
-    signal_live: 0,
-    signal_group_exit_code: 0,
-    signal_pids: 0,
-    siginfo_code: 0,
-    socket_sk: 0,
-    sock_family: 0,
-    sock_peer_pid: 0,
-    unix_addr: 0,
-    unix_address_len: 0,
-    unix_address_name: 0,
-    pid_numbers: 0,
-    upid_nr: 0,
-    msghdr_iter: 0,
-    iter_type: 0,
-    iter_iov: 0,
-    iter_ubuf: 0,
-    iter_offset: 0,
-    iter_type_iovec: 0,
-    iter_type_ubuf: 0,
-};
+// SAFETY: integers only, and 0 is one.
+pub static OFFSETS: Offsets = unsafe { core::mem::zeroed() };
 
 /// The generation of this load.
 #[unsafe(no_mangle)]

@@ -1,7 +1,7 @@
-//! Is this task part of a VM under protection? Answered here once, for every
-//! hook.
+//! Is this task part of a VM under protection, or another process that vmward
+//! guards? Answered here once, for every hook.
 
-use vmward_abi::VmRow;
+use vmward_abi::{HOST_UUID, VmRow, role};
 
 use crate::maps::VMS;
 use crate::task::Task;
@@ -15,15 +15,48 @@ pub struct Vm {
     pub row: VmRow,
 }
 
-/// The VM that `tgid` stands for, where `task` is one of its threads. A reused
-/// process id is told apart by the start time; where that cannot be read the
-/// answer is yes, since a doubt about a protected id must not open the door.
-pub fn vm_of(task: Task, tgid: u32) -> Option<Vm> {
+/// The row about `tgid`, where `task` is one of its threads: a VM, a helper,
+/// libvirt's daemon or vmward's own. A reused process id is told apart by the
+/// start time; where that cannot be read the answer is yes, since a doubt about
+/// a guarded id must not open the door.
+pub fn guarded(task: Task, tgid: u32) -> Option<Vm> {
     // SAFETY: the copy may race with the daemon's removal of the row; the
     // start time below is part of the same copy.
     let row = *unsafe { VMS.get(tgid) }?;
     match task.start_ticks() {
         Some(ticks) if ticks != row.start_ticks => None,
         _ => Some(Vm { tgid, row }),
+    }
+}
+
+/// The VM that the process `tgid` is, or whose helper it is.
+pub fn vm_of(task: Task, tgid: u32) -> Option<Vm> {
+    let found = guarded(task, tgid)?;
+    match found.row.role {
+        role::VM => Some(found),
+        role::HELPER => {
+            let tgid = found.row.owner_tgid;
+            // SAFETY: a plain copy of a live map value.
+            let row = *unsafe { VMS.get(tgid) }?;
+            Some(Vm { tgid, row })
+        }
+        _ => None,
+    }
+}
+
+/// Stands for the host where no VM is meant, or all of them are. No row of
+/// `VMS`; the lease of the key 0 is the host's.
+#[expect(dead_code, reason = "for the walls around the host")]
+pub fn host() -> Vm {
+    Vm {
+        tgid: 0,
+        row: VmRow {
+            uuid: HOST_UUID,
+            start_ticks: 0,
+            flags: 0,
+            role: role::OWN,
+            owner_tgid: 0,
+            pad: 0,
+        },
     }
 }

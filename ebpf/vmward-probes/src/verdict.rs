@@ -1,8 +1,8 @@
-//! May this signal reach this VM? The one place that decides it.
+//! May this be done to this VM? The one place that decides it.
 //!
-//! Order: libvirt's finishing kill of a guest that is over; a lease; a host rule
-//! that names the sender; else refused (or, for a VM that is only observed,
-//! reported and let through).
+//! Order: a lease; a host rule that names the actor; else refused (or, for a VM
+//! that is only observed, reported and let through). libvirt's finishing kill
+//! of a guest that is over comes before all, and is a matter of signals alone.
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated};
 use vmward_abi::{EXECUTING_NS, LeaseRow, effect, event_kind, lease_state, vm_flag};
@@ -10,42 +10,85 @@ use vmward_abi::{EXECUTING_NS, LeaseRow, effect, event_kind, lease_state, vm_fla
 use crate::atomic::{fetch_add_u32, replace_u32};
 use crate::emit::{Report, emit};
 use crate::host::{self, Use};
-use crate::maps::{LEASES, PASSING, VM_STATES};
+use crate::maps::{LEASES, PASSING, Turn, VM_STATES, turn};
 use crate::scope::Vm;
 use crate::task::{Task, current_tgid};
 
 const EPERM: i32 = -1;
 const ALLOW: i32 = 0;
 
-/// SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU.
-const STOP_SIGNALS: u64 = 1 << 19 | 1 << 20 | 1 << 21 | 1 << 22;
-/// 0 (does it exist?), SIGCHLD, SIGCONT, SIGURG, SIGWINCH.
-const BENIGN_SIGNALS: u64 = 1 | 1 << 17 | 1 << 18 | 1 << 23 | 1 << 28;
-
-/// A signal that stops, pauses or ends nothing.
-pub fn is_benign(signal: u32) -> bool {
-    signal < 64 && BENIGN_SIGNALS & (1 << signal) != 0
+/// What somebody tries.
+#[derive(Clone, Copy)]
+pub struct Attempt {
+    /// One of `vmward_abi::vector`.
+    pub vector: u32,
+    /// The bit of `vmward_abi::effect` that a lease or a host rule must cover.
+    pub effect: u32,
+    /// Signal number; 0 for what is no signal.
+    pub signal: u32,
+    /// What the vector says.
+    pub detail: u32,
+    /// Kernel memory of `WORD_LEN` bytes, or 0.
+    pub word: u64,
 }
 
-/// The effect that a lease must cover for this signal to pass. Every signal
-/// that is neither benign nor a stop signal ends QEMU or may end it.
-fn effect_of(signal: u32) -> u32 {
-    if signal < 64 && STOP_SIGNALS & (1 << signal) != 0 {
-        effect::PAUSE
-    } else {
-        effect::FORCE_STOP
+impl Attempt {
+    /// An attempt without signal, detail or word.
+    pub fn new(vector: u32, effect: u32) -> Self {
+        Self {
+            vector,
+            effect,
+            signal: 0,
+            detail: 0,
+            word: 0,
+        }
+    }
+
+    /// What [`PASSING`] holds about this attempt on `vm`.
+    fn passage(&self, vm: &Vm) -> u64 {
+        let what = self.vector << 16 | (self.signal & 0xff) << 8 | self.detail & 0xff;
+        u64::from(vm.tgid) << 32 | u64::from(what)
     }
 }
 
-/// What [`PASSING`] holds about a signal on its way to `vm`.
-fn passage(vm: &Vm, signal: u32) -> u64 {
-    u64::from(vm.tgid) << 32 | u64::from(signal)
+/// A whole wall: decides where it is this generation's turn to, reports, and
+/// gives what the hook returns.
+pub fn wall(vm: &Vm, attempt: &Attempt) -> i32 {
+    let thread = bpf_get_current_pid_tgid();
+    match turn() {
+        Turn::Mine => {}
+        Turn::Other => {
+            // A note of an earlier attempt must not pass for a decision on this
+            // one. A failed removal means that there was none.
+            let _ = PASSING.remove(thread);
+            return ALLOW;
+        }
+        // The kernel asks the newest program first. Where the turn changed after
+        // that one stepped aside, nobody has decided yet.
+        Turn::Later if has_leave(vm, attempt) => return ALLOW,
+        Turn::Later => {}
+    }
+    let verdict = judge(vm, attempt);
+    if verdict == ALLOW {
+        // Without the entry the witness reports a signal once more.
+        let _ = PASSING.insert(thread, attempt.passage(vm), 0);
+    } else {
+        let _ = PASSING.remove(thread);
+    }
+    verdict
+}
+
+/// Has a wall let the running thread do this?
+fn has_leave(vm: &Vm, attempt: &Attempt) -> bool {
+    // SAFETY: a plain copy of a live map value.
+    let passing = unsafe { PASSING.get(bpf_get_current_pid_tgid()) }.copied();
+    passing == Some(attempt.passage(vm))
 }
 
 /// Is this the signal that the running thread sends with the wall's leave?
 /// Answers yes once.
-pub fn is_passing(vm: &Vm, signal: u32) -> bool {
-    if !has_leave(vm, signal) {
+pub fn is_passing(vm: &Vm, attempt: &Attempt) -> bool {
+    if !has_leave(vm, attempt) {
         return false;
     }
     // A failed removal means the entry was evicted already.
@@ -53,40 +96,20 @@ pub fn is_passing(vm: &Vm, signal: u32) -> bool {
     true
 }
 
-/// Has a wall let the running thread send this signal?
-pub fn has_leave(vm: &Vm, signal: u32) -> bool {
-    // SAFETY: a plain copy of a live map value.
-    let passing = unsafe { PASSING.get(bpf_get_current_pid_tgid()) }.copied();
-    passing == Some(passage(vm, signal))
-}
-
-/// Decides on a signal that the running task sends to `vm`, and reports it.
-pub fn on_signal(vm: &Vm, signal: u32) -> i32 {
-    let verdict = judge(vm, signal);
-    if verdict == ALLOW {
-        // Without the entry the witness reports the signal once more.
-        let _ = PASSING.insert(bpf_get_current_pid_tgid(), passage(vm, signal), 0);
-    }
-    verdict
-}
-
+/// Decides without asking whose turn it is, and reports. For hooks that carry
+/// the verdict out by other means than their return value.
+///
 /// Fails closed: what cannot be read covers nothing.
-fn judge(vm: &Vm, signal: u32) -> i32 {
-    let sender = Task::current();
-    let (deputy, finishing) = libvirt_side(vm, sender);
-    let mut report = Report {
-        kind: event_kind::FINISHING_KILL,
-        signal,
-        lease: 0,
-        host_rule: 0,
-        exit_code: 0,
-        deputy,
-    };
-    if deputy && finishing != 0 {
+pub fn judge(vm: &Vm, attempt: &Attempt) -> i32 {
+    let actor = Task::current();
+    let (deputy, finishing) = libvirt_side(vm, actor);
+    let mut report = Report::of(event_kind::FINISHING_KILL, attempt);
+    report.deputy = deputy;
+    if attempt.signal != 0 && deputy && finishing != 0 {
         emit(vm, &report);
         return ALLOW;
     }
-    if let Some((lease, kind)) = claim(vm, signal, sender, deputy) {
+    if let Some((lease, kind)) = claim(vm, attempt.effect, actor, deputy) {
         report.kind = kind;
         report.lease = lease;
         emit(vm, &report);
@@ -95,7 +118,7 @@ fn judge(vm: &Vm, signal: u32) -> i32 {
     report.kind = event_kind::REFUSED;
     // libvirt acts for anybody: a rule that names it would name everybody.
     if !deputy {
-        match host::use_rule(vm, effect_of(signal), sender) {
+        match host::use_rule(vm, attempt.effect, actor) {
             Use::Allowed(rule) => {
                 report.kind = event_kind::HOST_RULE;
                 report.host_rule = rule;
@@ -118,9 +141,9 @@ fn judge(vm: &Vm, signal: u32) -> i32 {
     EPERM
 }
 
-/// Is the sender the process at the other end of the VM's monitor, and what
-/// has QEMU said about its end?
-fn libvirt_side(vm: &Vm, sender: Task) -> (bool, u32) {
+/// Is the actor the process at the other end of the VM's monitor, and what has
+/// QEMU said about its end?
+pub fn libvirt_side(vm: &Vm, actor: Task) -> (bool, u32) {
     // SAFETY: a plain copy of a live map value.
     let Some(state) = (unsafe { VM_STATES.get(vm.tgid) }).copied() else {
         return (false, 0);
@@ -128,22 +151,21 @@ fn libvirt_side(vm: &Vm, sender: Task) -> (bool, u32) {
     if state.deputy_tgid == 0 || state.deputy_tgid != current_tgid() {
         return (false, 0);
     }
-    let same = state.deputy_pid_ptr == 0 || sender.tgid_pid_ptr() == Some(state.deputy_pid_ptr);
+    let same = state.deputy_pid_ptr == 0 || actor.tgid_pid_ptr() == Some(state.deputy_pid_ptr);
     (same, if same { state.finishing } else { 0 })
 }
 
-/// Uses the VM's lease for this signal, where there is one that covers it.
+/// Uses the VM's lease for this effect, where there is one that covers it.
 /// Gives its id and the kind of event.
-fn claim(vm: &Vm, signal: u32, sender: Task, deputy: bool) -> Option<(u64, u32)> {
+fn claim(vm: &Vm, needed: u32, actor: Task, deputy: bool) -> Option<(u64, u32)> {
     let row = LEASES.get_ptr_mut(vm.tgid)?;
     // SAFETY: a plain copy of a live map value; what other CPUs change under
     // it (state, uses) is decided by the atomics below.
     let lease: LeaseRow = unsafe { *row };
-    let needed = effect_of(signal);
     if lease.vm_start_ticks != vm.row.start_ticks || lease.effects & needed == 0 {
         return None;
     }
-    if !deputy && !sender.descends_from(lease.holder_tgid, lease.holder_start_ticks) {
+    if !deputy && !actor.descends_from(lease.holder_tgid, lease.holder_start_ticks) {
         return None;
     }
     // SAFETY: the helper has no precondition.

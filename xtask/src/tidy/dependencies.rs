@@ -94,6 +94,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "anyhow",
             "clap",
+            "libc",
             "nix",
             "serde",
             "serde_json",

@@ -95,6 +95,13 @@ fn decide(record: &DecisionRecord) -> (String, String) {
     (verdict.to_owned(), parts.concat())
 }
 
+fn vector(record: &KernelRecord) -> String {
+    match &record.word {
+        Some(word) => format!("{} {word}", record.vector),
+        None => record.vector.clone(),
+    }
+}
+
 fn judged(record: &KernelRecord) -> (String, String) {
     let verdict = match record.verdict {
         KernelVerdict::Refused | KernelVerdict::RefusedHostLimit => "REFUSED",
@@ -107,12 +114,16 @@ fn judged(record: &KernelRecord) -> (String, String) {
     let what = record
         .signal
         .as_ref()
-        .map_or_else(|| record.vector.clone(), signal);
+        .map_or_else(|| vector(record), signal);
     let mut parts = vec![format!(
         "{}  {what}  {}",
         record.vm.name,
         who(&record.actor)
     )];
+    if let Some(requester) = &record.requester {
+        let sure = if requester.sure { "" } else { " (likely)" };
+        parts.push(format!("  for {}{sure}", who(&requester.process)));
+    }
     if let Some(lease) = record.lease {
         parts.push(format!("  lease {lease}"));
     }

@@ -183,6 +183,9 @@ mod tests {
             },
             pid: VM.pid,
             vector: "signal".to_owned(),
+            word: None,
+            effect: None,
+            requester: None,
             signal: None,
             actor: Actor {
                 tgid: pid,

@@ -83,6 +83,11 @@ fn exited(seq: u64, lease: u64) -> Message {
         vm_uuid: [1; 16],
         vm: VM,
         actor,
+        requester: None,
+        vector: 0,
+        effect: 0,
+        detail: 0,
+        word: String::new(),
         signal: 0,
         lease,
         host_rule: 0,
@@ -91,6 +96,7 @@ fn exited(seq: u64, lease: u64) -> Message {
     let events = vec![Witnessed {
         event,
         actor: Actor::default(),
+        requester: None,
     }];
     Message::Kernel(events, Credit::for_test())
 }

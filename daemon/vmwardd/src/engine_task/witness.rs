@@ -1,9 +1,9 @@
 //! What the kernel saw, into the audit log; and what it says about why a VM
 //! ended.
 
-use vmward_abi::finishing_cause;
+use vmward_abi::{HOST_UUID, finishing_cause, vector};
 use vmward_core::audit::{
-    Actor, AuditBody, KernelRecord, KernelVerdict, LossRecord, VmRecord, VmRef,
+    Actor, AuditBody, KernelRecord, KernelVerdict, LossRecord, Requester, VmRecord, VmRef,
 };
 use vmward_core::clock::Now;
 use vmward_core::effect::Effect;
@@ -18,6 +18,8 @@ use crate::counters::{count, count_by};
 use crate::kernel::{CANARY_UUID, EventKind, KernelEvent};
 use crate::record::{Witnessed, signal};
 
+/// The name of [`HOST_UUID`]: what ends every VM, and what guards them.
+const HOST_NAME: &str = "(host)";
 /// Highest signal number in a wait status.
 const STATUS_SIGNAL_MASK: u32 = 0x7f;
 
@@ -44,7 +46,11 @@ impl Shell {
     }
 
     fn take_down_event(&mut self, witnessed: Witnessed, now: Now, batch: &mut Batch) {
-        let Witnessed { event, actor } = witnessed;
+        let Witnessed {
+            event,
+            actor,
+            requester,
+        } = witnessed;
         let lease = Some(DecisionId(event.lease)).filter(|id| id.0 != 0);
         let verdict = match event.kind {
             EventKind::Refused => KernelVerdict::Refused,
@@ -71,6 +77,7 @@ impl Shell {
                 self.remember(&event, KERNEL_SIGNAL, &actor, None);
                 KernelVerdict::Witnessed
             }
+            EventKind::Witnessed => KernelVerdict::Witnessed,
             EventKind::Finishing => return self.finishing(&event, batch),
             EventKind::Resumed => return self.resumed(&event, batch),
             EventKind::Exited => return self.exited(&event, now, batch),
@@ -82,20 +89,7 @@ impl Shell {
         if is_refusal(verdict) {
             self.tell_refusal(&event, &actor, now);
         }
-        let record = KernelRecord {
-            verdict,
-            vm: self.reference(&event),
-            pid: event.vm.pid,
-            vector: "signal".to_owned(),
-            signal: Some(signal(event.signal)),
-            actor,
-            lease,
-            host_rule: self.host.name_of(event.host_rule),
-            count: None,
-            seen: seen_at(&event, now),
-            kernel_seq: event.seq,
-            vm_seq: event.vm_seq,
-        };
+        let record = self.record(verdict, &event, actor, requester, now);
         // What stops a VM has a record of its own; what does not can be tried
         // without end.
         if is_refusal(verdict)
@@ -113,15 +107,46 @@ impl Shell {
         }
     }
 
+    fn record(
+        &self,
+        verdict: KernelVerdict,
+        event: &KernelEvent,
+        actor: Actor,
+        requester: Option<Requester>,
+        now: Now,
+    ) -> KernelRecord {
+        KernelRecord {
+            verdict,
+            vm: self.reference(event),
+            pid: event.vm.pid,
+            vector: vector_name(event.vector),
+            word: Some(event.word.clone()).filter(|word| !word.is_empty()),
+            effect: Effect::from_bit(event.effect),
+            signal: (event.signal != 0).then(|| signal(event.signal)),
+            actor,
+            requester,
+            lease: Some(DecisionId(event.lease)).filter(|id| id.0 != 0),
+            host_rule: self.host.name_of(event.host_rule),
+            count: None,
+            seen: seen_at(event, now),
+            kernel_seq: event.seq,
+            vm_seq: event.vm_seq,
+        }
+    }
+
     fn tell_refusal(&mut self, event: &KernelEvent, actor: &Actor, now: Now) {
         count(&self.counters.refusals);
         let Some(more) = self.refusals.pass(now.boot_ns) else {
             return;
         };
         let vm = self.reference(event).name;
-        let signal = signal(event.signal).name;
+        let vector = vector_name(event.vector);
+        let word = match event.signal {
+            0 => event.word.clone(),
+            number => signal(number).name,
+        };
         let (pid, comm) = (actor.tgid, &actor.comm);
-        tracing::warn!(vm, signal, pid, comm, more, "refused");
+        tracing::warn!(vm, vector, word, pid, comm, more, "refused");
     }
 
     /// Records of which some stand for several events.
@@ -133,6 +158,12 @@ impl Shell {
     }
 
     fn reference(&self, event: &KernelEvent) -> VmRef {
+        if event.vm_uuid == HOST_UUID {
+            return VmRef {
+                uuid: None,
+                name: HOST_NAME.to_owned(),
+            };
+        }
         self.vms
             .reference(event.vm, VmUuid::from_bytes(event.vm_uuid))
     }
@@ -280,6 +311,10 @@ fn is_refusal(verdict: KernelVerdict) -> bool {
         verdict,
         KernelVerdict::Refused | KernelVerdict::RefusedHostLimit
     )
+}
+
+fn vector_name(vector: u32) -> String {
+    vector::name(vector).map_or_else(|| format!("vector {vector}"), str::to_owned)
 }
 
 /// The wall-clock time of an event, by today's clock.

@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use aya::Ebpf;
 use aya::maps::{MapData, RingBuf};
 use vmward_abi::{
-    ANCESTORS_MAX, Ancestor, COMM_LEN, EVENT_RING_BYTES, Event, actor_flag, event_kind,
+    ANCESTORS_MAX, Ancestor, COMM_LEN, EVENT_RING_BYTES, Event, WORD_LEN, actor_flag, event_kind,
 };
 use vmward_core::ids::Process;
 
@@ -39,6 +39,8 @@ pub enum EventKind {
     HostRule,
     /// A host rule that names the sender is used up: refused.
     HostRuleUsedUp,
+    /// Something that no hook can refuse, or that is only watched.
+    Witnessed,
 }
 
 /// Who did it.
@@ -68,6 +70,17 @@ pub struct KernelActor {
     pub deputy: bool,
 }
 
+/// Who asked libvirt's daemon to do it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KernelRequester {
+    /// The process.
+    pub process: Process,
+    /// Its real user id.
+    pub uid: u32,
+    /// Nobody else had asked.
+    pub sure: bool,
+}
+
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelEvent {
@@ -85,7 +98,17 @@ pub struct KernelEvent {
     pub vm: Process,
     /// Who.
     pub actor: KernelActor,
-    /// Signal number, or the cause of a `Finishing`.
+    /// On whose behalf, where the actor is libvirt's daemon.
+    pub requester: Option<KernelRequester>,
+    /// One of `vmward_abi::vector`.
+    pub vector: u32,
+    /// A bit of `vmward_abi::effect`, or 0.
+    pub effect: u32,
+    /// What the vector says.
+    pub detail: u32,
+    /// What it was, in a word; may be empty.
+    pub word: String,
+    /// Signal number, or the cause of a `Finishing`; 0 for neither.
     pub signal: u32,
     /// The lease that covered it; 0 for none.
     pub lease: u64,
@@ -193,10 +216,24 @@ fn u64_at(raw: &[u8], at: usize) -> u64 {
     u64::from_ne_bytes(bytes(raw, at))
 }
 
-fn comm_at(raw: &[u8], at: usize) -> String {
-    let comm: [u8; COMM_LEN] = bytes(raw, at);
-    let len = comm.iter().position(|b| *b == 0).unwrap_or(COMM_LEN);
-    String::from_utf8_lossy(&comm[..len]).into_owned()
+/// Text of at most `N` bytes, NUL padded.
+fn text_at<const N: usize>(raw: &[u8], at: usize) -> String {
+    let text: [u8; N] = bytes(raw, at);
+    let len = text.iter().position(|b| *b == 0).unwrap_or(N);
+    String::from_utf8_lossy(&text[..len]).into_owned()
+}
+
+fn requester(raw: &[u8]) -> Option<KernelRequester> {
+    let pid = u32_at(raw, offset_of!(Event, requester_tgid));
+    let flags = u32_at(raw, offset_of!(Event, actor_flags));
+    (pid != 0).then(|| KernelRequester {
+        process: Process {
+            pid,
+            start_ticks: u64_at(raw, offset_of!(Event, requester_start_ticks)),
+        },
+        uid: u32_at(raw, offset_of!(Event, requester_uid)),
+        sure: flags & actor_flag::REQUESTER_SURE != 0,
+    })
 }
 
 fn kind_of(raw: u32) -> Option<EventKind> {
@@ -212,6 +249,7 @@ fn kind_of(raw: u32) -> Option<EventKind> {
         event_kind::EXITED => EventKind::Exited,
         event_kind::HOST_RULE => EventKind::HostRule,
         event_kind::HOST_RULE_USED_UP => EventKind::HostRuleUsedUp,
+        event_kind::WITNESSED => EventKind::Witnessed,
         _ => return None,
     })
 }
@@ -235,7 +273,7 @@ fn decode(raw: &[u8]) -> Result<KernelEvent, UnknownEvent> {
         .map(|at| {
             (
                 u32_at(raw, at),
-                comm_at(raw, at + offset_of!(Ancestor, comm)),
+                text_at::<COMM_LEN>(raw, at + offset_of!(Ancestor, comm)),
             )
         })
         .take_while(|(tgid, _)| *tgid != 0)
@@ -259,10 +297,15 @@ fn decode(raw: &[u8]) -> Result<KernelEvent, UnknownEvent> {
             loginuid: u32_at(raw, offset_of!(Event, loginuid)),
             session: u32_at(raw, offset_of!(Event, session)),
             cgroup_id: u64_at(raw, offset_of!(Event, cgroup_id)),
-            comm: comm_at(raw, offset_of!(Event, comm)),
+            comm: text_at::<COMM_LEN>(raw, offset_of!(Event, comm)),
             ancestors,
             deputy: u32_at(raw, offset_of!(Event, actor_flags)) & actor_flag::DEPUTY != 0,
         },
+        requester: requester(raw),
+        vector: u32_at(raw, offset_of!(Event, vector)),
+        effect: u32_at(raw, offset_of!(Event, effect)),
+        detail: u32_at(raw, offset_of!(Event, detail)),
+        word: text_at::<WORD_LEN>(raw, offset_of!(Event, word)),
         signal: u32_at(raw, offset_of!(Event, signal)),
         lease: u64_at(raw, offset_of!(Event, lease)),
         host_rule: u64_at(raw, offset_of!(Event, host_rule)),

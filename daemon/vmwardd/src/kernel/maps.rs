@@ -2,7 +2,7 @@
 
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
-use vmward_abi::{LeaseRow as RawLease, VmRow, VmState, lease_state, total, vm_flag};
+use vmward_abi::{LeaseRow as RawLease, VmRow, VmState, lease_state, role, total, vm_flag};
 use vmward_core::ids::Process;
 
 use super::{KernelError, LeaseRow, Protected, ProtectedState, Totals};
@@ -94,6 +94,8 @@ impl Maps {
             uuid: vm.uuid,
             start_ticks: vm.process.start_ticks,
             flags: if vm.observe { vm_flag::OBSERVE } else { 0 },
+            role: role::VM,
+            owner_tgid: 0,
             pad: 0,
         };
         let before =
@@ -136,6 +138,9 @@ impl Maps {
         let mut all = Vec::new();
         for row in &self.vms {
             let (pid, row) = row.map_err(failed("list the VMs", "VMS"))?;
+            if row.role != role::VM {
+                continue;
+            }
             let state = absent_is_none(self.states.get(&pid, 0))
                 .map_err(failed("look up a VM", "VM_STATES"))?;
             all.push(ProtectedState {

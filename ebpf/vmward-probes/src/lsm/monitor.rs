@@ -13,12 +13,13 @@
 use aya_ebpf::helpers::{bpf_probe_read_user_buf, generated};
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
-use vmward_abi::{VmState, event_kind, finishing_cause};
+use vmward_abi::{VmState, event_kind, finishing_cause, role};
 
 use crate::emit::{Report, emit};
 use crate::maps::{SCRATCH, VM_STATES, is_active, offset};
-use crate::scope::vm_of;
+use crate::scope::guarded;
 use crate::task::{Task, current_tgid, read};
+use crate::verdict::Attempt;
 
 /// How much of a message is looked at: enough for the name of an event and for
 /// the head of a status answer.
@@ -49,8 +50,8 @@ pub fn socket_sendmsg(ctx: LsmContext) -> i32 {
 /// `None` leaves early: not a VM, not its monitor, nothing of interest.
 fn watch_monitor(socket: u64, message: u64, size: u32) -> Option<()> {
     let tgid = current_tgid();
-    let vm = vm_of(Task::current(), tgid)?;
-    if !is_active() {
+    let vm = guarded(Task::current(), tgid)?;
+    if vm.row.role != role::VM || !is_active() {
         return None;
     }
     let sk: u64 = read(socket, offset!(socket_sk))?;
@@ -83,14 +84,13 @@ fn watch_monitor(socket: u64, message: u64, size: u32) -> Option<()> {
 }
 
 fn said(kind: u32, cause: u32) -> Report {
-    Report {
+    Report::of(
         kind,
-        signal: cause,
-        lease: 0,
-        host_rule: 0,
-        exit_code: 0,
-        deputy: false,
-    }
+        &Attempt {
+            signal: cause,
+            ..Attempt::new(0, 0)
+        },
+    )
 }
 
 /// Is this the accepted end of libvirt's monitor socket? The path is the

@@ -2,11 +2,36 @@
 
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
+use vmward_abi::{effect, vector};
 
-use crate::maps::{Turn, turn};
 use crate::scope::vm_of;
 use crate::task::{Task, current_tgid};
-use crate::verdict::{has_leave, is_benign, on_signal};
+use crate::verdict::{Attempt, wall};
+
+/// SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU.
+const STOP_SIGNALS: u64 = 1 << 19 | 1 << 20 | 1 << 21 | 1 << 22;
+/// 0 (does it exist?), SIGCHLD, SIGCONT, SIGURG, SIGWINCH.
+const BENIGN_SIGNALS: u64 = 1 | 1 << 17 | 1 << 18 | 1 << 23 | 1 << 28;
+
+/// A signal that stops, pauses or ends nothing.
+pub fn is_benign(signal: u32) -> bool {
+    signal < 64 && BENIGN_SIGNALS & (1 << signal) != 0
+}
+
+/// Sending `signal` by `vector`. Every signal that is neither benign nor a stop
+/// signal ends QEMU or may end it.
+pub fn attempt(vector: u32, signal: u32) -> Attempt {
+    let pauses = signal < 64 && STOP_SIGNALS & (1 << signal) != 0;
+    let effect = if pauses {
+        effect::PAUSE
+    } else {
+        effect::FORCE_STOP
+    };
+    Attempt {
+        signal,
+        ..Attempt::new(vector, effect)
+    }
+}
 
 /// kill, tkill, tgkill, rt_sigqueueinfo, pidfd_send_signal, process groups and
 /// `kill -1`, to any thread of the VM, from whoever: root, PID 1, libvirtd.
@@ -32,17 +57,9 @@ fn try_task_kill(target: Task, signal: u32) -> i32 {
     let Some(vm) = vm_of(target, tgid) else {
         return 0;
     };
-    // QEMU signals its own vCPU threads all the time.
-    if current_tgid() == tgid {
+    // QEMU signals its own vCPU threads all the time, and its helpers in order.
+    if current_tgid() == vm.tgid {
         return 0;
     }
-    match turn() {
-        Turn::Mine => {}
-        Turn::Other => return 0,
-        // The kernel asks the newest program first. Where the turn changed after
-        // that one stepped aside, nobody has decided yet.
-        Turn::Later if has_leave(&vm, signal) => return 0,
-        Turn::Later => {}
-    }
-    on_signal(&vm, signal)
+    wall(&vm, &attempt(vector::SIGNAL, signal))
 }

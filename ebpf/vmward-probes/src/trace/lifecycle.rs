@@ -2,13 +2,14 @@
 
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use vmward_abi::event_kind;
+use vmward_abi::{event_kind, role, vector};
 
 use crate::emit::{Report, emit};
+use crate::lsm::signals::{attempt, is_benign};
 use crate::maps::{LEASES, VM_STATES, VMS, is_active, offset};
-use crate::scope::{Vm, vm_of};
+use crate::scope::{Vm, guarded, vm_of};
 use crate::task::{Task, current_tgid, read};
-use crate::verdict::{is_benign, is_passing};
+use crate::verdict::{Attempt, is_passing};
 
 /// `SEND_SIG_NOINFO` and `SEND_SIG_PRIV` are no addresses but 0 and 1.
 const SEND_SIG_PRIV: u64 = 1;
@@ -37,14 +38,7 @@ fn witness_signal(target: Task, signal: u32, info: u64) -> Option<()> {
     }
     emit(
         &vm,
-        &Report {
-            kind: event_kind::KERNEL_SIGNAL,
-            signal,
-            lease: 0,
-            host_rule: 0,
-            exit_code: 0,
-            deputy: false,
-        },
+        &Report::of(event_kind::KERNEL_SIGNAL, &attempt(vector::SIGNAL, signal)),
     );
     Some(())
 }
@@ -59,7 +53,7 @@ fn from_kernel(vm: &Vm, signal: u32, info: u64) -> bool {
     {
         return false;
     }
-    info == SEND_SIG_PRIV || !is_passing(vm, signal)
+    info == SEND_SIG_PRIV || !is_passing(vm, &attempt(vector::SIGNAL, signal))
 }
 
 /// The end of a VM: reported, and its rows removed so that nothing is left
@@ -74,8 +68,13 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
 
 fn witness_exit(task: Task) -> Option<()> {
     let tgid = current_tgid();
-    let vm = vm_of(task, tgid)?;
+    let vm = guarded(task, tgid)?;
     if !is_active() || !task.group_is_dead() {
+        return None;
+    }
+    if vm.row.role != role::VM {
+        // A failed removal means the row was gone already.
+        let _ = VMS.remove(tgid);
         return None;
     }
     // SAFETY: a plain copy of a live map value.
@@ -85,12 +84,9 @@ fn witness_exit(task: Task) -> Option<()> {
     emit(
         &vm,
         &Report {
-            kind: event_kind::EXITED,
-            signal: 0,
             lease,
-            host_rule: 0,
             exit_code: task.exit_code(),
-            deputy: false,
+            ..Report::of(event_kind::EXITED, &Attempt::new(0, 0))
         },
     );
     // A failed removal means the row was gone already.

@@ -1,0 +1,69 @@
+//! The attacks that no shell command makes, one system call or trick each.
+//!
+//! `vmward-attack FAMILY WHAT [ARGUMENT]...` does it, as whoever runs it. Status
+//! 0: the kernel let it through; 1: it did not, and the error is on standard
+//! error; 2: there is no such attack, or its arguments are wrong. Runs in the
+//! test VM only.
+
+mod signals;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// Without it, nothing is attacked: only the test VM sets it.
+const VM_MARK: &str = "VMWARD_VM_DIR";
+
+/// Why an attack did not work.
+pub(crate) enum Failed {
+    /// The system refused.
+    Refused(io::Error),
+    /// There is no such attack, or its arguments are wrong.
+    Usage(String),
+}
+
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<nix::errno::Errno> for Failed {
+    fn from(errno: nix::errno::Errno) -> Self {
+        Self::Refused(errno.into())
+    }
+}
+
+fn main() -> ExitCode {
+    let all: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = all.iter().map(String::as_str).collect();
+    let outcome = match words.split_first() {
+        _ if std::env::var_os(VM_MARK).is_none() => {
+            usage("this attacks VMs and the host; it runs in the test VM only")
+        }
+        Some((&"signals", rest)) => signals::run(rest),
+        _ => usage("usage: vmward-attack FAMILY WHAT [ARGUMENT]..."),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failed::Refused(error)) => tell(&format!("{}: {error}", words.join(" ")), 1),
+        Err(Failed::Usage(what)) => tell(&what, 2),
+    }
+}
+
+fn tell(what: &str, status: u8) -> ExitCode {
+    // There is nobody else to tell.
+    let _unheard = writeln!(io::stderr(), "{what}");
+    ExitCode::from(status)
+}
+
+/// No such attack, or wrong arguments.
+pub(crate) fn usage<T>(what: &str) -> Result<T, Failed> {
+    Err(Failed::Usage(what.to_owned()))
+}
+
+/// The argument at `at`, as a number.
+pub(crate) fn number<T: std::str::FromStr>(args: &[&str], at: usize) -> Result<T, Failed> {
+    args.get(at)
+        .and_then(|word| word.parse().ok())
+        .map_or_else(|| usage(&format!("argument {at} must be a number")), Ok)
+}
