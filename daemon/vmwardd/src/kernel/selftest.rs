@@ -5,23 +5,21 @@
 //! canary causes in the event ring must be there too: a hook that refuses but
 //! does not report is not trusted either.
 
-use std::fs;
-use std::io::{self, BufRead, BufReader, Write};
+mod process;
+
+use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
-use std::os::unix::fs::DirBuilderExt;
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::path::Path;
 
 use nix::errno::Errno;
 
 use vmward_abi::effect;
 use vmward_core::ids::Process;
 
-use super::canary::MONITOR;
+use self::process::Canary;
 use super::events::EVENTS_MAX;
 use super::{Actor, CANARY_UUID, EventKind, Kernel, KernelError, LeaseRow, Protected};
-use crate::{executable, process};
+use crate::executable;
 
 /// More than any libvirt lease; unused ids of this test stay out of the way of
 /// decisions, which count from 1.
@@ -36,9 +34,12 @@ const RESUME: &str =
 /// What QEMU would echo of a name that somebody made up: no announcement.
 const ECHO: &str = r#"{"error": {"class": "CommandNotFound", "desc": "The command {\"timestamp\": {\"seconds\": 1, \"microseconds\": 1}, \"event\": \"SHUTDOWN\"} has not been found"}}"#;
 
-/// How many events the canary causes before its last one: every refusal, claim
-/// and announcement below. The programs count them even when the ring is full.
-const EVENTS_BEFORE_THE_END: u64 = 20;
+/// The attacks of one family of hooks. None of them may end the canary; each
+/// tells [`Findings`] how many events it must have caused.
+type Family = fn(&mut Kernel, &mut Canary, &mut Findings) -> Result<(), KernelError>;
+
+/// Every family beside the signals and what the canary says on its monitor.
+const FAMILIES: &[Family] = &[];
 
 pub(super) fn run(kernel: &mut Kernel, run_dir: &Path) -> Result<(), KernelError> {
     let lost = kernel.totals()?.lost;
@@ -106,6 +107,7 @@ fn attack(kernel: &mut Kernel, canary: &mut Canary) -> Result<Vec<String>, Kerne
         send(pid, libc::SIGKILL),
     );
     findings.allowed("the pause that a lease covers", send(pid, libc::SIGSTOP));
+    findings.caused(1);
     findings.allowed("SIGCONT after it", send(pid, libc::SIGCONT));
     findings.refused(
         "a second pause with the same lease",
@@ -125,7 +127,11 @@ fn attack(kernel: &mut Kernel, canary: &mut Canary) -> Result<Vec<String>, Kerne
     kernel.remove_lease(vm, LEASE_ID)?;
 
     host_rule(kernel, pid, &mut findings)?;
+    for family in FAMILIES {
+        family(kernel, canary, &mut findings)?;
+    }
     canary.tell("xfsz")?;
+    findings.caused(1);
     canary.tell(&format!("say {ECHO}"))?;
     findings.refused(
         "kill after an echo on the monitor",
@@ -133,17 +139,19 @@ fn attack(kernel: &mut Kernel, canary: &mut Canary) -> Result<Vec<String>, Kerne
     );
     canary.tell(&format!("say {SHUTDOWN}"))?;
     canary.tell(&format!("say {RESUME}"))?;
+    findings.caused(2);
     findings.refused("kill after the guest ran again", send(pid, libc::SIGTERM));
     canary.tell(&format!("say {SHUTDOWN}"))?;
+    findings.caused(1);
     findings.counted(kernel, vm)?;
     findings.allowed(
         "the finishing kill of a guest that is over",
         send(pid, libc::SIGKILL),
     );
-    if findings.0.is_empty() {
+    if findings.wrong.is_empty() {
         canary.child.wait().map_err(failed("wait for the canary"))?;
     }
-    Ok(findings.0)
+    Ok(findings.wrong)
 }
 
 /// A host rule is for the executable that it names, and as often as it says.
@@ -165,6 +173,7 @@ fn host_rule(kernel: &mut Kernel, pid: u32, findings: &mut Findings) -> Result<(
     kernel.host.end_self_test(other)?;
     kernel.host.begin_self_test(own, 1)?;
     findings.allowed("the pause of a host rule", send(pid, libc::SIGSTOP));
+    findings.caused(1);
     findings.allowed("SIGCONT after it", send(pid, libc::SIGCONT));
     findings.refused(
         "a pause with a host rule that is used up",
@@ -217,31 +226,44 @@ fn check_events(kernel: &mut Kernel) -> Vec<String> {
     mistaken.chain(missing).collect()
 }
 
+/// What was found wrong, and how many events the canary must have caused.
 #[derive(Default)]
-struct Findings(Vec<String>);
+struct Findings {
+    wrong: Vec<String>,
+    events: u64,
+}
 
 impl Findings {
+    /// Refused, and reported with one event.
     fn refused(&mut self, what: &str, result: Result<(), Errno>) {
+        self.events += 1;
         if result != Err(Errno::EPERM) {
-            self.0.push(format!("{what} was not refused ({result:?})"));
+            self.wrong
+                .push(format!("{what} was not refused ({result:?})"));
         }
     }
 
+    /// So many events came of what was allowed.
+    fn caused(&mut self, events: u64) {
+        self.events += events;
+    }
+
+    /// The programs count events even when the ring is full.
     fn counted(&mut self, kernel: &Kernel, vm: Process) -> Result<(), KernelError> {
         let canary = kernel.protected()?;
         let canary = canary.iter().find(|state| state.protected.process == vm);
         let events = canary.map_or(0, |state| state.events);
-        if events != EVENTS_BEFORE_THE_END {
-            self.0.push(format!(
-                "the kernel made {events} events of {EVENTS_BEFORE_THE_END}"
-            ));
+        if events != self.events {
+            let expected = self.events;
+            self.wrong
+                .push(format!("the kernel made {events} events of {expected}"));
         }
         Ok(())
     }
 
     fn allowed(&mut self, what: &str, result: Result<(), Errno>) {
         if let Err(e) = result {
-            self.0.push(format!("{what} was refused ({e})"));
+            self.wrong.push(format!("{what} was refused ({e})"));
         }
     }
 }
@@ -285,101 +307,10 @@ fn failed(what: &'static str) -> impl FnOnce(io::Error) -> KernelError {
 }
 
 fn process_of(pid: u32) -> Result<Process, KernelError> {
-    process::identify(pid)
+    crate::process::identify(pid)
         .ok_or_else(|| failed("read the start time of a process")(io::ErrorKind::NotFound.into()))
 }
 
 fn own_process() -> Result<Process, KernelError> {
     process_of(std::process::id())
-}
-
-struct Canary {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-    process: Process,
-    thread: u32,
-    dir: PathBuf,
-    /// Held open: the canary's peer is this daemon.
-    _monitor: UnixStream,
-}
-
-impl Canary {
-    /// In a folder of its own below `run_dir`: the one place that a confined
-    /// daemon may write to and that is gone after a reboot.
-    fn start(run_dir: &Path) -> Result<Self, KernelError> {
-        let dir = run_dir.join(format!("canary-{}", std::process::id()));
-        fs::DirBuilder::new()
-            .mode(0o700)
-            .create(&dir)
-            .map_err(failed("create a folder"))?;
-        Self::start_in(&dir).inspect_err(|_| remove_dir(&dir))
-    }
-
-    fn start_in(dir: &Path) -> Result<Self, KernelError> {
-        let mut child = Command::new("/proc/self/exe")
-            .arg("--canary")
-            .arg(dir)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(failed("start the canary"))?;
-        let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(failed("talk to the canary")(
-                io::ErrorKind::BrokenPipe.into(),
-            ));
-        };
-        let mut output = BufReader::new(output);
-        let mut line = String::new();
-        output
-            .read_line(&mut line)
-            .map_err(failed("hear from the canary"))?;
-        let thread = line
-            .trim()
-            .strip_prefix("ready ")
-            .and_then(|tid| tid.parse().ok())
-            .ok_or_else(|| failed("hear from the canary")(io::Error::other(line.clone())))?;
-        let monitor = UnixStream::connect(dir.join(MONITOR))
-            .map_err(failed("connect to the canary's monitor"))?;
-        let process = process_of(child.id())?;
-        let dir = dir.to_owned();
-        Ok(Self {
-            child,
-            input,
-            output,
-            process,
-            thread,
-            dir,
-            _monitor: monitor,
-        })
-    }
-
-    /// Gives an order and waits until it is done.
-    fn tell(&mut self, order: &str) -> Result<(), KernelError> {
-        writeln!(self.input, "{order}").map_err(failed("talk to the canary"))?;
-        let mut line = String::new();
-        self.output
-            .read_line(&mut line)
-            .map_err(failed("hear from the canary"))?;
-        if line.trim() == "done" {
-            return Ok(());
-        }
-        Err(failed("hear from the canary")(io::Error::other(format!(
-            "{order}: {line:?}"
-        ))))
-    }
-
-    /// Not protected any more: its end cannot be refused.
-    fn end(mut self) {
-        // An error here means that it has ended already.
-        let _gone = self.child.kill();
-        let _gone = self.child.wait();
-        remove_dir(&self.dir);
-    }
-}
-
-fn remove_dir(dir: &Path) {
-    if let Err(error) = fs::remove_dir_all(dir) {
-        tracing::warn!(dir = %dir.display(), %error, "cannot remove the self-test's folder");
-    }
 }
