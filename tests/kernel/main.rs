@@ -9,6 +9,7 @@ mod crash;
 mod host_rules;
 mod lease;
 mod legitimate;
+mod monitor;
 mod restart;
 
 use vmward_tests::daemon::{Daemon, Mode};

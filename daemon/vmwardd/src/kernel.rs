@@ -11,6 +11,7 @@ pub mod canary;
 mod events;
 mod host;
 mod maps;
+mod monitor;
 mod offsets;
 mod selftest;
 
@@ -26,6 +27,7 @@ pub use host::{Actor, HostMaps, HostRule, HostRuleState};
 
 use attach::Programs;
 use maps::Maps;
+use monitor::MonitorMaps;
 
 /// The UUID of the self-test's canary, by which its events are told from those
 /// of VMs.
@@ -200,6 +202,7 @@ pub struct Kernel {
     programs: Programs,
     maps: Maps,
     host: HostMaps,
+    monitors: MonitorMaps,
     reader: Option<EventReader>,
 }
 
@@ -217,18 +220,20 @@ impl Kernel {
                 Ok((
                     EventReader::open(&mut ebpf)?,
                     HostMaps::open(&mut ebpf)?,
+                    MonitorMaps::open(&mut ebpf)?,
                     maps,
                 ))
             })
-            .and_then(|(reader, host, mut maps)| {
+            .and_then(|(reader, host, monitors, mut maps)| {
                 maps.set_active(programs.generation())?;
-                Ok((reader, host, maps))
+                Ok((reader, host, monitors, maps))
             });
         match opened {
-            Ok((reader, host, maps)) => Ok(Self {
+            Ok((reader, host, monitors, maps)) => Ok(Self {
                 programs,
                 maps,
                 host,
+                monitors,
                 reader: Some(reader),
             }),
             Err(e) => {
@@ -280,6 +285,15 @@ impl Kernel {
     /// # Errors
     /// When the map refuses: it is full, or not ours to write.
     pub fn protect(&mut self, vm: &Protected) -> Result<(), KernelError> {
+        // Before the row that makes them matter.
+        let open = self.monitors.guard(vm.process)?;
+        for what in open {
+            tracing::warn!(
+                pid = vm.process.pid,
+                what,
+                "this VM takes orders where vmward cannot stand in the way"
+            );
+        }
         self.maps.protect(vm)
     }
 
@@ -288,7 +302,8 @@ impl Kernel {
     /// # Errors
     /// When the map refuses.
     pub fn unprotect(&mut self, process: Process) -> Result<(), KernelError> {
-        self.maps.unprotect(process)
+        self.maps.unprotect(process)?;
+        self.monitors.forget(process)
     }
 
     /// Every VM under protection.

@@ -3,7 +3,10 @@
 
 use core::mem::{align_of, offset_of, size_of};
 
-use crate::{Ancestor, Event, HostActorKey, HostRuleRow, LeaseRow, Offsets, VmRow, VmState};
+use crate::{
+    Ancestor, CommandKey, CommandRow, Event, FileKey, HostActorKey, HostRuleRow, LeaseRow,
+    MonitorRow, Offsets, VmRow, VmState,
+};
 
 const _: () = {
     assert!(size_of::<VmRow>() == 40);
@@ -34,6 +37,11 @@ const _: () = {
     assert!(offset_of!(Event, comm) == 192);
     assert!(offset_of!(Event, ancestors) == 208);
 
+    assert!(size_of::<FileKey>() == 16);
+    assert!(size_of::<MonitorRow>() == 16);
+    assert!(size_of::<CommandKey>() == 48);
+    assert!(size_of::<CommandRow>() == 8);
+
     assert!(size_of::<Offsets>().is_multiple_of(4));
     assert!(align_of::<Offsets>() == 4);
 };
@@ -42,6 +50,7 @@ const _: () = {
 #[cfg(feature = "user")]
 #[expect(unsafe_code, reason = "aya's marker for plain data is an unsafe trait")]
 mod pod {
+    use super::{CommandKey, CommandRow, FileKey, MonitorRow};
     use super::{HostActorKey, HostRuleRow, LeaseRow, Offsets, VmRow, VmState};
 
     // SAFETY: `repr(C)`, fixed-width integers only, no padding (asserted
@@ -57,4 +66,12 @@ mod pod {
     unsafe impl aya::Pod for HostActorKey {}
     // SAFETY: as above.
     unsafe impl aya::Pod for HostRuleRow {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for FileKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for MonitorRow {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for CommandKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for CommandRow {}
 }

@@ -77,12 +77,21 @@ impl Task {
         }
     }
 
+    /// Address of the `struct file` that the process runs.
+    pub fn exe_file(self) -> Option<u64> {
+        let mm: u64 = read(self.0, offset!(task_mm))?;
+        read(mm, offset!(mm_exe_file))
+    }
+
+    /// Is the task traced? A doubt counts as yes.
+    pub fn is_traced(self) -> bool {
+        read::<u32>(self.0, offset!(task_ptrace)) != Some(0)
+    }
+
     /// The inode that the process runs, and the number of its file system's
     /// device; `None` for a kernel thread.
     pub fn exe(self) -> Option<(u64, u32)> {
-        let mm: u64 = read(self.0, offset!(task_mm))?;
-        let file: u64 = read(mm, offset!(mm_exe_file))?;
-        let inode: u64 = read(file, offset!(file_inode))?;
+        let inode: u64 = read(self.exe_file()?, offset!(file_inode))?;
         let sb: u64 = read(inode, offset!(inode_sb))?;
         Some((
             read(inode, offset!(inode_number))?,

@@ -5,7 +5,7 @@
 //! of a guest that is over comes before all, and is a matter of signals alone.
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated};
-use vmward_abi::{EXECUTING_NS, LeaseRow, effect, event_kind, lease_state, vm_flag};
+use vmward_abi::{EXECUTING_NS, LeaseRow, effect, event_kind, lease_state, vector, vm_flag};
 
 use crate::atomic::{fetch_add_u32, replace_u32};
 use crate::emit::{Report, emit};
@@ -24,6 +24,8 @@ pub struct Attempt {
     pub vector: u32,
     /// The bit of `vmward_abi::effect` that a lease or a host rule must cover.
     pub effect: u32,
+    /// Further effects whose lease covers it, since it is a part of them.
+    pub covers: u32,
     /// Signal number; 0 for what is no signal.
     pub signal: u32,
     /// What the vector says.
@@ -38,6 +40,7 @@ impl Attempt {
         Self {
             vector,
             effect,
+            covers: 0,
             signal: 0,
             detail: 0,
             word: 0,
@@ -105,11 +108,12 @@ pub fn judge(vm: &Vm, attempt: &Attempt) -> i32 {
     let (deputy, finishing) = libvirt_side(vm, actor);
     let mut report = Report::of(event_kind::FINISHING_KILL, attempt);
     report.deputy = deputy;
-    if attempt.signal != 0 && deputy && finishing != 0 {
+    let ends = attempt.signal != 0 || attempt.vector == vector::MONITOR_COMMAND;
+    if ends && deputy && finishing != 0 {
         emit(vm, &report);
         return ALLOW;
     }
-    if let Some((lease, kind)) = claim(vm, attempt.effect, actor, deputy) {
+    if let Some((lease, kind)) = claim(vm, attempt, actor, deputy) {
         report.kind = kind;
         report.lease = lease;
         emit(vm, &report);
@@ -155,14 +159,18 @@ pub fn libvirt_side(vm: &Vm, actor: Task) -> (bool, u32) {
     (same, if same { state.finishing } else { 0 })
 }
 
-/// Uses the VM's lease for this effect, where there is one that covers it.
+/// Uses the VM's lease for this attempt, where there is one that covers it.
 /// Gives its id and the kind of event.
-fn claim(vm: &Vm, needed: u32, actor: Task, deputy: bool) -> Option<(u64, u32)> {
+fn claim(vm: &Vm, attempt: &Attempt, actor: Task, deputy: bool) -> Option<(u64, u32)> {
     let row = LEASES.get_ptr_mut(vm.tgid)?;
     // SAFETY: a plain copy of a live map value; what other CPUs change under
     // it (state, uses) is decided by the atomics below.
     let lease: LeaseRow = unsafe { *row };
-    if lease.vm_start_ticks != vm.row.start_ticks || lease.effects & needed == 0 {
+    let needed = attempt.effect;
+    let of_operation = lease.effects & attempt.covers != 0;
+    if lease.vm_start_ticks != vm.row.start_ticks
+        || (lease.effects & needed == 0 && !of_operation)
+    {
         return None;
     }
     if !deputy && !actor.descends_from(lease.holder_tgid, lease.holder_start_ticks) {
@@ -181,7 +189,8 @@ fn claim(vm: &Vm, needed: u32, actor: Task, deputy: bool) -> Option<(u64, u32)> 
         }
         mark_executing(row, now)
     };
-    if needed == effect::PAUSE && !take_use(row) {
+    // As a part of another operation a pause uses nothing up.
+    if needed == effect::PAUSE && !of_operation && !take_use(row) {
         return None;
     }
     Some((

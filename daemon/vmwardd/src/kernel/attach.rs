@@ -28,7 +28,7 @@ use tracing::warn;
 use vmward_abi::ABI_VERSION;
 use vmward_wire::v1::HookStatus;
 
-use super::{KernelError, offsets};
+use super::{KernelError, monitor, offsets};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("VMWARD_PROBES_EMBEDDED"));
 
@@ -47,11 +47,12 @@ enum Hook {
 }
 
 /// Every program by name; the name is also the hook's.
-const PROGRAMS: [(&str, Hook); 4] = [
+const PROGRAMS: [(&str, Hook); 5] = [
     ("task_kill", Hook::Wall),
-    ("socket_sendmsg", Hook::Watch),
+    ("socket_sendmsg", Hook::Wall),
     ("signal_generate", Hook::Tracepoint),
     ("sched_process_exit", Hook::Tracepoint),
+    ("unix_stream_connect", Hook::Wall),
 ];
 
 /// The attached programs of this daemon.
@@ -175,6 +176,7 @@ fn load_and_attach(
         .default_map_pin_directory(&programs.dir)
         .override_global("OFFSETS", offsets, true)
         .override_global("GENERATION", &programs.generation, true)
+        .override_global("MONITOR_MODE", &monitor::mode(), true)
         .load(OBJECT)
         .map_err(|e| KernelError::Load(Box::new(e)))?;
     let folder = generation_dir(&programs.dir, programs.generation);

@@ -53,6 +53,16 @@ pub(super) fn resolve() -> Result<Offsets, KernelError> {
         iter_offset: find.field("iov_iter", &["iov_offset"])?,
         iter_type_iovec: find.enumerator("iter_type", "ITER_IOVEC")?,
         iter_type_ubuf: find.enumerator("iter_type", "ITER_UBUF")?,
+        unix_peer: find.field("unix_sock", &["peer"])?,
+        unix_path: find.field("unix_sock", &["path"])?,
+        path_dentry: find.field("path", &["dentry"])?,
+        dentry_inode: find.field("dentry", &["d_inode"])?,
+        dentry_parent: find.field("dentry", &["d_parent"])?,
+        dentry_name: find.inner("dentry", &["d_name", "__d_name"], "qstr", "name")?,
+        file_path: find.field("file", &["f_path", "__f_path"])?,
+        task_ptrace: find.field("task_struct", &["ptrace"])?,
+        mm_env_start: find.field("mm_struct", &["env_start"])?,
+        mm_env_end: find.field("mm_struct", &["env_end"])?,
     })
 }
 
@@ -70,6 +80,11 @@ impl Finder<'_> {
             .ok_or_else(|| KernelError::MissingField {
                 what: format!("{of}.{}", names.join("/")),
             })
+    }
+
+    /// Byte offset of a field of a struct that is itself a field.
+    fn inner(&self, of: &str, names: &[&str], inner: &str, name: &str) -> Result<u32, KernelError> {
+        Ok(self.field(of, names)? + self.field(inner, &[name])?)
     }
 
     /// Byte offset of a field that only attribution uses.

@@ -5,6 +5,7 @@
 //! canary causes in the event ring must be there too: a hook that refuses but
 //! does not report is not trusted either.
 
+mod monitor;
 mod process;
 
 use std::io;
@@ -39,7 +40,7 @@ const ECHO: &str = r#"{"error": {"class": "CommandNotFound", "desc": "The comman
 type Family = fn(&mut Kernel, &mut Canary, &mut Findings) -> Result<(), KernelError>;
 
 /// Every family beside the signals and what the canary says on its monitor.
-const FAMILIES: &[Family] = &[];
+const FAMILIES: &[Family] = &[monitor::attack];
 
 pub(super) fn run(kernel: &mut Kernel, run_dir: &Path) -> Result<(), KernelError> {
     let lost = kernel.totals()?.lost;
@@ -240,6 +241,14 @@ impl Findings {
         if result != Err(Errno::EPERM) {
             self.wrong
                 .push(format!("{what} was not refused ({result:?})"));
+        }
+    }
+
+    /// It was sent, and reads so in the sender's memory.
+    fn sent(&mut self, what: &str, result: &Result<String, Errno>, expected: &str) {
+        match result {
+            Ok(text) if text == expected => {}
+            other => self.wrong.push(format!("{what} became {other:?}")),
         }
     }
 

@@ -10,57 +10,59 @@
 //! Reading QEMU's buffer is no race here: the only one who could change it in
 //! between is QEMU, which can end itself anyway.
 
-use aya_ebpf::helpers::{bpf_probe_read_user_buf, generated};
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 use vmward_abi::{VmState, event_kind, finishing_cause, role};
 
 use crate::emit::{Report, emit};
-use crate::maps::{SCRATCH, VM_STATES, is_active, offset};
+use super::unix::{self, HEAD_LEN, Message, starts};
+use crate::lsm::commands;
+use crate::maps::{VM_STATES, is_active, offset};
 use crate::scope::guarded;
 use crate::task::{Task, current_tgid, read};
 use crate::verdict::Attempt;
 
-/// How much of a message is looked at: enough for the name of an event and for
-/// the head of a status answer.
-pub const HEAD_LEN: usize = 256;
-
-const AF_UNIX: u16 = 1;
 /// `struct sockaddr_un` before its path.
 const SUN_PATH: usize = 2;
 /// How libvirt names the monitor socket of a domain.
 const MONITOR_NAME: [u8; 13] = *b"/monitor.sock";
 const SUN_LEN_MAX: u32 = 110;
 
+/// Everything that is sent on a Unix socket: by QEMU, by libvirt to QEMU, by
+/// others to QEMU.
+///
 /// match-proto: security/security.c:int security_socket_sendmsg(struct socket *sock, struct msghdr *msg, int size)
 #[lsm(hook = "socket_sendmsg")]
 pub fn socket_sendmsg(ctx: LsmContext) -> i32 {
     let earlier: i32 = ctx.arg(3);
-    if earlier == 0 {
-        let size: i32 = ctx.arg(2);
-        watch_monitor(
-            ctx.arg::<*const u8>(0) as u64,
-            ctx.arg::<*const u8>(1) as u64,
-            size as u32,
-        );
+    if earlier != 0 {
+        return earlier;
     }
-    earlier
+    let Some(sk) = unix::sock_of(ctx.arg::<*const u8>(0) as u64) else {
+        return 0;
+    };
+    let size: i32 = ctx.arg(2);
+    let message = Message {
+        header: ctx.arg::<*const u8>(1) as u64,
+        size: size as u32,
+    };
+    if let Some((vm, kind)) = unix::listening_vm(unix::peer(sk)) {
+        return commands::on_send(&vm, kind, message);
+    }
+    watch_monitor(sk, message);
+    0
 }
 
 /// `None` leaves early: not a VM, not its monitor, nothing of interest.
-fn watch_monitor(socket: u64, message: u64, size: u32) -> Option<()> {
+fn watch_monitor(sk: u64, message: Message) -> Option<()> {
     let tgid = current_tgid();
     let vm = guarded(Task::current(), tgid)?;
-    if vm.row.role != role::VM || !is_active() {
-        return None;
-    }
-    let sk: u64 = read(socket, offset!(socket_sk))?;
-    if read::<u16>(sk, offset!(sock_family))? != AF_UNIX || !is_monitor(sk)? {
+    if vm.row.role != role::VM || !is_active() || !is_monitor(sk)? {
         return None;
     }
     let state = VM_STATES.get_ptr_mut(tgid)?;
     remember_peer(sk, state);
-    let head = read_head(message, size)?;
+    let (head, _) = message.head()?;
     // SAFETY: a field of a live map value; only this VM's monitor writes it.
     let before = unsafe { (*state).finishing };
     match classify(head) {
@@ -119,44 +121,6 @@ fn remember_peer(sk: u64, state: *mut VmState) -> Option<()> {
         (*state).deputy_pid_ptr = pid;
     }
     Some(())
-}
-
-/// The first bytes of what is being sent, zero-filled.
-fn read_head(message: u64, size: u32) -> Option<&'static [u8; HEAD_LEN]> {
-    let iter = message.wrapping_add(offset!(msghdr_iter) as u64);
-    let kind: u8 = read(iter, offset!(iter_type))?;
-    let skip: u64 = read(iter, offset!(iter_offset))?;
-    let base: u64 = if kind as usize == offset!(iter_type_ubuf) {
-        read(iter, offset!(iter_ubuf))?
-    } else if kind as usize == offset!(iter_type_iovec) {
-        // `struct iovec`: base first.
-        read(read(iter, offset!(iter_iov))?, 0)?
-    } else {
-        return None;
-    };
-    let room = SCRATCH.get_ptr_mut(0)?;
-    // SAFETY: this CPU's own scratch; the program cannot be preempted by
-    // another user of it on this CPU.
-    let head = unsafe { &mut *room };
-    *head = [0; HEAD_LEN];
-    let from = base.wrapping_add(skip) as *const u8;
-    let take = size as usize;
-    if take >= HEAD_LEN {
-        // SAFETY: the helper checks the address and fails instead of faulting.
-        unsafe { bpf_probe_read_user_buf(from, head) }.ok()?;
-    } else {
-        // The verifier has to see the bound in the register that it checks;
-        // without the volatile read the compiler drops the mask as needless.
-        // SAFETY: a local.
-        let len = unsafe { core::ptr::read_volatile(&size) } & (HEAD_LEN as u32 - 1);
-        // SAFETY: `len` is within the buffer; the helper checks the address.
-        let failed =
-            unsafe { generated::bpf_probe_read_user(head.as_mut_ptr().cast(), len, from.cast()) };
-        if failed != 0 {
-            return None;
-        }
-    }
-    Some(head)
 }
 
 /// What a message says about the guest.
@@ -261,21 +225,4 @@ fn status_value(head: &[u8; HEAD_LEN], at: usize) -> Said {
         return Said::Runs;
     }
     Said::Nothing
-}
-
-/// Does `pattern` stand at `at`? Out of bounds is no.
-#[inline(always)]
-fn starts(head: &[u8; HEAD_LEN], at: usize, pattern: &[u8]) -> bool {
-    if at + pattern.len() > HEAD_LEN {
-        return false;
-    }
-    let mut i = 0;
-    while i < pattern.len() {
-        // The mask is for the verifier; the check above bounds it already.
-        if head[(at + i) & (HEAD_LEN - 1)] != pattern[i] {
-            return false;
-        }
-        i += 1;
-    }
-    true
 }
