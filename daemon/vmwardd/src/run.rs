@@ -23,7 +23,7 @@ use crate::engine_task::start::{KernelStart, StartError, recover};
 use crate::engine_task::{self, EngineHandle, KernelSide, Message};
 use crate::exit::{CANT_CREATE, CONFIG, Failure, OrExit, SOFTWARE, TEMP_FAIL, UNAVAILABLE};
 use crate::identity::account::AccountBook;
-use crate::inventory::{self, Source};
+use crate::inventory::{self, Sighting, Source};
 use crate::kernel::Kernel;
 use crate::kernel_events::EventThread;
 use crate::lock::{InstanceLock, LockError};
@@ -253,13 +253,15 @@ fn start_inventory(
         return Ok(first_look);
     }
     let source = Source {
+        program: inventory::program().or_exit(SOFTWARE)?,
         uri: config.libvirt_uri.clone(),
         run_dir: config.libvirt_run_dir.clone(),
     };
     let engine = engine.clone();
     inventory::start(source, move |sighting| {
+        let is_answer = !matches!(sighting, Sighting::Started { .. });
         let taken = engine.push(Message::Sighting(sighting));
-        if let Some(first) = first.take() {
+        if is_answer && let Some(first) = first.take() {
             // The start may have stopped waiting.
             let _unheard = first.send(());
         }
