@@ -31,7 +31,7 @@ use crate::notice::NoticeCommand;
 use crate::policy_store::watch;
 use crate::secure_file::make_dir;
 use crate::socket::{self, CLIENTS_MAX, Door, Listeners};
-use crate::{clock, convert, log, notice, notify, policy_store};
+use crate::{clock, convert, log, memory, notice, notify, policy_store};
 
 /// Clients get this long to finish once a stop has begun.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
@@ -323,7 +323,10 @@ async fn serve(
             Some(()) = hints.recv() => reloader.reload_if_changed(engine).await,
             Some(error) = accept_failed.recv() => break Err(Failure::new(SOFTWARE, error)),
             _ = beat.tick() => match ping(engine).await {
-                Ok(()) => notify::watchdog(),
+                Ok(()) => {
+                    notify::watchdog();
+                    memory::give_back();
+                }
                 Err(failure) => break Err(failure),
             },
         }
