@@ -59,3 +59,32 @@ fn restrict_files() -> Result<RulesetStatus, landlock::RulesetError> {
         .restrict_self()?;
     Ok(restricted.ruleset)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, OpenOptions};
+    use std::io::ErrorKind;
+
+    use super::*;
+
+    /// In a thread of its own, because only that is restricted.
+    #[test]
+    fn where_the_kernel_has_landlock_no_file_can_be_written_made_or_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "as it was").unwrap();
+        let new = dir.path().join("new");
+        let tried = || {
+            let status = restrict_files().unwrap();
+            let writing = OpenOptions::new().append(true).open(&file).err();
+            let making = fs::write(&new, "").err();
+            let removing = fs::remove_file(&file).err();
+            (status, [writing, making, removing])
+        };
+        let (status, errors) = std::thread::scope(|scope| scope.spawn(tried).join().unwrap());
+        let refused = errors
+            .map(|error| error.is_some_and(|error| error.kind() == ErrorKind::PermissionDenied));
+        let has_landlock = status != RulesetStatus::NotEnforced;
+        assert_eq!(refused, [has_landlock; 3], "{status:?}");
+    }
+}
