@@ -7,6 +7,7 @@ mod attacks;
 mod bypass;
 mod crash;
 mod host_rules;
+mod inventory;
 mod lease;
 mod legitimate;
 mod restart;
