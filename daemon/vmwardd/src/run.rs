@@ -227,6 +227,9 @@ fn start_kernel(
     }
     let mut kernel = Kernel::attach(&config.pin_dir).or_exit(UNAVAILABLE)?;
     let took_over = kernel.took_over();
+    kernel
+        .set_call_rules(&config.call_rules())
+        .or_exit(UNAVAILABLE)?;
     let before = kernel.totals().or_exit(UNAVAILABLE)?.events;
     kernel.self_test(&config.run_dir).or_exit(UNAVAILABLE)?;
     let after = kernel.totals().or_exit(UNAVAILABLE)?.events;
