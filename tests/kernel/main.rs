@@ -7,10 +7,12 @@ mod attacks;
 mod bypass;
 mod crash;
 mod host_rules;
+mod inventory;
 mod lease;
 mod legitimate;
 mod monitor;
 mod restart;
+mod suite;
 
 use vmward_tests::daemon::{Daemon, Mode};
 use vmward_tests::guest::Guest;

@@ -32,7 +32,7 @@ pub struct Attack {
 }
 
 /// What becomes of a VM.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Harm {
     /// Its process ends.
     Ends,
@@ -40,8 +40,17 @@ pub enum Harm {
     Stalls,
     /// Its guest starts anew.
     Resets,
-    /// Nothing at once: it makes a later stop possible.
+    /// Nothing at once: it makes a later stop possible. The attack's program
+    /// succeeds where nothing refuses it.
     Arms,
+    /// What this looks at comes true. While the attack is refused, it does not.
+    Shows(fn(&Guest) -> bool),
+    /// The host goes down or to sleep. The suite has no control for it, and does
+    /// not let it through: the test VM would be gone.
+    Host,
+    /// vmward's own protection is gone or weaker. Without vmward there is
+    /// nothing to attack, so only the refusals are played.
+    Disarms,
 }
 
 /// How a refused attacker learns of it.
@@ -54,6 +63,14 @@ pub enum Refusal {
     /// Not at all: what it wrote or set up just has no effect.
     Silent,
 }
+
+/// How what an attack left behind on the host is taken back, by the beginning of
+/// the row's id: cgroups, limits, files. Called after each time that the attack
+/// worked; a fresh guest is started after it where the old one is not well.
+pub const UNDO: &[(&str, Undo)] = &[];
+
+/// Takes back what attacks left behind.
+pub type Undo = fn(&Guest);
 
 /// Every row, by family.
 pub fn all() -> impl Iterator<Item = &'static Attack> {

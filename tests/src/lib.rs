@@ -8,6 +8,7 @@ pub mod attacks;
 pub mod audit;
 pub mod daemon;
 pub mod guest;
+pub mod progress;
 pub mod wait;
 
 /// The policy that the product started from: ten stops a minute.

@@ -10,13 +10,19 @@ const INTERVAL: Duration = Duration::from_millis(50);
 /// # Panics
 /// When `limit` has passed; names `what` was waited for.
 #[track_caller]
-pub fn until<T>(what: &str, limit: Duration, mut state: impl FnMut() -> Option<T>) -> T {
+pub fn until<T>(what: &str, limit: Duration, state: impl FnMut() -> Option<T>) -> T {
+    within(limit, state).unwrap_or_else(|| panic!("waited {limit:?} in vain for {what}"))
+}
+
+/// Looks until `state` gives something, or `limit` has passed.
+pub fn within<T>(limit: Duration, mut state: impl FnMut() -> Option<T>) -> Option<T> {
     let end = Instant::now() + limit;
     loop {
-        if let Some(found) = state() {
+        let late = Instant::now() >= end;
+        let found = state();
+        if found.is_some() || late {
             return found;
         }
-        assert!(Instant::now() < end, "waited {limit:?} in vain for {what}");
         pause();
     }
 }

@@ -4,8 +4,8 @@
 use core::mem::{align_of, offset_of, size_of};
 
 use crate::{
-    Ancestor, CommandKey, CommandRow, Event, FileKey, HostActorKey, HostRuleRow, LeaseRow,
-    MonitorRow, Offsets, VmRow, VmState,
+    Ancestor, Call, Calls, CommandKey, CommandRow, Event, FileKey, HostActorKey, HostRuleRow,
+    LeaseRow, MonitorRow, Offsets, ProcedureKey, ProcedureRow, VmRow, VmState,
 };
 
 const _: () = {
@@ -41,6 +41,13 @@ const _: () = {
     assert!(size_of::<MonitorRow>() == 16);
     assert!(size_of::<CommandKey>() == 48);
     assert!(size_of::<CommandRow>() == 8);
+    assert!(size_of::<ProcedureKey>() == 8);
+    assert!(size_of::<ProcedureRow>() == 48);
+    assert!(offset_of!(ProcedureRow, word) == 16);
+    assert!(size_of::<Call>() == 56);
+    assert!(offset_of!(Call, tgid) == 32);
+    assert!(size_of::<Calls>() == 240);
+    assert!(offset_of!(Calls, kept) == 16);
 
     assert!(size_of::<Offsets>().is_multiple_of(4));
     assert!(align_of::<Offsets>() == 4);
@@ -50,8 +57,11 @@ const _: () = {
 #[cfg(feature = "user")]
 #[expect(unsafe_code, reason = "aya's marker for plain data is an unsafe trait")]
 mod pod {
+    use super::{
+        Call, Calls, HostActorKey, HostRuleRow, LeaseRow, Offsets, ProcedureKey, ProcedureRow,
+        VmRow, VmState,
+    };
     use super::{CommandKey, CommandRow, FileKey, MonitorRow};
-    use super::{HostActorKey, HostRuleRow, LeaseRow, Offsets, VmRow, VmState};
 
     // SAFETY: `repr(C)`, fixed-width integers only, no padding (asserted
     // above), so every byte pattern is a value.
@@ -74,4 +84,12 @@ mod pod {
     unsafe impl aya::Pod for CommandKey {}
     // SAFETY: as above.
     unsafe impl aya::Pod for CommandRow {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for ProcedureKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for ProcedureRow {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Call {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Calls {}
 }

@@ -101,4 +101,10 @@ pub struct Offsets {
     pub mm_env_start: u32,
     /// `mm_struct.env_end`
     pub mm_env_end: u32,
+    /// `sock.sk_peer_cred`
+    pub sock_peer_cred: u32,
+    /// `cred.euid`
+    pub cred_euid: u32,
+    /// `iov_iter.nr_segs`
+    pub iter_segments: u32,
 }

@@ -4,7 +4,7 @@
 //! `None`, never a fault.
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_probe_read_kernel, generated};
-use vmward_abi::{ANCESTORS_MAX, Ancestor, COMM_LEN, OFFSET_ABSENT, TICK_NS};
+use vmward_abi::{ANCESTORS_MAX, Ancestor, OFFSET_ABSENT, TICK_NS};
 
 use crate::maps::offset;
 
@@ -25,6 +25,17 @@ pub fn read<T: Copy>(base: u64, offset: usize) -> Option<T> {
     let address = base.wrapping_add(offset as u64) as *const T;
     // SAFETY: the helper checks the address and fails instead of faulting.
     unsafe { bpf_probe_read_kernel(address) }.ok()
+}
+
+/// Copies a `T` at `from` to `to`, zeros where it cannot be read.
+///
+/// # Safety
+/// `to` is writable.
+pub unsafe fn read_to<T>(to: *mut T, from: u64) {
+    // SAFETY: the helper checks the address, and zeroes what it cannot fill.
+    unsafe {
+        generated::bpf_probe_read_kernel(to.cast(), size_of::<T>() as u32, from as *const _);
+    }
 }
 
 impl Task {
@@ -53,10 +64,6 @@ impl Task {
 
     fn parent(self) -> Option<Task> {
         read(self.0, offset!(task_real_parent)).map(Task)
-    }
-
-    fn comm(self) -> [u8; COMM_LEN] {
-        read(self.0, offset!(task_comm)).unwrap_or([0; COMM_LEN])
     }
 
     fn signal(self) -> Option<u64> {
@@ -148,23 +155,24 @@ impl Task {
         let mut task = self;
         let mut done = false;
         for i in 0..ANCESTORS_MAX {
-            let mut entry = Ancestor {
-                tgid: 0,
-                comm: [0; COMM_LEN],
-            };
+            let mut tgid = 0;
+            let mut comm = 0;
             if !done {
                 match task.parent() {
                     Some(parent) if parent.0 != task.0 => {
                         task = parent;
-                        entry.tgid = parent.tgid().unwrap_or(0);
-                        entry.comm = parent.comm();
-                        done = entry.tgid <= 1;
+                        tgid = parent.tgid().unwrap_or(0);
+                        comm = parent.0.wrapping_add(offset!(task_comm) as u64);
+                        done = tgid <= 1;
                     }
                     _ => done = true,
                 }
             }
             // SAFETY: `i` is inside the array that the caller vouches for.
-            unsafe { (*out)[i] = entry };
+            unsafe {
+                (*out)[i].tgid = tgid;
+                read_to(&raw mut (*out)[i].comm, comm);
+            }
         }
     }
 }

@@ -24,9 +24,19 @@ const HELD_ACTORS_MAX: usize = 16;
 /// The user in a record that stands for several.
 const SEVERAL: u32 = u32::MAX;
 
-/// The VM, the process that tried (none where it stands for several), and what
-/// came of it.
-type Key = (Process, Option<Process>, KernelVerdict);
+/// Who tries what: one record stands for events that have this in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Source {
+    /// The VM at which it is aimed.
+    pub(super) vm: Process,
+    /// The process that tries; none where a record stands for several.
+    pub(super) actor: Option<Process>,
+    /// The way, one of `vmward_abi::vector`.
+    pub(super) vector: u32,
+}
+
+/// The attempts, and what came of them.
+type Key = (Source, KernelVerdict);
 
 /// The events of the running second.
 #[derive(Debug)]
@@ -57,13 +67,12 @@ impl Flood {
     /// Gives what has to be written now.
     pub(super) fn take(
         &mut self,
-        vm: Process,
-        actor: Process,
+        source: Source,
         record: KernelRecord,
         now_ns: i64,
     ) -> Vec<KernelRecord> {
         self.roll(now_ns);
-        let key = (vm, Some(actor), record.verdict);
+        let key = (source, record.verdict);
         if self.has_room(key) {
             let mut all = self.drain();
             all.push(record);
@@ -123,13 +132,17 @@ impl Flood {
     }
 
     fn hold(&mut self, key: Key, mut record: KernelRecord) {
-        let (vm, _, verdict) = key;
+        let (source, verdict) = key;
         let known = self.held.contains_key(&key);
         let key = if known || self.held.len() < HELD_ACTORS_MAX {
             key
         } else {
             record.actor = several(record.actor.uid);
-            (vm, None, verdict)
+            let all = Source {
+                actor: None,
+                ..source
+            };
+            (all, verdict)
         };
         let Some(held) = self.held.get_mut(&key) else {
             record.count = Some(1);
@@ -141,6 +154,9 @@ impl Flood {
             held.actor.uid = SEVERAL;
         }
         held.signal = record.signal;
+        held.word = record.word;
+        held.effect = record.effect;
+        held.requester = record.requester;
         held.seen = record.seen;
         held.kernel_seq = held.kernel_seq.max(record.kernel_seq);
         held.vm_seq = held.vm_seq.max(record.vm_seq);
@@ -174,6 +190,14 @@ mod tests {
         }
     }
 
+    fn source(pid: u32) -> Source {
+        Source {
+            vm: VM,
+            actor: Some(process(pid)),
+            vector: 1,
+        }
+    }
+
     fn record(pid: u32, seq: u64) -> KernelRecord {
         KernelRecord {
             verdict: KernelVerdict::Refused,
@@ -193,6 +217,7 @@ mod tests {
                 ..Actor::default()
             },
             lease: None,
+            rode: false,
             host_rule: None,
             count: None,
             seen: String::new(),
@@ -210,7 +235,7 @@ mod tests {
         let mut flood = Flood::default();
         let mut written = Vec::new();
         for seq in 1..=5000 {
-            written.extend(flood.take(VM, process(1), record(1, seq), 0));
+            written.extend(flood.take(source(1), record(1, seq), 0));
         }
         assert_eq!(written.len(), 10);
         assert_eq!(flood.first_held(), Some(11));
@@ -228,7 +253,7 @@ mod tests {
         let mut written = Vec::new();
         for seq in 1..=3000u32 {
             let seq_u64 = u64::from(seq);
-            written.extend(flood.take(VM, process(seq), record(seq, seq_u64), 0));
+            written.extend(flood.take(source(seq), record(seq, seq_u64), 0));
         }
         written.extend(flood.due(NS_PER_S));
         assert_eq!(events(&written), 3000);
@@ -242,12 +267,33 @@ mod tests {
         let mut flood = Flood::default();
         let mut written = Vec::new();
         for seq in 1..=20 {
-            written.extend(flood.take(VM, process(1), record(1, seq), 0));
+            written.extend(flood.take(source(1), record(1, seq), 0));
         }
-        written.extend(flood.take(VM, process(2), record(2, 21), 0));
+        written.extend(flood.take(source(2), record(2, 21), 0));
         let order: Vec<u64> = written.iter().map(|record| record.kernel_seq).collect();
         assert!(order.is_sorted(), "{order:?}");
         assert_eq!(events(&written), 21);
+    }
+
+    #[test]
+    fn two_ways_of_one_process_never_share_a_record() {
+        let mut flood = Flood::default();
+        let mut written = Vec::new();
+        for seq in 1..=100 {
+            let mut record = record(1, seq);
+            let mut source = source(1);
+            if seq % 2 == 0 {
+                record.vector = "ptrace".to_owned();
+                source.vector = 4;
+            }
+            written.extend(flood.take(source, record, 0));
+        }
+        written.extend(flood.due(NS_PER_S));
+        for vector in ["signal", "ptrace"] {
+            let mut of = written.clone();
+            of.retain(|record| record.vector == vector);
+            assert_eq!(events(&of), 50, "{vector}");
+        }
     }
 
     #[test]
@@ -256,7 +302,7 @@ mod tests {
         for second in 0..100 {
             let now = second * NS_PER_S;
             let seq = u64::try_from(second).unwrap() + 1;
-            assert_eq!(flood.take(VM, process(1), record(1, seq), now).len(), 1);
+            assert_eq!(flood.take(source(1), record(1, seq), now).len(), 1);
         }
     }
 }

@@ -12,6 +12,7 @@ use vmward_core::ids::{DecisionId, Process, VmUuid};
 
 use super::batch::Batch;
 use super::evidence::{HOST_RULE, KERNEL_SIGNAL, LEASE, Last, OBSERVED};
+use super::flood::Source;
 use super::seq::Gap;
 use super::shell::Shell;
 use crate::counters::{count, count_by};
@@ -82,9 +83,13 @@ impl Shell {
             EventKind::Resumed => return self.resumed(&event, batch),
             EventKind::Exited => return self.exited(&event, now, batch),
         };
-        let by = Process {
-            pid: event.actor.tgid,
-            start_ticks: event.actor.start_ticks,
+        let source = Source {
+            vm: event.vm,
+            actor: Some(Process {
+                pid: event.actor.tgid,
+                start_ticks: event.actor.start_ticks,
+            }),
+            vector: event.vector,
         };
         if is_refusal(verdict) {
             self.tell_refusal(&event, &actor, now);
@@ -98,7 +103,7 @@ impl Shell {
                 KernelVerdict::WouldRefuse | KernelVerdict::Witnessed
             )
         {
-            let records = self.flood.take(event.vm, by, record, now.boot_ns);
+            let records = self.flood.take(source, record, now.boot_ns);
             self.take_down_held(records, batch);
         } else {
             let held = self.flood.drain();
@@ -126,6 +131,7 @@ impl Shell {
             actor,
             requester,
             lease: Some(DecisionId(event.lease)).filter(|id| id.0 != 0),
+            rode: event.rode,
             host_rule: self.host.name_of(event.host_rule),
             count: None,
             seen: seen_at(event, now),

@@ -63,6 +63,9 @@ pub(super) fn resolve() -> Result<Offsets, KernelError> {
         task_ptrace: find.field("task_struct", &["ptrace"])?,
         mm_env_start: find.field("mm_struct", &["env_start"])?,
         mm_env_end: find.field("mm_struct", &["env_end"])?,
+        sock_peer_cred: find.field("sock", &["sk_peer_cred"])?,
+        cred_euid: find.field("cred", &["euid"])?,
+        iter_segments: find.field("iov_iter", &["nr_segs"])?,
     })
 }
 

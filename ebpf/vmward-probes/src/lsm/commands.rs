@@ -17,7 +17,7 @@ use vmward_abi::{
 
 use super::connect::reach;
 use super::libvirt;
-use super::unix::{HEAD_LEN, Message, starts};
+use super::unix::{self, HEAD_LEN, Message, starts};
 use crate::maps::{COMMAND, COMMANDS, MONITOR_MODE};
 use crate::scope::Vm;
 use crate::task::current_tgid;
@@ -57,17 +57,23 @@ struct Order {
     len: usize,
 }
 
-/// Something is sent to a VM's monitor or agent. Gives what the hook returns.
-pub fn on_send(vm: &Vm, kind: u32, message: Message) -> i32 {
+/// Something is sent to the socket `peer`. Gives what the hook returns, where
+/// it is a VM's monitor or agent.
+#[inline(never)]
+pub fn on_send(peer: u64, header: u64, size: u32) -> Option<i32> {
+    let (mut vm, kind) = unix::listening_vm(peer)?;
     if current_tgid() == vm.tgid {
-        return ALLOW;
+        return Some(ALLOW);
     }
     // The connection may be older than the protection, or another's.
     if kind == monitor_kind::OTHER || !libvirt::is_current() {
-        return reach(vm, kind);
+        return Some(reach(&vm, kind));
+    }
+    if mode() == monitor_mode::OBSERVE {
+        vm.row.flags |= vm_flag::OBSERVE;
     }
     // What cannot be read now may be read later; until then it is not sent.
-    command(vm, kind, message).unwrap_or(EAGAIN)
+    Some(command(&vm, kind, Message { header, size }).unwrap_or(EAGAIN))
 }
 
 fn command(vm: &Vm, kind: u32, message: Message) -> Option<i32> {
@@ -92,13 +98,8 @@ fn command(vm: &Vm, kind: u32, message: Message) -> Option<i32> {
             order.row.effect,
         )
     };
-    let mode = mode();
-    let mut vm = *vm;
-    if mode == monitor_mode::OBSERVE {
-        vm.row.flags |= vm_flag::OBSERVE;
-    }
-    let verdict = wall(&vm, &attempt);
-    if verdict == ALLOW || mode != monitor_mode::REWRITE {
+    let verdict = wall(vm, &attempt);
+    if verdict == ALLOW || mode() != monitor_mode::REWRITE {
         return Some(verdict);
     }
     spoil(address, &order)
@@ -124,6 +125,7 @@ fn spoil(address: u64, order: &Order) -> Option<i32> {
 }
 
 /// Finds the command and what it needs; leaves its name in `key`.
+#[inline(never)]
 fn understand(head: &[u8; HEAD_LEN], kind: u32, key: *mut CommandKey) -> Order {
     let agent = kind == monitor_kind::AGENT;
     let start = if agent && head[0] == AGENT_RESET { 1 } else { 0 };

@@ -4,6 +4,7 @@ mod commands;
 mod connect;
 mod libvirt;
 pub mod monitor;
+pub mod rpc;
 pub mod signals;
 mod unix;
 

@@ -18,7 +18,7 @@ use crate::emit::{Report, emit};
 use super::unix::{self, HEAD_LEN, Message, starts};
 use crate::lsm::commands;
 use crate::maps::{VM_STATES, is_active, offset};
-use crate::scope::guarded;
+use crate::scope::{Vm, guarded};
 use crate::task::{Task, current_tgid, read};
 use crate::verdict::Attempt;
 
@@ -38,7 +38,8 @@ pub fn socket_sendmsg(ctx: LsmContext) -> i32 {
     if earlier != 0 {
         return earlier;
     }
-    let Some(sk) = unix::sock_of(ctx.arg::<*const u8>(0) as u64) else {
+    let socket = ctx.arg::<*const u8>(0) as u64;
+    let Some(sk) = unix::sock_of(socket) else {
         return 0;
     };
     let size: i32 = ctx.arg(2);
@@ -46,15 +47,18 @@ pub fn socket_sendmsg(ctx: LsmContext) -> i32 {
         header: ctx.arg::<*const u8>(1) as u64,
         size: size as u32,
     };
-    if let Some((vm, kind)) = unix::listening_vm(unix::peer(sk)) {
-        return commands::on_send(&vm, kind, message);
+    if let Some(verdict) = commands::on_send(unix::peer(sk), message.header, message.size) {
+        return verdict;
     }
-    watch_monitor(sk, message);
-    0
+    // What it can do is done; nobody is to be told.
+    let _ = watch_monitor(sk, message.header, message.size);
+    super::rpc::watch(socket, message.header, message.size)
 }
 
 /// `None` leaves early: not a VM, not its monitor, nothing of interest.
-fn watch_monitor(sk: u64, message: Message) -> Option<()> {
+#[inline(never)]
+fn watch_monitor(sk: u64, header: u64, size: u32) -> Option<()> {
+    let message = Message { header, size };
     let tgid = current_tgid();
     let vm = guarded(Task::current(), tgid)?;
     if vm.row.role != role::VM || !is_active() || !is_monitor(sk)? {
@@ -70,14 +74,14 @@ fn watch_monitor(sk: u64, message: Message) -> Option<()> {
             // SAFETY: as above.
             unsafe { (*state).finishing = before | cause };
             if before & cause == 0 {
-                emit(&vm, &said(event_kind::FINISHING, cause));
+                say(&vm, event_kind::FINISHING, cause);
             }
         }
         Said::Runs => {
             // SAFETY: as above.
             unsafe { (*state).finishing = 0 };
             if before != 0 {
-                emit(&vm, &said(event_kind::RESUMED, 0));
+                say(&vm, event_kind::RESUMED, 0);
             }
         }
         Said::Nothing => {}
@@ -85,14 +89,12 @@ fn watch_monitor(sk: u64, message: Message) -> Option<()> {
     Some(())
 }
 
-fn said(kind: u32, cause: u32) -> Report {
-    Report::of(
-        kind,
-        &Attempt {
-            signal: cause,
-            ..Attempt::new(0, 0)
-        },
-    )
+fn say(vm: &Vm, kind: u32, cause: u32) {
+    let attempt = Attempt {
+        signal: cause,
+        ..Attempt::new(0, 0)
+    };
+    emit(vm, &Report::of(kind, &attempt));
 }
 
 /// Is this the accepted end of libvirt's monitor socket? The path is the
@@ -140,6 +142,7 @@ const TIMESTAMP_MAX: usize = EVENT_HEAD.len() + 60;
 /// A line that starts with a timestamp is an event: answers start with
 /// `return` or `error`, and text that QEMU echoes comes with its quotes
 /// escaped.
+#[inline(never)]
 fn classify(head: &[u8; HEAD_LEN]) -> Said {
     if starts(head, 0, EVENT_HEAD) {
         let mut at = 0;

@@ -1,0 +1,150 @@
+//! Has an attack done its harm, or none? And how a guest is made well again.
+
+use std::fs;
+use std::process::Output;
+use std::time::Duration;
+
+use vmward_tests::attacks::{Attack, Harm, Refusal, UNDO};
+use vmward_tests::guest::{Guest, run, text, virsh};
+use vmward_tests::progress::{Progress, stalls_within, ticks_within};
+use vmward_tests::wait;
+
+/// How long harm may take to show: libvirt waits ten seconds between SIGTERM and
+/// SIGKILL.
+const HARM_LIMIT: Duration = Duration::from_secs(30);
+const TICK_LIMIT: Duration = Duration::from_secs(30);
+
+/// The guest before an attack.
+pub(super) struct Before {
+    pub(super) pid: i32,
+    boots: usize,
+}
+
+impl Before {
+    pub(super) fn look(guest: &Guest) -> Self {
+        Self {
+            pid: guest.pid(),
+            boots: Progress::of(guest).boots,
+        }
+    }
+
+    /// Its process has not ended.
+    pub(super) fn lives(&self) -> bool {
+        lives(self.pid)
+    }
+
+    /// The attack did what its row says.
+    pub(super) fn harmed(
+        &self,
+        row: &Attack,
+        guest: &Guest,
+        output: &Output,
+    ) -> Result<(), String> {
+        let seen = match row.harm {
+            Harm::Ends => wait::within(HARM_LIMIT, || (!self.lives()).then_some(())).is_some(),
+            Harm::Stalls => stalls_within(guest, HARM_LIMIT) && self.lives(),
+            Harm::Resets => wait::within(HARM_LIMIT, || {
+                (Progress::of(guest).boots > self.boots).then_some(())
+            })
+            .is_some(),
+            Harm::Shows(look) => wait::within(HARM_LIMIT, || look(guest).then_some(())).is_some(),
+            Harm::Arms | Harm::Host | Harm::Disarms => output.status.success(),
+        };
+        if seen {
+            return Ok(());
+        }
+        Err(format!(
+            "no harm ({:?}) was done; the attack ended with {}: {}",
+            row.harm,
+            output.status,
+            text(output).trim()
+        ))
+    }
+
+    /// The guest goes on, and libvirt can work with it.
+    pub(super) fn unharmed(&self, row: &Attack, guest: &Guest) -> Result<(), String> {
+        if !self.lives() {
+            return Err("the QEMU process is gone".to_owned());
+        }
+        if !ticks_within(guest, TICK_LIMIT) {
+            return Err("the guest does not tick".to_owned());
+        }
+        if Progress::of(guest).boots != self.boots {
+            return Err("the guest was reset".to_owned());
+        }
+        if let Harm::Shows(look) = row.harm
+            && look(guest)
+        {
+            return Err("the harm shows all the same".to_owned());
+        }
+        let name = &guest.name;
+        let said = text(&virsh(&[&format!("domstate {name}; domcontrol {name}")]));
+        let words: Vec<_> = said.split_whitespace().collect();
+        if words != ["running", "ok"] {
+            return Err(format!("libvirt says {words:?}"));
+        }
+        Ok(())
+    }
+}
+
+/// The attacker learnt of the refusal as its row says.
+pub(super) fn refused(row: &Attack, output: &Output) -> Result<(), String> {
+    let words = match row.refusal {
+        Refusal::NotPermitted => "Operation not permitted",
+        Refusal::Says(words) => words,
+        Refusal::Silent => return Ok(()),
+    };
+    let said = text(output);
+    if output.status.success() {
+        return Err(format!("the attack succeeded: {}", said.trim()));
+    }
+    if !said.contains(words) {
+        return Err(format!(
+            "the attack failed, but not with {words:?}: {}",
+            said.trim()
+        ));
+    }
+    Ok(())
+}
+
+/// A guest that ticks, after an attack that worked: the same one where it can
+/// be made well, else a fresh one. `end` ends the old process.
+pub(super) fn heal(row: &Attack, guest: &Guest, before: &Before, end: impl FnOnce(i32)) {
+    for (family, undo) in UNDO {
+        if row.id.starts_with(family) {
+            undo(guest);
+        }
+    }
+    // What was armed goes off with the process.
+    let keep = matches!(row.harm, Harm::Stalls | Harm::Resets);
+    if keep && before.lives() {
+        run("/bin/kill", &["-CONT", &before.pid.to_string()]);
+        if guest.state() == "paused" {
+            virsh(&["resume", &guest.name]);
+        }
+        if ticks_within(guest, Duration::from_secs(5)) {
+            return;
+        }
+    }
+    fresh(guest, before.pid, end);
+}
+
+/// A fresh guest in the place of the process `pid`.
+pub(super) fn fresh(guest: &Guest, pid: i32, end: impl FnOnce(i32)) {
+    if lives(pid) {
+        end(pid);
+        Guest::wait_gone(pid);
+    }
+    guest.wait_state("shut off");
+    guest.start_again();
+}
+
+/// Is the process there, and no zombie?
+fn lives(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat
+        .rsplit(") ")
+        .next()
+        .and_then(|rest| rest.chars().next());
+    !matches!(state, None | Some('Z' | 'X'))
+}

@@ -1,0 +1,287 @@
+//! The five ways in which every row is played.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use vmward_tests::attacks::{Attack, Harm};
+use vmward_tests::daemon::{Daemon, Mode, take_enforcement_out};
+use vmward_tests::guest::{Guest, run, virsh};
+use vmward_tests::wait;
+use vmward_wire::client::Client;
+use vmward_wire::v1::{AuthorizeParams, AuthorizeResult};
+
+use super::POLICY;
+use super::harm::{Before, fresh, heal, refused};
+use super::records::{brief, exactly_one, is_of, mark, wait_for};
+use super::report::Report;
+use crate::{Scene, assert_in_vm};
+
+/// Rows for one death of the daemon: fewer than records that may come at once.
+const ROWS_A_DEATH: usize = 40;
+
+/// Without vmward, each attack does its harm.
+pub(super) fn control(rows: &[&'static Attack]) {
+    assert_in_vm();
+    take_enforcement_out();
+    let mut report = Report::new("control");
+    let guest = Guest::start("suite-1");
+    for row in rows {
+        match row.harm {
+            Harm::Host => report.skip(row, "it would end the test VM"),
+            Harm::Disarms => report.skip(row, "without vmward there is nothing to attack"),
+            _ => {
+                report.play(row, || {
+                    let before = Before::look(&guest);
+                    let outcome = before.harmed(row, &guest, &(row.run)(&guest));
+                    heal(row, &guest, &before, kill);
+                    outcome
+                });
+            }
+        }
+    }
+    report.end();
+}
+
+fn kill(pid: i32) {
+    run("/bin/kill", &["-9", &pid.to_string()]);
+}
+
+/// Enforced: refused as the row says, on record once, the guest well.
+pub(super) fn enforce(rows: &[&'static Attack]) {
+    let scene = Scene::with_policy("suite-1", Mode::Enforce, POLICY);
+    let mut report = Report::new("enforce");
+    for row in rows {
+        let before = Before::look(&scene.guest);
+        let good = report.play(row, || refuse(row, &scene, &before));
+        if !good {
+            recover(&scene, row, &before);
+        }
+    }
+    scene.daemon.audit().verify();
+    report.end();
+}
+
+/// Observed: the harm is done, and a record says that it would have been refused.
+pub(super) fn observe(rows: &[&'static Attack]) {
+    let scene = Scene::with_policy("suite-1", Mode::Observe, POLICY);
+    let mut report = Report::new("observe");
+    for row in rows {
+        if matches!(row.harm, Harm::Host | Harm::Disarms) {
+            report.skip(row, "nothing may let it through here");
+            continue;
+        }
+        report.play(row, || {
+            let audit = scene.daemon.audit();
+            let (before, mark) = (Before::look(&scene.guest), mark(&audit));
+            let outcome = before.harmed(row, &scene.guest, &(row.run)(&scene.guest));
+            let record = wait_for(&audit, mark, "would-refuse");
+            heal(row, &scene.guest, &before, kill);
+            protected(&scene);
+            outcome?;
+            record?
+                .iter()
+                .try_for_each(|record| is_of(row, record, &scene.guest.name))
+        });
+    }
+    scene.daemon.audit().verify();
+    report.end();
+}
+
+/// With the row's lease the attack works and the record names the lease; with
+/// another it is refused.
+pub(super) fn lease(rows: &[&'static Attack]) {
+    let scene = Scene::with_policy("suite-1", Mode::Enforce, POLICY);
+    let mut report = Report::new("lease");
+    for row in rows {
+        let before = Before::look(&scene.guest);
+        let good = match row.lease {
+            _ if matches!(row.harm, Harm::Host | Harm::Disarms) => {
+                report.skip(row, "a VM's lease does not cover it");
+                continue;
+            }
+            Some(effect) => report.play(row, || pass(row, &scene, &before, effect)),
+            None => report.play(row, || {
+                let leased = Leased::take(&scene.guest.name, "force_stop");
+                let outcome = refuse(row, &scene, &before);
+                leased.give_back();
+                outcome
+            }),
+        };
+        if !good {
+            recover(&scene, row, &before);
+        }
+    }
+    scene.daemon.audit().verify();
+    report.end();
+}
+
+fn pass(row: &Attack, scene: &Scene, before: &Before, effect: &str) -> Result<(), String> {
+    let audit = scene.daemon.audit();
+    let mark = mark(&audit);
+    let leased = Leased::take(&scene.guest.name, effect);
+    let outcome = before.harmed(row, &scene.guest, &(row.run)(&scene.guest));
+    let records = wait_for(&audit, mark, "allowed-lease");
+    leased.give_back();
+    heal(row, &scene.guest, before, |pid| end_with_lease(scene, pid));
+    protected(scene);
+    outcome?;
+    let records = records?;
+    let found = records
+        .iter()
+        .find(|record| is_of(row, record, &scene.guest.name).is_ok());
+    let record = found.ok_or_else(|| {
+        let list: Vec<_> = records.iter().map(brief).collect();
+        format!("no record of vector {}: {list:?}", row.vector)
+    })?;
+    if record["lease"] != json!(leased.decision) {
+        return Err(format!("another lease is named: {record}"));
+    }
+    Ok(())
+}
+
+/// Without a daemon: refused all the same, and recorded by the next one.
+pub(super) fn down(rows: &[&'static Attack]) {
+    let mut scene = Scene::with_policy("suite-1", Mode::Enforce, POLICY);
+    let mut report = Report::new("down");
+    for some in rows.chunks(ROWS_A_DEATH) {
+        crash(&mut scene);
+        let audit = scene.daemon.audit();
+        let start = mark(&audit);
+        let mut refused_ones = Vec::new();
+        for row in some {
+            let before = Before::look(&scene.guest);
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                refused(row, &(row.run)(&scene.guest))?;
+                before.unharmed(row, &scene.guest)
+            }))
+            .unwrap_or_else(|_panic| Err("a panic, shown above".to_owned()));
+            refused_ones.push((row, outcome));
+            if !before.lives() {
+                fresh(&scene.guest, before.pid, kill);
+            }
+        }
+        scene.daemon.start_again(&[]);
+        protected(&scene);
+        let mut records = wait_for(&audit, start, "refused").unwrap_or_default();
+        wait::within(Duration::from_secs(20), || {
+            records = wait_for(&audit, start, "refused").unwrap_or_default();
+            (records.len() >= some.len()).then_some(())
+        });
+        let mut next = records.iter().peekable();
+        for (row, outcome) in refused_ones {
+            report.play(row, || {
+                outcome?;
+                of_row(row, &mut next, &scene.guest.name)
+            });
+        }
+        let left: Vec<_> = next.map(brief).collect();
+        assert!(left.is_empty(), "records that no attack explains: {left:?}");
+    }
+    scene.daemon.audit().verify();
+    report.end();
+}
+
+/// The next record is of this row: they come in the order of the attacks.
+fn of_row<'a>(
+    row: &Attack,
+    records: &mut std::iter::Peekable<impl Iterator<Item = &'a Value>>,
+    vm: &str,
+) -> Result<(), String> {
+    let Some(record) = records.peek() else {
+        return Err("no record is left".to_owned());
+    };
+    // Where one is missing, the next row must not pay for it.
+    is_of(row, record, vm)?;
+    records.next();
+    Ok(())
+}
+
+/// One attack that must be refused.
+fn refuse(row: &Attack, scene: &Scene, before: &Before) -> Result<(), String> {
+    let audit = scene.daemon.audit();
+    let mark = mark(&audit);
+    let output = (row.run)(&scene.guest);
+    let told = refused(row, &output);
+    let recorded = wait_for(&audit, mark, "refused");
+    before.unharmed(row, &scene.guest)?;
+    told?;
+    recorded?;
+    exactly_one(row, &audit, mark, "refused", &scene.guest.name).map(drop)
+}
+
+/// A guest that ticks and is protected, whatever a row that failed left behind.
+fn recover(scene: &Scene, row: &Attack, before: &Before) {
+    let well = before.unharmed(row, &scene.guest).is_ok() && before.lives();
+    if !well {
+        heal(row, &scene.guest, before, |pid| end_with_lease(scene, pid));
+    }
+    protected(scene);
+}
+
+/// Waits until the guest's present process is under protection.
+fn protected(scene: &Scene) {
+    let (name, pid) = (&scene.guest.name, scene.guest.pid());
+    wait::until("the guest to be protected", Duration::from_secs(30), || {
+        let status = scene.daemon.status();
+        let vms = status["vms"].as_array()?;
+        vms.iter()
+            .any(|vm| vm["name"] == name.as_str() && vm["pid"] == pid && vm["protected"] == true)
+            .then_some(())
+    });
+}
+
+fn end_with_lease(scene: &Scene, pid: i32) {
+    protected(scene);
+    let leased = Leased::take(&scene.guest.name, "force_stop");
+    kill(pid);
+    Guest::wait_gone(pid);
+    leased.give_back();
+    virsh(&["destroy", &scene.guest.name]);
+}
+
+/// The daemon dies as in a crash: nobody sends it a signal.
+fn crash(scene: &mut Scene) {
+    let daemon: &mut Daemon = &mut scene.daemon;
+    daemon.stop();
+    daemon.start_again(&[("VMWARD_CRASH_AT", "before-journal")]);
+    protected(scene);
+    let vm = scene.guest.name.clone();
+    let asked = run("vmward", &["authorize", "--effect", "pause", "--vm", &vm]);
+    assert!(!asked.status.success(), "the daemon did not crash");
+    scene.daemon.wait_end();
+}
+
+/// A lease that this process holds: what it starts may use it.
+struct Leased {
+    decision: u64,
+    lease: u64,
+}
+
+fn client() -> Client {
+    let socket = Path::new(vmward_wire::POLICY_SOCKET);
+    Client::connect(socket, Duration::from_secs(20)).expect("the daemon runs")
+}
+
+impl Leased {
+    fn take(vm: &str, effect: &str) -> Self {
+        let params = AuthorizeParams {
+            vm: Some(vm.to_owned()),
+            effect: Some(serde_json::from_value(json!(effect)).expect("an effect of vmward's")),
+            reason: Some("attack suite".to_owned()),
+            ..AuthorizeParams::default()
+        };
+        let answer: AuthorizeResult = client().authorize(&params).expect("the daemon answers");
+        let lease = answer.lease;
+        let lease = lease.unwrap_or_else(|| panic!("no lease for {effect}: {}", answer.message));
+        Self {
+            decision: answer.decision_id,
+            lease: lease.id,
+        }
+    }
+
+    /// It may have ended with its VM.
+    fn give_back(&self) {
+        let _ended = client().release(self.lease);
+    }
+}

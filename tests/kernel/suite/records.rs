@@ -1,0 +1,103 @@
+//! The audit's records of an attack.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use vmward_tests::attacks::{Attack, Harm};
+use vmward_tests::audit::{AuditLog, events};
+use vmward_tests::wait;
+
+const RECORD_LIMIT: Duration = Duration::from_secs(10);
+
+/// A place in the kernel's numbering of its events.
+#[derive(Clone, Copy)]
+pub(super) struct Mark(u64);
+
+/// The newest event that is in the log.
+pub(super) fn mark(audit: &AuditLog) -> Mark {
+    let all = audit.select(|record| record["kind"] == "kernel");
+    let newest = all
+        .iter()
+        .filter_map(|record| record["kernel_seq"].as_u64());
+    Mark(newest.max().unwrap_or(0))
+}
+
+/// The kernel records after `mark`, with this verdict.
+fn since(audit: &AuditLog, mark: Mark, verdict: &str) -> Vec<Value> {
+    audit.select(|record| {
+        record["kind"] == "kernel"
+            && record["verdict"] == verdict
+            && record["kernel_seq"].as_u64() > Some(mark.0)
+    })
+}
+
+/// Waits for records after `mark` with this verdict.
+pub(super) fn wait_for(audit: &AuditLog, mark: Mark, verdict: &str) -> Result<Vec<Value>, String> {
+    wait::within(RECORD_LIMIT, || {
+        let found = since(audit, mark, verdict);
+        (!found.is_empty()).then_some(found)
+    })
+    .ok_or_else(|| format!("no record says {verdict}"))
+}
+
+/// There is exactly one such event after `mark` by now, and it is the row's.
+pub(super) fn exactly_one(
+    row: &Attack,
+    audit: &AuditLog,
+    mark: Mark,
+    verdict: &str,
+    vm: &str,
+) -> Result<Value, String> {
+    let found = since(audit, mark, verdict);
+    if events(&found) != 1 {
+        let list: Vec<_> = found.iter().map(brief).collect();
+        return Err(format!(
+            "{} events instead of one: {list:?}",
+            events(&found)
+        ));
+    }
+    let record = found.into_iter().next().ok_or("there is no record")?;
+    is_of(row, &record, vm)?;
+    Ok(record)
+}
+
+/// The record is about this attack.
+pub(super) fn is_of(row: &Attack, record: &Value, vm: &str) -> Result<(), String> {
+    if record["vector"] != row.vector {
+        return Err(format!("not of vector {}: {}", row.vector, brief(record)));
+    }
+    let host_too = matches!(row.harm, Harm::Host | Harm::Disarms | Harm::Arms);
+    if record["vm"]["name"] != vm && !host_too {
+        return Err(format!("not about {vm}: {}", brief(record)));
+    }
+    if !is_attacker(&record["actor"]) {
+        return Err(format!("names another: {}", record["actor"]));
+    }
+    Ok(())
+}
+
+/// The tests' processes are younger than the test itself; libvirt's are not.
+fn is_attacker(actor: &Value) -> bool {
+    let own = u64::from(std::process::id());
+    let comm = actor["comm"].as_str().unwrap_or_default();
+    actor["tgid"].as_u64() > Some(own) && comm != "vmwardd" && !comm.starts_with("qemu-")
+        || ["rpc-", "prio-rpc-", "libvirt", "virt"]
+            .iter()
+            .any(|of_libvirt| comm.starts_with(of_libvirt))
+}
+
+/// A record in a line.
+pub(super) fn brief(record: &Value) -> String {
+    let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    format!(
+        "{} {} {} of {} by {}({})",
+        word(&record["verdict"]),
+        word(&record["vector"]),
+        record["signal"]["name"]
+            .as_str()
+            .map_or_else(|| word(&record["word"]), str::to_owned),
+        word(&record["vm"]["name"]),
+        word(&record["actor"]["comm"]),
+        record["actor"]["tgid"],
+    )
+}
