@@ -40,8 +40,6 @@ const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
 enum Hook {
     /// An LSM hook that refuses.
     Wall,
-    /// An LSM hook that only watches.
-    Watch,
     /// A BTF tracepoint.
     Tracepoint,
 }
@@ -216,7 +214,7 @@ fn attach_one(
             what: format!("program {name}"),
         })?;
     match (program, hook) {
-        (Program::Lsm(p), Hook::Wall | Hook::Watch) => {
+        (Program::Lsm(p), Hook::Wall) => {
             p.load(name, btf).map_err(failed("load", name))?;
             let id = p.attach().map_err(failed("attach", name))?;
             let link = p.take_link(id).map_err(failed("attach", name))?;
