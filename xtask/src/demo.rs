@@ -52,6 +52,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
         verbose: true,
         no_build: true,
         keep: false,
+        output: vm::Output::Passed,
         command,
     })?;
     let code = finished.code;

@@ -18,6 +18,7 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::{Child, ExitCode, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -65,9 +66,22 @@ pub(crate) struct VmArgs {
     /// Keep the folder with the logs of the run
     #[arg(long)]
     pub(crate) keep: bool,
+    /// What becomes of the command's output
+    #[arg(skip)]
+    pub(crate) output: Output,
     /// The command and its arguments
     #[arg(last = true, required = true)]
     pub(crate) command: Vec<String>,
+}
+
+/// What becomes of the output of a VM's command, which the run's folder has too.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// It is passed on while it comes.
+    #[default]
+    Passed,
+    /// It stays in the folder.
+    Kept,
 }
 
 pub(crate) fn run(args: &VmArgs) -> Result<ExitCode> {
@@ -115,9 +129,14 @@ pub(crate) fn boot(args: &VmArgs) -> Result<Finished> {
 
 /// A fresh folder shared with the VM, with this very xtask and the built binaries in `bin`.
 fn run_folder() -> Result<PathBuf> {
-    let folder = paths::target()
-        .join("vm")
-        .join(std::process::id().to_string());
+    static RUNS: AtomicU32 = AtomicU32::new(0);
+    let (process, number) = (std::process::id(), RUNS.fetch_add(1, Ordering::Relaxed));
+    let name = if number == 0 {
+        process.to_string()
+    } else {
+        format!("{process}-{number}")
+    };
+    let folder = paths::target().join("vm").join(name);
     if folder.exists() {
         fs::remove_dir_all(&folder)
             .with_context(|| format!("Failed to remove the stale {}", folder.display()))?;
@@ -193,7 +212,9 @@ impl Vm {
             let ended = self.child.try_wait()?.is_some();
             // Read after the look at the process: what it wrote before its end is there now.
             let status = self.read("status");
-            output.pump()?;
+            if args.output == Output::Passed {
+                output.pump()?;
+            }
             if let Some(code) = status {
                 return code
                     .trim()
