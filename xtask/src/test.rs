@@ -199,6 +199,7 @@ fn in_vm(run: &VmRun, binary: &Path, full: bool) -> Result<Count> {
         verbose: false,
         no_build: true,
         keep: false,
+        audit: vm::Audit::Off,
         output: vm::Output::Kept,
         command: ["bash", "-c", &script].map(str::to_owned).to_vec(),
     })?;

@@ -32,7 +32,7 @@ use crate::{build, paths, setup, setup::Kernel, wait};
 
 /// BPF among the security modules; the rest only costs time under emulation.
 const KERNEL_ARGS: &str = "lsm=landlock,lockdown,yama,bpf mitigations=off \
-    transparent_hugepage=never init_on_alloc=0 audit=0 nowatchdog";
+    transparent_hugepage=never init_on_alloc=0 nowatchdog";
 /// From power-on to the first sign of `vm-init`; 12 s under emulation on an idle machine.
 const BOOT_LIMIT: Duration = Duration::from_mins(4);
 /// From there to the command; a dozen guests under nested emulation take a minute.
@@ -66,12 +66,25 @@ pub(crate) struct VmArgs {
     /// Keep the folder with the logs of the run
     #[arg(long)]
     pub(crate) keep: bool,
+    /// Can the kernel's auditing be switched on?
+    #[arg(skip)]
+    pub(crate) audit: Audit,
     /// What becomes of the command's output
     #[arg(skip)]
     pub(crate) output: Output,
     /// The command and its arguments
     #[arg(last = true, required = true)]
     pub(crate) command: Vec<String>,
+}
+
+/// The kernel's auditing, which costs time under emulation even while idle.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Audit {
+    /// Off for good.
+    #[default]
+    Off,
+    /// Off, and can be switched on.
+    Possible,
 }
 
 /// What becomes of the output of a VM's command, which the run's folder has too.
@@ -185,7 +198,9 @@ impl Vm {
                 "--rwdir",
             ])
             .arg(folder)
-            .args(["--append", KERNEL_ARGS, "--"])
+            .args(["--append", KERNEL_ARGS])
+            .args((args.audit == Audit::Off).then_some("--append=audit=0"))
+            .arg("--")
             .arg(format!(
                 "exec '{0}/bin/xtask' vm-init '{0}' 2>'{0}/init.log'",
                 folder.display()
