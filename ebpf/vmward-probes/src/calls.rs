@@ -5,6 +5,8 @@
 //! use. A client can hide what it sends, so whoever sent what could not be read
 //! counts as one that may have asked for anything.
 
+use core::mem::offset_of;
+
 use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_uid_gid, generated};
 use vmward_abi::{CALL_WINDOW_NS, CALLS_KEPT, Call, UNREAD_UUID, call_flag};
 
@@ -12,14 +14,15 @@ use crate::atomic::fetch_add_u32;
 use crate::host;
 use crate::maps::{CALLS, LEASES};
 use crate::scope::Vm;
-use crate::task::{Task, current_tgid};
+use crate::task::{Task, current_tgid, read};
 
 /// Who is behind libvirt.
 #[derive(Clone, Copy)]
 pub struct Requester {
-    /// What was asked; `None` when nobody is known to have asked. Lies in the
-    /// map: a few calls later it is another's.
-    pub call: Option<&'static Call>,
+    /// Address of the [`Call`]; 0 when nobody is known to have asked. A number,
+    /// since the verifier loses track of a pointer on the way; it lies in the
+    /// map, where a few calls later it is another's.
+    call: u64,
     /// Nobody else can have asked.
     pub sure: bool,
 }
@@ -27,14 +30,40 @@ pub struct Requester {
 impl Requester {
     /// Nobody is known to have asked.
     pub const UNKNOWN: Self = Self {
-        call: None,
+        call: 0,
         sure: false,
     };
 
-    /// The VM's lease that the requester held when it asked, itself or an
-    /// ancestor; 0 for none.
+    fn field<T: Copy + Default>(&self, offset: usize) -> T {
+        read(self.call, offset).unwrap_or_default()
+    }
+
+    /// Thread group; 0 when unknown, as all others.
+    pub fn tgid(&self) -> u32 {
+        self.field(offset_of!(Call, tgid))
+    }
+
+    /// Start time of the process, in ticks since boot.
+    pub fn start_ticks(&self) -> u64 {
+        self.field(offset_of!(Call, start_ticks))
+    }
+
+    /// Real user id.
+    pub fn uid(&self) -> u32 {
+        self.field(offset_of!(Call, uid))
+    }
+
+    /// The VM's lease that it held when it asked, itself or an ancestor.
     pub fn lease(&self) -> u64 {
-        self.call.map_or(0, |call| call.lease)
+        self.field(offset_of!(Call, lease))
+    }
+
+    /// Number and id of the host rule that named it then.
+    pub fn host_rule(&self) -> (u32, u64) {
+        (
+            self.field(offset_of!(Call, host_rule_number)),
+            self.field(offset_of!(Call, host_rule)),
+        )
     }
 }
 
@@ -167,7 +196,7 @@ pub fn behind(uuid: &[u8; 16], effect: u32) -> Requester {
         return Requester::UNKNOWN;
     };
     Requester {
-        call: Some(call),
+        call: core::ptr::from_ref(call) as u64,
         sure: sure && !others_unread(call, now),
     }
 }

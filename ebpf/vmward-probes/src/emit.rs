@@ -84,7 +84,6 @@ pub fn emit(vm: &Vm, what: &Report) {
     };
     let task = Task::current();
     let ids = bpf_get_current_uid_gid();
-    let asked = what.requester.call;
     let event = entry.as_mut_ptr();
     // SAFETY: `event` points to reserved room for a whole Event; every field is
     // written, so nothing of the ring's old content leaks or is read.
@@ -110,9 +109,9 @@ pub fn emit(vm: &Vm, what: &Report) {
         (*event).session = task.session();
         (*event).actor_flags = flags(what);
         (*event).vector = what.attempt.vector;
-        (*event).requester_start_ticks = asked.map_or(0, |call| call.start_ticks);
-        (*event).requester_tgid = asked.map_or(0, |call| call.tgid);
-        (*event).requester_uid = asked.map_or(0, |call| call.uid);
+        (*event).requester_start_ticks = what.requester.start_ticks();
+        (*event).requester_tgid = what.requester.tgid();
+        (*event).requester_uid = what.requester.uid();
         (*event).effect = what.attempt.effect;
         (*event).detail = what.attempt.detail;
         (*event).pad = 0;

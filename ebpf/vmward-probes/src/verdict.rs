@@ -164,12 +164,11 @@ fn host_rule(vm: &Vm, effect: u32, actor: Task, deputy: bool, asked_by: &Request
     if !deputy {
         return host::use_rule(vm, effect, actor);
     }
-    match asked_by.call {
-        Some(call) if asked_by.sure => {
-            host::use_noted(call.host_rule_number, call.host_rule, effect)
-        }
-        _ => Use::None,
+    if !asked_by.sure {
+        return Use::None;
     }
+    let (number, id) = asked_by.host_rule();
+    host::use_noted(number, id, effect)
 }
 
 /// Would a lease or a host rule let `actor` do this by itself? Uses neither.
