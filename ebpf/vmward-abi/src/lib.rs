@@ -16,8 +16,8 @@ mod rows;
 pub mod vector;
 
 pub use calls::{
-    CALL_WINDOW_NS, CALLS_KEPT, Call, Calls, PROCEDURES_MAX, ProcedureKey, ProcedureRow, UNREAD_UUID,
-    call_flag, procedure_flag,
+    CALL_WINDOW_NS, CALLS_KEPT, Call, Calls, PROCEDURES_MAX, ProcedureKey, ProcedureRow,
+    UNREAD_UUID, call_flag, procedure_flag,
 };
 pub use event::{
     ANCESTORS_MAX, Ancestor, COMM_LEN, Event, WORD_LEN, actor_flag, event_kind, finishing_cause,

@@ -5,30 +5,24 @@
 //! use. A client can hide what it sends, so whoever sent what could not be read
 //! counts as one that may have asked for anything.
 
+use core::mem::offset_of;
+
 use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_uid_gid, generated};
-use vmward_abi::{CALL_WINDOW_NS, CALLS_KEPT, Call, Calls, UNREAD_UUID, call_flag};
+use vmward_abi::{CALL_WINDOW_NS, CALLS_KEPT, Call, UNREAD_UUID, call_flag};
 
 use crate::atomic::fetch_add_u32;
 use crate::host;
 use crate::maps::{CALLS, LEASES};
 use crate::scope::Vm;
-use crate::task::{Task, current_tgid};
+use crate::task::{Task, current_tgid, read};
 
 /// Who is behind libvirt.
 #[derive(Clone, Copy)]
 pub struct Requester {
-    /// Start time of the process, in ticks since boot.
-    pub start_ticks: u64,
-    /// The VM's lease that it held, itself or an ancestor, when it asked.
-    pub lease: u64,
-    /// The host rule that named it then; 0 for none.
-    pub host_rule: u64,
-    /// Its number.
-    pub host_rule_number: u32,
-    /// Thread group; 0 when nobody is known to have asked.
-    pub tgid: u32,
-    /// Real user id.
-    pub uid: u32,
+    /// Address of the [`Call`]; 0 when nobody is known to have asked. A number,
+    /// since the verifier loses track of a pointer on the way; it lies in the
+    /// map, where a few calls later it is another's.
+    call: u64,
     /// Nobody else can have asked.
     pub sure: bool,
 }
@@ -36,14 +30,41 @@ pub struct Requester {
 impl Requester {
     /// Nobody is known to have asked.
     pub const UNKNOWN: Self = Self {
-        start_ticks: 0,
-        lease: 0,
-        host_rule: 0,
-        host_rule_number: 0,
-        tgid: 0,
-        uid: 0,
+        call: 0,
         sure: false,
     };
+
+    fn field<T: Copy + Default>(&self, offset: usize) -> T {
+        read(self.call, offset).unwrap_or_default()
+    }
+
+    /// Thread group; 0 when unknown, as all others.
+    pub fn tgid(&self) -> u32 {
+        self.field(offset_of!(Call, tgid))
+    }
+
+    /// Start time of the process, in ticks since boot.
+    pub fn start_ticks(&self) -> u64 {
+        self.field(offset_of!(Call, start_ticks))
+    }
+
+    /// Real user id.
+    pub fn uid(&self) -> u32 {
+        self.field(offset_of!(Call, uid))
+    }
+
+    /// The VM's lease that it held when it asked, itself or an ancestor.
+    pub fn lease(&self) -> u64 {
+        self.field(offset_of!(Call, lease))
+    }
+
+    /// Number and id of the host rule that named it then.
+    pub fn host_rule(&self) -> (u32, u64) {
+        (
+            self.field(offset_of!(Call, host_rule_number)),
+            self.field(offset_of!(Call, host_rule)),
+        )
+    }
 }
 
 fn now() -> u64 {
@@ -139,62 +160,61 @@ fn keep(uuid: &[u8; 16], call: &Call) {
 }
 
 /// Who asked for what libvirt now does to the VM: the newest call that fits.
+/// One that was passed on counts only where there is no other.
 pub fn behind(uuid: &[u8; 16], effect: u32) -> Requester {
-    let mut found = Requester::UNKNOWN;
-    // SAFETY: a live map value; its fields are copied one by one.
+    // SAFETY: a live map value, only read.
     let Some(calls) = (unsafe { CALLS.get(uuid) }) else {
-        return found;
+        return Requester::UNKNOWN;
     };
     let now = now();
-    let mut newest = 0;
-    let mut direct = false;
-    let mut alone = !is_recent(calls.dropped_ns, now);
+    let mut found: Option<&'static Call> = None;
+    let mut sure = !is_recent(calls.dropped_ns, now);
     for call in &calls.kept {
         if !is_recent(call.boot_ns, now) || call.seen & effect == 0 {
             continue;
         }
-        let is_direct = call.flags & call_flag::MIDDLEMAN == 0;
-        if found.tgid != 0
-            && (found.tgid != call.tgid || found.start_ticks != call.start_ticks || !is_direct)
-        {
-            alone = false;
+        if is_passed_on(call) {
+            sure = false;
         }
-        if found.tgid != 0 && !(is_direct && !direct) && (is_direct != direct || call.boot_ns < newest)
-        {
+        let Some(before) = found else {
+            found = Some(call);
             continue;
+        };
+        if !is_same(before, call) {
+            sure = false;
         }
-        newest = call.boot_ns;
-        direct = is_direct;
-        found.start_ticks = call.start_ticks;
-        found.lease = call.lease;
-        found.host_rule = call.host_rule;
-        found.host_rule_number = call.host_rule_number;
-        found.tgid = call.tgid;
-        found.uid = call.uid;
+        let better = if is_passed_on(before) == is_passed_on(call) {
+            call.boot_ns > before.boot_ns
+        } else {
+            is_passed_on(before)
+        };
+        if better {
+            found = Some(call);
+        }
     }
-    found.sure = found.tgid != 0 && direct && alone && !others_unread(&found, now);
-    found
+    let Some(call) = found else {
+        return Requester::UNKNOWN;
+    };
+    Requester {
+        call: core::ptr::from_ref(call) as u64,
+        sure: sure && !others_unread(call, now),
+    }
 }
 
-/// Did another than `found` send libvirt what could not be read?
-fn others_unread(found: &Requester, now: u64) -> bool {
+fn is_passed_on(call: &Call) -> bool {
+    call.flags & call_flag::MIDDLEMAN != 0
+}
+
+fn is_same(one: &Call, other: &Call) -> bool {
+    one.tgid == other.tgid && one.start_ticks == other.start_ticks
+}
+
+/// Did another than the caller send libvirt what could not be read?
+fn others_unread(call: &Call, now: u64) -> bool {
     // SAFETY: as in `behind`.
     let Some(unread) = (unsafe { CALLS.get(UNREAD_UUID) }) else {
         return true;
     };
-    if is_recent(unread.dropped_ns, now) {
-        return true;
-    }
-    others(unread, found, now)
-}
-
-fn others(calls: &Calls, found: &Requester, now: u64) -> bool {
-    for call in &calls.kept {
-        if is_recent(call.boot_ns, now)
-            && (call.tgid != found.tgid || call.start_ticks != found.start_ticks)
-        {
-            return true;
-        }
-    }
-    false
+    let other = |one: &Call| is_recent(one.boot_ns, now) && !is_same(one, call);
+    is_recent(unread.dropped_ns, now) || unread.kept.iter().any(other)
 }

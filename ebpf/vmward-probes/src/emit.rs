@@ -109,9 +109,9 @@ pub fn emit(vm: &Vm, what: &Report) {
         (*event).session = task.session();
         (*event).actor_flags = flags(what);
         (*event).vector = what.attempt.vector;
-        (*event).requester_start_ticks = what.requester.start_ticks;
-        (*event).requester_tgid = what.requester.tgid;
-        (*event).requester_uid = what.requester.uid;
+        (*event).requester_start_ticks = what.requester.start_ticks();
+        (*event).requester_tgid = what.requester.tgid();
+        (*event).requester_uid = what.requester.uid();
         (*event).effect = what.attempt.effect;
         (*event).detail = what.attempt.detail;
         (*event).pad = 0;

@@ -117,7 +117,7 @@ pub fn judge(vm: &Vm, attempt: &Attempt) -> i32 {
     if let Some((lease, kind)) = claim(vm, attempt.effect, actor, asked_by) {
         report.kind = kind;
         report.lease = lease;
-        report.rode = deputy && report.requester.lease != lease;
+        report.rode = deputy && report.requester.lease() != lease;
         emit(vm, &report);
         return ALLOW;
     }
@@ -164,10 +164,11 @@ fn host_rule(vm: &Vm, effect: u32, actor: Task, deputy: bool, asked_by: &Request
     if !deputy {
         return host::use_rule(vm, effect, actor);
     }
-    if asked_by.sure {
-        return host::use_noted(asked_by.host_rule_number, asked_by.host_rule, effect);
+    if !asked_by.sure {
+        return Use::None;
     }
-    Use::None
+    let (number, id) = asked_by.host_rule();
+    host::use_noted(number, id, effect)
 }
 
 /// Would a lease or a host rule let `actor` do this by itself? Uses neither.
@@ -195,12 +196,7 @@ pub fn is_covered(vm: &Vm, needed: u32, actor: Task) -> bool {
 /// Uses the VM's lease for this effect, where there is one that covers it.
 /// Gives its id and the kind of event. Where libvirt acts, `asked_by` says for
 /// whom: where it is known beyond doubt, it must be the lease's holder.
-fn claim(
-    vm: &Vm,
-    needed: u32,
-    actor: Task,
-    asked_by: Option<&Requester>,
-) -> Option<(u64, u32)> {
+fn claim(vm: &Vm, needed: u32, actor: Task, asked_by: Option<&Requester>) -> Option<(u64, u32)> {
     let row = LEASES.get_ptr_mut(vm.tgid)?;
     // SAFETY: a plain copy of a live map value; what other CPUs change under
     // it (state, uses) is decided by the atomics below.
@@ -209,7 +205,7 @@ fn claim(
         return None;
     }
     let is_holders = match asked_by {
-        Some(requester) => !requester.sure || requester.lease == lease.id,
+        Some(requester) => !requester.sure || requester.lease() == lease.id,
         None => actor.descends_from(lease.holder_tgid, lease.holder_start_ticks),
     };
     if !is_holders {

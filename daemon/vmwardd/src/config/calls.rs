@@ -50,7 +50,10 @@ impl ArmingConfig {
         let mut names: Vec<&str> = CallRules::arming_names().collect();
         names.sort_unstable();
         names.dedup();
-        let unknown = self.refuse.iter().find(|name| !names.contains(&name.as_str()));
+        let unknown = self
+            .refuse
+            .iter()
+            .find(|name| !names.contains(&name.as_str()));
         match unknown {
             None => Ok(()),
             Some(name) => Err(format!(
