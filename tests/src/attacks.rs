@@ -6,7 +6,9 @@
 //! each row: the control, enforced, observed, with a lease, and with the daemon
 //! killed before.
 
+pub mod sched;
 pub mod signals;
+pub mod tampering;
 
 use std::process::Output;
 
@@ -56,7 +58,15 @@ pub enum Refusal {
 
 /// Every row, by family.
 pub fn all() -> impl Iterator<Item = &'static Attack> {
-    [signals::ATTACKS].into_iter().flatten()
+    [
+        signals::ATTACKS,
+        signals::EVERY_SIGNAL,
+        signals::BY_FILES,
+        tampering::ATTACKS,
+        sched::ATTACKS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// Runs `vmward-attack FAMILY WHAT PID...`, the attacks that no shell command

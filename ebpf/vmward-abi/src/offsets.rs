@@ -81,4 +81,10 @@ pub struct Offsets {
     pub iter_type_iovec: u32,
     /// `enum iter_type`: `ITER_UBUF`
     pub iter_type_ubuf: u32,
+    /// `task_struct.flags`
+    pub task_flags: u32,
+    /// `signal_struct.rlim`
+    pub signal_rlim: u32,
+    /// `fown_struct.uid`
+    pub fown_uid: u32,
 }

@@ -53,6 +53,9 @@ pub(super) fn resolve() -> Result<Offsets, KernelError> {
         iter_offset: find.field("iov_iter", &["iov_offset"])?,
         iter_type_iovec: find.enumerator("iter_type", "ITER_IOVEC")?,
         iter_type_ubuf: find.enumerator("iter_type", "ITER_UBUF")?,
+        task_flags: find.field("task_struct", &["flags"])?,
+        signal_rlim: find.field("signal_struct", &["rlim"])?,
+        fown_uid: find.field("fown_struct", &["uid"])?,
     })
 }
 

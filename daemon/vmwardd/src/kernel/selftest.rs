@@ -6,6 +6,9 @@
 //! does not report is not trusted either.
 
 mod process;
+mod sched;
+mod sigio;
+mod tampering;
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -39,7 +42,7 @@ const ECHO: &str = r#"{"error": {"class": "CommandNotFound", "desc": "The comman
 type Family = fn(&mut Kernel, &mut Canary, &mut Findings) -> Result<(), KernelError>;
 
 /// Every family beside the signals and what the canary says on its monitor.
-const FAMILIES: &[Family] = &[];
+const FAMILIES: &[Family] = &[tampering::attack, sched::attack, sigio::attack];
 
 pub(super) fn run(kernel: &mut Kernel, run_dir: &Path) -> Result<(), KernelError> {
     let lost = kernel.totals()?.lost;

@@ -5,7 +5,10 @@
 //! error; 2: there is no such attack, or its arguments are wrong. Runs in the
 //! test VM only.
 
+mod sched;
+mod sigio;
 mod signals;
+mod tampering;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -41,6 +44,9 @@ fn main() -> ExitCode {
             usage("this attacks VMs and the host; it runs in the test VM only")
         }
         Some((&"signals", rest)) => signals::run(rest),
+        Some((&"sigio", rest)) => sigio::run(rest),
+        Some((&"tampering", rest)) => tampering::run(rest),
+        Some((&"sched", rest)) => sched::run(rest),
         _ => usage("usage: vmward-attack FAMILY WHAT [ARGUMENT]..."),
     };
     match outcome {
