@@ -8,9 +8,11 @@
 
 mod deputy;
 mod events;
+mod helpers;
 mod labels;
 mod status_xml;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
@@ -62,6 +64,15 @@ pub enum Run {
     Unprotectable(String),
 }
 
+/// Processes that are no VMs and hold some.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// libvirt's daemons.
+    pub deputies: Vec<Process>,
+    /// By the process of a running VM: those whose end is its end.
+    pub helpers: BTreeMap<Process, Vec<Process>>,
+}
+
 /// What the inventory tells the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sighting {
@@ -71,6 +82,8 @@ pub enum Sighting {
         domains: Vec<Domain>,
         /// libvirt's own daemon, which may act for a lease holder; 0 unknown.
         deputy_pid: u32,
+        /// What is to be guarded beside them.
+        beside: Beside,
     },
     /// libvirt cannot be asked; what was seen before still stands.
     Gone {
@@ -165,11 +178,13 @@ fn follow(
     tell: &mut impl FnMut(Sighting) -> bool,
 ) -> Result<(), Error> {
     loop {
-        let domains = look(connection, source, labels)?;
-        let deputy_pid = deputy::find().unwrap_or(0);
+        let mut beside = Beside::default();
+        let domains = look(connection, source, labels, &mut beside)?;
+        beside.deputies = deputy::find();
         if !tell(Sighting::Domains {
             domains,
-            deputy_pid,
+            deputy_pid: beside.deputies.first().map_or(0, |process| process.pid),
+            beside,
         }) {
             return Ok(());
         }
@@ -189,13 +204,20 @@ fn look(
     connection: &Connect,
     source: &Source,
     labels: &mut LabelBook,
+    beside: &mut Beside,
 ) -> Result<Vec<Domain>, Error> {
     let mut domains = Vec::new();
     for found in connection.list_all_domains(0)? {
         // A domain may vanish between the list and the question; the event
         // about that brings the next look.
         match describe(&found, source, labels) {
-            Ok(domain) => domains.push(domain),
+            Ok(domain) => {
+                if let (Run::Running(vm), Some(id)) = (&domain.run, found.id()) {
+                    let helpers = helpers::find(&source.run_dir, id, *vm);
+                    beside.helpers.insert(*vm, helpers);
+                }
+                domains.push(domain);
+            }
             Err(error) => tracing::debug!(%error, "a domain could not be read"),
         }
     }

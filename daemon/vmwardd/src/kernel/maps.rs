@@ -1,5 +1,7 @@
 //! The maps as typed handles: rows in, rows out.
 
+mod guards;
+
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use vmward_abi::{LeaseRow as RawLease, VmRow, VmState, lease_state, role, total, vm_flag};

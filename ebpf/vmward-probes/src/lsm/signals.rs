@@ -68,7 +68,19 @@ fn try_task_kill(target: Task, signal: u32) -> i32 {
     if tgid != vm.tgid && (is_helper_of(&vm, actor) || libvirt_side(&vm, Task::current()).0) {
         return 0;
     }
-    wall(&vm, &attempt(vector::SIGNAL, signal))
+    let helper = target.comm_word();
+    let word = if tgid == vm.tgid {
+        0
+    } else {
+        helper.as_ptr() as u64
+    };
+    wall(
+        &vm,
+        &Attempt {
+            word,
+            ..attempt(vector::SIGNAL, signal)
+        },
+    )
 }
 
 /// A helper may signal itself and the others of its VM: some are two processes.
@@ -84,7 +96,7 @@ fn is_helper_of(vm: &Vm, actor: u32) -> bool {
 ///
 /// The running task is whoever caused the event, or, where the kernel comes to
 /// it by itself, anybody; the file keeps only the user who set the owner, which
-/// is what the event's `detail` and word tell. QEMU sets no such owner, so the
+/// is what the event's word tells. QEMU sets no such owner, so the
 /// VM as the actor is no excuse: its own write may be the event.
 ///
 /// match-proto: security/security.c:int security_file_send_sigiotask(struct task_struct *tsk, struct fown_struct *fown, int sig)
@@ -110,7 +122,6 @@ pub fn file_send_sigiotask(ctx: LsmContext) -> i32 {
     wall(
         &vm,
         &Attempt {
-            detail: uid,
             word: word.as_ptr() as u64,
             ..attempt(vector::SIGIO, signal)
         },

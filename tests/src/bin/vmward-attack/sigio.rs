@@ -91,21 +91,29 @@ fn group_of(pid: i32) -> Result<i32, Failed> {
 fn pipe(own: impl Fn(&io::PipeReader) -> Result<(), Failed>) -> Result<(), Failed> {
     let (reader, mut writer) = io::pipe()?;
     own(&reader)?;
-    Ok(writer.write_all(b"x")?)
+    writer.write_all(b"x")?;
+    // The end of the last writer would be an event, too.
+    drop(reader);
+    Ok(())
 }
 
 /// The event is another program's, which knows of nothing.
 fn other_writes(who: i32, signal: i32) -> Result<(), Failed> {
     let (reader, writer) = io::pipe()?;
     own(&reader, who, signal)?;
+    let kept = writer.try_clone()?;
     std::process::Command::new("echo").stdout(writer).status()?;
+    drop(reader);
+    drop(kept);
     Ok(())
 }
 
 fn socket(own: impl Fn(&UnixStream) -> Result<(), Failed>) -> Result<(), Failed> {
     let (ours, mut other) = UnixStream::pair()?;
     own(&ours)?;
-    Ok(other.write_all(b"x")?)
+    other.write_all(b"x")?;
+    drop(ours);
+    Ok(())
 }
 
 fn tcp(who: i32, signal: i32) -> Result<(), Failed> {
@@ -113,7 +121,9 @@ fn tcp(who: i32, signal: i32) -> Result<(), Failed> {
     let mut client = TcpStream::connect(listener.local_addr()?)?;
     let (server, _) = listener.accept()?;
     own(&server, who, signal)?;
-    Ok(client.write_all(b"x")?)
+    client.write_all(b"x")?;
+    drop(server);
+    Ok(())
 }
 
 fn udp(who: i32, signal: i32) -> Result<(), Failed> {
@@ -140,7 +150,9 @@ fn terminal(who: i32, signal: i32) -> Result<(), Failed> {
     Errno::result(unsafe { libc::ioctl(fd, libc::TIOCGPTN, &raw mut number) })?;
     let other = open(&format!("/dev/pts/{number}"))?;
     own(&other, who, signal)?;
-    Ok(master.write_all(b"x\n")?)
+    master.write_all(b"x\n")?;
+    drop(other);
+    Ok(())
 }
 
 /// The lease is broken by opening the file once more.

@@ -33,7 +33,10 @@ fn arm_and_fire(owner: u32) -> io::Result<()> {
     control(fd, libc::F_SETOWN, owner)?;
     control(fd, F_SETSIG, libc::SIGKILL)?;
     control(fd, libc::F_SETFL, libc::O_ASYNC)?;
-    writer.write_all(b"x")
+    writer.write_all(b"x")?;
+    // The end of the last writer would be an event, too.
+    drop(reader);
+    Ok(())
 }
 
 #[expect(unsafe_code, reason = "nix has no F_SETOWN")]
