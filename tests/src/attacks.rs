@@ -8,7 +8,9 @@
 
 pub mod arming;
 pub mod rpc;
+pub mod sched;
 pub mod signals;
+pub mod tampering;
 
 use std::process::Output;
 
@@ -75,9 +77,17 @@ pub type Undo = fn(&Guest);
 
 /// Every row, by family.
 pub fn all() -> impl Iterator<Item = &'static Attack> {
-    [signals::ATTACKS, rpc::ATTACKS, arming::ATTACKS]
-        .into_iter()
-        .flatten()
+    [
+        rpc::ATTACKS,
+        arming::ATTACKS,
+        signals::ATTACKS,
+        signals::EVERY_SIGNAL,
+        signals::BY_FILES,
+        tampering::ATTACKS,
+        sched::ATTACKS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// Runs `vmward-attack FAMILY WHAT PID...`, the attacks that no shell command
