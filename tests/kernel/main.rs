@@ -10,6 +10,7 @@ mod host_rules;
 mod lease;
 mod legitimate;
 mod restart;
+mod rpc;
 
 use vmward_tests::daemon::{Daemon, Mode};
 use vmward_tests::guest::Guest;
