@@ -2,10 +2,7 @@
 //! but libvirt can read, and the calls that make a later stop possible.
 
 use std::io::{self, IoSlice, Read, Write};
-use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
-
-use nix::sys::socket::{MsgFlags, sendmsg};
 
 use super::{Failed, rpc_send, usage};
 
@@ -54,13 +51,10 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
         }
         "iovecs" => {
             let parts = [&plain[..3], &plain[3..17], &plain[17..]].map(IoSlice::new);
-            sendmsg::<()>(
-                client.socket.as_raw_fd(),
-                &parts,
-                &[],
-                MsgFlags::empty(),
-                None,
-            )?;
+            let sent = client.socket.write_vectored(&parts)?;
+            if sent != plain.len() {
+                return Err(io::Error::from(io::ErrorKind::WriteZero).into());
+            }
         }
         "wrong-name" => {
             let call = client.call(DESTROY, CALL, &domain(b"another", uuid));
@@ -93,7 +87,7 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
         }
         _ => return usage(USAGE),
     }
-    client.reply()
+    Ok(client.reply()?)
 }
 
 fn parse(uuid: &str) -> Option<[u8; 16]> {

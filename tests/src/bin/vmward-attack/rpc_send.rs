@@ -1,11 +1,10 @@
 //! Ways to put bytes into a socket beside `write` and `send`.
 
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 
 use nix::errno::Errno;
-use nix::fcntl::SpliceFFlags;
 
 /// sendmmsg, one message.
 #[expect(unsafe_code, reason = "no safe wrapper that takes a stream's bytes")]
@@ -25,13 +24,19 @@ pub(crate) fn sendmmsg(socket: &UnixStream, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Through a pipe, so that the kernel moves pages.
+#[expect(
+    unsafe_code,
+    reason = "the safe wrapper is in no feature that is built"
+)]
 pub(crate) fn splice(socket: &UnixStream, bytes: &[u8]) -> io::Result<()> {
-    let (from, to) = nix::unistd::pipe()?;
-    nix::unistd::write(&to, bytes)?;
-    let mut left = bytes.len();
+    let (from, mut to) = io::pipe()?;
+    to.write_all(bytes)?;
+    let (from, socket) = (from.as_raw_fd(), socket.as_raw_fd());
+    let (none, mut left) = (std::ptr::null_mut(), bytes.len());
     while left > 0 {
-        let moved = nix::fcntl::splice(&from, None, socket, None, left, SpliceFFlags::empty())?;
-        left = left.saturating_sub(moved);
+        // SAFETY: descriptors that live, and no offsets.
+        let moved = unsafe { libc::splice(from, none, socket, none, left, 0) };
+        left = left.saturating_sub(Errno::result(moved)?.unsigned_abs());
     }
     Ok(())
 }
