@@ -7,6 +7,7 @@
 //! two layouts never meet in one map.
 #![no_std]
 
+mod control;
 mod event;
 mod host;
 mod layout;
@@ -14,6 +15,7 @@ mod offsets;
 mod rows;
 pub mod vector;
 
+pub use control::{CGROUPS_MAX, CgroupKey, CgroupRow, HOST_CGROUP, cgroup_flag};
 pub use event::{
     ANCESTORS_MAX, Ancestor, COMM_LEN, Event, WORD_LEN, actor_flag, event_kind, finishing_cause,
 };

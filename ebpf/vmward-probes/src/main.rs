@@ -17,10 +17,13 @@
 )]
 
 mod atomic;
+mod cgroups;
 mod emit;
 mod host;
+mod input;
 mod lsm;
 mod maps;
+mod name;
 mod scope;
 mod task;
 mod trace;

@@ -4,8 +4,8 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use vmward_abi::{
-    EVENT_RING_BYTES, HOST_ACTORS_MAX, HOST_RULES_MAX, HostActorKey, HostRuleRow, LeaseRow,
-    Offsets, VMS_MAX, VmRow, VmState, total,
+    CGROUPS_MAX, CgroupKey, CgroupRow, EVENT_RING_BYTES, HOST_ACTORS_MAX, HOST_RULES_MAX,
+    HostActorKey, HostRuleRow, LeaseRow, Offsets, VMS_MAX, VmRow, VmState, total,
 };
 
 /// Protected VMs by tgid. Only the daemon writes.
@@ -58,6 +58,11 @@ pub static ACTIVE: Array<u32> = Array::pinned(1, 0);
 /// the rest of one system call.
 #[map]
 pub static PASSING: LruHashMap<u64, u64> = LruHashMap::pinned(1024, 0);
+
+/// The cgroups at or above VMs, in every hierarchy. The programs add what a move
+/// makes one.
+#[map]
+pub static CGROUPS: HashMap<CgroupKey, CgroupRow> = HashMap::pinned(CGROUPS_MAX, 0);
 
 /// Room for the head of a monitor message; too large for the stack.
 #[map]

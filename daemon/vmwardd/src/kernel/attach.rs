@@ -47,11 +47,14 @@ enum Hook {
 }
 
 /// Every program by name; the name is also the hook's.
-const PROGRAMS: [(&str, Hook); 4] = [
+const PROGRAMS: [(&str, Hook); 7] = [
     ("task_kill", Hook::Wall),
     ("socket_sendmsg", Hook::Watch),
     ("signal_generate", Hook::Tracepoint),
     ("sched_process_exit", Hook::Tracepoint),
+    ("file_permission", Hook::Wall),
+    ("file_open", Hook::Wall),
+    ("cgroup_attach_task", Hook::Tracepoint),
 ];
 
 /// The attached programs of this daemon.

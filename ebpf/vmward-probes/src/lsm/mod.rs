@@ -1,4 +1,7 @@
 //! The walls, and the hook that tells the walls when a guest is over.
 
+pub mod cgroup_files;
+pub mod control_files;
+pub mod kernel_files;
 pub mod monitor;
 pub mod signals;
