@@ -109,6 +109,7 @@ fn host_for(row: &CgroupRow) -> Vm {
 
 /// A thread of `vm` is in `cgroup` now: its files, and those of the cgroups
 /// above it, are the VM's from here on.
+#[inline(never)]
 pub fn cover(vm: &Vm, cgroup: u64) -> Option<()> {
     // In a threaded tree, threads move freely below its domain.
     let domain: u64 = read(cgroup, offset!(cgroup_domain))?;

@@ -16,7 +16,7 @@ use super::{cgroup_files, kernel_files};
 use crate::emit::{Report, emit};
 use crate::maps::{is_active, offset};
 use crate::name::Name;
-use crate::scope::Vm;
+use crate::scope::{Vm, host};
 use crate::verdict::{Attempt, wall};
 
 const MAY_WRITE: i32 = 2;
@@ -71,27 +71,92 @@ pub fn file_permission(ctx: LsmContext) -> i32 {
     }
 }
 
-fn control_file(magic: u64, file: u64, inode: u64) -> i32 {
-    let mut name = Name::EMPTY;
-    let act = match magic {
-        CGROUP_MAGIC | CGROUP2_MAGIC => cgroup_files::written(inode, &mut name),
-        PROC_MAGIC => kernel_files::proc_written(file, inode, &mut name),
-        _ => kernel_files::sysfs_written(file, &mut name),
-    };
-    match act {
-        Some(Act::Judge(vm, mut attempt)) => {
-            attempt.word = name.address();
-            wall(&vm, &attempt)
+/// What was found out about a write. Filled in by functions that are not inlined:
+/// what they need of the small stack is free again when the wall decides.
+struct Found {
+    name: Name,
+    vm: Vm,
+    attempt: Attempt,
+    act: u32,
+}
+
+const JUDGE: u32 = 1;
+const WITNESS: u32 = 2;
+const WITNESS_DEPUTY: u32 = 3;
+
+impl Found {
+    fn nothing() -> Self {
+        Self {
+            name: Name::EMPTY,
+            vm: host(),
+            attempt: Attempt::new(0, 0),
+            act: 0,
         }
-        Some(Act::Witness(vm, mut attempt, deputy)) if is_active() => {
-            attempt.word = name.address();
-            let mut report = Report::of(event_kind::WITNESSED, &attempt);
-            report.deputy = deputy;
-            emit(&vm, &report);
-            0
-        }
-        _ => 0,
     }
+
+    fn set(&mut self, act: Option<Act>) {
+        (self.vm, self.attempt, self.act) = match act {
+            Some(Act::Judge(vm, attempt)) => (vm, attempt, JUDGE),
+            Some(Act::Witness(vm, attempt, false)) => (vm, attempt, WITNESS),
+            Some(Act::Witness(vm, attempt, true)) => (vm, attempt, WITNESS_DEPUTY),
+            None => return,
+        };
+        self.attempt.word = self.name.address();
+    }
+
+    fn verdict(&self) -> i32 {
+        match self.act {
+            JUDGE => wall(&self.vm, &self.attempt),
+            WITNESS | WITNESS_DEPUTY => {
+                witness(self);
+                0
+            }
+            _ => 0,
+        }
+    }
+}
+
+#[inline(never)]
+fn witness(found: &Found) {
+    if is_active() {
+        let mut report = Report::of(event_kind::WITNESSED, &found.attempt);
+        report.deputy = found.act == WITNESS_DEPUTY;
+        emit(&found.vm, &report);
+    }
+}
+
+fn control_file(magic: u64, file: u64, inode: u64) -> i32 {
+    let mut found = Found::nothing();
+    match magic {
+        CGROUP_MAGIC | CGROUP2_MAGIC => find_cgroup(inode, &mut found),
+        PROC_MAGIC => find_proc(file, inode, &mut found),
+        _ => find_sysfs(file, &mut found),
+    }
+    found.verdict()
+}
+
+#[inline(never)]
+fn find_cgroup(inode: u64, found: &mut Found) {
+    let act = cgroup_files::written(inode, &mut found.name);
+    found.set(act);
+}
+
+#[inline(never)]
+fn find_proc(file: u64, inode: u64, found: &mut Found) {
+    let act = kernel_files::proc_written(file, inode, &mut found.name);
+    found.set(act);
+}
+
+#[inline(never)]
+fn find_sysfs(file: u64, found: &mut Found) {
+    let act = kernel_files::sysfs_written(file, &mut found.name);
+    found.set(act);
+}
+
+#[inline(never)]
+fn find_memory(file: u64, inode: u64, found: &mut Found) {
+    let act = kernel_files::memory_opened(file, inode, &mut found.name);
+    found.set(act);
 }
 
 /// Devices whose opening is enough: what is mapped is written without a call.
@@ -114,16 +179,7 @@ pub fn file_open(ctx: LsmContext) -> i32 {
     if !kernel_files::is_memory(device) {
         return 0;
     }
-    memory_opened(file as u64, inode as u64)
-}
-
-fn memory_opened(file: u64, inode: u64) -> i32 {
-    let mut name = Name::EMPTY;
-    match kernel_files::memory_opened(file, inode, &mut name) {
-        Some((vm, mut attempt)) => {
-            attempt.word = name.address();
-            wall(&vm, &attempt)
-        }
-        None => 0,
-    }
+    let mut found = Found::nothing();
+    find_memory(file as u64, inode as u64, &mut found);
+    found.verdict()
 }

@@ -9,7 +9,7 @@ use super::control_files::Act;
 use crate::cgroups::host_with_vms;
 use crate::maps::offset;
 use crate::name::Name;
-use crate::scope::{Vm, guarded};
+use crate::scope::guarded;
 use crate::task::{Task, current_tgid, read};
 use crate::verdict::Attempt;
 
@@ -128,14 +128,15 @@ pub fn is_memory(device: u32) -> bool {
 }
 
 /// The host's memory is opened for writing.
-pub fn memory_opened(file: u64, inode: u64, name: &mut Name) -> Option<(Vm, Attempt)> {
+pub fn memory_opened(file: u64, inode: u64, name: &mut Name) -> Option<Act> {
     let mode: u16 = read(inode, offset!(inode_mode))?;
     if mode & S_IFMT != S_IFCHR {
         return None;
     }
+    let attempt = Attempt::new(vector::KERNEL_FILE, effect::FORCE_STOP);
     let host = host_with_vms()?;
     *name = name_of(dentry_of(file)?);
-    Some((host, Attempt::new(vector::KERNEL_FILE, effect::FORCE_STOP)))
+    Some(Act::Judge(host, attempt))
 }
 
 fn dentry_of(file: u64) -> Option<u64> {

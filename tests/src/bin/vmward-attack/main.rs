@@ -5,6 +5,7 @@
 //! error; 2: there is no such attack, or its arguments are wrong. Runs in the
 //! test VM only.
 
+mod control_files;
 mod signals;
 
 use std::io::{self, Write};
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
             usage("this attacks VMs and the host; it runs in the test VM only")
         }
         Some((&"signals", rest)) => signals::run(rest),
+        Some((&"control_files", rest)) => control_files::run(rest),
         _ => usage("usage: vmward-attack FAMILY WHAT [ARGUMENT]..."),
     };
     match outcome {
