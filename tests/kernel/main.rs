@@ -11,9 +11,9 @@ mod inventory;
 mod lease;
 mod legitimate;
 mod restart;
+mod rpc;
 mod suite;
 mod task_side;
-mod rpc;
 
 use vmward_tests::daemon::{Daemon, Mode};
 use vmward_tests::guest::Guest;

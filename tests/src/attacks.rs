@@ -7,6 +7,7 @@
 //! killed before.
 
 pub mod arming;
+pub mod control_files;
 pub mod rpc;
 pub mod sched;
 pub mod signals;
@@ -85,6 +86,7 @@ pub fn all() -> impl Iterator<Item = &'static Attack> {
         signals::BY_FILES,
         tampering::ATTACKS,
         sched::ATTACKS,
+        control_files::ATTACKS,
     ]
     .into_iter()
     .flatten()

@@ -9,6 +9,7 @@
 mod attach;
 mod calls;
 pub mod canary;
+mod cgroups;
 mod events;
 mod host;
 mod maps;
@@ -27,6 +28,7 @@ pub use events::{EventKind, EventReader, KernelActor, KernelEvent, KernelRequest
 pub use host::{Actor, HostMaps, HostRule, HostRuleState};
 
 use attach::Programs;
+use cgroups::Cgroups;
 use maps::Maps;
 
 /// The UUID of the self-test's canary, by which its events are told from those
@@ -227,6 +229,7 @@ pub struct Kernel {
     programs: Programs,
     maps: Maps,
     host: HostMaps,
+    cgroups: Cgroups,
     reader: Option<EventReader>,
 }
 
@@ -244,18 +247,20 @@ impl Kernel {
                 Ok((
                     EventReader::open(&mut ebpf)?,
                     HostMaps::open(&mut ebpf)?,
+                    Cgroups::open(&mut ebpf)?,
                     maps,
                 ))
             })
-            .and_then(|(reader, host, mut maps)| {
+            .and_then(|(reader, host, cgroups, mut maps)| {
                 maps.set_active(programs.generation())?;
-                Ok((reader, host, maps))
+                Ok((reader, host, cgroups, maps))
             });
         match opened {
-            Ok((reader, host, maps)) => Ok(Self {
+            Ok((reader, host, cgroups, maps)) => Ok(Self {
                 programs,
                 maps,
                 host,
+                cgroups,
                 reader: Some(reader),
             }),
             Err(e) => {
@@ -271,7 +276,10 @@ impl Kernel {
     /// # Errors
     /// What did not behave on this kernel.
     pub fn self_test(&mut self, run_dir: &Path) -> Result<(), KernelError> {
-        let tested = selftest::run(self, run_dir);
+        let tested = self
+            .cover_all()
+            .and_then(|()| selftest::run(self, run_dir))
+            .and_then(|()| self.cgroups.sweep_all());
         if tested.is_ok() {
             self.programs.commit();
         } else {
@@ -315,7 +323,8 @@ impl Kernel {
     /// # Errors
     /// When the map refuses: it is full, or not ours to write.
     pub fn protect(&mut self, vm: &Protected) -> Result<(), KernelError> {
-        self.maps.protect(vm)
+        self.maps.protect(vm)?;
+        self.cgroups.cover(vm.process, vm.observe)
     }
 
     /// Takes a VM out of protection, where it is still the same process.
@@ -323,7 +332,36 @@ impl Kernel {
     /// # Errors
     /// When the map refuses.
     pub fn unprotect(&mut self, process: Process) -> Result<(), KernelError> {
-        self.maps.unprotect(process)
+        self.maps.unprotect(process)?;
+        self.cgroups.uncover(process)
+    }
+
+    /// A VM was moved to another cgroup, by libvirt (`deputy`), which may, or by
+    /// somebody else, in which case it is brought back. Gives whether it was.
+    ///
+    /// # Errors
+    /// When a map refuses.
+    pub fn moved(&mut self, process: Process, deputy: bool) -> Result<bool, KernelError> {
+        let all = self.maps.protected()?;
+        let Some(vm) = all.iter().find(|vm| vm.protected.process == process) else {
+            return Ok(false);
+        };
+        let observe = vm.protected.observe;
+        if deputy {
+            self.cgroups.cover(process, observe)?;
+            return Ok(false);
+        }
+        self.maps.trust_own()?;
+        self.cgroups.bring_back(process, observe)
+    }
+
+    /// Takes up the cgroups of the VMs that a former daemon protected.
+    fn cover_all(&mut self) -> Result<(), KernelError> {
+        for vm in self.maps.protected()? {
+            let vm = vm.protected;
+            self.cgroups.cover(vm.process, vm.observe)?;
+        }
+        self.cgroups.sweep()
     }
 
     /// Guards these processes beside the VMs, and no other helpers.

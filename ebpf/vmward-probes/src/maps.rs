@@ -4,8 +4,7 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use vmward_abi::{
-    Calls, EVENT_RING_BYTES, HOST_ACTORS_MAX, HOST_RULES_MAX, HostActorKey, HostRuleRow, LeaseRow,
-    Offsets, PROCEDURES_MAX, ProcedureKey, ProcedureRow, VMS_MAX, VmRow, VmState, total,
+    CGROUPS_MAX, Calls, CgroupKey, CgroupRow, EVENT_RING_BYTES, HOST_ACTORS_MAX, HOST_RULES_MAX, HostActorKey, HostRuleRow, LeaseRow, Offsets, PROCEDURES_MAX, ProcedureKey, ProcedureRow, VMS_MAX, VmRow, VmState, total,
 };
 
 /// Protected VMs by tgid. Only the daemon writes.
@@ -77,6 +76,10 @@ pub static PROCEDURES: HashMap<ProcedureKey, ProcedureRow> = HashMap::pinned(PRO
 /// address of the client's socket.
 #[map]
 pub static AUTODESTROY: LruHashMap<u64, u32> = LruHashMap::pinned(1024, 0);
+/// The cgroups at or above VMs, in every hierarchy. The programs add what a move
+/// makes one.
+#[map]
+pub static CGROUPS: HashMap<CgroupKey, CgroupRow> = HashMap::pinned(CGROUPS_MAX, 0);
 
 /// Room for the head of a monitor message; too large for the stack.
 #[map]

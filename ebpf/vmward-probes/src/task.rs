@@ -35,6 +35,11 @@ impl Task {
         Self(pointer as u64)
     }
 
+    /// The task at an address that was read.
+    pub fn at(address: u64) -> Self {
+        Self(address)
+    }
+
     /// The running task.
     pub fn current() -> Self {
         // SAFETY: the helper has no precondition.

@@ -47,7 +47,7 @@ enum Hook {
 }
 
 /// Every program by name; the name is also the hook's.
-const PROGRAMS: [(&str, Hook); 11] = [
+const PROGRAMS: &[(&str, Hook)] = &[
     ("task_kill", Hook::Wall),
     ("socket_sendmsg", Hook::Watch),
     ("signal_generate", Hook::Tracepoint),
@@ -59,6 +59,9 @@ const PROGRAMS: [(&str, Hook); 11] = [
     ("task_setioprio", Hook::Wall),
     ("task_movememory", Hook::Wall),
     ("file_send_sigiotask", Hook::Wall),
+    ("file_permission", Hook::Wall),
+    ("file_open", Hook::Wall),
+    ("cgroup_attach_task", Hook::Tracepoint),
 ];
 
 /// The attached programs of this daemon.
@@ -186,7 +189,7 @@ fn load_and_attach(
         .map_err(|e| KernelError::Load(Box::new(e)))?;
     let folder = generation_dir(&programs.dir, programs.generation);
     create_dir(&folder)?;
-    for (name, hook) in PROGRAMS {
+    for (name, hook) in PROGRAMS.iter().copied() {
         let link = attach_one(&mut ebpf, name, hook, &btf)?;
         // The pin holds the link from here on.
         link.pin(folder.join(name))

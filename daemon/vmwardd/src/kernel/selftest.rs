@@ -5,6 +5,7 @@
 //! canary causes in the event ring must be there too: a hook that refuses but
 //! does not report is not trusted either.
 
+mod control_files;
 mod process;
 mod rpc;
 mod sched;
@@ -43,7 +44,13 @@ const ECHO: &str = r#"{"error": {"class": "CommandNotFound", "desc": "The comman
 type Family = fn(&mut Kernel, &mut Canary, &mut Findings) -> Result<(), KernelError>;
 
 /// Every family beside the signals and what the canary says on its monitor.
-const FAMILIES: &[Family] = &[rpc::attack, tampering::attack, sched::attack, sigio::attack];
+const FAMILIES: &[Family] = &[
+    rpc::attack,
+    tampering::attack,
+    sched::attack,
+    sigio::attack,
+    control_files::attack,
+];
 
 pub(super) fn run(kernel: &mut Kernel, run_dir: &Path) -> Result<(), KernelError> {
     let lost = kernel.totals()?.lost;
@@ -245,6 +252,12 @@ impl Findings {
             self.wrong
                 .push(format!("{what} was not refused ({result:?})"));
         }
+    }
+
+    /// Refused, and reported as about the host.
+    fn refused_host(&mut self, what: &str, result: Result<(), Errno>) {
+        self.refused(what, result);
+        self.events -= 1;
     }
 
     /// So many events came of what was allowed.

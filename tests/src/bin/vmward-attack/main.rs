@@ -5,6 +5,7 @@
 //! error; 2: there is no such attack, or its arguments are wrong. Runs in the
 //! test VM only.
 
+mod control_files;
 mod rpc;
 mod rpc_send;
 mod sched;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         Some((&"sigio", rest)) => sigio::run(rest),
         Some((&"tampering", rest)) => tampering::run(rest),
         Some((&"sched", rest)) => sched::run(rest),
+        Some((&"control_files", rest)) => control_files::run(rest),
         _ => usage("usage: vmward-attack FAMILY WHAT [ARGUMENT]..."),
     };
     match outcome {
