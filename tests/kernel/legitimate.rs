@@ -47,10 +47,13 @@ fn a_guest_reboots_itself_and_stays_protected() {
 #[test]
 #[ignore = "attacks VMs: runs in the test VM"]
 fn a_saved_domain_leaves_no_process_behind() {
-    let scene = Scene::new("save-1", Mode::Enforce);
+    let policy = r#"{"version": "1", "default": "allow"}"#;
+    let scene = Scene::with_policy("save-1", Mode::Enforce, policy);
     let pid = scene.guest.pid();
     let file = "/var/tmp/save-1.image";
-    let output = virsh(&["save", "save-1", file]);
+    let save = "run --effect save --reason test --vm save-1 -- virsh -c qemu:///system save save-1";
+    let words: Vec<&str> = save.split(' ').chain([file]).collect();
+    let output = run("vmward", &words);
     assert!(output.status.success(), "{}", text(&output));
     Guest::wait_gone(pid);
     scene.guest.wait_state("shut off");

@@ -10,6 +10,7 @@ mod host_rules;
 mod inventory;
 mod lease;
 mod legitimate;
+mod monitor;
 mod restart;
 mod rpc;
 mod suite;

@@ -8,6 +8,7 @@
 
 pub mod arming;
 pub mod control_files;
+pub mod monitor;
 pub mod rpc;
 pub mod sched;
 pub mod signals;
@@ -87,6 +88,7 @@ pub fn all() -> impl Iterator<Item = &'static Attack> {
         tampering::ATTACKS,
         sched::ATTACKS,
         control_files::ATTACKS,
+        monitor::ATTACKS,
     ]
     .into_iter()
     .flatten()

@@ -64,6 +64,15 @@ pub fn own() -> Result<Actor, ExecutableError> {
     number(&file).ok_or(ExecutableError::Unnumbered)
 }
 
+/// Device and inode of the file at `path`, a folder or a socket too, as the
+/// kernel numbers them; `None` when it cannot be found.
+pub fn file_number(path: &Path) -> Option<(u32, u64)> {
+    match number(&open(path).ok()?)? {
+        Actor::Exe { dev, inode } => Some((dev, inode)),
+        _ => None,
+    }
+}
+
 /// Only to name it: needs no permission on the file itself.
 fn open(path: &Path) -> Result<File, ExecutableError> {
     OpenOptions::new()

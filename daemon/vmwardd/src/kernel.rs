@@ -13,6 +13,7 @@ mod cgroups;
 mod events;
 mod host;
 mod maps;
+mod monitor;
 mod offsets;
 mod selftest;
 
@@ -30,6 +31,7 @@ pub use host::{Actor, HostMaps, HostRule, HostRuleState};
 use attach::Programs;
 use cgroups::Cgroups;
 use maps::Maps;
+use monitor::MonitorMaps;
 
 /// The UUID of the self-test's canary, by which its events are told from those
 /// of VMs.
@@ -230,6 +232,7 @@ pub struct Kernel {
     maps: Maps,
     host: HostMaps,
     cgroups: Cgroups,
+    monitors: MonitorMaps,
     reader: Option<EventReader>,
 }
 
@@ -248,19 +251,21 @@ impl Kernel {
                     EventReader::open(&mut ebpf)?,
                     HostMaps::open(&mut ebpf)?,
                     Cgroups::open(&mut ebpf)?,
+                    MonitorMaps::open(&mut ebpf)?,
                     maps,
                 ))
             })
-            .and_then(|(reader, host, cgroups, mut maps)| {
+            .and_then(|(reader, host, cgroups, monitors, mut maps)| {
                 maps.set_active(programs.generation())?;
-                Ok((reader, host, cgroups, maps))
+                Ok((reader, host, cgroups, monitors, maps))
             });
         match opened {
-            Ok((reader, host, cgroups, maps)) => Ok(Self {
+            Ok((reader, host, cgroups, monitors, maps)) => Ok(Self {
                 programs,
                 maps,
                 host,
                 cgroups,
+                monitors,
                 reader: Some(reader),
             }),
             Err(e) => {
@@ -323,6 +328,15 @@ impl Kernel {
     /// # Errors
     /// When the map refuses: it is full, or not ours to write.
     pub fn protect(&mut self, vm: &Protected) -> Result<(), KernelError> {
+        // Before the row that makes them matter.
+        let open = self.monitors.guard(vm.process)?;
+        for what in open {
+            tracing::warn!(
+                pid = vm.process.pid,
+                what,
+                "this VM takes orders where vmward cannot stand in the way"
+            );
+        }
         self.maps.protect(vm)?;
         self.cgroups.cover(vm.process, vm.observe)
     }
@@ -333,6 +347,7 @@ impl Kernel {
     /// When the map refuses.
     pub fn unprotect(&mut self, process: Process) -> Result<(), KernelError> {
         self.maps.unprotect(process)?;
+        self.monitors.forget(process)?;
         self.cgroups.uncover(process)
     }
 

@@ -4,8 +4,9 @@
 use core::mem::{align_of, offset_of, size_of};
 
 use crate::{
-    Ancestor, Call, Calls, CgroupKey, CgroupRow, Event, HostActorKey, HostRuleRow, LeaseRow,
-    Offsets, ProcedureKey, ProcedureRow, VmRow, VmState,
+    Ancestor, Call, Calls, CgroupKey, CgroupRow, CommandKey, CommandRow, Event, FileKey,
+    HostActorKey, HostRuleRow, LeaseRow, MonitorRow, Offsets, ProcedureKey, ProcedureRow, VmRow,
+    VmState,
 };
 
 const _: () = {
@@ -41,6 +42,10 @@ const _: () = {
     assert!(offset_of!(Event, comm) == 192);
     assert!(offset_of!(Event, ancestors) == 208);
 
+    assert!(size_of::<FileKey>() == 16);
+    assert!(size_of::<MonitorRow>() == 16);
+    assert!(size_of::<CommandKey>() == 48);
+    assert!(size_of::<CommandRow>() == 8);
     assert!(size_of::<ProcedureKey>() == 8);
     assert!(size_of::<ProcedureRow>() == 48);
     assert!(offset_of!(ProcedureRow, word) == 16);
@@ -61,6 +66,7 @@ mod pod {
         Call, Calls, CgroupKey, CgroupRow, HostActorKey, HostRuleRow, LeaseRow, Offsets,
         ProcedureKey, ProcedureRow, VmRow, VmState,
     };
+    use super::{CommandKey, CommandRow, FileKey, MonitorRow};
 
     // SAFETY: `repr(C)`, fixed-width integers only, no padding (asserted
     // above), so every byte pattern is a value.
@@ -75,6 +81,14 @@ mod pod {
     unsafe impl aya::Pod for HostActorKey {}
     // SAFETY: as above.
     unsafe impl aya::Pod for HostRuleRow {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for FileKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for MonitorRow {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for CommandKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for CommandRow {}
     // SAFETY: as above.
     unsafe impl aya::Pod for ProcedureKey {}
     // SAFETY: as above.

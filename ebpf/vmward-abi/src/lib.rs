@@ -12,6 +12,7 @@ mod control;
 mod event;
 mod host;
 mod layout;
+mod monitor;
 mod offsets;
 mod rows;
 pub mod vector;
@@ -26,6 +27,10 @@ pub use event::{
 };
 pub use host::{
     HOST_ACTORS_MAX, HOST_RULES_MAX, HostActorKey, HostRuleRow, host_actor, host_rule_flag,
+};
+pub use monitor::{
+    COMMAND_LEN, COMMANDS_MAX, CommandKey, CommandRow, FileKey, LIBVIRT_FOLDERS_MAX, MONITORS_MAX,
+    MonitorRow, language, monitor_kind, monitor_mode,
 };
 pub use offsets::{OFFSET_ABSENT, Offsets};
 pub use rows::{HOST_UUID, LeaseRow, VmRow, VmState, effect, lease_state, role, vm_flag};

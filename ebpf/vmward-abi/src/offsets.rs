@@ -83,6 +83,24 @@ pub struct Offsets {
     pub iter_type_ubuf: u32,
     /// `unix_sock.peer`
     pub unix_peer: u32,
+    /// `unix_sock.path`
+    pub unix_path: u32,
+    /// `path.dentry`
+    pub path_dentry: u32,
+    /// `dentry.d_inode`
+    pub dentry_inode: u32,
+    /// `dentry.d_parent`
+    pub dentry_parent: u32,
+    /// `dentry.d_name.name`
+    pub dentry_name: u32,
+    /// `file.f_path`
+    pub file_path: u32,
+    /// `task_struct.ptrace`
+    pub task_ptrace: u32,
+    /// `mm_struct.env_start`
+    pub mm_env_start: u32,
+    /// `mm_struct.env_end`
+    pub mm_env_end: u32,
     /// `sock.sk_peer_cred`
     pub sock_peer_cred: u32,
     /// `cred.euid`
@@ -107,10 +125,6 @@ pub struct Offsets {
     pub inode_rdev: u32,
     /// `inode.i_private`
     pub inode_private: u32,
-    /// `dentry.d_parent`
-    pub dentry_parent: u32,
-    /// `dentry.d_name.name`
-    pub dentry_name: u32,
     /// `kernfs_node.__parent`, or `.parent` before 6.15
     pub kernfs_parent: u32,
     /// `kernfs_node.name`

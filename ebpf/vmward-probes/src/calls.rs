@@ -161,6 +161,7 @@ fn keep(uuid: &[u8; 16], call: &Call) {
 
 /// Who asked for what libvirt now does to the VM: the newest call that fits.
 /// One that was passed on counts only where there is no other.
+#[inline(never)]
 pub fn behind(uuid: &[u8; 16], effect: u32) -> Requester {
     // SAFETY: a live map value, only read.
     let Some(calls) = (unsafe { CALLS.get(uuid) }) else {

@@ -1,23 +1,23 @@
 //! Reports an event: numbers it first, so that a full ring leaves a gap that
 //! the reader sees, then fills it in place.
 
-use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_uid_gid, generated};
-use vmward_abi::{COMM_LEN, Event, WORD_LEN, actor_flag, total};
+use aya_ebpf::helpers::{bpf_get_current_uid_gid, generated};
+use vmward_abi::{COMM_LEN, Event, actor_flag, total};
 
 use crate::atomic::fetch_add_u64;
 use crate::calls::Requester;
 use crate::maps::{EVENTS, TOTALS, VM_STATES};
 use crate::scope::Vm;
-use crate::task::{Task, current_pid, current_tgid, read};
+use crate::task::{Task, current_pid, current_tgid, read_to};
 use crate::verdict::Attempt;
 
 /// What differs from event to event.
 #[derive(Clone, Copy)]
-pub struct Report {
+pub struct Report<'a> {
     /// One of `event_kind`.
     pub kind: u32,
     /// What was tried; of a FINISHING only the cause, in place of the signal.
-    pub attempt: Attempt,
+    pub attempt: &'a Attempt,
     /// The lease that covered it; 0 for none.
     pub lease: u64,
     /// The host rule that decided; 0 for none.
@@ -32,12 +32,12 @@ pub struct Report {
     pub rode: bool,
 }
 
-impl Report {
+impl<'a> Report<'a> {
     /// A report of `kind` about `attempt`, and nothing else.
-    pub fn of(kind: u32, attempt: &Attempt) -> Self {
+    pub fn of(kind: u32, attempt: &'a Attempt) -> Self {
         Self {
             kind,
-            attempt: *attempt,
+            attempt,
             lease: 0,
             host_rule: 0,
             exit_code: 0,
@@ -57,7 +57,7 @@ fn next(counter: Option<*mut u64>) -> u64 {
     }
 }
 
-fn flags(what: &Report) -> u32 {
+fn flags(what: &Report<'_>) -> u32 {
     let mut flags = 0;
     if what.deputy {
         flags |= actor_flag::DEPUTY;
@@ -72,7 +72,7 @@ fn flags(what: &Report) -> u32 {
 }
 
 /// Reports `what` about `vm`, with the running task as the actor.
-pub fn emit(vm: &Vm, what: &Report) {
+pub fn emit(vm: &Vm, what: &Report<'_>) {
     let seq = next(TOTALS.get_ptr_mut(total::EVENTS));
     let vm_seq = next(VM_STATES.get_ptr_mut(vm.tgid).map(|state| {
         // SAFETY: a field of a live map value; no reference is made.
@@ -115,8 +115,10 @@ pub fn emit(vm: &Vm, what: &Report) {
         (*event).effect = what.attempt.effect;
         (*event).detail = what.attempt.detail;
         (*event).pad = 0;
-        (*event).word = read(what.attempt.word, 0).unwrap_or([0; WORD_LEN]);
-        (*event).comm = bpf_get_current_comm().unwrap_or([0; COMM_LEN]);
+        // Straight to their place, since the stack is small; what cannot be read
+        // is left as zeros by the helpers.
+        read_to(&raw mut (*event).word, what.attempt.word);
+        generated::bpf_get_current_comm((&raw mut (*event).comm).cast(), COMM_LEN as u32);
         task.write_ancestors(&raw mut (*event).ancestors);
     }
     entry.submit(0);

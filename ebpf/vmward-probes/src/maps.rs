@@ -4,7 +4,10 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use vmward_abi::{
-    CGROUPS_MAX, Calls, CgroupKey, CgroupRow, EVENT_RING_BYTES, HOST_ACTORS_MAX, HOST_RULES_MAX, HostActorKey, HostRuleRow, LeaseRow, Offsets, PROCEDURES_MAX, ProcedureKey, ProcedureRow, VMS_MAX, VmRow, VmState, total,
+    CGROUPS_MAX, COMMANDS_MAX, Calls, CgroupKey, CgroupRow, CommandKey, CommandRow,
+    EVENT_RING_BYTES, FileKey, HOST_ACTORS_MAX, HOST_RULES_MAX, HostActorKey, HostRuleRow,
+    LIBVIRT_FOLDERS_MAX, LeaseRow, MONITORS_MAX, MonitorRow, Offsets, PROCEDURES_MAX, ProcedureKey,
+    ProcedureRow, VMS_MAX, VmRow, VmState, total,
 };
 
 /// Protected VMs by tgid. Only the daemon writes.
@@ -83,8 +86,28 @@ pub static CGROUPS: HashMap<CgroupKey, CgroupRow> = HashMap::pinned(CGROUPS_MAX,
 
 /// Room for the head of a monitor message; too large for the stack.
 #[map]
-pub static SCRATCH: PerCpuArray<[u8; crate::lsm::monitor::HEAD_LEN]> =
-    PerCpuArray::with_max_entries(1, 0);
+pub static SCRATCH: PerCpuArray<[u8; crate::lsm::HEAD_LEN]> = PerCpuArray::with_max_entries(1, 0);
+
+/// The sockets on which VMs take orders, by the file that each is bound to.
+/// Only the daemon writes.
+#[map]
+pub static MONITORS: HashMap<FileKey, MonitorRow> = HashMap::pinned(MONITORS_MAX, 0);
+
+/// What each command needs. Only the daemon writes.
+#[map]
+pub static COMMANDS: HashMap<CommandKey, CommandRow> = HashMap::pinned(COMMANDS_MAX, 0);
+
+/// The folders that libvirt's daemon is run from. Only the daemon writes.
+#[map]
+pub static LIBVIRT_FOLDERS: HashMap<FileKey, u32> = HashMap::pinned(LIBVIRT_FOLDERS_MAX, 0);
+
+/// The processes that were found to be libvirt's daemon, with their start times.
+#[map]
+pub static LIBVIRTS: LruHashMap<u32, u64> = LruHashMap::pinned(LIBVIRT_FOLDERS_MAX, 0);
+
+/// The name of the command that is judged; its address goes into the event.
+#[map]
+pub static COMMAND: PerCpuArray<CommandKey> = PerCpuArray::with_max_entries(1, 0);
 
 /// Where this kernel keeps its fields. All zero fails the daemon's own check
 /// before it comes to a load.
@@ -95,6 +118,10 @@ pub static OFFSETS: Offsets = unsafe { core::mem::zeroed() };
 /// The generation of this load.
 #[unsafe(no_mangle)]
 pub static GENERATION: u32 = 0;
+
+/// One of `vmward_abi::monitor_mode`.
+#[unsafe(no_mangle)]
+pub static MONITOR_MODE: u32 = 0;
 
 /// One field of [`OFFSETS`], read so that the compiler cannot fold the value
 /// that it sees here.

@@ -29,6 +29,17 @@ pub fn read<T: Copy>(base: u64, offset: usize) -> Option<T> {
     unsafe { bpf_probe_read_kernel(address) }.ok()
 }
 
+/// Copies a `T` at `from` to `to`, zeros where it cannot be read.
+///
+/// # Safety
+/// `to` is writable.
+pub unsafe fn read_to<T>(to: *mut T, from: u64) {
+    // SAFETY: the helper checks the address, and zeroes what it cannot fill.
+    unsafe {
+        generated::bpf_probe_read_kernel(to.cast(), size_of::<T>() as u32, from as *const _);
+    }
+}
+
 impl Task {
     /// The task at a pointer that a hook was given.
     pub fn from_arg(pointer: *const u8) -> Self {
@@ -104,12 +115,21 @@ impl Task {
         }
     }
 
+    /// Address of the `struct file` that the process runs.
+    pub fn exe_file(self) -> Option<u64> {
+        let mm: u64 = read(self.0, offset!(task_mm))?;
+        read(mm, offset!(mm_exe_file))
+    }
+
+    /// Is the task traced? A doubt counts as yes.
+    pub fn is_traced(self) -> bool {
+        read::<u32>(self.0, offset!(task_ptrace)) != Some(0)
+    }
+
     /// The inode that the process runs, and the number of its file system's
     /// device; `None` for a kernel thread.
     pub fn exe(self) -> Option<(u64, u32)> {
-        let mm: u64 = read(self.0, offset!(task_mm))?;
-        let file: u64 = read(mm, offset!(mm_exe_file))?;
-        let inode: u64 = read(file, offset!(file_inode))?;
+        let inode: u64 = read(self.exe_file()?, offset!(file_inode))?;
         let sb: u64 = read(inode, offset!(inode_sb))?;
         Some((
             read(inode, offset!(inode_number))?,
@@ -166,23 +186,24 @@ impl Task {
         let mut task = self;
         let mut done = false;
         for i in 0..ANCESTORS_MAX {
-            let mut entry = Ancestor {
-                tgid: 0,
-                comm: [0; COMM_LEN],
-            };
+            let mut tgid = 0;
+            let mut comm = 0;
             if !done {
                 match task.parent() {
                     Some(parent) if parent.0 != task.0 => {
                         task = parent;
-                        entry.tgid = parent.tgid().unwrap_or(0);
-                        entry.comm = parent.comm();
-                        done = entry.tgid <= 1;
+                        tgid = parent.tgid().unwrap_or(0);
+                        comm = parent.0.wrapping_add(offset!(task_comm) as u64);
+                        done = tgid <= 1;
                     }
                     _ => done = true,
                 }
             }
             // SAFETY: `i` is inside the array that the caller vouches for.
-            unsafe { (*out)[i] = entry };
+            unsafe {
+                (*out)[i].tgid = tgid;
+                read_to(&raw mut (*out)[i].comm, comm);
+            }
         }
     }
 }

@@ -5,7 +5,7 @@
 //! of a guest that is over comes before all, and is a matter of signals alone.
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated};
-use vmward_abi::{EXECUTING_NS, LeaseRow, effect, event_kind, lease_state, vm_flag};
+use vmward_abi::{EXECUTING_NS, LeaseRow, effect, event_kind, lease_state, vector, vm_flag};
 
 use crate::atomic::{fetch_add_u32, replace_u32};
 use crate::calls::{self, Requester};
@@ -25,6 +25,8 @@ pub struct Attempt {
     pub vector: u32,
     /// The bit of `vmward_abi::effect` that a lease or a host rule must cover.
     pub effect: u32,
+    /// Further effects whose lease covers it, since it is a part of them.
+    pub covers: u32,
     /// Signal number; 0 for what is no signal.
     pub signal: u32,
     /// What the vector says.
@@ -39,6 +41,7 @@ impl Attempt {
         Self {
             vector,
             effect,
+            covers: 0,
             signal: 0,
             detail: 0,
             word: 0,
@@ -107,14 +110,15 @@ pub fn judge(vm: &Vm, attempt: &Attempt) -> i32 {
     let mut report = Report::of(event_kind::FINISHING_KILL, attempt);
     report.deputy = deputy;
     if deputy {
-        report.requester = calls::behind(&vm.row.uuid, attempt.effect);
+        report.requester = calls::behind(&vm.row.uuid, attempt.effect | attempt.covers);
     }
-    if attempt.signal != 0 && deputy && finishing != 0 {
+    let ends = attempt.signal != 0 || attempt.vector == vector::MONITOR_COMMAND;
+    if ends && deputy && finishing != 0 {
         emit(vm, &report);
         return ALLOW;
     }
     let asked_by = deputy.then_some(&report.requester);
-    if let Some((lease, kind)) = claim(vm, attempt.effect, actor, asked_by) {
+    if let Some((lease, kind)) = claim(vm, attempt, actor, asked_by) {
         report.kind = kind;
         report.lease = lease;
         report.rode = deputy && report.requester.lease() != lease;
@@ -193,15 +197,25 @@ pub fn is_covered(vm: &Vm, needed: u32, actor: Task) -> bool {
     host::rule_for(vm, needed, actor).is_some()
 }
 
-/// Uses the VM's lease for this effect, where there is one that covers it.
+/// Uses the VM's lease for this attempt, where there is one that covers it.
 /// Gives its id and the kind of event. Where libvirt acts, `asked_by` says for
 /// whom: where it is known beyond doubt, it must be the lease's holder.
-fn claim(vm: &Vm, needed: u32, actor: Task, asked_by: Option<&Requester>) -> Option<(u64, u32)> {
+#[inline(never)]
+fn claim(
+    vm: &Vm,
+    attempt: &Attempt,
+    actor: Task,
+    asked_by: Option<&Requester>,
+) -> Option<(u64, u32)> {
     let row = LEASES.get_ptr_mut(vm.tgid)?;
-    // SAFETY: a plain copy of a live map value; what other CPUs change under
-    // it (state, uses) is decided by the atomics below.
-    let lease: LeaseRow = unsafe { *row };
-    if lease.vm_start_ticks != vm.row.start_ticks || lease.effects & needed == 0 {
+    // SAFETY: a live map value, read field by field since the stack is small;
+    // what other CPUs change under it (state, uses) is decided by the atomics
+    // below.
+    let lease: &LeaseRow = unsafe { &*row };
+    let needed = attempt.effect;
+    let of_operation = lease.effects & attempt.covers != 0;
+    if lease.vm_start_ticks != vm.row.start_ticks || (lease.effects & needed == 0 && !of_operation)
+    {
         return None;
     }
     let is_holders = match asked_by {
@@ -224,7 +238,8 @@ fn claim(vm: &Vm, needed: u32, actor: Task, asked_by: Option<&Requester>) -> Opt
         }
         mark_executing(row, now)
     };
-    if needed == effect::PAUSE && !take_use(row) {
+    // As a part of another operation a pause uses nothing up.
+    if needed == effect::PAUSE && !of_operation && !take_use(row) {
         return None;
     }
     Some((

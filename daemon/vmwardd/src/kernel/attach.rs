@@ -28,7 +28,7 @@ use tracing::warn;
 use vmward_abi::ABI_VERSION;
 use vmward_wire::v1::HookStatus;
 
-use super::{KernelError, offsets};
+use super::{KernelError, monitor, offsets};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("VMWARD_PROBES_EMBEDDED"));
 
@@ -40,8 +40,6 @@ const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
 enum Hook {
     /// An LSM hook that refuses.
     Wall,
-    /// An LSM hook that only watches.
-    Watch,
     /// A BTF tracepoint.
     Tracepoint,
 }
@@ -49,7 +47,7 @@ enum Hook {
 /// Every program by name; the name is also the hook's.
 const PROGRAMS: &[(&str, Hook)] = &[
     ("task_kill", Hook::Wall),
-    ("socket_sendmsg", Hook::Watch),
+    ("socket_sendmsg", Hook::Wall),
     ("signal_generate", Hook::Tracepoint),
     ("sched_process_exit", Hook::Tracepoint),
     ("ptrace_access_check", Hook::Wall),
@@ -62,6 +60,7 @@ const PROGRAMS: &[(&str, Hook)] = &[
     ("file_permission", Hook::Wall),
     ("file_open", Hook::Wall),
     ("cgroup_attach_task", Hook::Tracepoint),
+    ("unix_stream_connect", Hook::Wall),
 ];
 
 /// The attached programs of this daemon.
@@ -185,6 +184,7 @@ fn load_and_attach(
         .default_map_pin_directory(&programs.dir)
         .override_global("OFFSETS", offsets, true)
         .override_global("GENERATION", &programs.generation, true)
+        .override_global("MONITOR_MODE", &monitor::mode(), true)
         .load(OBJECT)
         .map_err(|e| KernelError::Load(Box::new(e)))?;
     let folder = generation_dir(&programs.dir, programs.generation);
@@ -224,7 +224,7 @@ fn attach_one(
             what: format!("program {name}"),
         })?;
     match (program, hook) {
-        (Program::Lsm(p), Hook::Wall | Hook::Watch) => {
+        (Program::Lsm(p), Hook::Wall) => {
             p.load(name, btf).map_err(failed("load", name))?;
             let id = p.attach().map_err(failed("attach", name))?;
             let link = p.take_link(id).map_err(failed("attach", name))?;

@@ -56,6 +56,15 @@ pub(super) fn resolve() -> Result<Offsets, KernelError> {
         iter_type_iovec: find.enumerator("iter_type", "ITER_IOVEC")?,
         iter_type_ubuf: find.enumerator("iter_type", "ITER_UBUF")?,
         unix_peer: find.field("unix_sock", &["peer"])?,
+        unix_path: find.field("unix_sock", &["path"])?,
+        path_dentry: find.field("path", &["dentry"])?,
+        dentry_inode: find.field("dentry", &["d_inode"])?,
+        dentry_parent: find.field("dentry", &["d_parent"])?,
+        dentry_name: find.inner("dentry", &["d_name", "__d_name"], "qstr", "name")?,
+        file_path: find.field("file", &["f_path", "__f_path"])?,
+        task_ptrace: find.field("task_struct", &["ptrace"])?,
+        mm_env_start: find.field("mm_struct", &["env_start"])?,
+        mm_env_end: find.field("mm_struct", &["env_end"])?,
         sock_peer_cred: find.field("sock", &["sk_peer_cred"])?,
         cred_euid: find.field("cred", &["euid"])?,
         iter_segments: find.field("iov_iter", &["nr_segs"])?,
@@ -64,12 +73,10 @@ pub(super) fn resolve() -> Result<Offsets, KernelError> {
         fown_uid: find.field("fown_struct", &["uid"])?,
         sb_magic: find.field("super_block", &["s_magic"])?,
         file_mode: find.field("file", &["f_mode"])?,
-        file_dentry: find.within("file", "f_path", "path", "dentry")?,
+        file_dentry: find.inner("file", &["f_path", "__f_path"], "path", "dentry")?,
         inode_mode: find.field("inode", &["i_mode"])?,
         inode_rdev: find.field("inode", &["i_rdev"])?,
         inode_private: find.field("inode", &["i_private"])?,
-        dentry_parent: find.field("dentry", &["d_parent"])?,
-        dentry_name: find.within("dentry", "d_name", "qstr", "name")?,
         kernfs_parent: find.field("kernfs_node", &["__parent", "parent"])?,
         kernfs_name: find.field("kernfs_node", &["name"])?,
         kernfs_id: find.field("kernfs_node", &["id"])?,
@@ -77,7 +84,7 @@ pub(super) fn resolve() -> Result<Offsets, KernelError> {
         cgroup_kn: find.field("cgroup", &["kn"])?,
         cgroup_root: find.field("cgroup", &["root"])?,
         cgroup_domain: find.field("cgroup", &["dom_cgrp"])?,
-        cgroup_freeze: find.within("cgroup", "freezer", "cgroup_freezer_state", "freeze")?,
+        cgroup_freeze: find.inner("cgroup", &["freezer"], "cgroup_freezer_state", "freeze")?,
         cgroup_root_hierarchy: find.field("cgroup_root", &["hierarchy_id"])?,
         cgroup_v1_freezer: find.v1_freezer(),
         freezer_state: find.optional("freezer", "state"),
@@ -107,11 +114,6 @@ impl Finder<'_> {
             })
     }
 
-    /// Byte offset of a field of the struct that another embeds.
-    fn within(&self, of: &str, at: &str, inner: &str, name: &str) -> Result<u32, KernelError> {
-        Ok(self.field(of, &[at])? + self.field(inner, &[name])?)
-    }
-
     /// Where a cgroup of version 1 keeps what the freezer knows of it: kernels
     /// without that freezer have no such place.
     fn v1_freezer(&self) -> u32 {
@@ -120,6 +122,11 @@ impl Finder<'_> {
             (Some(all), Ok(number)) => all + number * POINTER_LEN,
             _ => OFFSET_ABSENT,
         }
+    }
+
+    /// Byte offset of a field of a struct that is itself a field.
+    fn inner(&self, of: &str, names: &[&str], inner: &str, name: &str) -> Result<u32, KernelError> {
+        Ok(self.field(of, names)? + self.field(inner, &[name])?)
     }
 
     /// Byte offset of a field that only attribution uses.

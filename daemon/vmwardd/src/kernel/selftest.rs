@@ -6,6 +6,7 @@
 //! does not report is not trusted either.
 
 mod control_files;
+mod monitor;
 mod process;
 mod rpc;
 mod sched;
@@ -50,6 +51,7 @@ const FAMILIES: &[Family] = &[
     sched::attack,
     sigio::attack,
     control_files::attack,
+    monitor::attack,
 ];
 
 pub(super) fn run(kernel: &mut Kernel, run_dir: &Path) -> Result<(), KernelError> {
@@ -258,6 +260,14 @@ impl Findings {
     fn refused_host(&mut self, what: &str, result: Result<(), Errno>) {
         self.refused(what, result);
         self.events -= 1;
+    }
+
+    /// It was sent, and reads so in the sender's memory.
+    fn sent(&mut self, what: &str, result: &Result<String, Errno>, expected: &str) {
+        match result {
+            Ok(text) if text == expected => {}
+            other => self.wrong.push(format!("{what} became {other:?}")),
+        }
     }
 
     /// So many events came of what was allowed.

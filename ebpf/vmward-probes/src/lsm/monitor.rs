@@ -10,28 +10,27 @@
 //! Reading QEMU's buffer is no race here: the only one who could change it in
 //! between is QEMU, which can end itself anyway.
 
-use aya_ebpf::helpers::{bpf_probe_read_user_buf, generated};
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 use vmward_abi::{VmState, event_kind, finishing_cause, role};
 
+use super::unix::{self, HEAD_LEN, Message, starts};
 use crate::emit::{Report, emit};
-use crate::maps::{SCRATCH, VM_STATES, is_active, offset};
-use crate::scope::guarded;
+use crate::lsm::commands;
+use crate::maps::{VM_STATES, is_active, offset};
+use crate::scope::{Vm, guarded};
 use crate::task::{Task, current_tgid, read};
 use crate::verdict::Attempt;
 
-/// How much of a message is looked at: enough for the name of an event and for
-/// the head of a status answer.
-pub const HEAD_LEN: usize = 256;
-
-const AF_UNIX: u16 = 1;
 /// `struct sockaddr_un` before its path.
 const SUN_PATH: usize = 2;
 /// How libvirt names the monitor socket of a domain.
 const MONITOR_NAME: [u8; 13] = *b"/monitor.sock";
 const SUN_LEN_MAX: u32 = 110;
 
+/// Everything that is sent on a Unix socket: by QEMU, by libvirt to QEMU, by
+/// others to QEMU.
+///
 /// match-proto: security/security.c:int security_socket_sendmsg(struct socket *sock, struct msghdr *msg, int size)
 #[lsm(hook = "socket_sendmsg")]
 pub fn socket_sendmsg(ctx: LsmContext) -> i32 {
@@ -39,27 +38,35 @@ pub fn socket_sendmsg(ctx: LsmContext) -> i32 {
     if earlier != 0 {
         return earlier;
     }
-    let size: i32 = ctx.arg(2);
     let socket = ctx.arg::<*const u8>(0) as u64;
-    let message = ctx.arg::<*const u8>(1) as u64;
-    watch_monitor(socket, message, size as u32);
-    super::rpc::watch(socket, message, size as u32)
+    let Some(sk) = unix::sock_of(socket) else {
+        return 0;
+    };
+    let size: i32 = ctx.arg(2);
+    let message = Message {
+        header: ctx.arg::<*const u8>(1) as u64,
+        size: size as u32,
+    };
+    if let Some(verdict) = commands::on_send(unix::peer(sk), message.header, message.size) {
+        return verdict;
+    }
+    // What it can do is done; nobody is to be told.
+    let _ = watch_monitor(sk, message.header, message.size);
+    super::rpc::watch(socket, message.header, message.size)
 }
 
 /// `None` leaves early: not a VM, not its monitor, nothing of interest.
-fn watch_monitor(socket: u64, message: u64, size: u32) -> Option<()> {
+#[inline(never)]
+fn watch_monitor(sk: u64, header: u64, size: u32) -> Option<()> {
+    let message = Message { header, size };
     let tgid = current_tgid();
     let vm = guarded(Task::current(), tgid)?;
-    if vm.row.role != role::VM || !is_active() {
-        return None;
-    }
-    let sk: u64 = read(socket, offset!(socket_sk))?;
-    if read::<u16>(sk, offset!(sock_family))? != AF_UNIX || !is_monitor(sk)? {
+    if vm.row.role != role::VM || !is_active() || !is_monitor(sk)? {
         return None;
     }
     let state = VM_STATES.get_ptr_mut(tgid)?;
     remember_peer(sk, state);
-    let head = read_head(message, size)?;
+    let (head, _) = message.head()?;
     // SAFETY: a field of a live map value; only this VM's monitor writes it.
     let before = unsafe { (*state).finishing };
     match classify(head) {
@@ -67,14 +74,14 @@ fn watch_monitor(socket: u64, message: u64, size: u32) -> Option<()> {
             // SAFETY: as above.
             unsafe { (*state).finishing = before | cause };
             if before & cause == 0 {
-                emit(&vm, &said(event_kind::FINISHING, cause));
+                say(&vm, event_kind::FINISHING, cause);
             }
         }
         Said::Runs => {
             // SAFETY: as above.
             unsafe { (*state).finishing = 0 };
             if before != 0 {
-                emit(&vm, &said(event_kind::RESUMED, 0));
+                say(&vm, event_kind::RESUMED, 0);
             }
         }
         Said::Nothing => {}
@@ -82,14 +89,12 @@ fn watch_monitor(socket: u64, message: u64, size: u32) -> Option<()> {
     Some(())
 }
 
-fn said(kind: u32, cause: u32) -> Report {
-    Report::of(
-        kind,
-        &Attempt {
-            signal: cause,
-            ..Attempt::new(0, 0)
-        },
-    )
+fn say(vm: &Vm, kind: u32, cause: u32) {
+    let attempt = Attempt {
+        signal: cause,
+        ..Attempt::new(0, 0)
+    };
+    emit(vm, &Report::of(kind, &attempt));
 }
 
 /// Is this the accepted end of libvirt's monitor socket? The path is the
@@ -120,44 +125,6 @@ fn remember_peer(sk: u64, state: *mut VmState) -> Option<()> {
     Some(())
 }
 
-/// The first bytes of what is being sent, zero-filled.
-fn read_head(message: u64, size: u32) -> Option<&'static [u8; HEAD_LEN]> {
-    let iter = message.wrapping_add(offset!(msghdr_iter) as u64);
-    let kind: u8 = read(iter, offset!(iter_type))?;
-    let skip: u64 = read(iter, offset!(iter_offset))?;
-    let base: u64 = if kind as usize == offset!(iter_type_ubuf) {
-        read(iter, offset!(iter_ubuf))?
-    } else if kind as usize == offset!(iter_type_iovec) {
-        // `struct iovec`: base first.
-        read(read(iter, offset!(iter_iov))?, 0)?
-    } else {
-        return None;
-    };
-    let room = SCRATCH.get_ptr_mut(0)?;
-    // SAFETY: this CPU's own scratch; the program cannot be preempted by
-    // another user of it on this CPU.
-    let head = unsafe { &mut *room };
-    *head = [0; HEAD_LEN];
-    let from = base.wrapping_add(skip) as *const u8;
-    let take = size as usize;
-    if take >= HEAD_LEN {
-        // SAFETY: the helper checks the address and fails instead of faulting.
-        unsafe { bpf_probe_read_user_buf(from, head) }.ok()?;
-    } else {
-        // The verifier has to see the bound in the register that it checks;
-        // without the volatile read the compiler drops the mask as needless.
-        // SAFETY: a local.
-        let len = unsafe { core::ptr::read_volatile(&size) } & (HEAD_LEN as u32 - 1);
-        // SAFETY: `len` is within the buffer; the helper checks the address.
-        let failed =
-            unsafe { generated::bpf_probe_read_user(head.as_mut_ptr().cast(), len, from.cast()) };
-        if failed != 0 {
-            return None;
-        }
-    }
-    Some(head)
-}
-
 /// What a message says about the guest.
 enum Said {
     Over(u32),
@@ -175,6 +142,7 @@ const TIMESTAMP_MAX: usize = EVENT_HEAD.len() + 60;
 /// A line that starts with a timestamp is an event: answers start with
 /// `return` or `error`, and text that QEMU echoes comes with its quotes
 /// escaped.
+#[inline(never)]
 fn classify(head: &[u8; HEAD_LEN]) -> Said {
     if starts(head, 0, EVENT_HEAD) {
         let mut at = 0;
@@ -260,21 +228,4 @@ fn status_value(head: &[u8; HEAD_LEN], at: usize) -> Said {
         return Said::Runs;
     }
     Said::Nothing
-}
-
-/// Does `pattern` stand at `at`? Out of bounds is no.
-#[inline(always)]
-fn starts(head: &[u8; HEAD_LEN], at: usize, pattern: &[u8]) -> bool {
-    if at + pattern.len() > HEAD_LEN {
-        return false;
-    }
-    let mut i = 0;
-    while i < pattern.len() {
-        // The mask is for the verifier; the check above bounds it already.
-        if head[(at + i) & (HEAD_LEN - 1)] != pattern[i] {
-            return false;
-        }
-        i += 1;
-    }
-    true
 }

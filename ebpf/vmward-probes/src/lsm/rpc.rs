@@ -156,6 +156,7 @@ impl Sent {
     }
 
     /// The one order that was sent; `None` for what orders nothing of interest.
+    #[inline(never)]
     fn order(&self) -> Result<Option<Order>, Unread> {
         if self.size < HEADER || self.number(0)? != self.size {
             return Err(Unread);

@@ -6,6 +6,7 @@
 //! test VM only.
 
 mod control_files;
+mod monitor;
 mod rpc;
 mod rpc_send;
 mod sched;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         _ if std::env::var_os(VM_MARK).is_none() => {
             usage("this attacks VMs and the host; it runs in the test VM only")
         }
+        Some((&"monitor", rest)) => monitor::run(rest),
         Some((&"signals", rest)) => signals::run(rest),
         Some((&"rpc", rest)) => rpc::run(rest),
         Some((&"sigio", rest)) => sigio::run(rest),

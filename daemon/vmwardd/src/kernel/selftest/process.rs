@@ -24,7 +24,7 @@ pub(super) struct Canary {
     /// Its folder.
     pub(super) dir: PathBuf,
     /// Held open: the canary's peer is this daemon.
-    _monitor: UnixStream,
+    monitor: UnixStream,
 }
 
 impl Canary {
@@ -73,8 +73,18 @@ impl Canary {
             process,
             thread,
             dir,
-            _monitor: monitor,
+            monitor,
         })
+    }
+
+    /// This daemon's end of the canary's monitor.
+    pub(super) fn monitor(&self) -> &UnixStream {
+        &self.monitor
+    }
+
+    /// Its folder.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Gives an order and waits until it is done.

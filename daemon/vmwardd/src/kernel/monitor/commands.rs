@@ -1,0 +1,267 @@
+//! What each monitor and agent command needs.
+//!
+//! libvirt's own work and a caller's pass-through look the same on the wire, so
+//! a command that libvirt needs for what stops nothing is free for both.
+//! Whatever is not here needs a lease for a forced stop; `query-*` is free.
+
+use vmward_abi::effect::{FORCE_STOP, MIGRATE, PAUSE, REBOOT, RESET, SAVE, STOP};
+use vmward_abi::{COMMAND_LEN, CommandKey, CommandRow, language};
+
+/// Name, effect, and the effects whose operations it is a part of.
+type Rule = (&'static str, u32, u32);
+
+/// Commands of QMP that do something to the guest.
+const QMP: &[Rule] = &[
+    ("quit", FORCE_STOP, 0),
+    ("system_powerdown", STOP, REBOOT),
+    ("system_reset", RESET, 0),
+    ("inject-nmi", RESET, 0),
+    ("send-key", RESET, 0),
+    ("input-send-event", RESET, 0),
+    ("stop", PAUSE, SAVE | MIGRATE),
+    ("dump-guest-memory", SAVE, PAUSE),
+    ("snapshot-save", SAVE, PAUSE),
+    ("snapshot-load", RESET, 0),
+    ("migrate", MIGRATE, SAVE),
+    ("migrate-start-postcopy", MIGRATE, 0),
+    ("migrate-pause", MIGRATE, 0),
+    ("migrate-recover", MIGRATE, 0),
+    ("set-action", FORCE_STOP, 0),
+    ("watchdog-set-action", FORCE_STOP, 0),
+    ("yank", FORCE_STOP, 0),
+];
+
+/// Commands of QMP that libvirt needs for its daily work, and that stop nothing.
+const QMP_FREE: &[&str] = &[
+    "add-fd",
+    "add_client",
+    "announce-self",
+    "balloon",
+    "block-commit",
+    "block-dirty-bitmap-add",
+    "block-dirty-bitmap-clear",
+    "block-dirty-bitmap-disable",
+    "block-dirty-bitmap-enable",
+    "block-dirty-bitmap-merge",
+    "block-dirty-bitmap-remove",
+    "block-export-add",
+    "block-export-del",
+    "block-job-cancel",
+    "block-job-change",
+    "block-job-complete",
+    "block-job-dismiss",
+    "block-job-finalize",
+    "block-job-pause",
+    "block-job-resume",
+    "block-job-set-speed",
+    "block-set-write-threshold",
+    "block-stream",
+    "block_resize",
+    "block_set_io_throttle",
+    "blockdev-add",
+    "blockdev-backup",
+    "blockdev-change-medium",
+    "blockdev-close-tray",
+    "blockdev-create",
+    "blockdev-del",
+    "blockdev-insert-medium",
+    "blockdev-mirror",
+    "blockdev-open-tray",
+    "blockdev-remove-medium",
+    "blockdev-reopen",
+    "blockdev-set-active",
+    "blockdev-snapshot",
+    "blockdev-snapshot-sync",
+    "calc-dirty-rate",
+    "change-backing-file",
+    "change-vnc-password",
+    "chardev-add",
+    "chardev-remove",
+    "client_migrate_info",
+    "closefd",
+    "cont",
+    "device-list-properties",
+    "device-sync-config",
+    "device_add",
+    "device_del",
+    "display-reload",
+    "drive-mirror",
+    "eject",
+    "expire_password",
+    "getfd",
+    "job-cancel",
+    "job-complete",
+    "job-dismiss",
+    "job-finalize",
+    "memsave",
+    "migrate-continue",
+    "migrate-incoming",
+    "migrate-set-capabilities",
+    "migrate-set-parameters",
+    "migrate_cancel",
+    "nbd-server-add",
+    "nbd-server-remove",
+    "nbd-server-start",
+    "nbd-server-stop",
+    "netdev_add",
+    "netdev_del",
+    "object-add",
+    "object-del",
+    "pmemsave",
+    "qmp_capabilities",
+    "qom-get",
+    "qom-list",
+    "qom-list-get",
+    "qom-list-properties",
+    "qom-list-types",
+    "qom-set",
+    "remove-fd",
+    "ringbuf-read",
+    "rtc-reset-reinjection",
+    "screendump",
+    "set-numa-node",
+    "set_link",
+    "set_password",
+    "snapshot-delete",
+    "system_wakeup",
+    "throttle-group-set",
+    "trace-event-get-state",
+    "transaction",
+    "x-blockdev-set-iothread",
+];
+
+/// Commands for people that libvirt itself still uses.
+const HMP: &[Rule] = &[
+    ("savevm", SAVE, PAUSE),
+    ("loadvm", RESET, 0),
+    ("system_powerdown", STOP, REBOOT),
+    ("system_reset", RESET, 0),
+    ("nmi", RESET, 0),
+    ("mce", RESET, 0),
+    ("sendkey", RESET, 0),
+    ("stop", PAUSE, SAVE | MIGRATE),
+    ("s", PAUSE, SAVE | MIGRATE),
+    ("dump-guest-memory", SAVE, PAUSE),
+    ("migrate", MIGRATE, SAVE),
+];
+
+/// Commands for people that stop nothing.
+const HMP_FREE: &[&str] = &[
+    "?",
+    "balloon",
+    "block_set_io_throttle",
+    "c",
+    "cont",
+    "delvm",
+    "drive_add",
+    "drive_backup",
+    "drive_mirror",
+    "gpa2hpa",
+    "gpa2hva",
+    "gva2gpa",
+    "help",
+    "info",
+    "p",
+    "print",
+    "qom-get",
+    "qom-list",
+    "screendump",
+    "system_wakeup",
+    "x",
+    "xp",
+];
+
+/// Commands of the agent that stop the guest.
+const AGENT: &[Rule] = &[
+    ("guest-shutdown", STOP, REBOOT),
+    ("guest-suspend-disk", PAUSE, SAVE),
+    ("guest-suspend-ram", PAUSE, SAVE),
+    ("guest-suspend-hybrid", PAUSE, SAVE),
+];
+
+/// Commands of the agent that only ask, and what backups need. Who may freeze
+/// the file systems is for libvirt's callers to be judged by.
+const AGENT_FREE: &[&str] = &[
+    "guest-fsfreeze-freeze",
+    "guest-fsfreeze-freeze-list",
+    "guest-fsfreeze-status",
+    "guest-fsfreeze-thaw",
+    "guest-fstrim",
+    "guest-get-cpustats",
+    "guest-get-devices",
+    "guest-get-disks",
+    "guest-get-diskstats",
+    "guest-get-fsinfo",
+    "guest-get-host-name",
+    "guest-get-load",
+    "guest-get-memory-block-info",
+    "guest-get-memory-blocks",
+    "guest-get-osinfo",
+    "guest-get-time",
+    "guest-get-timezone",
+    "guest-get-users",
+    "guest-get-vcpus",
+    "guest-info",
+    "guest-network-get-interfaces",
+    "guest-network-get-route",
+    "guest-ping",
+    "guest-set-time",
+    "guest-ssh-get-authorized-keys",
+    "guest-sync",
+    "guest-sync-delimited",
+];
+
+/// Every row of the kernel's table.
+pub(super) fn rows() -> impl Iterator<Item = (CommandKey, CommandRow)> {
+    let free = |name: &&'static str| (*name, 0, 0);
+    let qmp = QMP.iter().copied().chain(QMP_FREE.iter().map(free));
+    let hmp = HMP.iter().copied().chain(HMP_FREE.iter().map(free));
+    let agent = AGENT.iter().copied().chain(AGENT_FREE.iter().map(free));
+    let row = |language| {
+        move |(name, effect, covers): Rule| (key(name, language), CommandRow { effect, covers })
+    };
+    qmp.map(row(language::QMP))
+        .chain(hmp.map(row(language::HMP)))
+        .chain(agent.map(row(language::AGENT)))
+}
+
+fn key(name: &str, language: u32) -> CommandKey {
+    let mut key = CommandKey {
+        name: [0; COMMAND_LEN],
+        language,
+    };
+    for (to, from) in key.name.iter_mut().zip(name.bytes()) {
+        *to = from;
+    }
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn effect_of(name: &str, language: u32) -> Option<u32> {
+        let table: BTreeMap<_, _> = rows().collect();
+        table.get(&key(name, language)).map(|row| row.effect)
+    }
+
+    #[test]
+    fn no_command_has_two_rows_and_no_name_is_cut() {
+        let all: Vec<_> = rows().collect();
+        let table: BTreeMap<_, _> = all.iter().copied().collect();
+        assert_eq!(table.len(), all.len());
+        assert!(all.len() < vmward_abi::COMMANDS_MAX as usize);
+        assert!(all.iter().all(|(key, _)| key.name.last() == Some(&0)));
+    }
+
+    #[test]
+    fn what_resumes_a_guest_is_free_and_what_ends_it_is_not() {
+        assert_eq!(effect_of("cont", language::QMP), Some(0));
+        assert_eq!(effect_of("quit", language::QMP), Some(FORCE_STOP));
+        assert_eq!(effect_of("quit", language::HMP), None);
+        assert_eq!(effect_of("o", language::HMP), None);
+        assert_eq!(effect_of("guest-exec", language::AGENT), None);
+    }
+}

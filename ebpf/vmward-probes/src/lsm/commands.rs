@@ -1,0 +1,204 @@
+//! What libvirt tells QEMU and the guest agent. Fail mode: closed.
+//!
+//! libvirt reads what its caller wants sent, whatever its spacing and escapes,
+//! and writes it anew: one value a write, without spaces, in its own order. So
+//! the name of an honest command stands at the very front. What has no lease is
+//! made harmless in place, since an error here would cost libvirt its monitor:
+//! QEMU answers that there is no such command, and libvirt tells its caller.
+//! Text of any other form is made harmless too.
+//!
+//! Reading and writing the sender's memory is no race here: only libvirt's
+//! daemon itself could change it in between.
+
+use aya_ebpf::helpers::generated;
+use vmward_abi::{
+    COMMAND_LEN, CommandKey, CommandRow, effect, language, monitor_kind, monitor_mode, vector,
+    vm_flag,
+};
+
+use super::connect::reach;
+use super::libvirt;
+use super::unix::{self, HEAD_LEN, Message, starts};
+use crate::maps::{COMMAND, COMMANDS, MONITOR_MODE};
+use crate::scope::Vm;
+use crate::task::current_tgid;
+use crate::verdict::{Attempt, wall};
+
+const ALLOW: i32 = 0;
+/// The sender tries again, with the same text.
+const EAGAIN: i32 = -11;
+
+/// What stands in the place of a refused command, as far as it was long.
+static DENIED: [u8; DENIED_LEN] =
+    *b"denied-by-vmward-for-want-of-a-lease----------------------------";
+/// A power of two, and no less than the longest name.
+const DENIED_LEN: usize = 64;
+
+const EXECUTE: &[u8] = b"{\"execute\":\"";
+const EXEC_OOB: &[u8] = b"{\"exec-oob\":\"";
+/// What comes after the name of a command for people.
+const HMP: &[u8] = b"human-monitor-command\",\"arguments\":{\"command-line\":\"";
+/// As long as `human-monitor-command`.
+const HMP_NAME_LEN: usize = 21;
+const QUERY: &[u8] = b"query-";
+/// Taking libvirt's own end away.
+const SEVER: &[u8] = b"chardev-remove\",\"arguments\":{\"id\":\"charmonitor\"";
+/// The agent's way to say: forget what came before.
+const AGENT_RESET: u8 = 0xff;
+
+/// Where a text that has no command at its front is spoilt: the name of the
+/// first member of an object.
+const ODD_AT: usize = 2;
+const ODD_LEN: usize = 2;
+
+/// A command, as far as it is understood.
+struct Order {
+    row: CommandRow,
+    /// Where its name stands, and how long it is.
+    at: usize,
+    len: usize,
+}
+
+/// Something is sent to the socket `peer`. Gives what the hook returns, where
+/// it is a VM's monitor or agent.
+#[inline(never)]
+pub fn on_send(peer: u64, header: u64, size: u32) -> Option<i32> {
+    let (mut vm, kind) = unix::listening_vm(peer)?;
+    if current_tgid() == vm.tgid {
+        return Some(ALLOW);
+    }
+    // The connection may be older than the protection, or another's.
+    if kind == monitor_kind::OTHER || !libvirt::is_current() {
+        return Some(reach(&vm, kind));
+    }
+    if mode() == monitor_mode::OBSERVE {
+        vm.row.flags |= vm_flag::OBSERVE;
+    }
+    // What cannot be read now may be read later; until then it is not sent.
+    Some(command(&vm, kind, Message { header, size }).unwrap_or(EAGAIN))
+}
+
+fn command(vm: &Vm, kind: u32, message: Message) -> Option<i32> {
+    let (head, address) = message.head()?;
+    let key = COMMAND.get_ptr_mut(0)?;
+    let order = understand(head, kind, key);
+    if order.row.effect == 0 {
+        return Some(ALLOW);
+    }
+    let agent = kind == monitor_kind::AGENT;
+    let attempt = Attempt {
+        covers: order.row.covers,
+        // SAFETY: this CPU's own row.
+        detail: unsafe { (*key).language },
+        word: key as u64,
+        ..Attempt::new(
+            if agent {
+                vector::AGENT_COMMAND
+            } else {
+                vector::MONITOR_COMMAND
+            },
+            order.row.effect,
+        )
+    };
+    let verdict = wall(vm, &attempt);
+    if verdict == ALLOW || mode() != monitor_mode::REWRITE {
+        return Some(verdict);
+    }
+    spoil(address, &order)
+}
+
+/// What becomes of a refused command.
+fn mode() -> u32 {
+    // SAFETY: a live static; volatile because the loader replaces it.
+    unsafe { core::ptr::read_volatile(&raw const MONITOR_MODE) }
+}
+
+/// Overwrites the name in the sender's memory. Where the kernel does not allow
+/// the helper, this is dead code to the verifier: the mode is a constant.
+fn spoil(address: u64, order: &Order) -> Option<i32> {
+    let len = order.len as u32;
+    // The verifier has to see the bounds in the register that it checks.
+    // SAFETY: a local.
+    let len =
+        (unsafe { core::ptr::read_volatile(&len) }.wrapping_sub(1) & (DENIED_LEN as u32 - 1)) + 1;
+    let to = address.wrapping_add(order.at as u64) as *mut core::ffi::c_void;
+    // SAFETY: `len` is within the text; the helper checks the address.
+    let failed = unsafe { generated::bpf_probe_write_user(to, DENIED.as_ptr().cast(), len) };
+    (failed == 0).then_some(ALLOW)
+}
+
+/// Finds the command and what it needs; leaves its name in `key`.
+#[inline(never)]
+fn understand(head: &[u8; HEAD_LEN], kind: u32, key: *mut CommandKey) -> Order {
+    let agent = kind == monitor_kind::AGENT;
+    let start = if agent && head[0] == AGENT_RESET {
+        1
+    } else {
+        0
+    };
+    let front = if starts(head, start, EXECUTE) {
+        EXECUTE.len()
+    } else if starts(head, start, EXEC_OOB) {
+        EXEC_OOB.len()
+    } else {
+        0
+    };
+    let at = start + front;
+    let people = !agent && front != 0 && starts(head, at, HMP);
+    let (name_at, speaks) = match (agent, people) {
+        (true, _) => (at, language::AGENT),
+        (_, true) => (at + HMP.len(), language::HMP),
+        _ => (at, language::QMP),
+    };
+    let len = name(head, name_at, key, speaks);
+    if front == 0 {
+        return Order {
+            row: UNKNOWN,
+            at: start + ODD_AT,
+            len: ODD_LEN,
+        };
+    }
+    // SAFETY: a plain copy of a live map value, by this CPU's own key.
+    let row = unsafe { COMMANDS.get(*key) }.copied();
+    let row = if starts(head, at, SEVER) {
+        UNKNOWN
+    } else if speaks == language::QMP && starts(head, at, QUERY) {
+        BENIGN
+    } else {
+        row.unwrap_or(UNKNOWN)
+    };
+    Order {
+        row,
+        at,
+        len: if people { HMP_NAME_LEN } else { len },
+    }
+}
+
+const BENIGN: CommandRow = CommandRow {
+    effect: 0,
+    covers: 0,
+};
+const UNKNOWN: CommandRow = CommandRow {
+    effect: effect::FORCE_STOP,
+    covers: 0,
+};
+
+/// Copies the name at `at` into `key` and gives its length, at least 1. A name
+/// that is too long, or is no plain word, is found in no table.
+#[inline(always)]
+fn name(head: &[u8; HEAD_LEN], at: usize, key: *mut CommandKey, speaks: u32) -> usize {
+    // SAFETY: this CPU's own row; nobody else has a reference to it.
+    let key = unsafe { &mut *key };
+    key.name = [0; COMMAND_LEN];
+    key.language = speaks;
+    let mut len = 0;
+    for i in 0..COMMAND_LEN {
+        let c = head[(at + i) & (HEAD_LEN - 1)];
+        if c == b'"' || speaks == language::HMP && (c == b' ' || c == b'/') {
+            break;
+        }
+        key.name[i] = c;
+        len = i + 1;
+    }
+    if len == 0 { 1 } else { len }
+}

@@ -1,0 +1,120 @@
+//! Unix sockets, and what is sent on them.
+
+use aya_ebpf::helpers::{bpf_probe_read_user_buf, generated};
+use vmward_abi::{FileKey, role};
+
+use crate::maps::{MONITORS, SCRATCH, VMS, offset};
+use crate::scope::Vm;
+use crate::task::read;
+
+/// How much of a message is looked at: enough for the name of an event, for the
+/// head of a status answer, and for the name of a command.
+pub const HEAD_LEN: usize = 256;
+
+const AF_UNIX: u16 = 1;
+
+/// Address of the `struct sock` behind a `struct socket`, where it is a Unix
+/// one.
+pub fn sock_of(socket: u64) -> Option<u64> {
+    let sk: u64 = read(socket, offset!(socket_sk))?;
+    (read::<u16>(sk, offset!(sock_family))? == AF_UNIX).then_some(sk)
+}
+
+/// Address of the `struct sock` at the other end; 0 where there is none.
+pub fn peer(sk: u64) -> u64 {
+    read(sk, offset!(unix_peer)).unwrap_or(0)
+}
+
+/// The VM that listens, or listened, on this socket for orders, and what kind
+/// of orders. The accepted end of a connection keeps the listener's file.
+pub fn listening_vm(sk: u64) -> Option<(Vm, u32)> {
+    let dentry: u64 = read(sk, offset!(unix_path) + offset!(path_dentry))?;
+    // SAFETY: a plain copy of a live map value.
+    let monitor = *unsafe { MONITORS.get(file_key(dentry)?) }?;
+    // SAFETY: as above.
+    let row = *unsafe { VMS.get(monitor.vm_tgid) }?;
+    let tgid = monitor.vm_tgid;
+    (row.role == role::VM && row.start_ticks == monitor.vm_start_ticks)
+        .then_some((Vm { tgid, row }, monitor.kind))
+}
+
+/// The file of a `struct dentry`.
+pub fn file_key(dentry: u64) -> Option<FileKey> {
+    let inode: u64 = read(dentry, offset!(dentry_inode))?;
+    let sb: u64 = read(inode, offset!(inode_sb))?;
+    Some(FileKey {
+        inode: read(inode, offset!(inode_number))?,
+        dev: read(sb, offset!(sb_dev))?,
+        pad: 0,
+    })
+}
+
+/// What is being sent.
+#[derive(Clone, Copy)]
+pub struct Message {
+    /// Address of the `struct msghdr`.
+    pub header: u64,
+    /// In bytes.
+    pub size: u32,
+}
+
+impl Message {
+    /// The first bytes of what is being sent, zero-filled, and where the sender
+    /// keeps them.
+    pub fn head(self) -> Option<(&'static mut [u8; HEAD_LEN], u64)> {
+        let Self { header, size } = self;
+        let iter = header.wrapping_add(offset!(msghdr_iter) as u64);
+        let kind: u8 = read(iter, offset!(iter_type))?;
+        let skip: u64 = read(iter, offset!(iter_offset))?;
+        let base: u64 = if kind as usize == offset!(iter_type_ubuf) {
+            read(iter, offset!(iter_ubuf))?
+        } else if kind as usize == offset!(iter_type_iovec) {
+            // `struct iovec`: base first.
+            read(read(iter, offset!(iter_iov))?, 0)?
+        } else {
+            return None;
+        };
+        let room = SCRATCH.get_ptr_mut(0)?;
+        // SAFETY: this CPU's own scratch; the program cannot be preempted by
+        // another user of it on this CPU.
+        let head = unsafe { &mut *room };
+        *head = [0; HEAD_LEN];
+        let at = base.wrapping_add(skip);
+        let from = at as *const u8;
+        let take = size as usize;
+        if take >= HEAD_LEN {
+            // SAFETY: the helper checks the address and fails instead of faulting.
+            unsafe { bpf_probe_read_user_buf(from, head) }.ok()?;
+        } else {
+            // The verifier has to see the bound in the register that it checks;
+            // without the volatile read the compiler drops the mask as needless.
+            // SAFETY: a local.
+            let len = unsafe { core::ptr::read_volatile(&size) } & (HEAD_LEN as u32 - 1);
+            // SAFETY: `len` is within the buffer; the helper checks the address.
+            let failed = unsafe {
+                generated::bpf_probe_read_user(head.as_mut_ptr().cast(), len, from.cast())
+            };
+            if failed != 0 {
+                return None;
+            }
+        }
+        Some((head, at))
+    }
+}
+
+/// Does `pattern` stand at `at`? Out of bounds is no.
+#[inline(always)]
+pub fn starts(head: &[u8; HEAD_LEN], at: usize, pattern: &[u8]) -> bool {
+    if at + pattern.len() > HEAD_LEN {
+        return false;
+    }
+    let mut i = 0;
+    while i < pattern.len() {
+        // The mask is for the verifier; the check above bounds it already.
+        if head[(at + i) & (HEAD_LEN - 1)] != pattern[i] {
+            return false;
+        }
+        i += 1;
+    }
+    true
+}

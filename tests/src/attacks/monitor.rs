@@ -1,0 +1,187 @@
+//! Orders to QEMU on its monitor: by libvirt for whoever asks it, in every form
+//! that libvirt lets through.
+
+use super::{Attack, Harm, Refusal};
+use crate::guest::{Guest, run, virsh};
+
+/// QEMU's answer to a command that was made harmless.
+const NOT_FOUND: Refusal = Refusal::Says("has not been found");
+/// QEMU's answer to a text that has its command not at the front.
+const UNEXPECTED: Refusal = Refusal::Says("is unexpected");
+
+const fn row(
+    id: &'static str,
+    harm: Harm,
+    lease: &'static str,
+    run: fn(&Guest) -> std::process::Output,
+) -> Attack {
+    Attack {
+        id,
+        vector: "monitor-command",
+        hook: "socket_sendmsg",
+        harm,
+        refusal: NOT_FOUND,
+        lease: Some(lease),
+        run,
+    }
+}
+
+fn qmp(guest: &Guest, text: &str) -> std::process::Output {
+    virsh(&["qemu-monitor-command", &guest.name, text])
+}
+
+fn hmp(guest: &Guest, line: &str) -> std::process::Output {
+    virsh(&["qemu-monitor-command", &guest.name, "--hmp", line])
+}
+
+/// Where a domain is saved or dumped to.
+fn image(guest: &Guest) -> String {
+    format!("/var/tmp/{}.image", guest.name)
+}
+
+/// See the module's text.
+pub const ATTACKS: &[Attack] = &[
+    row("monitor/virsh-shutdown", Harm::Ends, "stop", |g| {
+        virsh(&["shutdown", &g.name])
+    }),
+    row("monitor/virsh-reboot", Harm::Resets, "reboot", |g| {
+        virsh(&["reboot", &g.name])
+    }),
+    row("monitor/virsh-reset", Harm::Resets, "reset", |g| {
+        virsh(&["reset", &g.name])
+    }),
+    row("monitor/virsh-suspend", Harm::Stalls, "pause", |g| {
+        virsh(&["suspend", &g.name])
+    }),
+    row("monitor/virsh-save", Harm::Ends, "save", |g| {
+        virsh(&["save", &g.name, &image(g)])
+    }),
+    row("monitor/virsh-managedsave", Harm::Ends, "save", |g| {
+        virsh(&["managedsave", &g.name])
+    }),
+    row("monitor/virsh-dump-crash", Harm::Ends, "save", |g| {
+        virsh(&["dump", &g.name, &image(g), "--crash"])
+    }),
+    row("monitor/virsh-dump-memory-crash", Harm::Ends, "save", |g| {
+        virsh(&["dump", &g.name, &image(g), "--crash", "--memory-only"])
+    }),
+    row("monitor/virsh-python", Harm::Stalls, "pause", |g| {
+        run(
+            "python3",
+            &[
+                "-c",
+                "import subprocess, sys; sys.exit(subprocess.call(['virsh', '-c', 'qemu:///system', 'suspend', sys.argv[1]]))",
+                &g.name,
+            ],
+        )
+    }),
+    row("monitor/qmp-quit", Harm::Ends, "force_stop", |g| {
+        qmp(g, r#"{"execute":"quit"}"#)
+    }),
+    row("monitor/qmp-quit-spaced", Harm::Ends, "force_stop", |g| {
+        qmp(g, "  {\t\"execute\" :\n \"quit\" } ")
+    }),
+    row("monitor/qmp-quit-escaped", Harm::Ends, "force_stop", |g| {
+        qmp(g, r#"{ "execute" : "qu\u0069t" }"#)
+    }),
+    row(
+        "monitor/qmp-quit-escaped-key",
+        Harm::Ends,
+        "force_stop",
+        |g| qmp(g, r#"{"\u0065xecute":"quit"}"#),
+    ),
+    Attack {
+        refusal: UNEXPECTED,
+        ..row(
+            "monitor/qmp-quit-arguments-first",
+            Harm::Ends,
+            "force_stop",
+            |g| qmp(g, r#"{"arguments":{},"execute":"quit"}"#),
+        )
+    },
+    row("monitor/qmp-stop", Harm::Stalls, "pause", |g| {
+        qmp(g, r#"{"execute":"stop"}"#)
+    }),
+    row("monitor/qmp-system-reset", Harm::Resets, "reset", |g| {
+        qmp(g, r#"{"execute":"system_reset"}"#)
+    }),
+    row("monitor/qmp-system-powerdown", Harm::Ends, "stop", |g| {
+        qmp(g, r#"{"execute":"system_powerdown"}"#)
+    }),
+    // QEMU's own sandbox ends it when it starts a program.
+    row("monitor/qmp-migrate-exec", Harm::Ends, "migrate", |g| {
+        qmp(
+            g,
+            r#"{"execute":"migrate","arguments":{"uri":"exec:cat >/dev/null"}}"#,
+        )
+    }),
+    // libvirt takes the loss of its monitor for the end of the VM.
+    row("monitor/qmp-yank", Harm::Ends, "force_stop", |g| {
+        qmp(
+            g,
+            r#"{"execute":"yank","arguments":{"instances":[{"type":"chardev","id":"charmonitor"}]}}"#,
+        )
+    }),
+    row("monitor/qmp-set-action", Harm::Arms, "force_stop", |g| {
+        qmp(
+            g,
+            r#"{"execute":"set-action","arguments":{"reboot":"shutdown"}}"#,
+        )
+    }),
+    row("monitor/qmp-hmp-quit", Harm::Ends, "force_stop", |g| {
+        qmp(
+            g,
+            r#"{"execute":"human-monitor-command","arguments":{"command-line":"quit"}}"#,
+        )
+    }),
+    row(
+        "monitor/qmp-hmp-quit-cpu-first",
+        Harm::Ends,
+        "force_stop",
+        |g| {
+            qmp(
+                g,
+                r#"{"execute":"human-monitor-command","arguments":{"cpu-index":0,"command-line":"quit"}}"#,
+            )
+        },
+    ),
+    row("monitor/hmp-quit", Harm::Ends, "force_stop", |g| {
+        hmp(g, "quit")
+    }),
+    row("monitor/hmp-q", Harm::Ends, "force_stop", |g| hmp(g, "q")),
+    row("monitor/hmp-quit-spaced", Harm::Ends, "force_stop", |g| {
+        hmp(g, "   quit")
+    }),
+    row("monitor/hmp-quit-tab", Harm::Ends, "force_stop", |g| {
+        hmp(g, "\tquit")
+    }),
+    row("monitor/hmp-stop", Harm::Stalls, "pause", |g| {
+        hmp(g, "stop")
+    }),
+    row("monitor/hmp-s", Harm::Stalls, "pause", |g| hmp(g, "s")),
+    row("monitor/hmp-system-reset", Harm::Resets, "reset", |g| {
+        hmp(g, "system_reset")
+    }),
+    row("monitor/hmp-system-powerdown", Harm::Ends, "stop", |g| {
+        hmp(g, "system_powerdown")
+    }),
+    // The ACPI power-off of the machine, from outside.
+    row("monitor/hmp-port-poweroff", Harm::Ends, "force_stop", |g| {
+        hmp(g, "o /h 0x604 0x2000")
+    }),
+    row("monitor/hmp-port-slash", Harm::Ends, "force_stop", |g| {
+        hmp(g, "o/h 0x604 0x2000")
+    }),
+    row("monitor/hmp-port-reset", Harm::Resets, "force_stop", |g| {
+        hmp(g, "o /b 0xcf9 6")
+    }),
+    row("monitor/hmp-migrate-exec", Harm::Ends, "migrate", |g| {
+        hmp(g, "migrate \"exec:cat >/dev/null\"")
+    }),
+    row("monitor/hmp-gdbserver", Harm::Arms, "force_stop", |g| {
+        hmp(g, "gdbserver tcp:127.0.0.1:41234")
+    }),
+    row("monitor/hmp-watchdog", Harm::Arms, "force_stop", |g| {
+        hmp(g, "watchdog_action poweroff")
+    }),
+];
