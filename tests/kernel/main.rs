@@ -12,7 +12,9 @@ mod lease;
 mod legitimate;
 mod monitor;
 mod restart;
+mod rpc;
 mod suite;
+mod task_side;
 
 use vmward_tests::daemon::{Daemon, Mode};
 use vmward_tests::guest::Guest;

@@ -6,8 +6,13 @@
 //! each row: the control, enforced, observed, with a lease, and with the daemon
 //! killed before.
 
+pub mod arming;
+pub mod control_files;
 pub mod monitor;
+pub mod rpc;
+pub mod sched;
 pub mod signals;
+pub mod tampering;
 
 use std::process::Output;
 
@@ -74,7 +79,19 @@ pub type Undo = fn(&Guest);
 
 /// Every row, by family.
 pub fn all() -> impl Iterator<Item = &'static Attack> {
-    [signals::ATTACKS, monitor::ATTACKS].into_iter().flatten()
+    [
+        rpc::ATTACKS,
+        arming::ATTACKS,
+        signals::ATTACKS,
+        signals::EVERY_SIGNAL,
+        signals::BY_FILES,
+        tampering::ATTACKS,
+        sched::ATTACKS,
+        control_files::ATTACKS,
+        monitor::ATTACKS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// Runs `vmward-attack FAMILY WHAT PID...`, the attacks that no shell command

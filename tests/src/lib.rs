@@ -6,6 +6,7 @@
 
 pub mod attacks;
 pub mod audit;
+pub mod coverage;
 pub mod daemon;
 pub mod guest;
 pub mod progress;

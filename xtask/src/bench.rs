@@ -4,6 +4,7 @@
 mod caller;
 mod daemon;
 mod echo;
+mod hooks;
 mod machine;
 mod memory;
 mod policy;
@@ -26,6 +27,8 @@ pub(crate) struct BenchArgs {
 enum What {
     /// Decisions over the socket: against a bare echo, a bare fdatasync and polkit
     Policy(policy::PolicyArgs),
+    /// What the hooks cost processes that have nothing to do with VMs
+    Hooks(hooks::HooksArgs),
     /// The bare echo that decisions are compared with
     #[command(hide = true)]
     Echo(echo::EchoArgs),
@@ -34,6 +37,7 @@ enum What {
 pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
     match &args.what {
         What::Policy(args) => policy::run(args),
+        What::Hooks(args) => hooks::run(args),
         What::Echo(args) => echo::run(args).map(|()| ExitCode::SUCCESS),
     }
 }

@@ -29,6 +29,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Run every test, the kernel tests in VMs included
     Test(test::TestArgs),
+    /// Take up what the attack suite found into ebpf/COVERAGE.md and its data
+    Coverage(test::CoverageArgs),
     /// Measure what a decision costs, and compare it with the budgets
     Bench(bench::BenchArgs),
     /// Feed generated inputs to everything that reads what others wrote
@@ -52,6 +54,7 @@ pub(crate) fn run(xtask: Xtask) -> Result<ExitCode> {
         Command::Vm(args) => vm::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Coverage(args) => test::coverage(&args).map(|()| ExitCode::SUCCESS),
         Command::Bench(args) => bench::run(&args),
         Command::Fuzz(args) => fuzz::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Tidy => tidy::run().map(|()| ExitCode::SUCCESS),

@@ -52,6 +52,8 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
         verbose: true,
         no_build: true,
         keep: false,
+        audit: vm::Audit::Off,
+        output: vm::Output::Passed,
         command,
     })?;
     let code = finished.code;

@@ -1,12 +1,20 @@
 //! `cargo xtask test`: every test, on the host and in the VM, and one table at the end.
 
 mod count;
+mod coverage;
+mod plan;
 
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
+    num::NonZero,
     path::{Path, PathBuf},
     process::{ExitCode, Stdio},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
     time::Instant,
 };
 
@@ -19,32 +27,22 @@ use crate::{
     vm::{self, Mode, VmArgs},
 };
 use count::Count;
+pub(crate) use coverage::{CoverageArgs, run as coverage};
+use plan::VmRun;
 
 /// The one binary of kernel tests, in the package of that name.
 const PACKAGE: &str = "vmward-tests";
 const KERNEL_TESTS: &str = "kernel";
 /// The daemon of the tests can be told to die at a step; the shipped one cannot.
 const CRASH_POINTS: [&str; 2] = ["--features", "vmwardd/crash-points"];
-/// Seconds that the kernel tests may take on one kernel.
-const KERNEL_LIMIT: u64 = 2400;
-
-/// What every kernel must do, in one line: a `kill -9` by root is refused and the guest lives on.
-const SMOKE: &str = r#"
-pid=$(cat /run/libvirt/qemu/web-1.pid) || exit 1
-if words=$(LC_ALL=C kill -9 "$pid" 2>&1); then
-    echo "kill -9 of web-1 was not refused" >&2
-    exit 1
-fi
-case $words in
-    *"Operation not permitted"*) echo "refused: $words" ;;
-    *) echo "kill -9 of web-1 failed, but not with EPERM: $words" >&2; exit 1 ;;
-esac
-xtask guest wait-ticks web-1
-"#;
+/// Seconds that the parts of one VM run may take.
+const VM_LIMIT: u64 = 3600;
+/// The same where every row is played in every way.
+const FULL_VM_LIMIT: u64 = 6 * 3600;
 
 #[derive(Args)]
 pub(crate) struct TestArgs {
-    /// Kernels to test on; without it, all tests on 6.1 and 6.12 and a smoke test on 7.3
+    /// Kernels to test on; without it, all
     #[arg(long = "kernel", value_name = "K")]
     kernels: Vec<Kernel>,
     /// Only the tests that run on this machine itself
@@ -53,6 +51,11 @@ pub(crate) struct TestArgs {
     /// Only the tests that run in the VM
     #[arg(long, conflicts_with = "no_vm")]
     only_vm: bool,
+    /// Every test and every attack in every way on every kernel: takes hours.
+    /// Without it a subset: every attack on 6.12, every hook on each kernel, each
+    /// other test on some kernel
+    #[arg(long)]
+    full: bool,
 }
 
 struct Suite {
@@ -82,21 +85,36 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
         suites.push(suite("host", || host(&probes)));
     }
     if !args.no_vm {
-        vm_suites(&probes, kernels, &mut suites);
+        coverage::forget()?;
+        vm_suites(&probes, &plan::runs(kernels, args.full), args, &mut suites);
     }
     Ok(summary(&suites))
 }
 
-fn vm_suites(probes: &Path, kernels: &[Kernel], suites: &mut Vec<Suite>) {
+/// As many VMs at once as there are cores, since under emulation each keeps one
+/// busy.
+fn vm_suites(probes: &Path, runs: &[VmRun], args: &TestArgs, suites: &mut Vec<Suite>) {
     let tests = kernel_tests(probes);
-    for kernel in kernels {
-        let name = format!("kernel {kernel}");
-        suites.push(match (&tests, kernel) {
-            (_, Kernel::V7_3) => suite(&format!("{name} smoke"), || smoke(*kernel)),
-            (Ok(binary), _) => suite(&name, || in_vm(*kernel, binary)),
-            (Err(error), _) => suite(&name, || bail!("{error:#}")),
-        });
-    }
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(Vec::new());
+    let work = || {
+        while let Some(run) = runs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let suite = suite(&format!("kernel {}", run.name), || match &tests {
+                Ok(binary) => in_vm(run, binary, args.full),
+                Err(error) => bail!("{error:#}"),
+            });
+            done.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(suite);
+        }
+    };
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    thread::scope(|scope| {
+        for _ in 0..cores.min(runs.len()) {
+            scope.spawn(work);
+        }
+    });
+    suites.extend(done.into_inner().unwrap_or_else(PoisonError::into_inner));
 }
 
 fn suite(name: &str, work: impl FnOnce() -> Result<Count>) -> Suite {
@@ -170,18 +188,30 @@ fn kernel_tests(probes: &Path) -> Result<PathBuf> {
         .context("cargo built no program for the kernel tests")
 }
 
-fn in_vm(kernel: Kernel, binary: &Path) -> Result<Count> {
-    let command = vec![
-        binary.display().to_string(),
-        "--test-threads=1".into(),
-        "--include-ignored".into(),
-    ];
-    let finished = vm::boot(&vm_args(kernel, Mode::Off, 0, command))?;
+fn in_vm(run: &VmRun, binary: &Path, full: bool) -> Result<Count> {
+    let script = run.script(&binary.display().to_string());
+    let finished = vm::boot(&VmArgs {
+        kernel: run.kernel,
+        mode: Mode::Off,
+        domains: 0,
+        memory: "4G".to_owned(),
+        timeout: if full { FULL_VM_LIMIT } else { VM_LIMIT },
+        verbose: false,
+        no_build: true,
+        keep: false,
+        audit: vm::Audit::Off,
+        output: vm::Output::Kept,
+        command: ["bash", "-c", &script].map(str::to_owned).to_vec(),
+    })?;
     let output = fs::read(finished.folder.join("stdout")).unwrap_or_default();
+    let output = String::from_utf8_lossy(&output);
+    let errors = fs::read(finished.folder.join("stderr")).unwrap_or_default();
+    // In one piece: other VMs run at the same time.
+    println!("--- kernel {}\n{output}", run.name);
+    eprintln!("{}", String::from_utf8_lossy(&errors));
     let mut count = Count::default();
-    String::from_utf8_lossy(&output)
-        .lines()
-        .for_each(|line| count.add_line(line));
+    output.lines().for_each(|line| count.add_line(line));
+    coverage::keep(&run.name, &finished.folder)?;
     let code = finished.code;
     if code != 0 && count.failed == 0 {
         bail!("the kernel tests ended with status {code} without naming a failed test");
@@ -192,37 +222,6 @@ fn in_vm(kernel: Kernel, binary: &Path) -> Result<Count> {
         eprintln!("the logs of the run are in {}", finished.folder.display());
     }
     Ok(count)
-}
-
-fn smoke(kernel: Kernel) -> Result<Count> {
-    let command = ["bash", "-c", SMOKE].map(str::to_owned).to_vec();
-    let finished = vm::boot(&vm_args(kernel, Mode::Enforce, 1, command))?;
-    if finished.code == 0 {
-        finished.clear()?;
-        return Ok(Count {
-            passed: 1,
-            ..Count::default()
-        });
-    }
-    eprintln!("the logs of the run are in {}", finished.folder.display());
-    Ok(Count {
-        failed: 1,
-        ..Count::default()
-    })
-}
-
-fn vm_args(kernel: Kernel, mode: Mode, domains: u32, command: Vec<String>) -> VmArgs {
-    VmArgs {
-        kernel,
-        mode,
-        domains,
-        memory: "4G".to_owned(),
-        timeout: KERNEL_LIMIT,
-        verbose: true,
-        no_build: true,
-        keep: false,
-        command,
-    }
 }
 
 /// The table, and as the very last line the sums.
@@ -241,7 +240,7 @@ fn summary(suites: &[Suite]) -> ExitCode {
             .as_ref()
             .map(|why| format!("  {}", why.lines().last().unwrap_or("")));
         println!(
-            "{name:<18} {count}  ({seconds:.0} s){}",
+            "{name:<26} {count}  ({seconds:.0} s){}",
             why.unwrap_or_default()
         );
     }

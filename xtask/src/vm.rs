@@ -18,6 +18,7 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::{Child, ExitCode, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -31,7 +32,7 @@ use crate::{build, paths, setup, setup::Kernel, wait};
 
 /// BPF among the security modules; the rest only costs time under emulation.
 const KERNEL_ARGS: &str = "lsm=landlock,lockdown,yama,bpf mitigations=off \
-    transparent_hugepage=never init_on_alloc=0 audit=0 nowatchdog";
+    transparent_hugepage=never init_on_alloc=0 nowatchdog";
 /// From power-on to the first sign of `vm-init`; 12 s under emulation on an idle machine.
 const BOOT_LIMIT: Duration = Duration::from_mins(4);
 /// From there to the command; a dozen guests under nested emulation take a minute.
@@ -65,9 +66,35 @@ pub(crate) struct VmArgs {
     /// Keep the folder with the logs of the run
     #[arg(long)]
     pub(crate) keep: bool,
+    /// Can the kernel's auditing be switched on?
+    #[arg(skip)]
+    pub(crate) audit: Audit,
+    /// What becomes of the command's output
+    #[arg(skip)]
+    pub(crate) output: Output,
     /// The command and its arguments
     #[arg(last = true, required = true)]
     pub(crate) command: Vec<String>,
+}
+
+/// The kernel's auditing, which costs time under emulation even while idle.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Audit {
+    /// Off for good.
+    #[default]
+    Off,
+    /// Off, and can be switched on.
+    Possible,
+}
+
+/// What becomes of the output of a VM's command, which the run's folder has too.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// It is passed on while it comes.
+    #[default]
+    Passed,
+    /// It stays in the folder.
+    Kept,
 }
 
 pub(crate) fn run(args: &VmArgs) -> Result<ExitCode> {
@@ -115,9 +142,14 @@ pub(crate) fn boot(args: &VmArgs) -> Result<Finished> {
 
 /// A fresh folder shared with the VM, with this very xtask and the built binaries in `bin`.
 fn run_folder() -> Result<PathBuf> {
-    let folder = paths::target()
-        .join("vm")
-        .join(std::process::id().to_string());
+    static RUNS: AtomicU32 = AtomicU32::new(0);
+    let (process, number) = (std::process::id(), RUNS.fetch_add(1, Ordering::Relaxed));
+    let name = if number == 0 {
+        process.to_string()
+    } else {
+        format!("{process}-{number}")
+    };
+    let folder = paths::target().join("vm").join(name);
     if folder.exists() {
         fs::remove_dir_all(&folder)
             .with_context(|| format!("Failed to remove the stale {}", folder.display()))?;
@@ -166,7 +198,9 @@ impl Vm {
                 "--rwdir",
             ])
             .arg(folder)
-            .args(["--append", KERNEL_ARGS, "--"])
+            .args(["--append", KERNEL_ARGS])
+            .args((args.audit == Audit::Off).then_some("--append=audit=0"))
+            .arg("--")
             .arg(format!(
                 "exec '{0}/bin/xtask' vm-init '{0}' 2>'{0}/init.log'",
                 folder.display()
@@ -193,7 +227,9 @@ impl Vm {
             let ended = self.child.try_wait()?.is_some();
             // Read after the look at the process: what it wrote before its end is there now.
             let status = self.read("status");
-            output.pump()?;
+            if args.output == Output::Passed {
+                output.pump()?;
+            }
             if let Some(code) = status {
                 return code
                     .trim()

@@ -12,12 +12,17 @@
 
 mod child;
 mod deputy;
+mod helpers;
 mod labels;
 pub mod line;
 mod lines;
 mod status_xml;
 
+use std::collections::BTreeMap;
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 use vmward_core::ids::{Process, VmUuid};
@@ -26,12 +31,14 @@ use self::child::Child;
 use self::labels::LabelBook;
 pub use self::labels::Labels;
 use self::line::{Line, Seen, SeenRun};
-use self::lines::{Broken, SILENCE_MAX};
-use self::status_xml::find_process;
+use self::lines::{Broken, Lines, SILENCE_MAX, pause};
+use self::status_xml::{find_process, number_of};
 
 /// First and longest pause before the program is started again.
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
+/// How long the end of the thread is waited for.
+const END_DEADLINE: Duration = Duration::from_secs(2);
 /// Most domains of one look: four times as many as the kernel's map can hold
 /// running ones.
 const DOMAINS_MAX: usize = 16_384;
@@ -64,6 +71,15 @@ pub enum Run {
     Unprotectable(String),
 }
 
+/// Processes that are no VMs and hold some.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// libvirt's daemons.
+    pub deputies: Vec<Process>,
+    /// By the process of a running VM: those whose end is its end.
+    pub helpers: BTreeMap<Process, Vec<Process>>,
+}
+
 /// What the inventory tells the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sighting {
@@ -78,6 +94,8 @@ pub enum Sighting {
         domains: Vec<Domain>,
         /// libvirt's own daemon, which may act for a lease holder; 0 unknown.
         deputy_pid: u32,
+        /// What is to be guarded beside them.
+        beside: Beside,
     },
     /// libvirt cannot be asked; what was seen before still stands.
     Gone {
@@ -112,27 +130,64 @@ pub fn program() -> std::io::Result<PathBuf> {
     Ok(std::env::current_exe()?.with_file_name("vmward-inventory"))
 }
 
-/// Looks for ever, in its own thread. `tell` returns false when nobody listens
-/// any more; the thread then ends, and its program with it.
+/// The thread that looks. Dropping this ends it, and waits until its program
+/// has ended, too.
+#[derive(Debug)]
+pub struct Watch {
+    stop: UnixStream,
+    ended: Receiver<()>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // Where the thread has ended by itself there is nobody to tell.
+        drop(self.stop.shutdown(Shutdown::Both));
+        // Nothing is ever sent: the end of the thread closes the channel.
+        if self.ended.recv_timeout(END_DEADLINE) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!("the inventory does not end; it is left behind");
+        }
+    }
+}
+
+/// Looks until it is told to end, in its own thread. `tell` returns false when
+/// nobody listens any more; the thread then ends as well.
 ///
 /// # Errors
 /// The thread cannot be started.
 pub fn start(
     source: Source,
     tell: impl FnMut(Sighting) -> bool + Send + 'static,
-) -> std::io::Result<()> {
-    std::thread::Builder::new()
-        .name("inventory".to_owned())
-        .spawn(move || watch(&source, SILENCE_MAX, tell))
-        .map(drop)
+) -> std::io::Result<Watch> {
+    start_with(source, SILENCE_MAX, tell)
 }
 
-fn watch(source: &Source, silence_max: Duration, mut tell: impl FnMut(Sighting) -> bool) {
+fn start_with(
+    source: Source,
+    silence_max: Duration,
+    tell: impl FnMut(Sighting) -> bool + Send + 'static,
+) -> std::io::Result<Watch> {
+    let (stop, stopped) = UnixStream::pair()?;
+    let (ending, ended) = sync_channel(0);
+    std::thread::Builder::new()
+        .name("inventory".to_owned())
+        .spawn(move || {
+            watch(&source, silence_max, &stopped, tell);
+            drop(ending);
+        })?;
+    Ok(Watch { stop, ended })
+}
+
+fn watch(
+    source: &Source,
+    silence_max: Duration,
+    stop: &UnixStream,
+    mut tell: impl FnMut(Sighting) -> bool,
+) {
     let mut backoff = BACKOFF_MIN;
     let mut labels = LabelBook::default();
     loop {
         let mut looked = false;
-        let outcome = follow(source, silence_max, &mut labels, &mut |sighting| {
+        let outcome = follow(source, silence_max, stop, &mut labels, &mut |sighting| {
             looked |= matches!(sighting, Sighting::Domains { .. });
             tell(sighting)
         });
@@ -147,43 +202,50 @@ fn watch(source: &Source, silence_max: Duration, mut tell: impl FnMut(Sighting) 
         } else {
             BACKOFF_MAX.min(backoff * 2)
         };
-        // Nobody wakes this thread; an early end of the pause does no harm.
-        std::thread::park_timeout(backoff);
+        if pause(stop, backoff) {
+            return;
+        }
     }
 }
 
 /// Reads one run of the program until it ends or does what it should not (an
-/// error), or nobody listens (no error).
+/// error), or nobody listens or the daemon stops (no error).
 fn follow(
     source: &Source,
     silence_max: Duration,
+    stop: &UnixStream,
     labels: &mut LabelBook,
     tell: &mut impl FnMut(Sighting) -> bool,
 ) -> Result<(), String> {
-    let (mut child, mut lines) = Child::start(&source.program, &source.uri, silence_max)?;
+    let (mut child, output) = Child::start(&source.program, &source.uri)?;
+    let mut lines = Lines::new(output, silence_max, stop);
     let mut told = tell(Sighting::Started { pid: child.pid() });
     let mut domains = Vec::new();
+    let mut beside = Beside::default();
     let broken = loop {
         if !told {
             return Ok(());
         }
         let line = match lines.next() {
             Ok(line) => line,
+            Err(Broken::Stopped) => return Ok(()),
             Err(broken) => break broken,
         };
         match line {
             Line::Domain(_) if domains.len() >= DOMAINS_MAX => {
                 break Broken::Rubbish(format!("more than {DOMAINS_MAX} domains"));
             }
-            Line::Domain(seen) => domains.push(settle(seen, source, labels)),
+            Line::Domain(seen) => domains.push(settle(seen, source, labels, &mut beside)),
             Line::Looked { domains: count } if count == domains.len() => {
                 let mut domains = std::mem::take(&mut domains);
                 domains.shrink_to_fit();
                 labels.keep_only(&domains);
-                let deputy_pid = deputy::find().unwrap_or(0);
+                let mut beside = std::mem::take(&mut beside);
+                beside.deputies = deputy::find();
                 told = tell(Sighting::Domains {
                     domains,
-                    deputy_pid,
+                    deputy_pid: beside.deputies.first().map_or(0, |process| process.pid),
+                    beside,
                 });
             }
             Line::Looked { domains: count } => {
@@ -192,6 +254,7 @@ fn follow(
             }
             Line::Gone { error } => {
                 domains = Vec::new();
+                beside = Beside::default();
                 told = tell(Sighting::Gone { error });
             }
         }
@@ -200,13 +263,19 @@ fn follow(
 }
 
 /// Finds the process of a domain that runs.
-fn settle(seen: Seen, source: &Source, labels: &mut LabelBook) -> Domain {
+fn settle(seen: Seen, source: &Source, labels: &mut LabelBook, beside: &mut Beside) -> Domain {
     let run = match seen.run {
         SeenRun::Off => Run::Off,
         SeenRun::Unsettled(why) => Run::Unsettled(why),
         SeenRun::Unknown(why) => Run::Unprotectable(why),
         SeenRun::Running => match find_process(&source.run_dir, &seen.name, seen.uuid) {
-            Ok(process) => Run::Running(process),
+            Ok(process) => {
+                if let Some(number) = number_of(&source.run_dir, &seen.name, seen.uuid) {
+                    let helpers = helpers::find(&source.run_dir, number, process);
+                    beside.helpers.insert(process, helpers);
+                }
+                Run::Running(process)
+            }
             Err(error) => Run::Unprotectable(error.to_string()),
         },
     };

@@ -9,6 +9,7 @@
 mod attach;
 mod calls;
 pub mod canary;
+mod cgroups;
 mod events;
 mod host;
 mod maps;
@@ -28,6 +29,7 @@ pub use events::{EventKind, EventReader, KernelActor, KernelEvent, KernelRequest
 pub use host::{Actor, HostMaps, HostRule, HostRuleState};
 
 use attach::Programs;
+use cgroups::Cgroups;
 use maps::Maps;
 use monitor::MonitorMaps;
 
@@ -162,6 +164,31 @@ pub struct Protected {
     pub deputy_pid: u32,
 }
 
+/// A process beside the VMs that the kernel guards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guard {
+    /// The process.
+    pub process: Process,
+    /// What it is.
+    pub role: GuardRole,
+    /// Let attacks through and only record them.
+    pub observe: bool,
+}
+
+/// Why a process is guarded that is no VM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GuardRole {
+    /// Its end is the end of this VM.
+    Helper {
+        /// The VM's, by libvirt.
+        uuid: [u8; 16],
+        /// The VM's process.
+        vm: Process,
+    },
+    /// libvirt's daemon: may be ended, not tampered with.
+    Deputy,
+}
+
 /// A VM as the kernel has it.
 #[derive(Clone, Debug)]
 pub struct ProtectedState {
@@ -204,6 +231,7 @@ pub struct Kernel {
     programs: Programs,
     maps: Maps,
     host: HostMaps,
+    cgroups: Cgroups,
     monitors: MonitorMaps,
     reader: Option<EventReader>,
 }
@@ -222,19 +250,21 @@ impl Kernel {
                 Ok((
                     EventReader::open(&mut ebpf)?,
                     HostMaps::open(&mut ebpf)?,
+                    Cgroups::open(&mut ebpf)?,
                     MonitorMaps::open(&mut ebpf)?,
                     maps,
                 ))
             })
-            .and_then(|(reader, host, monitors, mut maps)| {
+            .and_then(|(reader, host, cgroups, monitors, mut maps)| {
                 maps.set_active(programs.generation())?;
-                Ok((reader, host, monitors, maps))
+                Ok((reader, host, cgroups, monitors, maps))
             });
         match opened {
-            Ok((reader, host, monitors, maps)) => Ok(Self {
+            Ok((reader, host, cgroups, monitors, maps)) => Ok(Self {
                 programs,
                 maps,
                 host,
+                cgroups,
                 monitors,
                 reader: Some(reader),
             }),
@@ -251,7 +281,10 @@ impl Kernel {
     /// # Errors
     /// What did not behave on this kernel.
     pub fn self_test(&mut self, run_dir: &Path) -> Result<(), KernelError> {
-        let tested = selftest::run(self, run_dir);
+        let tested = self
+            .cover_all()
+            .and_then(|()| selftest::run(self, run_dir))
+            .and_then(|()| self.cgroups.sweep_all());
         if tested.is_ok() {
             self.programs.commit();
         } else {
@@ -304,7 +337,8 @@ impl Kernel {
                 "this VM takes orders where vmward cannot stand in the way"
             );
         }
-        self.maps.protect(vm)
+        self.maps.protect(vm)?;
+        self.cgroups.cover(vm.process, vm.observe)
     }
 
     /// Takes a VM out of protection, where it is still the same process.
@@ -313,7 +347,44 @@ impl Kernel {
     /// When the map refuses.
     pub fn unprotect(&mut self, process: Process) -> Result<(), KernelError> {
         self.maps.unprotect(process)?;
-        self.monitors.forget(process)
+        self.monitors.forget(process)?;
+        self.cgroups.uncover(process)
+    }
+
+    /// A VM was moved to another cgroup, by libvirt (`deputy`), which may, or by
+    /// somebody else, in which case it is brought back. Gives whether it was.
+    ///
+    /// # Errors
+    /// When a map refuses.
+    pub fn moved(&mut self, process: Process, deputy: bool) -> Result<bool, KernelError> {
+        let all = self.maps.protected()?;
+        let Some(vm) = all.iter().find(|vm| vm.protected.process == process) else {
+            return Ok(false);
+        };
+        let observe = vm.protected.observe;
+        if deputy {
+            self.cgroups.cover(process, observe)?;
+            return Ok(false);
+        }
+        self.maps.trust_own()?;
+        self.cgroups.bring_back(process, observe)
+    }
+
+    /// Takes up the cgroups of the VMs that a former daemon protected.
+    fn cover_all(&mut self) -> Result<(), KernelError> {
+        for vm in self.maps.protected()? {
+            let vm = vm.protected;
+            self.cgroups.cover(vm.process, vm.observe)?;
+        }
+        self.cgroups.sweep()
+    }
+
+    /// Guards these processes beside the VMs, and no other helpers.
+    ///
+    /// # Errors
+    /// When the map refuses: it is full, or not ours to write.
+    pub fn set_guards(&mut self, wanted: &[Guard]) -> Result<(), KernelError> {
+        self.maps.set_guards(wanted)
     }
 
     /// Every VM under protection.

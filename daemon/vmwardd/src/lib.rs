@@ -22,6 +22,7 @@
 
 pub mod audit_file;
 pub mod boot_switch;
+pub mod cgroups;
 pub mod cli;
 pub mod clock;
 pub mod config;

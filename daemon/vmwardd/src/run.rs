@@ -23,7 +23,7 @@ use crate::engine_task::start::{KernelStart, StartError, recover};
 use crate::engine_task::{self, EngineHandle, KernelSide, Message};
 use crate::exit::{CANT_CREATE, CONFIG, Failure, OrExit, SOFTWARE, TEMP_FAIL, UNAVAILABLE};
 use crate::identity::account::AccountBook;
-use crate::inventory::{self, Sighting, Source};
+use crate::inventory::{self, Sighting, Source, Watch};
 use crate::kernel::Kernel;
 use crate::kernel_events::EventThread;
 use crate::lock::{InstanceLock, LockError};
@@ -98,7 +98,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         .map(|reader| EventThread::start(reader, engine.clone(), Arc::clone(&counters)))
         .transpose()
         .or_exit(SOFTWARE)?;
-    let first_look = start_inventory(&config, &engine)?;
+    let (inventory, first_look) = start_inventory(&config, &engine)?;
 
     let service = Service {
         engine: engine.clone(),
@@ -115,6 +115,8 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     let outcome = runtime.block_on(serving);
 
     notify::stopping();
+    // While the engine still takes what it says.
+    drop(inventory);
     if let Some(events) = events {
         events.stop();
     }
@@ -248,12 +250,12 @@ fn start_kernel(
 fn start_inventory(
     config: &Config,
     engine: &EngineHandle,
-) -> Result<oneshot::Receiver<()>, Failure> {
+) -> Result<(Option<Watch>, oneshot::Receiver<()>), Failure> {
     let (first, first_look) = oneshot::channel();
     let mut first = Some(first);
     if config.is_unwatched() {
         drop(first);
-        return Ok(first_look);
+        return Ok((None, first_look));
     }
     let source = Source {
         program: inventory::program().or_exit(SOFTWARE)?,
@@ -261,7 +263,7 @@ fn start_inventory(
         run_dir: config.libvirt_run_dir.clone(),
     };
     let engine = engine.clone();
-    inventory::start(source, move |sighting| {
+    let watch = inventory::start(source, move |sighting| {
         let is_answer = !matches!(sighting, Sighting::Started { .. });
         let taken = engine.push(Message::Sighting(sighting));
         if is_answer && let Some(first) = first.take() {
@@ -271,7 +273,7 @@ fn start_inventory(
         taken
     })
     .or_exit(SOFTWARE)?;
-    Ok(first_look)
+    Ok((Some(watch), first_look))
 }
 
 /// Serves clients until a signal, or until the engine is gone.

@@ -4,8 +4,9 @@
 use core::mem::{align_of, offset_of, size_of};
 
 use crate::{
-    Ancestor, Call, Calls, CommandKey, CommandRow, Event, FileKey, HostActorKey, HostRuleRow,
-    LeaseRow, MonitorRow, Offsets, ProcedureKey, ProcedureRow, VmRow, VmState,
+    Ancestor, Call, Calls, CgroupKey, CgroupRow, CommandKey, CommandRow, Event, FileKey,
+    HostActorKey, HostRuleRow, LeaseRow, MonitorRow, Offsets, ProcedureKey, ProcedureRow, VmRow,
+    VmState,
 };
 
 const _: () = {
@@ -26,6 +27,10 @@ const _: () = {
 
     assert!(size_of::<HostRuleRow>() == 32);
     assert!(offset_of!(HostRuleRow, effects) == 24);
+
+    assert!(size_of::<CgroupKey>() == 16);
+    assert!(size_of::<CgroupRow>() == 24);
+    assert!(offset_of!(CgroupRow, tgid) == 16);
 
     assert!(size_of::<Ancestor>() == 20);
     assert!(size_of::<Event>() == 288);
@@ -58,8 +63,8 @@ const _: () = {
 #[expect(unsafe_code, reason = "aya's marker for plain data is an unsafe trait")]
 mod pod {
     use super::{
-        Call, Calls, HostActorKey, HostRuleRow, LeaseRow, Offsets, ProcedureKey, ProcedureRow,
-        VmRow, VmState,
+        Call, Calls, CgroupKey, CgroupRow, HostActorKey, HostRuleRow, LeaseRow, Offsets,
+        ProcedureKey, ProcedureRow, VmRow, VmState,
     };
     use super::{CommandKey, CommandRow, FileKey, MonitorRow};
 
@@ -92,4 +97,6 @@ mod pod {
     unsafe impl aya::Pod for Call {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Calls {}
+    unsafe impl aya::Pod for CgroupKey {}
+    unsafe impl aya::Pod for CgroupRow {}
 }

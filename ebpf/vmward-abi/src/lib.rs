@@ -8,6 +8,7 @@
 #![no_std]
 
 mod calls;
+mod control;
 mod event;
 mod host;
 mod layout;
@@ -20,6 +21,7 @@ pub use calls::{
     CALL_WINDOW_NS, CALLS_KEPT, Call, Calls, PROCEDURES_MAX, ProcedureKey, ProcedureRow,
     UNREAD_UUID, call_flag, procedure_flag,
 };
+pub use control::{CGROUPS_MAX, CgroupKey, CgroupRow, HOST_CGROUP, cgroup_flag};
 pub use event::{
     ANCESTORS_MAX, Ancestor, COMM_LEN, Event, WORD_LEN, actor_flag, event_kind, finishing_cause,
 };

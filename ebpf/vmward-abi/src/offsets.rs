@@ -107,4 +107,58 @@ pub struct Offsets {
     pub cred_euid: u32,
     /// `iov_iter.nr_segs`
     pub iter_segments: u32,
+    /// `task_struct.flags`
+    pub task_flags: u32,
+    /// `signal_struct.rlim`
+    pub signal_rlim: u32,
+    /// `fown_struct.uid`
+    pub fown_uid: u32,
+    /// `super_block.s_magic`
+    pub sb_magic: u32,
+    /// `file.f_mode`
+    pub file_mode: u32,
+    /// `file.f_path.dentry`
+    pub file_dentry: u32,
+    /// `inode.i_mode`
+    pub inode_mode: u32,
+    /// `inode.i_rdev`
+    pub inode_rdev: u32,
+    /// `inode.i_private`
+    pub inode_private: u32,
+    /// `kernfs_node.__parent`, or `.parent` before 6.15
+    pub kernfs_parent: u32,
+    /// `kernfs_node.name`
+    pub kernfs_name: u32,
+    /// `kernfs_node.id`
+    pub kernfs_id: u32,
+    /// `kernfs_node.priv`
+    pub kernfs_priv: u32,
+    /// `cgroup.kn`
+    pub cgroup_kn: u32,
+    /// `cgroup.root`
+    pub cgroup_root: u32,
+    /// `cgroup.dom_cgrp`
+    pub cgroup_domain: u32,
+    /// `cgroup.freezer.freeze`
+    pub cgroup_freeze: u32,
+    /// `cgroup_root.hierarchy_id`
+    pub cgroup_root_hierarchy: u32,
+    /// `cgroup.subsys[freezer_cgrp_id]`, may be absent
+    pub cgroup_v1_freezer: u32,
+    /// `freezer.state`, may be absent
+    pub freezer_state: u32,
+    /// `proc_inode.pid`
+    pub proc_pid: u32,
+    /// `proc_inode.vfs_inode`
+    pub proc_vfs_inode: u32,
+    /// `pid.tasks`
+    pub pid_tasks: u32,
+    /// `task_struct.pid_links`
+    pub task_pid_links: u32,
+    /// `pt_regs.orig_ax`, may be absent
+    pub regs_syscall: u32,
+    /// `pt_regs.si`, may be absent
+    pub regs_second: u32,
+    /// `pt_regs.dx`, may be absent
+    pub regs_third: u32,
 }

@@ -18,10 +18,13 @@
 
 mod atomic;
 mod calls;
+mod cgroups;
 mod emit;
 mod host;
+mod input;
 mod lsm;
 mod maps;
+mod name;
 mod scope;
 mod task;
 mod trace;

@@ -4,9 +4,10 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use vmward_abi::{
-    COMMANDS_MAX, Calls, CommandKey, CommandRow, EVENT_RING_BYTES, FileKey, HOST_ACTORS_MAX,
-    HOST_RULES_MAX, HostActorKey, HostRuleRow, LIBVIRT_FOLDERS_MAX, LeaseRow, MONITORS_MAX,
-    MonitorRow, Offsets, PROCEDURES_MAX, ProcedureKey, ProcedureRow, VMS_MAX, VmRow, VmState, total,
+    CGROUPS_MAX, COMMANDS_MAX, Calls, CgroupKey, CgroupRow, CommandKey, CommandRow,
+    EVENT_RING_BYTES, FileKey, HOST_ACTORS_MAX, HOST_RULES_MAX, HostActorKey, HostRuleRow,
+    LIBVIRT_FOLDERS_MAX, LeaseRow, MONITORS_MAX, MonitorRow, Offsets, PROCEDURES_MAX, ProcedureKey,
+    ProcedureRow, VMS_MAX, VmRow, VmState, total,
 };
 
 /// Protected VMs by tgid. Only the daemon writes.
@@ -78,11 +79,14 @@ pub static PROCEDURES: HashMap<ProcedureKey, ProcedureRow> = HashMap::pinned(PRO
 /// address of the client's socket.
 #[map]
 pub static AUTODESTROY: LruHashMap<u64, u32> = LruHashMap::pinned(1024, 0);
+/// The cgroups at or above VMs, in every hierarchy. The programs add what a move
+/// makes one.
+#[map]
+pub static CGROUPS: HashMap<CgroupKey, CgroupRow> = HashMap::pinned(CGROUPS_MAX, 0);
 
 /// Room for the head of a monitor message; too large for the stack.
 #[map]
-pub static SCRATCH: PerCpuArray<[u8; crate::lsm::HEAD_LEN]> =
-    PerCpuArray::with_max_entries(1, 0);
+pub static SCRATCH: PerCpuArray<[u8; crate::lsm::HEAD_LEN]> = PerCpuArray::with_max_entries(1, 0);
 
 /// The sockets on which VMs take orders, by the file that each is bound to.
 /// Only the daemon writes.

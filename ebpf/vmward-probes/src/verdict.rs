@@ -214,8 +214,7 @@ fn claim(
     let lease: &LeaseRow = unsafe { &*row };
     let needed = attempt.effect;
     let of_operation = lease.effects & attempt.covers != 0;
-    if lease.vm_start_ticks != vm.row.start_ticks
-        || (lease.effects & needed == 0 && !of_operation)
+    if lease.vm_start_ticks != vm.row.start_ticks || (lease.effects & needed == 0 && !of_operation)
     {
         return None;
     }

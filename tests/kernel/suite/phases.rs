@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use vmward_tests::attacks::{Attack, Harm};
+use vmward_tests::coverage::word;
 use vmward_tests::daemon::{Daemon, Mode, take_enforcement_out};
 use vmward_tests::guest::{Guest, run, virsh};
 use vmward_tests::wait;
@@ -13,8 +14,8 @@ use vmward_wire::v1::{AuthorizeParams, AuthorizeResult};
 
 use super::POLICY;
 use super::harm::{Before, fresh, heal, refused};
-use super::records::{brief, exactly_one, is_of, mark, wait_for};
-use super::report::Report;
+use super::records::{any, brief, exactly_one, is_of, mark, wait_for};
+use super::report::{Failed, Report};
 use crate::{Scene, assert_in_vm};
 
 /// Rows for one death of the daemon: fewer than records that may come at once.
@@ -35,7 +36,7 @@ pub(super) fn control(rows: &[&'static Attack]) {
                     let before = Before::look(&guest);
                     let outcome = before.harmed(row, &guest, &(row.run)(&guest));
                     heal(row, &guest, &before, kill);
-                    outcome
+                    Ok(outcome?)
                 });
             }
         }
@@ -79,9 +80,10 @@ pub(super) fn observe(rows: &[&'static Attack]) {
             heal(row, &scene.guest, &before, kill);
             protected(&scene);
             outcome?;
-            record?
-                .iter()
-                .try_for_each(|record| is_of(row, record, &scene.guest.name))
+            for record in &record? {
+                is_of(row, record, &scene.guest.name)?;
+            }
+            Ok(())
         });
     }
     scene.daemon.audit().verify();
@@ -116,7 +118,7 @@ pub(super) fn lease(rows: &[&'static Attack]) {
     report.end();
 }
 
-fn pass(row: &Attack, scene: &Scene, before: &Before, effect: &str) -> Result<(), String> {
+fn pass(row: &Attack, scene: &Scene, before: &Before, effect: &str) -> Result<(), Failed> {
     let audit = scene.daemon.audit();
     let mark = mark(&audit);
     let leased = Leased::take(&scene.guest.name, effect);
@@ -135,7 +137,7 @@ fn pass(row: &Attack, scene: &Scene, before: &Before, effect: &str) -> Result<()
         format!("no record of vector {}: {list:?}", row.vector)
     })?;
     if record["lease"] != json!(leased.decision) {
-        return Err(format!("another lease is named: {record}"));
+        return Err(format!("another lease is named: {record}").into());
     }
     Ok(())
 }
@@ -172,7 +174,7 @@ pub(super) fn down(rows: &[&'static Attack]) {
         for (row, outcome) in refused_ones {
             report.play(row, || {
                 outcome?;
-                of_row(row, &mut next, &scene.guest.name)
+                Ok(of_row(row, &mut next, &scene.guest.name)?)
             });
         }
         let left: Vec<_> = next.map(brief).collect();
@@ -198,16 +200,24 @@ fn of_row<'a>(
 }
 
 /// One attack that must be refused.
-fn refuse(row: &Attack, scene: &Scene, before: &Before) -> Result<(), String> {
+fn refuse(row: &Attack, scene: &Scene, before: &Before) -> Result<(), Failed> {
     let audit = scene.daemon.audit();
     let mark = mark(&audit);
     let output = (row.run)(&scene.guest);
     let told = refused(row, &output);
     let recorded = wait_for(&audit, mark, "refused");
-    before.unharmed(row, &scene.guest)?;
+    if let Err(why) = before.unharmed(row, &scene.guest) {
+        let word = if any(&audit, mark) {
+            word::STOPPED
+        } else {
+            word::UNRECORDED
+        };
+        return Err(Failed { word, why });
+    }
     told?;
     recorded?;
-    exactly_one(row, &audit, mark, "refused", &scene.guest.name).map(drop)
+    exactly_one(row, &audit, mark, "refused", &scene.guest.name)?;
+    Ok(())
 }
 
 /// A guest that ticks and is protected, whatever a row that failed left behind.

@@ -9,9 +9,13 @@ use vmward_tests::wait;
 
 const RECORD_LIMIT: Duration = Duration::from_secs(10);
 
-/// A place in the kernel's numbering of its events.
+/// A place in the log.
 #[derive(Clone, Copy)]
-pub(super) struct Mark(u64);
+pub(super) struct Mark {
+    /// The newest event, in the kernel's numbering.
+    seq: u64,
+    lines: usize,
+}
 
 /// The newest event that is in the log.
 pub(super) fn mark(audit: &AuditLog) -> Mark {
@@ -19,7 +23,10 @@ pub(super) fn mark(audit: &AuditLog) -> Mark {
     let newest = all
         .iter()
         .filter_map(|record| record["kernel_seq"].as_u64());
-    Mark(newest.max().unwrap_or(0))
+    Mark {
+        seq: newest.max().unwrap_or(0),
+        lines: audit.lines().len(),
+    }
 }
 
 /// The kernel records after `mark`, with this verdict.
@@ -27,8 +34,18 @@ fn since(audit: &AuditLog, mark: Mark, verdict: &str) -> Vec<Value> {
     audit.select(|record| {
         record["kind"] == "kernel"
             && record["verdict"] == verdict
-            && record["kernel_seq"].as_u64() > Some(mark.0)
+            && record["kernel_seq"].as_u64() > Some(mark.seq)
     })
+}
+
+/// Is there a record after `mark` that tells of anything at all?
+pub(super) fn any(audit: &AuditLog, mark: Mark) -> bool {
+    let lines = audit.lines();
+    let new = lines.iter().skip(mark.lines);
+    new.filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .any(|record| {
+            record["kind"] == "kernel" || record["kind"] == "vm" && record["event"] == "ended"
+        })
 }
 
 /// Waits for records after `mark` with this verdict.

@@ -11,12 +11,27 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::json;
 use vmward_tests::attacks::Attack;
+use vmward_tests::coverage::{Outcome, word};
 use vmward_tests::guest::{run, text};
 
 /// The longest that a row may take, its guest's new start included.
 const ROW_LIMIT: Duration = Duration::from_mins(3);
+
+/// Why a row failed, with one of the words of the coverage data.
+pub(super) struct Failed {
+    pub(super) word: &'static str,
+    pub(super) why: String,
+}
+
+impl From<String> for Failed {
+    fn from(why: String) -> Self {
+        Self {
+            word: word::FAILED,
+            why,
+        }
+    }
+}
 
 /// The outcomes of one phase.
 pub(super) struct Report {
@@ -44,7 +59,7 @@ impl Report {
 
     /// Plays a row. A panic in it is its failure; what it started and did not
     /// come to an end is ended.
-    pub(super) fn play(&mut self, row: &Attack, work: impl FnOnce() -> Result<(), String>) -> bool {
+    pub(super) fn play(&mut self, row: &Attack, work: impl FnOnce() -> Result<(), Failed>) -> bool {
         let start = Instant::now();
         let (done, ended) = channel::<()>();
         let guard = thread::spawn(move || {
@@ -57,19 +72,16 @@ impl Report {
         let outcome = catch_unwind(AssertUnwindSafe(work));
         drop(done);
         let late = guard.join().unwrap_or(false);
-        let outcome = match outcome {
-            Ok(outcome) => outcome,
-            Err(panic) => Err(said(panic.as_ref())),
-        };
-        let outcome = match outcome {
-            Err(why) if late => Err(format!("no end after {ROW_LIMIT:?}: {why}")),
-            Ok(()) if late => Err(format!("no end after {ROW_LIMIT:?}")),
-            outcome => outcome,
-        };
+        let outcome = outcome.unwrap_or_else(|panic| Err(said(panic.as_ref()).into()));
         self.played += 1;
         let (word, why) = match &outcome {
-            Ok(()) => ("ok", None),
-            Err(why) => ("failed", Some(why.clone())),
+            Ok(()) if !late => (word::OK, None),
+            Ok(()) => (word::FAILED, Some(format!("no end after {ROW_LIMIT:?}"))),
+            Err(failed) if late => {
+                let why = format!("no end after {ROW_LIMIT:?}: {}", failed.why);
+                (failed.word, Some(why))
+            }
+            Err(failed) => (failed.word, Some(failed.why.clone())),
         };
         let took = start.elapsed().as_secs_f32();
         println!("{} {}: {word} ({took:.1} s)", row.id, self.phase);
@@ -79,20 +91,25 @@ impl Report {
             self.failures
                 .push(format!("{} {}: {why}", row.id, self.phase));
         }
-        outcome.is_ok()
+        outcome.is_ok() && !late
     }
 
     /// The row has no such phase.
     pub(super) fn skip(&self, row: &Attack, why: &str) {
         println!("{} {}: not played: {why}", row.id, self.phase);
-        self.write(row, "not-played", Some(why));
+        self.write(row, word::NOT_PLAYED, Some(why));
     }
 
     fn write(&self, row: &Attack, outcome: &str, why: Option<&str>) {
-        let line = json!({
-            "id": row.id, "vector": row.vector, "hook": row.hook, "kernel": self.kernel,
-            "libvirt": self.libvirt, "phase": self.phase, "outcome": outcome, "why": why,
-        });
+        let line = Outcome {
+            id: row.id.to_owned(),
+            kernel: self.kernel.clone(),
+            libvirt: self.libvirt.clone(),
+            phase: self.phase.to_owned(),
+            outcome: outcome.to_owned(),
+            why: why.map(str::to_owned),
+        };
+        let line = serde_json::to_string(&line).expect("an outcome is always JSON");
         let folder = std::env::var(crate::VM_MARK).expect("asserted by the phase");
         fs::OpenOptions::new()
             .create(true)

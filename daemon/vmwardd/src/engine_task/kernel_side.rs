@@ -42,6 +42,13 @@ impl KernelSide {
         }
     }
 
+    pub(super) fn moved(&mut self, process: Process, deputy: bool) -> Result<bool, KernelError> {
+        match self {
+            KernelSide::On(kernel) => kernel.moved(process, deputy),
+            KernelSide::Off => Ok(false),
+        }
+    }
+
     pub(super) fn protected(&self) -> Result<Vec<ProtectedState>, KernelError> {
         match self {
             KernelSide::On(kernel) => kernel.protected(),

@@ -78,7 +78,12 @@ impl Shell {
                 self.remember(&event, KERNEL_SIGNAL, &actor, None);
                 KernelVerdict::Witnessed
             }
-            EventKind::Witnessed => KernelVerdict::Witnessed,
+            EventKind::Witnessed => {
+                if event.vector == vector::CGROUP_MOVE {
+                    self.moved(&event);
+                }
+                KernelVerdict::Witnessed
+            }
             EventKind::Finishing => return self.finishing(&event, batch),
             EventKind::Resumed => return self.resumed(&event, batch),
             EventKind::Exited => return self.exited(&event, now, batch),
@@ -109,6 +114,22 @@ impl Shell {
             let held = self.flood.drain();
             self.take_down_held(held, batch);
             batch.audit(AuditBody::Kernel(Box::new(record)));
+        }
+    }
+
+    /// A VM that somebody moved to another cgroup goes back at once.
+    fn moved(&mut self, event: &KernelEvent) {
+        match self.kernel.moved(event.vm, event.actor.deputy) {
+            Ok(true) => {
+                let vm = self.reference(event).name;
+                let (pid, comm) = (event.actor.tgid, &event.actor.comm);
+                tracing::warn!(vm, pid, comm, "moved to another cgroup, and brought back");
+            }
+            Ok(false) => {}
+            Err(error) => {
+                count(&self.counters.kernel_errors);
+                self.complain("kernel", &error);
+            }
         }
     }
 

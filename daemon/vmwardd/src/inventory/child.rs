@@ -4,10 +4,9 @@
 //! that ends. Its environment is empty but for what the log needs.
 
 use std::path::Path;
-use std::process::{ChildStdin, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::process::{ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 
-use super::lines::{Broken, Lines};
+use super::lines::Broken;
 
 /// What is handed on of this process's environment: what is logged, and where.
 const ENV_KEPT: [&str; 2] = ["VMWARD_LOG", "JOURNAL_STREAM"];
@@ -21,12 +20,9 @@ pub(super) struct Child {
 }
 
 impl Child {
-    /// Starts it. An error says why that cannot be, and what to do.
-    pub(super) fn start(
-        program: &Path,
-        uri: &str,
-        silence_max: Duration,
-    ) -> Result<(Child, Lines), String> {
+    /// Starts it; what it writes can be read. An error says why that cannot be,
+    /// and what to do.
+    pub(super) fn start(program: &Path, uri: &str) -> Result<(Child, ChildStdout), String> {
         let kept = ENV_KEPT
             .iter()
             .filter_map(|name| Some((name, std::env::var_os(name)?)));
@@ -52,7 +48,7 @@ impl Child {
             _input: input,
         };
         let output = output.ok_or("vmward-inventory has no output")?;
-        Ok((child, Lines::new(output, silence_max)))
+        Ok((child, output))
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -79,6 +75,7 @@ impl Child {
             Broken::Pipe(error) => {
                 format!("vmward-inventory (process {pid}) cannot be read: {error}")
             }
+            Broken::Stopped => format!("vmward-inventory (process {pid}) was ended by the daemon"),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, BufReader};
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::process::ChildStdout;
 use std::time::Duration;
 
@@ -24,20 +25,25 @@ pub(super) enum Broken {
     Rubbish(String),
     /// The pipe cannot be read.
     Pipe(io::Error),
+    /// The daemon stops.
+    Stopped,
 }
 
 /// The reading end.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub(super) struct Lines<'a> {
     pipe: BufReader<ChildStdout>,
     silence_max: Duration,
+    stop: &'a UnixStream,
 }
 
-impl Lines {
-    pub(super) fn new(pipe: ChildStdout, silence_max: Duration) -> Lines {
+impl Lines<'_> {
+    /// `stop` ends the wait when its other end is closed.
+    pub(super) fn new(pipe: ChildStdout, silence_max: Duration, stop: &UnixStream) -> Lines<'_> {
         Lines {
             pipe: BufReader::new(pipe),
             silence_max,
+            stop,
         }
     }
 
@@ -66,24 +72,46 @@ impl Lines {
 
     /// What has come and was not consumed; waits for it.
     fn more(&mut self) -> Result<&[u8], Broken> {
-        if self.pipe.buffer().is_empty() && !self.wait().map_err(Broken::Pipe)? {
-            return Err(Broken::Silent(self.silence_max));
+        if self.pipe.buffer().is_empty() {
+            self.wait()?;
         }
         self.pipe.fill_buf().map_err(Broken::Pipe)
     }
 
-    /// True when there is something to read, or nothing will ever be.
-    fn wait(&self) -> io::Result<bool> {
-        let limit = PollTimeout::try_from(self.silence_max).unwrap_or(PollTimeout::MAX);
-        let mut pipe = [PollFd::new(self.pipe.get_ref().as_fd(), PollFlags::POLLIN)];
-        loop {
-            match poll(&mut pipe, limit) {
-                Ok(ready) => return Ok(ready > 0),
-                Err(Errno::EINTR) => {}
-                Err(error) => return Err(error.into()),
-            }
+    /// Returns when there is something to read, or nothing will ever be.
+    fn wait(&self) -> Result<(), Broken> {
+        let [pipe, stop] = [self.pipe.get_ref().as_fd(), self.stop.as_fd()];
+        let mut both = [pipe, stop].map(|end| PollFd::new(end, PollFlags::POLLIN));
+        match wait_for(&mut both, self.silence_max).map_err(Broken::Pipe)? {
+            false => Err(Broken::Silent(self.silence_max)),
+            true if is_ready(&both, 1) => Err(Broken::Stopped),
+            true => Ok(()),
         }
     }
+}
+
+/// Waits for so long; true when the other end was closed meanwhile.
+pub(super) fn pause(stop: &UnixStream, pause: Duration) -> bool {
+    let mut stop = [PollFd::new(stop.as_fd(), PollFlags::POLLIN)];
+    // Where that cannot be known, the thread ends rather than spins.
+    wait_for(&mut stop, pause).unwrap_or(true)
+}
+
+/// True when one of them is ready, false when none was within the limit.
+fn wait_for(ends: &mut [PollFd<'_>], limit: Duration) -> io::Result<bool> {
+    let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
+    loop {
+        match poll(ends, limit) {
+            Ok(ready) => return Ok(ready > 0),
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn is_ready(ends: &[PollFd<'_>], index: usize) -> bool {
+    ends.get(index)
+        .is_some_and(|end| end.any().unwrap_or_default())
 }
 
 fn parse(line: &[u8]) -> Result<Line, Broken> {

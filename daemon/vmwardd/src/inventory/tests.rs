@@ -10,15 +10,15 @@ const UUID: &str = "6695eb01-f6a4-8304-79aa-97f2502e193f";
 const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/inventory.sh");
 
 /// What the engine is told while this script runs instead of the program.
-fn told_of(script: &str, silence_max: Duration) -> Receiver<Sighting> {
+fn told_of(script: &str, silence_max: Duration) -> (Watch, Receiver<Sighting>) {
     let source = Source {
         program: PROGRAM.into(),
         uri: script.to_owned(),
         run_dir: "/nonexistent".into(),
     };
     let (tell, told) = sync_channel(64);
-    std::thread::spawn(move || watch(&source, silence_max, move |s| tell.send(s).is_ok()));
-    told
+    let watch = start_with(source, silence_max, move |s| tell.send(s).is_ok()).unwrap();
+    (watch, told)
 }
 
 fn next(told: &Receiver<Sighting>) -> Sighting {
@@ -28,7 +28,7 @@ fn next(told: &Receiver<Sighting>) -> Sighting {
 /// Why the program is given up, without anything else having been told.
 #[track_caller]
 fn check(script: &str, why: &str) {
-    let told = told_of(script, SILENCE_MAX);
+    let (_watch, told) = told_of(script, SILENCE_MAX);
     assert!(matches!(next(&told), Sighting::Started { .. }));
     match next(&told) {
         Sighting::Ended { error } => assert!(error.contains(why), "{error}"),
@@ -64,7 +64,7 @@ fn a_program_that_writes_what_it_should_not_is_ended_with_the_reason() {
 fn a_program_that_ends_is_told_with_its_status_and_started_again() {
     check("exit 7", "ended: exit status: 7");
     check("kill -9 $$", "SIGKILL");
-    let told = told_of("exit 0", SILENCE_MAX);
+    let (_watch, told) = told_of("exit 0", SILENCE_MAX);
     for _ in 0..2 {
         assert!(matches!(next(&told), Sighting::Started { .. }));
         assert!(matches!(next(&told), Sighting::Ended { .. }));
@@ -72,8 +72,20 @@ fn a_program_that_ends_is_told_with_its_status_and_started_again() {
 }
 
 #[test]
+fn the_program_ends_with_the_watch() {
+    let (watch, told) = told_of("exec cat", SILENCE_MAX);
+    let Sighting::Started { pid } = next(&told) else {
+        panic!("it did not start");
+    };
+    assert!(crate::process::identify(pid).is_some());
+    drop(watch);
+    // It was waited for, so there is not even a zombie left.
+    assert_eq!(crate::process::identify(pid), None);
+}
+
+#[test]
 fn a_program_that_says_nothing_is_ended() {
-    let told = told_of("exec cat", Duration::from_millis(50));
+    let (_watch, told) = told_of("exec cat", Duration::from_millis(50));
     assert!(matches!(next(&told), Sighting::Started { .. }));
     match next(&told) {
         Sighting::Ended { error } => assert!(error.contains("said nothing"), "{error}"),
@@ -89,7 +101,7 @@ fn a_program_that_is_not_there_is_said_with_its_place() {
         uri: "test:///default".to_owned(),
         run_dir: "/nonexistent".into(),
     };
-    start(source, move |s| tell.send(s).is_ok()).unwrap();
+    let _watch = start(source, move |s| tell.send(s).is_ok()).unwrap();
     let Sighting::Ended { error } = next(&told) else {
         panic!("it cannot have started");
     };
@@ -108,7 +120,7 @@ fn a_look_that_broke_off_is_void() {
         domain("old"),
         domain("new")
     );
-    let told = told_of(&script, SILENCE_MAX);
+    let (_watch, told) = told_of(&script, SILENCE_MAX);
     assert!(matches!(next(&told), Sighting::Started { .. }));
     let error = "libvirtd went".to_owned();
     assert_eq!(next(&told), Sighting::Gone { error });

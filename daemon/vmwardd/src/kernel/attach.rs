@@ -45,11 +45,21 @@ enum Hook {
 }
 
 /// Every program by name; the name is also the hook's.
-const PROGRAMS: [(&str, Hook); 5] = [
+const PROGRAMS: &[(&str, Hook)] = &[
     ("task_kill", Hook::Wall),
     ("socket_sendmsg", Hook::Wall),
     ("signal_generate", Hook::Tracepoint),
     ("sched_process_exit", Hook::Tracepoint),
+    ("ptrace_access_check", Hook::Wall),
+    ("task_setrlimit", Hook::Wall),
+    ("task_setscheduler", Hook::Wall),
+    ("task_setnice", Hook::Wall),
+    ("task_setioprio", Hook::Wall),
+    ("task_movememory", Hook::Wall),
+    ("file_send_sigiotask", Hook::Wall),
+    ("file_permission", Hook::Wall),
+    ("file_open", Hook::Wall),
+    ("cgroup_attach_task", Hook::Tracepoint),
     ("unix_stream_connect", Hook::Wall),
 ];
 
@@ -179,7 +189,7 @@ fn load_and_attach(
         .map_err(|e| KernelError::Load(Box::new(e)))?;
     let folder = generation_dir(&programs.dir, programs.generation);
     create_dir(&folder)?;
-    for (name, hook) in PROGRAMS {
+    for (name, hook) in PROGRAMS.iter().copied() {
         let link = attach_one(&mut ebpf, name, hook, &btf)?;
         // The pin holds the link from here on.
         link.pin(folder.join(name))

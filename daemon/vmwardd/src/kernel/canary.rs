@@ -2,7 +2,7 @@
 //!
 //! `vmwardd --canary DIR` is started by the daemon itself and does what it is
 //! told on its standard input, one word a line: `say TEXT` sends TEXT on its
-//! monitor, `xfsz` makes the kernel send it a signal. It ends with its input.
+//! monitor, `enter FOLDER` moves to a cgroup, `xfsz` makes the kernel send it a signal. It ends with its input.
 
 use std::io::{self, BufRead, IoSlice, Write};
 use std::os::fd::AsRawFd;
@@ -50,6 +50,7 @@ fn play(dir: &Path) -> io::Result<()> {
         let line = line?;
         match line.split_once(' ') {
             Some(("say", text)) => say(&monitor, text)?,
+            Some(("enter", cgroup)) => enter(Path::new(cgroup))?,
             _ if line == "xfsz" => provoke_kernel_signal(dir)?,
             _ => return Err(io::Error::other(format!("unknown word {line:?}"))),
         }
@@ -57,6 +58,11 @@ fn play(dir: &Path) -> io::Result<()> {
         out.flush()?;
     }
     Ok(())
+}
+
+/// Moves to a cgroup, given by its folder.
+fn enter(cgroup: &Path) -> io::Result<()> {
+    fs::write(cgroup.join("cgroup.procs"), std::process::id().to_string())
 }
 
 /// As QEMU sends: one sendmsg a line.

@@ -11,6 +11,8 @@ use super::KernelError;
 /// The running kernel's own types.
 pub(super) const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
 
+const POINTER_LEN: u32 = 8;
+
 /// Resolves every offset that the programs use.
 pub(super) fn resolve() -> Result<Offsets, KernelError> {
     let btf = Btf::from_file(BTF_PATH).map_err(|source| KernelError::Btf {
@@ -66,6 +68,33 @@ pub(super) fn resolve() -> Result<Offsets, KernelError> {
         sock_peer_cred: find.field("sock", &["sk_peer_cred"])?,
         cred_euid: find.field("cred", &["euid"])?,
         iter_segments: find.field("iov_iter", &["nr_segs"])?,
+        task_flags: find.field("task_struct", &["flags"])?,
+        signal_rlim: find.field("signal_struct", &["rlim"])?,
+        fown_uid: find.field("fown_struct", &["uid"])?,
+        sb_magic: find.field("super_block", &["s_magic"])?,
+        file_mode: find.field("file", &["f_mode"])?,
+        file_dentry: find.inner("file", &["f_path", "__f_path"], "path", "dentry")?,
+        inode_mode: find.field("inode", &["i_mode"])?,
+        inode_rdev: find.field("inode", &["i_rdev"])?,
+        inode_private: find.field("inode", &["i_private"])?,
+        kernfs_parent: find.field("kernfs_node", &["__parent", "parent"])?,
+        kernfs_name: find.field("kernfs_node", &["name"])?,
+        kernfs_id: find.field("kernfs_node", &["id"])?,
+        kernfs_priv: find.field("kernfs_node", &["priv"])?,
+        cgroup_kn: find.field("cgroup", &["kn"])?,
+        cgroup_root: find.field("cgroup", &["root"])?,
+        cgroup_domain: find.field("cgroup", &["dom_cgrp"])?,
+        cgroup_freeze: find.inner("cgroup", &["freezer"], "cgroup_freezer_state", "freeze")?,
+        cgroup_root_hierarchy: find.field("cgroup_root", &["hierarchy_id"])?,
+        cgroup_v1_freezer: find.v1_freezer(),
+        freezer_state: find.optional("freezer", "state"),
+        proc_pid: find.field("proc_inode", &["pid"])?,
+        proc_vfs_inode: find.field("proc_inode", &["vfs_inode"])?,
+        pid_tasks: find.field("pid", &["tasks"])?,
+        task_pid_links: find.field("task_struct", &["pid_links"])?,
+        regs_syscall: find.optional("pt_regs", "orig_ax"),
+        regs_second: find.optional("pt_regs", "si"),
+        regs_third: find.optional("pt_regs", "dx"),
     })
 }
 
@@ -83,6 +112,16 @@ impl Finder<'_> {
             .ok_or_else(|| KernelError::MissingField {
                 what: format!("{of}.{}", names.join("/")),
             })
+    }
+
+    /// Where a cgroup of version 1 keeps what the freezer knows of it: kernels
+    /// without that freezer have no such place.
+    fn v1_freezer(&self) -> u32 {
+        let number = self.enumerator("cgroup_subsys_id", "freezer_cgrp_id");
+        match (self.lookup("cgroup", "subsys"), number) {
+            (Some(all), Ok(number)) => all + number * POINTER_LEN,
+            _ => OFFSET_ABSENT,
+        }
     }
 
     /// Byte offset of a field of a struct that is itself a field.

@@ -5,8 +5,13 @@
 //! canary causes in the event ring must be there too: a hook that refuses but
 //! does not report is not trusted either.
 
+mod control_files;
 mod monitor;
 mod process;
+mod rpc;
+mod sched;
+mod sigio;
+mod tampering;
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -40,7 +45,14 @@ const ECHO: &str = r#"{"error": {"class": "CommandNotFound", "desc": "The comman
 type Family = fn(&mut Kernel, &mut Canary, &mut Findings) -> Result<(), KernelError>;
 
 /// Every family beside the signals and what the canary says on its monitor.
-const FAMILIES: &[Family] = &[monitor::attack];
+const FAMILIES: &[Family] = &[
+    rpc::attack,
+    tampering::attack,
+    sched::attack,
+    sigio::attack,
+    control_files::attack,
+    monitor::attack,
+];
 
 pub(super) fn run(kernel: &mut Kernel, run_dir: &Path) -> Result<(), KernelError> {
     let lost = kernel.totals()?.lost;
@@ -242,6 +254,12 @@ impl Findings {
             self.wrong
                 .push(format!("{what} was not refused ({result:?})"));
         }
+    }
+
+    /// Refused, and reported as about the host.
+    fn refused_host(&mut self, what: &str, result: Result<(), Errno>) {
+        self.refused(what, result);
+        self.events -= 1;
     }
 
     /// It was sent, and reads so in the sender's memory.

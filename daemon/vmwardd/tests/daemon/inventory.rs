@@ -8,22 +8,22 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use vmwardd::inventory::{self, Run, Sighting, Source};
+use vmwardd::inventory::{self, Run, Sighting, Source, Watch};
 
 use crate::harness::{Daemon, Options, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_vmward-inventory");
 
 /// What the engine is told of this libvirt.
-fn told_of(uri: &str) -> Receiver<Sighting> {
+fn told_of(uri: &str) -> (Watch, Receiver<Sighting>) {
     let source = Source {
         program: PROGRAM.into(),
         uri: uri.to_owned(),
         run_dir: "/nonexistent".into(),
     };
     let (tell, told) = sync_channel(4);
-    inventory::start(source, move |s| tell.send(s).is_ok()).unwrap();
-    told
+    let watch = inventory::start(source, move |s| tell.send(s).is_ok()).unwrap();
+    (watch, told)
 }
 
 /// The next word about libvirt itself.
@@ -38,7 +38,7 @@ fn next(told: &Receiver<Sighting>) -> Sighting {
 
 #[test]
 fn the_test_driver_s_domain_is_seen_running_and_unprotectable() {
-    let told = told_of("test:///default");
+    let (_watch, told) = told_of("test:///default");
     let sighting = next(&told);
     let Sighting::Domains { domains, .. } = sighting else {
         panic!("{sighting:?}");
@@ -72,7 +72,7 @@ fn labels_in_the_metadata_are_seen_whether_the_domain_runs_or_not() {
     );
     let path = dir.path().join("node.xml");
     std::fs::write(&path, node).unwrap();
-    let told = told_of(&format!("test://{}", path.display()));
+    let (_watch, told) = told_of(&format!("test://{}", path.display()));
     let sighting = next(&told);
     let Sighting::Domains { domains, .. } = sighting else {
         panic!("{sighting:?}");
@@ -87,7 +87,7 @@ fn labels_in_the_metadata_are_seen_whether_the_domain_runs_or_not() {
 
 #[test]
 fn a_libvirt_that_is_not_there_is_reported_and_tried_again() {
-    let told = told_of("qemu+unix:///system?socket=/nonexistent/sock");
+    let (_watch, told) = told_of("qemu+unix:///system?socket=/nonexistent/sock");
     for _ in 0..2 {
         let sighting = next(&told);
         assert!(matches!(sighting, Sighting::Gone { .. }), "{sighting:?}");
@@ -216,5 +216,5 @@ fn the_inventory_ends_with_a_daemon_that_stops() {
     let mut daemon = Daemon::start(&Options::default());
     let pid = inventory_pid(&daemon).expect("it runs");
     assert_eq!(daemon.terminate(), Some(0));
-    wait_until("it has ended, too", || has_ended(pid));
+    assert!(has_ended(pid), "the daemon has waited for it");
 }

@@ -12,7 +12,8 @@
 
 use aya_ebpf::helpers::generated;
 use vmward_abi::{
-    COMMAND_LEN, CommandKey, CommandRow, effect, language, monitor_kind, monitor_mode, vector, vm_flag,
+    COMMAND_LEN, CommandKey, CommandRow, effect, language, monitor_kind, monitor_mode, vector,
+    vm_flag,
 };
 
 use super::connect::reach;
@@ -28,7 +29,8 @@ const ALLOW: i32 = 0;
 const EAGAIN: i32 = -11;
 
 /// What stands in the place of a refused command, as far as it was long.
-static DENIED: [u8; DENIED_LEN] = *b"denied-by-vmward-for-want-of-a-lease----------------------------";
+static DENIED: [u8; DENIED_LEN] =
+    *b"denied-by-vmward-for-want-of-a-lease----------------------------";
 /// A power of two, and no less than the longest name.
 const DENIED_LEN: usize = 64;
 
@@ -117,7 +119,8 @@ fn spoil(address: u64, order: &Order) -> Option<i32> {
     let len = order.len as u32;
     // The verifier has to see the bounds in the register that it checks.
     // SAFETY: a local.
-    let len = (unsafe { core::ptr::read_volatile(&len) }.wrapping_sub(1) & (DENIED_LEN as u32 - 1)) + 1;
+    let len =
+        (unsafe { core::ptr::read_volatile(&len) }.wrapping_sub(1) & (DENIED_LEN as u32 - 1)) + 1;
     let to = address.wrapping_add(order.at as u64) as *mut core::ffi::c_void;
     // SAFETY: `len` is within the text; the helper checks the address.
     let failed = unsafe { generated::bpf_probe_write_user(to, DENIED.as_ptr().cast(), len) };
@@ -128,7 +131,11 @@ fn spoil(address: u64, order: &Order) -> Option<i32> {
 #[inline(never)]
 fn understand(head: &[u8; HEAD_LEN], kind: u32, key: *mut CommandKey) -> Order {
     let agent = kind == monitor_kind::AGENT;
-    let start = if agent && head[0] == AGENT_RESET { 1 } else { 0 };
+    let start = if agent && head[0] == AGENT_RESET {
+        1
+    } else {
+        0
+    };
     let front = if starts(head, start, EXECUTE) {
         EXECUTE.len()
     } else if starts(head, start, EXEC_OOB) {

@@ -1,11 +1,16 @@
 //! The walls, and the hook that tells the walls when a guest is over.
 
+pub mod cgroup_files;
 mod commands;
 mod connect;
+pub mod control_files;
+pub mod kernel_files;
 mod libvirt;
 pub mod monitor;
 pub mod rpc;
+pub mod sched;
 pub mod signals;
+pub mod tampering;
 mod unix;
 
 pub use unix::HEAD_LEN;

@@ -14,8 +14,8 @@ use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 use vmward_abi::{VmState, event_kind, finishing_cause, role};
 
-use crate::emit::{Report, emit};
 use super::unix::{self, HEAD_LEN, Message, starts};
+use crate::emit::{Report, emit};
 use crate::lsm::commands;
 use crate::maps::{VM_STATES, is_active, offset};
 use crate::scope::{Vm, guarded};

@@ -91,8 +91,9 @@ impl Message {
             // SAFETY: a local.
             let len = unsafe { core::ptr::read_volatile(&size) } & (HEAD_LEN as u32 - 1);
             // SAFETY: `len` is within the buffer; the helper checks the address.
-            let failed =
-                unsafe { generated::bpf_probe_read_user(head.as_mut_ptr().cast(), len, from.cast()) };
+            let failed = unsafe {
+                generated::bpf_probe_read_user(head.as_mut_ptr().cast(), len, from.cast())
+            };
             if failed != 0 {
                 return None;
             }

@@ -1,3 +1,4 @@
 //! The witnesses: they see what no hook can refuse.
 
 mod lifecycle;
+mod moves;

@@ -5,8 +5,14 @@
 //! error; 2: there is no such attack, or its arguments are wrong. Runs in the
 //! test VM only.
 
+mod control_files;
 mod monitor;
+mod rpc;
+mod rpc_send;
+mod sched;
+mod sigio;
 mod signals;
+mod tampering;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -43,6 +49,11 @@ fn main() -> ExitCode {
         }
         Some((&"monitor", rest)) => monitor::run(rest),
         Some((&"signals", rest)) => signals::run(rest),
+        Some((&"rpc", rest)) => rpc::run(rest),
+        Some((&"sigio", rest)) => sigio::run(rest),
+        Some((&"tampering", rest)) => tampering::run(rest),
+        Some((&"sched", rest)) => sched::run(rest),
+        Some((&"control_files", rest)) => control_files::run(rest),
         _ => usage("usage: vmward-attack FAMILY WHAT [ARGUMENT]..."),
     };
     match outcome {

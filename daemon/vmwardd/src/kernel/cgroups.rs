@@ -1,0 +1,175 @@
+//! The rows about cgroups: which are at or above a VM.
+//!
+//! The programs add rows when a VM is moved; here they are made when a VM comes
+//! under protection, made right after a move, and taken away.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aya::Ebpf;
+use aya::maps::{HashMap, MapData};
+use vmward_abi::{CgroupKey, CgroupRow, HOST_CGROUP, cgroup_flag};
+use vmward_core::ids::Process;
+
+use super::KernelError;
+use super::maps::{BPF_ANY, absent_is_fine, failed, take};
+use crate::cgroups::{Mounts, Seats, seats_of};
+
+const MAP: &str = "CGROUPS";
+
+/// A VM's claim to a cgroup.
+#[derive(Clone, Copy)]
+struct Claim {
+    holds: bool,
+    observe: bool,
+}
+
+pub(super) struct Cgroups {
+    rows: HashMap<MapData, CgroupKey, CgroupRow>,
+    claims: BTreeMap<CgroupKey, BTreeMap<Process, Claim>>,
+    /// Where each VM belongs.
+    homes: BTreeMap<Process, Seats>,
+    /// The programs have added rows since they were last looked through.
+    moved: bool,
+}
+
+impl Cgroups {
+    pub(super) fn open(ebpf: &mut Ebpf) -> Result<Self, KernelError> {
+        Ok(Self {
+            rows: take(ebpf, MAP)?.try_into().map_err(failed("open", MAP))?,
+            claims: BTreeMap::new(),
+            homes: BTreeMap::new(),
+            // Whatever a former daemon left.
+            moved: true,
+        })
+    }
+
+    /// The cgroups of a VM, and those above, are its own from here on. Where its
+    /// threads are now is where they belong.
+    pub(super) fn cover(&mut self, vm: Process, observe: bool) -> Result<(), KernelError> {
+        let (seats, mounts) = match (seats_of(vm.pid), Mounts::read()) {
+            (Ok(seats), Ok(mounts)) => (seats, mounts),
+            (Err(error), _) | (_, Err(error)) => {
+                // It has ended, which its caller finds out by itself.
+                tracing::debug!(pid = vm.pid, %error, "the cgroups of a VM cannot be read");
+                return Ok(());
+            }
+        };
+        let mut changed = self.drop_claims(vm);
+        let mut keys = seats.keys(&mounts);
+        keys.insert(HOST_CGROUP, false);
+        for (key, holds) in keys {
+            let claim = Claim { holds, observe };
+            self.claims.entry(key).or_default().insert(vm, claim);
+            changed.insert(key);
+        }
+        self.homes.insert(vm, seats);
+        self.write(&changed)
+    }
+
+    /// A VM is gone.
+    pub(super) fn uncover(&mut self, vm: Process) -> Result<(), KernelError> {
+        self.homes.remove(&vm);
+        let changed = self.drop_claims(vm);
+        self.write(&changed)?;
+        self.sweep()
+    }
+
+    /// Somebody has moved a VM: back with it. Gives whether it had to be.
+    pub(super) fn bring_back(&mut self, vm: Process, observe: bool) -> Result<bool, KernelError> {
+        self.moved = true;
+        let Some(home) = self.homes.get(&vm) else {
+            return Ok(false);
+        };
+        if !observe {
+            let result = Mounts::read().and_then(|mounts| home.bring_back(vm.pid, &mounts));
+            if let Err(error) = result {
+                tracing::error!(pid = vm.pid, %error, "a VM was moved to another cgroup and cannot be brought back");
+                return Ok(false);
+            }
+        }
+        self.sweep()?;
+        Ok(!observe)
+    }
+
+    fn drop_claims(&mut self, vm: Process) -> BTreeSet<CgroupKey> {
+        let mut changed = BTreeSet::new();
+        self.claims.retain(|key, claims| {
+            if claims.remove(&vm).is_some() {
+                changed.insert(*key);
+            }
+            !claims.is_empty()
+        });
+        changed
+    }
+
+    /// The row that the claims make; `None` for nobody's.
+    fn row(&self, key: &CgroupKey) -> Option<CgroupRow> {
+        let claims = self.claims.get(key)?;
+        let (vm, _) = claims.first_key_value()?;
+        let single = claims.len() == 1;
+        let mut flags = 0;
+        if claims.values().any(|claim| claim.holds) {
+            flags |= cgroup_flag::HOLDS;
+        }
+        if claims.values().all(|claim| claim.observe) {
+            flags |= cgroup_flag::OBSERVE;
+        }
+        Some(CgroupRow {
+            start_ticks: if single { vm.start_ticks } else { 0 },
+            moved_ns: 0,
+            tgid: if single { vm.pid } else { 0 },
+            flags,
+        })
+    }
+
+    fn write(&mut self, keys: &BTreeSet<CgroupKey>) -> Result<(), KernelError> {
+        for key in keys {
+            match self.row(key) {
+                Some(row) => self
+                    .rows
+                    .insert(key, row, BPF_ANY)
+                    .map_err(failed("add a cgroup", MAP))?,
+                None => {
+                    absent_is_fine(self.rows.remove(key)).map_err(failed("remove a cgroup", MAP))?
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`Cgroups::sweep`], also where no move was told of.
+    pub(super) fn sweep_all(&mut self) -> Result<(), KernelError> {
+        self.moved = true;
+        self.sweep()
+    }
+
+    /// Takes away what the programs added and no VM needs any more. Where a VM is
+    /// elsewhere and cannot be brought back, its rows stay.
+    pub(super) fn sweep(&mut self) -> Result<(), KernelError> {
+        if !self.moved {
+            return Ok(());
+        }
+        let mut needed: BTreeSet<CgroupKey> = self.claims.keys().copied().collect();
+        if let Ok(mounts) = Mounts::read() {
+            for vm in self.homes.keys() {
+                if let Ok(seats) = seats_of(vm.pid) {
+                    needed.extend(seats.keys(&mounts).into_keys());
+                }
+            }
+        }
+        let mut stale = BTreeSet::new();
+        let mut odd = BTreeSet::new();
+        for entry in &self.rows {
+            let (key, row) = entry.map_err(failed("list the cgroups", MAP))?;
+            if !needed.contains(&key) {
+                stale.insert(key);
+            } else if self.row(&key).is_some_and(|own| own != row) {
+                odd.insert(key);
+            }
+        }
+        stale.append(&mut odd);
+        self.write(&stale)?;
+        self.moved = false;
+        Ok(())
+    }
+}

@@ -1,0 +1,106 @@
+//! What the running thread is about to write, as far as can be seen before the
+//! kernel has copied it: another thread may still change it. Good for a friendly
+//! refusal and for letting a known writer do its work; no wall rests on it.
+
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_task_btf, bpf_probe_read_user, bpf_task_pt_regs,
+};
+use vmward_abi::OFFSET_ABSENT;
+
+use crate::maps::offset;
+use crate::task::read;
+
+/// How much is looked at: a process id with its newline, the word `max`.
+const TEXT_LEN: usize = 16;
+/// System calls, by their numbers on x86-64.
+const WRITE: u64 = 1;
+const PWRITE64: u64 = 18;
+const WRITEV: u64 = 20;
+const PWRITEV: u64 = 296;
+const PWRITEV2: u64 = 328;
+
+/// The beginning of what is written.
+pub enum Input {
+    /// This, NUL padded.
+    Text([u8; TEXT_LEN]),
+    /// It is in memory that is not there yet.
+    Absent,
+    /// By a system call that hides it: `io_uring`, splice, sendfile.
+    Hidden,
+}
+
+/// Looks at the running system call.
+pub fn input() -> Input {
+    if offset!(regs_syscall) == OFFSET_ABSENT as usize {
+        return Input::Absent;
+    }
+    // SAFETY: no precondition; the second takes what the first gives.
+    let regs = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64;
+    let (Some(call), Some(at), Some(count)) = (
+        read::<u64>(regs, offset!(regs_syscall)),
+        read::<u64>(regs, offset!(regs_second)),
+        read::<u64>(regs, offset!(regs_third)),
+    ) else {
+        return Input::Hidden;
+    };
+    match call {
+        WRITE | PWRITE64 => text(at, count),
+        WRITEV | PWRITEV | PWRITEV2 => {
+            let Some([mut at, mut len]) = user::<[u64; 2]>(at) else {
+                return Input::Absent;
+            };
+            // C libraries put an empty or buffered part before the text.
+            if len == 0 && count > 1 {
+                let Some(second) = user::<[u64; 2]>(read_second(regs)) else {
+                    return Input::Absent;
+                };
+                [at, len] = second;
+            }
+            text(at, len)
+        }
+        _ => Input::Hidden,
+    }
+}
+
+/// Address of the second part of a vector.
+fn read_second(regs: u64) -> u64 {
+    read::<u64>(regs, offset!(regs_second)).map_or(0, |at| at.wrapping_add(16))
+}
+
+fn user<T: Copy>(at: u64) -> Option<T> {
+    // SAFETY: the helper checks the address and fails instead of faulting.
+    unsafe { aya_ebpf::helpers::bpf_probe_read_user(at as *const T) }.ok()
+}
+
+fn text(at: u64, len: u64) -> Input {
+    let mut text = [0; TEXT_LEN];
+    let len = if len > TEXT_LEN as u64 {
+        TEXT_LEN as u32
+    } else {
+        len as u32
+    };
+    // SAFETY: `len` bytes are inside the array; the helper checks the other
+    // address and fails instead of faulting.
+    let failed = unsafe { bpf_probe_read_user((&raw mut text).cast(), len, at as *const _) };
+    if failed == 0 {
+        Input::Text(text)
+    } else {
+        Input::Absent
+    }
+}
+
+/// The number that a text begins with; 0 for none.
+pub fn number(text: &[u8; TEXT_LEN]) -> u32 {
+    let mut number: u32 = 0;
+    let mut begun = false;
+    for byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit < 10 {
+            begun = true;
+            number = number.wrapping_mul(10).wrapping_add(u32::from(digit));
+        } else if begun || !matches!(*byte, b' ' | b'\t' | b'\n') {
+            break;
+        }
+    }
+    number
+}

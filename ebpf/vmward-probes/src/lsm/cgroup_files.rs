@@ -1,0 +1,177 @@
+//! The files of cgroups, of either version.
+//!
+//! What is not known to be harmless is refused: controllers come and go.
+
+use vmward_abi::{OFFSET_ABSENT, effect, role, vector};
+
+use super::control_files::Act;
+use crate::cgroups::{Folder, Place, host_with_vms};
+use crate::input::{Input, input, number};
+use crate::maps::{VMS, offset};
+use crate::name::Name;
+use crate::scope::{Vm, guarded};
+use crate::task::{Task, current_tgid, read};
+use crate::verdict::{Attempt, libvirt_side};
+
+/// `CGROUP_FREEZING_SELF`
+const FREEZING_SELF: u32 = 1 << 1;
+/// The service manager, which sets up what it is told to.
+const SERVICE_MANAGER: u32 = 1;
+
+/// What a file is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum File {
+    /// Ends every process.
+    Kill,
+    /// Stops every process, and lets it go on.
+    Freeze,
+    /// Takes processes or threads in.
+    Members,
+    /// Makes threads free to move.
+    Kind,
+    /// Any other: a limit, for all that is known.
+    Limit(u32),
+    /// Neither stops nor slows anything.
+    Harmless,
+}
+
+/// A write to the file behind `inode`, whose name is left in `name`.
+pub fn written(inode: u64, name: &mut Name) -> Option<Act> {
+    let node: u64 = read(inode, offset!(inode_private))?;
+    let folder = Folder::of_file(node)?;
+    let place = folder.place();
+    *name = Name::at(read(node, offset!(kernfs_name))?);
+    let file = file(name);
+    let Some(place) = place else {
+        return if file == File::Members {
+            taken_in()
+        } else {
+            None
+        };
+    };
+    let vm = place.vm()?;
+    if current_tgid() == vm.tgid {
+        return None;
+    }
+    match file {
+        File::Kill => judge(vm, vector::CGROUP_KILL, effect::FORCE_STOP),
+        File::Freeze if is_frozen(folder) => None,
+        File::Freeze => judge(vm, vector::CGROUP_FREEZE, effect::PAUSE),
+        File::Members if !place.own => taken_in(),
+        File::Members | File::Kind if sorts_threads(&vm) => None,
+        File::Members => judge(vm, vector::CGROUP_MOVE, effect::PAUSE),
+        File::Kind if place.own => judge(vm, vector::CGROUP_MOVE, effect::PAUSE),
+        File::Kind | File::Harmless => None,
+        File::Limit(effect) => limited(vm, effect, &place, name),
+    }
+}
+
+fn judge(vm: Vm, vector: u32, effect: u32) -> Option<Act> {
+    Some(Act::Judge(vm, Attempt::new(vector, effect)))
+}
+
+fn file(name: &Name) -> File {
+    if name.is("cgroup.kill") {
+        File::Kill
+    } else if name.is("cgroup.freeze") || name.is("freezer.state") {
+        File::Freeze
+    } else if name.is("cgroup.procs") || name.is("cgroup.threads") || name.is("tasks") {
+        File::Members
+    } else if name.is("cgroup.type") {
+        File::Kind
+    } else if name.begins("cgroup.") || is_harmless(name) {
+        // Which controllers, how many cgroups below, who listens for pressure.
+        File::Harmless
+    } else if name.begins("memory.") {
+        File::Limit(effect::FORCE_STOP)
+    } else {
+        File::Limit(effect::PAUSE)
+    }
+}
+
+fn is_harmless(name: &Name) -> bool {
+    name.is("memory.pressure")
+        || name.is("cpu.pressure")
+        || name.is("io.pressure")
+        || name.is("irq.pressure")
+        || name.is("memory.peak")
+        || name.is("memory.swap.peak")
+        || name.is("notify_on_release")
+        || name.is("release_agent")
+}
+
+/// What is frozen may be thawed: the file is the same.
+fn is_frozen(folder: Folder) -> bool {
+    let Some(cgroup) = folder.cgroup() else {
+        return false;
+    };
+    if read::<u8>(cgroup, offset!(cgroup_freeze)).is_some_and(|freeze| freeze != 0) {
+        return true;
+    }
+    let (freezer, state) = (offset!(cgroup_v1_freezer), offset!(freezer_state));
+    if freezer == OFFSET_ABSENT as usize || state == OFFSET_ABSENT as usize {
+        return false;
+    }
+    let state: Option<u32> = read(read(cgroup, freezer).unwrap_or(0), state);
+    state.is_some_and(|state| state & FREEZING_SELF != 0)
+}
+
+/// libvirt's daemon, which spreads a VM's threads over cgroups, or vmward's own,
+/// which brings a VM back.
+fn sorts_threads(vm: &Vm) -> bool {
+    let actor = Task::current();
+    if libvirt_side(vm, actor).0 {
+        return true;
+    }
+    let role = guarded(actor, current_tgid()).map(|row| row.row.role);
+    role == Some(role::DEPUTY) || role == Some(role::OWN)
+}
+
+fn limited(vm: Vm, effect: u32, place: &Place, name: &Name) -> Option<Act> {
+    let attempt = Attempt::new(vector::CGROUP_LIMIT, effect);
+    let actor = Task::current();
+    let role = guarded(actor, current_tgid()).map(|row| row.row.role);
+    if libvirt_side(&vm, actor).0 || role == Some(role::DEPUTY) {
+        // libvirt sets what its callers ask it for.
+        return place.own.then_some(Act::Witness(vm, attempt, true));
+    }
+    if current_tgid() == SERVICE_MANAGER && is_upkeep(place, name) {
+        return None;
+    }
+    Some(Act::Judge(vm, attempt))
+}
+
+/// The service manager writes every attribute of a slice again when something
+/// in it begins: shares, guarantees, and limits that are none.
+fn is_upkeep(place: &Place, name: &Name) -> bool {
+    if let Input::Text([b'm', b'a', b'x', ..]) = input() {
+        return true;
+    }
+    !place.own
+        && (name.is("memory.min")
+            || name.is("memory.low")
+            || name.is("memory.oom.group")
+            || name.is("cpu.weight")
+            || name.is("cpu.weight.nice")
+            || name.is("io.weight")
+            || name.is("io.bfq.weight"))
+}
+
+/// A process is taken into a cgroup that is no VM's: is it a VM? What the writer
+/// hides is refused; what it changes in the last moment is seen at the move.
+fn taken_in() -> Option<Act> {
+    let attempt = Attempt::new(vector::CGROUP_MOVE, effect::PAUSE);
+    match input() {
+        Input::Text(text) => {
+            let tgid = number(&text);
+            // SAFETY: a plain copy of a live map value.
+            let row = unsafe { VMS.get(tgid) }.copied()?;
+            let vm = Vm { tgid, row };
+            let vms = row.role == role::VM || row.role == role::HELPER;
+            (vms && !sorts_threads(&vm) && current_tgid() != tgid)
+                .then_some(Act::Judge(vm, attempt))
+        }
+        Input::Hidden => host_with_vms().map(|vm| Act::Judge(vm, attempt)),
+        Input::Absent => None,
+    }
+}

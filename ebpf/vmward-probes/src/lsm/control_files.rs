@@ -1,0 +1,185 @@
+//! Writing to files of the kernel that control processes. Fail mode: closed.
+//!
+//! Decided at each write, so that it matters neither when, where nor by whom the
+//! file was opened, nor which system call writes. What a program can do by
+//! opening alone, as with `/dev/mem`, is decided there.
+//!
+//! These hooks run for every file of the host: what is no control file leaves
+//! after one compare. Arguments are read by plain loads, which the verifier
+//! checks; no helper is called before that.
+
+use aya_ebpf::macros::lsm;
+use aya_ebpf::programs::LsmContext;
+use vmward_abi::event_kind;
+
+use super::{cgroup_files, kernel_files};
+use crate::emit::{Report, emit};
+use crate::maps::{is_active, offset};
+use crate::name::Name;
+use crate::scope::{Vm, host};
+use crate::verdict::{Attempt, wall};
+
+const MAY_WRITE: i32 = 2;
+const FMODE_WRITE: u32 = 2;
+const CGROUP_MAGIC: u64 = 0x0027_e0eb;
+const CGROUP2_MAGIC: u64 = 0x6367_7270;
+const PROC_MAGIC: u64 = 0x9fa0;
+const SYSFS_MAGIC: u64 = 0x6265_6572;
+const DEBUGFS_MAGIC: u64 = 0x6462_6720;
+
+/// What a write to a file would be.
+pub enum Act {
+    /// For the wall to decide.
+    Judge(Vm, Attempt),
+    /// Let through, and on the record; true where libvirt's daemon does it.
+    Witness(Vm, Attempt, bool),
+}
+
+/// Reads a `T` at `base + offset`, where `base` is an argument of the hook, or
+/// was read from one.
+#[inline(always)]
+pub fn load<T: Copy>(base: *const u8, offset: usize) -> T {
+    // SAFETY: the verifier knows what `base` points to, and refuses the program
+    // where there is no such field; a null pointer reads as 0.
+    unsafe { core::ptr::read_volatile(base.add(offset).cast()) }
+}
+
+/// write and its relatives, `io_uring`, splice, sendfile: each asks before each
+/// write, whatever was asked at the opening.
+///
+/// match-proto: security/security.c:int security_file_permission(struct file *file, int mask)
+#[lsm(hook = "file_permission")]
+pub fn file_permission(ctx: LsmContext) -> i32 {
+    let earlier: i32 = ctx.arg(2);
+    if earlier != 0 {
+        return earlier;
+    }
+    let mask: i32 = ctx.arg(1);
+    if mask & MAY_WRITE == 0 {
+        return 0;
+    }
+    let file: *const u8 = ctx.arg(0);
+    let inode: *const u8 = load(file, offset!(file_inode));
+    let sb: *const u8 = load(inode, offset!(inode_sb));
+    let magic: u64 = load(sb, offset!(sb_magic));
+    // Other guarded files of the product: one more arm here.
+    match magic {
+        CGROUP_MAGIC | CGROUP2_MAGIC | PROC_MAGIC | SYSFS_MAGIC | DEBUGFS_MAGIC => {
+            control_file(magic, file as u64, inode as u64)
+        }
+        _ => 0,
+    }
+}
+
+/// What was found out about a write. Filled in by functions that are not inlined:
+/// what they need of the small stack is free again when the wall decides.
+struct Found {
+    name: Name,
+    vm: Vm,
+    attempt: Attempt,
+    act: u32,
+}
+
+const JUDGE: u32 = 1;
+const WITNESS: u32 = 2;
+const WITNESS_DEPUTY: u32 = 3;
+
+impl Found {
+    fn nothing() -> Self {
+        Self {
+            name: Name::EMPTY,
+            vm: host(),
+            attempt: Attempt::new(0, 0),
+            act: 0,
+        }
+    }
+
+    fn set(&mut self, act: Option<Act>) {
+        (self.vm, self.attempt, self.act) = match act {
+            Some(Act::Judge(vm, attempt)) => (vm, attempt, JUDGE),
+            Some(Act::Witness(vm, attempt, false)) => (vm, attempt, WITNESS),
+            Some(Act::Witness(vm, attempt, true)) => (vm, attempt, WITNESS_DEPUTY),
+            None => return,
+        };
+        self.attempt.word = self.name.address();
+    }
+
+    fn verdict(&self) -> i32 {
+        match self.act {
+            JUDGE => wall(&self.vm, &self.attempt),
+            WITNESS | WITNESS_DEPUTY => {
+                witness(self);
+                0
+            }
+            _ => 0,
+        }
+    }
+}
+
+#[inline(never)]
+fn witness(found: &Found) {
+    if is_active() {
+        let mut report = Report::of(event_kind::WITNESSED, &found.attempt);
+        report.deputy = found.act == WITNESS_DEPUTY;
+        emit(&found.vm, &report);
+    }
+}
+
+fn control_file(magic: u64, file: u64, inode: u64) -> i32 {
+    let mut found = Found::nothing();
+    match magic {
+        CGROUP_MAGIC | CGROUP2_MAGIC => find_cgroup(inode, &mut found),
+        PROC_MAGIC => find_proc(file, inode, &mut found),
+        _ => find_sysfs(file, &mut found),
+    }
+    found.verdict()
+}
+
+#[inline(never)]
+fn find_cgroup(inode: u64, found: &mut Found) {
+    let act = cgroup_files::written(inode, &mut found.name);
+    found.set(act);
+}
+
+#[inline(never)]
+fn find_proc(file: u64, inode: u64, found: &mut Found) {
+    let act = kernel_files::proc_written(file, inode, &mut found.name);
+    found.set(act);
+}
+
+#[inline(never)]
+fn find_sysfs(file: u64, found: &mut Found) {
+    let act = kernel_files::sysfs_written(file, &mut found.name);
+    found.set(act);
+}
+
+#[inline(never)]
+fn find_memory(file: u64, inode: u64, found: &mut Found) {
+    let act = kernel_files::memory_opened(file, inode, &mut found.name);
+    found.set(act);
+}
+
+/// Devices whose opening is enough: what is mapped is written without a call.
+///
+/// match-proto: security/security.c:int security_file_open(struct file *file)
+#[lsm(hook = "file_open")]
+pub fn file_open(ctx: LsmContext) -> i32 {
+    let earlier: i32 = ctx.arg(1);
+    if earlier != 0 {
+        return earlier;
+    }
+    let file: *const u8 = ctx.arg(0);
+    let mode: u32 = load(file, offset!(file_mode));
+    if mode & FMODE_WRITE == 0 {
+        return 0;
+    }
+    let inode: *const u8 = load(file, offset!(file_inode));
+    let device: u32 = load(inode, offset!(inode_rdev));
+    // Other guarded files of the product: one more question here.
+    if !kernel_files::is_memory(device) {
+        return 0;
+    }
+    let mut found = Found::nothing();
+    find_memory(file as u64, inode as u64, &mut found);
+    found.verdict()
+}

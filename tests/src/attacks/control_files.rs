@@ -1,0 +1,281 @@
+//! Writes to the files of a VM's cgroups.
+
+use std::process::Output;
+
+use super::{Attack, Harm, Refusal, attack};
+use crate::guest::{Guest, run};
+
+const FORCE_STOP: Option<&str> = Some("force_stop");
+const PAUSE: Option<&str> = Some("pause");
+
+const fn row(
+    id: &'static str,
+    vector: &'static str,
+    harm: Harm,
+    lease: Option<&'static str>,
+    run: fn(&Guest) -> Output,
+) -> Attack {
+    Attack {
+        id,
+        vector,
+        hook: "file_permission",
+        harm,
+        refusal: Refusal::NotPermitted,
+        lease,
+        run,
+    }
+}
+
+/// As root in a shell.
+pub(super) fn shell(script: &str) -> Output {
+    run("bash", &["-c", &format!("set -e; {script}")])
+}
+
+/// The folder of the VM's own cgroup, as libvirt made it.
+fn own(guest: &Guest) -> String {
+    let path = std::fs::read_to_string(format!("/proc/{}/cgroup", guest.pid()));
+    let path = path.unwrap_or_default();
+    let unified = path.lines().find_map(|line| line.strip_prefix("0::"));
+    let unified = unified.unwrap_or_default();
+    let own = unified.strip_suffix("/emulator").unwrap_or(unified);
+    format!("/sys/fs/cgroup{own}")
+}
+
+/// The folder above.
+fn above(guest: &Guest) -> String {
+    let own = own(guest);
+    own.rsplit_once('/')
+        .map_or_else(String::new, |(above, _)| above.to_owned())
+}
+
+/// Writes by a system call of choice.
+fn by(how: &str, file: &str, text: &str) -> Output {
+    attack("control_files", how, &[file, text])
+}
+
+fn kill(guest: &Guest) -> String {
+    format!("{}/cgroup.kill", own(guest))
+}
+
+/// See the module's text.
+pub const ATTACKS: &[Attack] = &[
+    row(
+        "control-files/kill",
+        "cgroup-kill",
+        Harm::Ends,
+        FORCE_STOP,
+        |g| shell(&format!("echo 1 > {}", kill(g))),
+    ),
+    row(
+        "control-files/kill-above",
+        "cgroup-kill",
+        Harm::Ends,
+        FORCE_STOP,
+        |g| shell(&format!("echo 1 > {}/cgroup.kill", above(g))),
+    ),
+    row(
+        "control-files/kill-pwrite",
+        "cgroup-kill",
+        Harm::Ends,
+        FORCE_STOP,
+        |g| by("pwrite", &kill(g), "1"),
+    ),
+    row(
+        "control-files/kill-writev",
+        "cgroup-kill",
+        Harm::Ends,
+        FORCE_STOP,
+        |g| by("writev", &kill(g), "1"),
+    ),
+    row(
+        "control-files/kill-io-uring",
+        "cgroup-kill",
+        Harm::Ends,
+        FORCE_STOP,
+        |g| by("io-uring", &kill(g), "1"),
+    ),
+    row(
+        "control-files/kill-io-uring-sqpoll",
+        "cgroup-kill",
+        Harm::Ends,
+        FORCE_STOP,
+        |g| by("io-uring-sqpoll", &kill(g), "1"),
+    ),
+    row(
+        "control-files/kill-sendfile",
+        "cgroup-kill",
+        Harm::Ends,
+        FORCE_STOP,
+        |g| by("sendfile", &kill(g), "1"),
+    ),
+    row(
+        "control-files/kill-splice",
+        "cgroup-kill",
+        Harm::Ends,
+        FORCE_STOP,
+        |g| by("splice", &kill(g), "1"),
+    ),
+    row(
+        "control-files/kill-second-mount",
+        "cgroup-kill",
+        Harm::Ends,
+        FORCE_STOP,
+        |g| {
+            let inside = kill(g).replace("/sys/fs/cgroup", "$d");
+            shell(&format!(
+                "d=$(mktemp -d); mount -t cgroup2 none $d; trap 'umount -l $d' EXIT; echo 1 > {inside}"
+            ))
+        },
+    ),
+    row(
+        "control-files/kill-bind-mount",
+        "cgroup-kill",
+        Harm::Ends,
+        FORCE_STOP,
+        |g| {
+            shell(&format!(
+                "f=$(mktemp); mount --bind {} $f; trap 'umount -l $f' EXIT; echo 1 > $f",
+                kill(g)
+            ))
+        },
+    ),
+    row(
+        "control-files/kill-proc-root",
+        "cgroup-kill",
+        Harm::Ends,
+        FORCE_STOP,
+        |g| shell(&format!("echo 1 > /proc/1/root{}", kill(g))),
+    ),
+    row(
+        "control-files/kill-cgroup-namespace",
+        "cgroup-kill",
+        Harm::Ends,
+        FORCE_STOP,
+        |g| shell(&format!("unshare -C -m bash -c 'echo 1 > {}'", kill(g))),
+    ),
+    row(
+        "control-files/kill-passed-descriptor",
+        "cgroup-kill",
+        Harm::Ends,
+        FORCE_STOP,
+        |g| shell(&format!("exec 9> {}; bash -c 'echo 1 >&9'", kill(g))),
+    ),
+    row(
+        "control-files/freeze",
+        "cgroup-freeze",
+        Harm::Stalls,
+        PAUSE,
+        |g| shell(&format!("echo 1 > {}/cgroup.freeze", own(g))),
+    ),
+    row(
+        "control-files/freeze-above",
+        "cgroup-freeze",
+        Harm::Stalls,
+        PAUSE,
+        |g| shell(&format!("echo 1 > {}/cgroup.freeze", above(g))),
+    ),
+    row(
+        "control-files/freeze-io-uring",
+        "cgroup-freeze",
+        Harm::Stalls,
+        PAUSE,
+        |g| by("io-uring", &format!("{}/cgroup.freeze", own(g)), "1"),
+    ),
+    row(
+        "control-files/memory-max",
+        "cgroup-limit",
+        Harm::Ends,
+        FORCE_STOP,
+        |g| shell(&format!("echo 1M > {}/memory.max", own(g))),
+    ),
+    row(
+        "control-files/memory-high",
+        "cgroup-limit",
+        Harm::Arms,
+        FORCE_STOP,
+        |g| shell(&format!("echo 1M > {}/memory.high", own(g))),
+    ),
+    row(
+        "control-files/cpu-max",
+        "cgroup-limit",
+        Harm::Arms,
+        PAUSE,
+        |g| shell(&format!("echo '1000 1000000' > {}/cpu.max", own(g))),
+    ),
+    row(
+        "control-files/cpu-max-of-vcpu",
+        "cgroup-limit",
+        Harm::Arms,
+        PAUSE,
+        |g| shell(&format!("echo '1000 1000000' > {}/vcpu0/cpu.max", own(g))),
+    ),
+    row(
+        "control-files/cpu-weight",
+        "cgroup-limit",
+        Harm::Arms,
+        PAUSE,
+        |g| shell(&format!("echo 1 > {}/cpu.weight", own(g))),
+    ),
+    row(
+        "control-files/cpuset-cpus",
+        "cgroup-limit",
+        Harm::Arms,
+        PAUSE,
+        |g| shell(&format!("echo 0 > {}/cpuset.cpus", own(g))),
+    ),
+    row(
+        "control-files/move",
+        "cgroup-move",
+        Harm::Arms,
+        PAUSE,
+        |g| {
+            shell(&format!(
+                "mkdir -p /sys/fs/cgroup/elsewhere; echo {} > /sys/fs/cgroup/elsewhere/cgroup.procs",
+                g.pid()
+            ))
+        },
+    ),
+    row(
+        "control-files/move-into-frozen",
+        "cgroup-move",
+        Harm::Stalls,
+        PAUSE,
+        |g| {
+            shell(&format!(
+                "mkdir -p /sys/fs/cgroup/frozen; echo 1 > /sys/fs/cgroup/frozen/cgroup.freeze; \
+             echo {} > /sys/fs/cgroup/frozen/cgroup.procs",
+                g.pid()
+            ))
+        },
+    ),
+    row(
+        "control-files/oom-score-adj",
+        "oom-adjust",
+        Harm::Arms,
+        FORCE_STOP,
+        |g| shell(&format!("echo 999 > /proc/{}/oom_score_adj", g.pid())),
+    ),
+    row(
+        "control-files/oom-score-adj-of-thread",
+        "oom-adjust",
+        Harm::Arms,
+        FORCE_STOP,
+        |g| {
+            shell(&format!(
+                "echo 999 > /proc/{}/task/{}/oom_score_adj",
+                g.pid(),
+                g.vcpu_thread()
+            ))
+        },
+    ),
+    row(
+        "control-files/oom-adj",
+        "oom-adjust",
+        Harm::Arms,
+        FORCE_STOP,
+        |g| shell(&format!("echo 15 > /proc/{}/oom_adj", g.pid())),
+    ),
+    row("control-files/autogroup", "sched", Harm::Arms, PAUSE, |g| {
+        shell(&format!("echo 19 > /proc/{}/autogroup", g.pid()))
+    }),
+];
