@@ -1,14 +1,14 @@
 //! Reports an event: numbers it first, so that a full ring leaves a gap that
 //! the reader sees, then fills it in place.
 
-use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_uid_gid, generated};
+use aya_ebpf::helpers::{bpf_get_current_uid_gid, generated};
 use vmward_abi::{COMM_LEN, Event, WORD_LEN, actor_flag, total};
 
 use crate::atomic::fetch_add_u64;
 use crate::calls::Requester;
 use crate::maps::{EVENTS, TOTALS, VM_STATES};
 use crate::scope::Vm;
-use crate::task::{Task, current_pid, current_tgid, read};
+use crate::task::{Task, current_pid, current_tgid};
 use crate::verdict::Attempt;
 
 /// What differs from event to event.
@@ -115,8 +115,14 @@ pub fn emit(vm: &Vm, what: &Report) {
         (*event).effect = what.attempt.effect;
         (*event).detail = what.attempt.detail;
         (*event).pad = 0;
-        (*event).word = read(what.attempt.word, 0).unwrap_or([0; WORD_LEN]);
-        (*event).comm = bpf_get_current_comm().unwrap_or([0; COMM_LEN]);
+        // Straight into the ring, since the stack is short; what cannot be
+        // read, such as at address 0, the helpers fill with zeros.
+        generated::bpf_probe_read_kernel(
+            (&raw mut (*event).word).cast(),
+            WORD_LEN as u32,
+            what.attempt.word as *const _,
+        );
+        generated::bpf_get_current_comm((&raw mut (*event).comm).cast(), COMM_LEN as u32);
         task.write_ancestors(&raw mut (*event).ancestors);
     }
     entry.submit(0);

@@ -55,10 +55,6 @@ impl Task {
         read(self.0, offset!(task_real_parent)).map(Task)
     }
 
-    fn comm(self) -> [u8; COMM_LEN] {
-        read(self.0, offset!(task_comm)).unwrap_or([0; COMM_LEN])
-    }
-
     fn signal(self) -> Option<u64> {
         read(self.0, offset!(task_signal))
     }
@@ -139,23 +135,30 @@ impl Task {
         let mut task = self;
         let mut done = false;
         for i in 0..ANCESTORS_MAX {
-            let mut entry = Ancestor {
-                tgid: 0,
-                comm: [0; COMM_LEN],
-            };
+            let mut tgid = 0;
+            // Of nobody the helper below reads nothing, and leaves zeros.
+            let mut named = 0;
             if !done {
                 match task.parent() {
                     Some(parent) if parent.0 != task.0 => {
                         task = parent;
-                        entry.tgid = parent.tgid().unwrap_or(0);
-                        entry.comm = parent.comm();
-                        done = entry.tgid <= 1;
+                        tgid = parent.tgid().unwrap_or(0);
+                        named = parent.0.wrapping_add(offset!(task_comm) as u64);
+                        done = tgid <= 1;
                     }
                     _ => done = true,
                 }
             }
-            // SAFETY: `i` is inside the array that the caller vouches for.
-            unsafe { (*out)[i] = entry };
+            // SAFETY: `i` is inside the array that the caller vouches for; the
+            // helper checks the address that it reads from.
+            unsafe {
+                (*out)[i].tgid = tgid;
+                generated::bpf_probe_read_kernel(
+                    (&raw mut (*out)[i].comm).cast(),
+                    COMM_LEN as u32,
+                    named as *const _,
+                );
+            }
         }
     }
 }

@@ -47,6 +47,7 @@ pub fn socket_sendmsg(ctx: LsmContext) -> i32 {
 }
 
 /// `None` leaves early: not a VM, not its monitor, nothing of interest.
+#[inline(never)]
 fn watch_monitor(socket: u64, message: u64, size: u32) -> Option<()> {
     let tgid = current_tgid();
     let vm = guarded(Task::current(), tgid)?;
