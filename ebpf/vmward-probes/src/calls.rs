@@ -77,6 +77,9 @@ fn is_recent(then: u64, now: u64) -> bool {
 }
 
 /// Notes that the running process asked for what does `seen` to `vm`.
+///
+/// A frame of its own: with what calls it, it would not fit on the stack.
+#[inline(never)]
 pub fn note(vm: &Vm, seen: u32) {
     let task = Task::current();
     let mut call = caller(task, seen);

@@ -14,6 +14,9 @@ use crate::task::Task;
 /// slices, two or three deep.
 const CGROUP_DEPTH_MAX: i32 = 12;
 
+/// How many rules that name one requester are looked at.
+const NOTED_MAX: u32 = 4;
+
 /// What the rules say. Each holds [`HostRuleRow::id`].
 pub enum Use {
     /// No rule lets the sender do it.
@@ -66,10 +69,14 @@ pub fn rule_for(vm: &Vm, effects: u32, sender: Task) -> Option<(u32, u64)> {
     if rules == 0 {
         return None;
     }
-    for number in 0..HOST_RULES_MAX {
-        if rules & (1 << number) == 0 {
-            continue;
+    // Whoever is named by more rules than this is named by these.
+    let mut left = rules;
+    for _ in 0..NOTED_MAX {
+        if left == 0 {
+            break;
         }
+        let number = left.trailing_zeros();
+        left &= left - 1;
         let Some(rule) = HOST_RULES.get(number) else {
             continue;
         };

@@ -176,6 +176,7 @@ fn host_rule(vm: &Vm, effect: u32, actor: Task, deputy: bool, asked_by: &Request
 }
 
 /// Would a lease or a host rule let `actor` do this by itself? Uses neither.
+#[inline(never)]
 pub fn is_covered(vm: &Vm, needed: u32, actor: Task) -> bool {
     // SAFETY: a plain copy of a live map value.
     if let Some(lease) = unsafe { LEASES.get(vm.tgid) }.copied()

@@ -8,6 +8,8 @@
 //! send is refused loses its connection, and with it the guests that it started
 //! to end with it: a connection that has started such guests is never refused.
 
+use core::mem::offset_of;
+
 use aya_ebpf::helpers::bpf_probe_read_user;
 use vmward_abi::{
     HOST_UUID, ProcedureKey, ProcedureRow, event_kind, procedure_flag, role, vector, vm_flag,
@@ -49,25 +51,37 @@ const START_AUTODESTROY: u32 = 2;
 const CANARY_UUID: [u8; 16] = [0; 16];
 
 /// For any process that sends on a socket. Gives what the hook returns.
-#[inline(never)]
+#[inline(always)]
 pub fn watch(socket: u64, message: u64, size: u32) -> i32 {
     let Some(sk) = client_of_libvirt(socket) else {
         return 0;
     };
-    let order = match start_of(message) {
-        Some(from) => Sent { from, size }.order(),
+    let mut order = Order {
+        procedure: 0,
+        flags: 0,
+        uuid: HOST_UUID,
+        number: 0,
+        autodestroy: 0,
+    };
+    if parse(message, size, &mut order) {
+        return judge(sk, &order);
+    }
+    0
+}
+
+/// Reads what is sent; true where it is an order of interest. A frame of its
+/// own, as all that is called from the hook: together they would not fit on the
+/// stack.
+#[inline(never)]
+fn parse(message: u64, size: u32, order: &mut Order) -> bool {
+    let read = match start_of(message) {
+        Some(from) => Sent { from, size }.order(order),
         None => Err(Unread),
     };
-    match order {
-        Ok(Some(order)) => judge(sk, &order),
-        Ok(None) => 0,
-        Err(Unread) => {
-            if is_active() {
-                calls::note_unread();
-            }
-            0
-        }
+    if read.is_err() && is_active() {
+        calls::note_unread();
     }
+    matches!(read, Ok(true))
 }
 
 /// The sending socket, where libvirt's daemon is at its other end. A stranger's
@@ -99,11 +113,23 @@ struct Unread;
 
 /// A procedure, and what it is about.
 struct Order {
-    procedure: &'static ProcedureRow,
-    number: u32,
+    /// Address of the [`ProcedureRow`]: the verifier would lose a pointer.
+    procedure: u64,
     uuid: [u8; 16],
-    /// The guest is to end with the connection.
-    autodestroy: bool,
+    number: u32,
+    flags: u32,
+    /// The guest is to end with the connection: 1.
+    autodestroy: u32,
+}
+
+impl Order {
+    fn has(&self, flag: u32) -> bool {
+        self.flags & flag != 0
+    }
+
+    fn field(&self, offset: usize) -> u32 {
+        read(self.procedure, offset).unwrap_or(0)
+    }
 }
 
 /// Where the sent bytes begin in the sender's memory, where they lie in one
@@ -155,9 +181,8 @@ impl Sent {
         Ok(at + 4 + ((len + 3) & !3))
     }
 
-    /// The one order that was sent; `None` for what orders nothing of interest.
-    #[inline(never)]
-    fn order(&self) -> Result<Option<Order>, Unread> {
+    /// The one order that was sent; false for what orders nothing of interest.
+    fn order(&self, order: &mut Order) -> Result<bool, Unread> {
         if self.size < HEADER || self.number(0)? != self.size {
             return Err(Unread);
         }
@@ -165,7 +190,7 @@ impl Sent {
             TYPE_CALL => HEADER,
             // The number of descriptors comes first.
             TYPE_CALL_WITH_FDS => HEADER + 4,
-            _ => return Ok(None),
+            _ => return Ok(false),
         };
         let number = self.number(12)?;
         let key = ProcedureKey {
@@ -177,31 +202,27 @@ impl Sent {
         }
         // SAFETY: a live map value, which the daemon writes once.
         let Some(procedure) = (unsafe { PROCEDURES.get(key) }) else {
-            return Ok(None);
+            return Ok(false);
         };
-        let has = |flag| procedure.flags & flag != 0;
-        let mut order = Order {
-            procedure,
-            number,
-            uuid: HOST_UUID,
-            autodestroy: false,
-        };
-        if has(procedure_flag::HOST) {
-            return Ok(Some(order));
+        order.procedure = core::ptr::from_ref(procedure) as u64;
+        order.flags = procedure.flags;
+        order.number = number;
+        if order.has(procedure_flag::HOST) {
+            return Ok(true);
         }
         // A string in any case: of a snapshot, a description or a domain.
         let mut at = self.after_string(arguments)?;
-        if has(procedure_flag::STRING_FIRST) {
+        if order.has(procedure_flag::STRING_FIRST) {
             at = self.after_string(at)?;
         }
-        if !has(procedure_flag::NO_DOMAIN) {
+        if !order.has(procedure_flag::NO_DOMAIN) {
             order.uuid = self.bytes(at)?;
             at += UUID_AND_ID;
         }
-        if has(procedure_flag::AUTODESTROY) {
-            order.autodestroy = self.number(at)? & START_AUTODESTROY != 0;
+        if order.has(procedure_flag::AUTODESTROY) {
+            order.autodestroy = u32::from(self.number(at)? & START_AUTODESTROY != 0);
         }
-        Ok(Some(order))
+        Ok(true)
     }
 }
 
@@ -216,46 +237,54 @@ fn target(uuid: &[u8; 16]) -> Option<Vm> {
     (row.role == role::VM && row.uuid == *uuid).then_some(Vm { tgid, row })
 }
 
+#[inline(never)]
 fn judge(sk: u64, order: &Order) -> i32 {
-    let row = order.procedure;
-    let has = |flag| row.flags & flag != 0;
-    if has(procedure_flag::AUTODESTROY) {
-        if !order.autodestroy {
+    if order.has(procedure_flag::AUTODESTROY) {
+        if order.autodestroy == 0 {
             return 0;
         }
         // A full map forgets the connection that was longest without a start.
         let _ = AUTODESTROY.insert(sk, 1, 0);
+        if order.has(procedure_flag::NO_DOMAIN) {
+            return 0;
+        }
     }
     let Some(vm) = target(&order.uuid) else {
         return 0;
     };
-    if row.seen != 0 && is_active() {
-        calls::note(&vm, row.seen);
+    let seen = order.field(offset_of!(ProcedureRow, seen));
+    if seen != 0 && is_active() {
+        calls::note(&vm, seen);
     }
     let attempt = Attempt {
         detail: order.number,
-        word: row.word.as_ptr() as u64,
-        ..Attempt::new(vector::RPC, row.effect)
+        word: order.procedure + offset_of!(ProcedureRow, word) as u64,
+        ..Attempt::new(vector::RPC, order.field(offset_of!(ProcedureRow, effect)))
     };
-    if refuses(sk, row, &vm) {
+    if refuses(sk, order.flags, attempt.effect, &vm) {
         return wall(&vm, &attempt);
     }
-    if has(procedure_flag::WITNESS) && is_active() {
-        emit(&vm, &Report::of(event_kind::WITNESSED, &attempt));
+    if order.has(procedure_flag::WITNESS) && is_active() {
+        witness(&vm, &attempt);
     }
     0
 }
 
+#[inline(never)]
+fn witness(vm: &Vm, attempt: &Attempt) {
+    emit(vm, &Report::of(event_kind::WITNESSED, attempt));
+}
+
 /// Is this to be refused here, unless something covers it?
-fn refuses(sk: u64, row: &ProcedureRow, vm: &Vm) -> bool {
+fn refuses(sk: u64, flags: u32, effect: u32, vm: &Vm) -> bool {
     let canary = vm.row.uuid == CANARY_UUID;
-    if row.flags & procedure_flag::REFUSE == 0 && !canary {
+    if flags & procedure_flag::REFUSE == 0 && !canary {
         return false;
     }
-    if row.flags & procedure_flag::STOP != 0 {
+    if flags & procedure_flag::STOP != 0 {
         // The walls judge it in any case: no use is spent here, and what is only
         // observed is recorded there.
-        if vm.row.flags & vm_flag::OBSERVE != 0 || is_covered(vm, row.effect, Task::current()) {
+        if vm.row.flags & vm_flag::OBSERVE != 0 || is_covered(vm, effect, Task::current()) {
             return false;
         }
     }
