@@ -52,8 +52,17 @@ const ENTRY: usize = 64;
 const RING_LEN: usize = 4096;
 const GETEVENTS: libc::c_uint = 1;
 
-/// One `IORING_OP_SEND`.
+/// Writes into a mapped queue, inside its length.
 #[expect(unsafe_code, reason = "the queue is shared memory")]
+fn put(queue: *mut libc::c_void, at: usize, bytes: &[u8]) {
+    let to = queue.cast::<u8>().wrapping_add(at);
+    // SAFETY: inside the mapping, at a place that the kernel gave; nobody else
+    // uses this ring.
+    unsafe { to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+}
+
+/// One `IORING_OP_SEND`.
+#[expect(unsafe_code, reason = "entering the queue is a raw system call")]
 pub(crate) fn io_uring(socket: &UnixStream, bytes: &[u8]) -> io::Result<()> {
     let mut params = [0_u32; PARAMS_WORDS];
     // SAFETY: the kernel fills the 120 bytes of its parameters.
@@ -63,18 +72,14 @@ pub(crate) fn io_uring(socket: &UnixStream, bytes: &[u8]) -> io::Result<()> {
     let entries = map(ring, RING_LEN, OFF_SQES)?;
     let len = u32::try_from(bytes.len()).map_err(io::Error::other)?;
     let (tail, array) = (params[SQ_OFF + 1] as usize, params[SQ_OFF + 6] as usize);
-    // SAFETY: the first entry, and the queue's words where the kernel said they
-    // are; nobody else uses this ring.
-    unsafe {
-        let entry = entries.cast::<u8>();
-        entry.write_bytes(0, ENTRY);
-        entry.write(IORING_OP_SEND);
-        entry.add(4).cast::<i32>().write(socket.as_raw_fd());
-        entry.add(16).cast::<u64>().write(bytes.as_ptr() as u64);
-        entry.add(24).cast::<u32>().write(len);
-        queue.cast::<u8>().add(array).cast::<u32>().write(0);
-        queue.cast::<u8>().add(tail).cast::<u32>().write_volatile(1);
-    }
+    let mut entry = [0; ENTRY];
+    entry[0] = IORING_OP_SEND;
+    entry[4..8].copy_from_slice(&socket.as_raw_fd().to_ne_bytes());
+    entry[16..24].copy_from_slice(&(bytes.as_ptr() as u64).to_ne_bytes());
+    entry[24..28].copy_from_slice(&len.to_ne_bytes());
+    put(entries, 0, &entry);
+    put(queue, array, &0_u32.to_ne_bytes());
+    put(queue, tail, &1_u32.to_ne_bytes());
     // SAFETY: integers, and no signal set.
     let entered =
         unsafe { libc::syscall(libc::SYS_io_uring_enter, ring, 1, 1, GETEVENTS, 0_usize, 0) };
