@@ -6,6 +6,7 @@
 //! each row: the control, enforced, observed, with a lease, and with the daemon
 //! killed before.
 
+pub mod disguise;
 pub mod signals;
 
 use std::process::Output;
@@ -73,7 +74,7 @@ pub type Undo = fn(&Guest);
 
 /// Every row, by family.
 pub fn all() -> impl Iterator<Item = &'static Attack> {
-    [signals::ATTACKS].into_iter().flatten()
+    [signals::ATTACKS, disguise::ATTACKS].into_iter().flatten()
 }
 
 /// Runs `vmward-attack FAMILY WHAT PID...`, the attacks that no shell command

@@ -5,6 +5,7 @@
 //! error; 2: there is no such attack, or its arguments are wrong. Runs in the
 //! test VM only.
 
+mod disguise;
 mod signals;
 
 use std::io::{self, Write};
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         _ if std::env::var_os(VM_MARK).is_none() => {
             usage("this attacks VMs and the host; it runs in the test VM only")
         }
+        Some((&"disguise", rest)) => disguise::run(rest),
         Some((&"signals", rest)) => signals::run(rest),
         _ => usage("usage: vmward-attack FAMILY WHAT [ARGUMENT]..."),
     };
