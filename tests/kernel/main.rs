@@ -8,6 +8,7 @@ mod attacks;
 mod bypass;
 mod crash;
 mod host_rules;
+mod inventory;
 mod lease;
 mod legitimate;
 mod restart;

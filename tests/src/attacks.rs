@@ -6,7 +6,9 @@
 //! each row: the control, enforced, observed, with a lease, and with the daemon
 //! killed before.
 
+pub mod arming;
 pub mod disguise;
+pub mod rpc;
 pub mod signals;
 
 use std::process::Output;
@@ -74,7 +76,14 @@ pub type Undo = fn(&Guest);
 
 /// Every row, by family.
 pub fn all() -> impl Iterator<Item = &'static Attack> {
-    [signals::ATTACKS, disguise::ATTACKS].into_iter().flatten()
+    [
+        signals::ATTACKS,
+        disguise::ATTACKS,
+        rpc::ATTACKS,
+        arming::ATTACKS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// Runs `vmward-attack FAMILY WHAT PID...`, the attacks that no shell command

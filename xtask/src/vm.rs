@@ -160,7 +160,7 @@ fn run_folder() -> Result<PathBuf> {
     // Copies: a build during the run must not pull the binaries from under the VM.
     fs::copy(&xtask, bin.join("xtask"))
         .with_context(|| format!("Failed to copy {}", xtask.display()))?;
-    for name in ["vmward", "vmwardd"] {
+    for name in ["vmward", "vmwardd", "vmward-inventory"] {
         let built = paths::target().join("debug").join(name);
         if built.exists() {
             fs::copy(&built, bin.join(name))

@@ -21,6 +21,7 @@
 
 mod charge;
 mod log;
+mod table;
 
 use std::collections::BTreeMap;
 
@@ -31,6 +32,7 @@ use charge::key_of;
 pub use charge::{Charge, CounterKey};
 use log::Log;
 pub use log::StampEntry;
+use table::Table;
 
 /// The longest window: a stamp older than this can never matter again.
 pub const WINDOW_NS_MAX: i64 = WINDOW_SECONDS_MAX as i64 * NS_PER_S;
@@ -89,7 +91,7 @@ pub struct LimitView {
 /// All counters.
 #[derive(Clone, Debug)]
 pub struct Limiter {
-    logs: BTreeMap<CounterKey, Log>,
+    logs: Table,
     /// The longest window of each counter of the policy, by its name, in
     /// nanoseconds.
     windows: BTreeMap<String, i64>,
@@ -106,7 +108,7 @@ impl Limiter {
     /// With no call charged.
     pub fn new() -> Self {
         Self {
-            logs: BTreeMap::new(),
+            logs: Table::default(),
             windows: BTreeMap::new(),
             reserved: BTreeMap::new(),
             stamps: 0,
@@ -122,8 +124,8 @@ impl Limiter {
     /// [`WINDOW_NS_MAX`].
     pub fn set_windows(&mut self, windows: &BTreeMap<String, i64>) {
         self.windows.clone_from(windows);
-        for (key, log) in &mut self.logs {
-            if let Some(window_ns) = windows.get(&key.counter) {
+        for (counter, window_ns) in windows {
+            for log in self.logs.of_counter(counter) {
                 log.keep_ns = *window_ns;
             }
         }
@@ -209,8 +211,8 @@ impl Limiter {
         let Some(keys) = self.reserved.remove(&id) else {
             return false;
         };
-        for key in keys {
-            self.remove(&key, id);
+        for CounterKey { counter, key } in keys {
+            self.remove(&counter, &key, id);
         }
         true
     }
@@ -220,10 +222,12 @@ impl Limiter {
     /// daily use.
     pub fn forget(&mut self, id: DecisionId) {
         self.reserved.remove(&id);
-        let keys: Vec<CounterKey> = self.logs.keys().cloned().collect();
-        for key in keys {
-            self.remove(&key, id);
-        }
+        let mut removed = 0;
+        self.logs.retain(|log| {
+            removed += log.remove(id);
+            !log.is_empty()
+        });
+        self.stamps -= removed;
     }
 
     /// What is left of a limit.
@@ -232,7 +236,7 @@ impl Limiter {
         let max = u64::from(want.max);
         let used = self
             .logs
-            .get(&key_of(want))
+            .get(&want.counter, &want.key)
             .map_or(0, |log| log.used(now_ns.saturating_sub(want.window_ns)));
         // With more used than max (the policy was tightened) the next call fits
         // only when enough of it lapses.
@@ -243,15 +247,13 @@ impl Limiter {
         }
     }
 
-    /// Every counter with its live stamps, oldest first.
-    pub fn counters(
-        &self,
-    ) -> impl Iterator<Item = (&CounterKey, impl Iterator<Item = StampEntry>)> {
+    /// Every counter and key with its live stamps, oldest first.
+    pub fn counters(&self) -> impl Iterator<Item = (&str, &str, impl Iterator<Item = StampEntry>)> {
         let live = self
             .logs
             .iter()
-            .filter(|(_, log)| !log.is_lapsed(self.last_ns));
-        live.map(|(key, log)| (key, log.live(self.last_ns)))
+            .filter(|(_, _, log)| !log.is_lapsed(self.last_ns));
+        live.map(|(counter, key, log)| (counter, key, log.live(self.last_ns)))
     }
 
     /// Puts a stamp from the journal back. `now_ns` bounds it: a stamp of the
@@ -263,7 +265,7 @@ impl Limiter {
             return;
         }
         let at_ns = stamp.at_ns.min(now_ns);
-        self.insert(key, StampEntry { at_ns, ..stamp });
+        self.insert(&key.counter, &key.key, StampEntry { at_ns, ..stamp });
         if reserved {
             self.reserved.entry(stamp.id).or_default().push(key.clone());
         }
@@ -283,7 +285,7 @@ impl Limiter {
     /// How long until `cost` more fits, or `None` when it fits now or never
     /// will.
     fn wait(&self, want: &Want, cost: u64, now_ns: i64) -> Option<i64> {
-        let log = self.logs.get(&key_of(want))?;
+        let log = self.logs.get(&want.counter, &want.key)?;
         let horizon_ns = now_ns.saturating_sub(want.window_ns);
         let too_much = (log.used(horizon_ns) + cost)
             .checked_sub(u64::from(want.max))
@@ -293,22 +295,21 @@ impl Limiter {
     }
 
     fn prune(&mut self, want: &Want, now_ns: i64) {
-        let key = key_of(want);
-        let Some(log) = self.logs.get_mut(&key) else {
+        let Some(log) = self.logs.get_mut(&want.counter, &want.key) else {
             return;
         };
         // A window that the policy did not announce must not lose calls either.
         log.keep_ns = log.keep_ns.max(want.window_ns);
         self.stamps -= log.drop_lapsed(now_ns);
         if log.is_empty() {
-            self.logs.remove(&key);
+            self.logs.remove(&want.counter, &want.key);
         }
     }
 
     fn make_room(&mut self, wants: &[Want], now_ns: i64) -> Result<(), LimitError> {
         let new = wants
             .iter()
-            .filter(|want| !self.logs.contains_key(&key_of(want)))
+            .filter(|want| self.logs.get(&want.counter, &want.key).is_none())
             .count();
         let fits = |limiter: &Self| {
             limiter.logs.len() + new <= COUNTERS_MAX && limiter.stamps + wants.len() <= STAMPS_MAX
@@ -325,7 +326,7 @@ impl Limiter {
 
     fn sweep(&mut self, now_ns: i64) {
         let (mut dropped, mut next) = (0, i64::MAX);
-        self.logs.retain(|_, log| {
+        self.logs.retain(|log| {
             dropped += log.drop_lapsed(now_ns);
             let lapses_ns = log.lapses_ns();
             next = next.min(lapses_ns.unwrap_or(i64::MAX));
@@ -338,25 +339,25 @@ impl Limiter {
     fn add(&mut self, want: &Want, id: DecisionId, at_ns: i64) {
         let cost = want.cost;
         let stamp = StampEntry { id, at_ns, cost };
-        self.insert(&key_of(want), stamp);
+        self.insert(&want.counter, &want.key, stamp);
     }
 
-    fn insert(&mut self, key: &CounterKey, stamp: StampEntry) {
-        let keep_ns = self.keep_ns(&key.counter);
-        let log = self.logs.entry(key.clone());
-        let log = log.or_insert_with(|| Log::new(keep_ns));
+    fn insert(&mut self, counter: &str, key: &str, stamp: StampEntry) {
+        let keep_ns = self.keep_ns(counter);
+        let new = || Log::new(keep_ns);
+        let log = self.logs.get_or_insert(counter, key, new);
         log.insert(stamp);
         self.stamps += 1;
         self.sweep_ns = self.sweep_ns.min(stamp.at_ns.saturating_add(log.keep_ns));
     }
 
-    fn remove(&mut self, key: &CounterKey, id: DecisionId) {
-        let Some(log) = self.logs.get_mut(key) else {
+    fn remove(&mut self, counter: &str, key: &str, id: DecisionId) {
+        let Some(log) = self.logs.get_mut(counter, key) else {
             return;
         };
         self.stamps -= log.remove(id);
         if log.is_empty() {
-            self.logs.remove(key);
+            self.logs.remove(counter, key);
         }
     }
 }

@@ -80,11 +80,14 @@ fn overview(status: &StatusResult) -> String {
         (_, true) => "every self-test passed",
         (_, false) => "NOT READY",
     };
-    let libvirt = match (&status.libvirt.connected, &status.libvirt.error) {
+    let mut libvirt = match (&status.libvirt.connected, &status.libvirt.error) {
         (true, _) => "connected".to_owned(),
         (false, Some(error)) => format!("NOT CONNECTED: {}", plain(error)),
         (false, None) => "NOT CONNECTED".to_owned(),
     };
+    if let Some(pid) = status.libvirt.inventory_pid {
+        let _infallible = write!(libvirt, "; asked by process {pid}");
+    }
     let protected = status.vms.iter().filter(|vm| vm.protected).count();
     format!(
         "mode     {}\n\

@@ -6,11 +6,14 @@ use serde::Deserialize;
 use vmward_core::grant::Grants;
 
 mod approvals;
+mod calls;
 mod check;
 mod grants;
 
 pub use self::approvals::ApprovalsConfig;
+pub use self::calls::{ArmingConfig, RpcRefusal};
 use crate::cli::CONFIG_DEFAULT;
+use crate::kernel::CallRules;
 use crate::secure_file::{SecureFileError, read_trusted};
 
 /// Most bytes of a configuration file.
@@ -66,6 +69,11 @@ pub struct Config {
     /// wants them; where they hold secrets, it should not.
     #[serde(alias = "audit_arguments")]
     pub audit_arguments: bool,
+    /// Are clear stops without lease refused where a client sends them?
+    #[serde(alias = "rpc_refusal")]
+    pub rpc_refusal: RpcRefusal,
+    /// Calls to libvirt that make a later stop possible.
+    pub arming: ArmingConfig,
 }
 
 impl Default for Config {
@@ -83,6 +91,8 @@ impl Default for Config {
             grants: Grants::default(),
             approvals: ApprovalsConfig::default(),
             audit_arguments: true,
+            rpc_refusal: RpcRefusal::default(),
+            arming: ArmingConfig::default(),
         }
     }
 }
@@ -147,6 +157,11 @@ impl Config {
     /// Is there no hypervisor to watch?
     pub fn is_unwatched(&self) -> bool {
         self.libvirt_uri == "none"
+    }
+
+    /// What is done with calls to libvirt.
+    pub fn call_rules(&self) -> CallRules {
+        self.arming.rules(self.rpc_refusal)
     }
 
     /// The socket for callers.

@@ -35,6 +35,7 @@ use crate::engine_task::{AuthorizeCall, CallerFacts, EngineHandle, Message};
 use crate::feed::Feed;
 use crate::identity::account::{Account, AccountBook};
 use crate::identity::{IdentityError, Peer};
+use crate::memory;
 use crate::socket::Door;
 
 /// A frame, once begun, must be whole within this time.
@@ -202,7 +203,12 @@ impl Client {
             Poll::Ready(answer) => answer,
             Poll::Pending => self.runtime.block_on(answer),
         };
-        send(stream, &answer.line)
+        let sent = send(stream, &answer.line);
+        if answer.line.len() > memory::LONG_ANSWER_BYTES {
+            drop(answer);
+            memory::give_back();
+        }
+        sent
     }
 
     async fn answer(&self, line: &[u8]) -> Answer {

@@ -71,6 +71,8 @@ counters! {
     kernel_errors => "kernel-call-errors",
     /// Times that libvirt went away.
     libvirt_lost => "libvirt-connections-lost",
+    /// Times that the program which asks libvirt ended, or could not be started.
+    inventory_ends => "inventory-ends",
 }
 
 /// Counters as every part of the daemon holds them.

@@ -7,6 +7,7 @@
 //! process.
 
 mod attach;
+mod calls;
 pub mod canary;
 mod events;
 mod host;
@@ -21,6 +22,7 @@ use thiserror::Error;
 use vmward_core::ids::Process;
 use vmward_wire::v1::HookStatus;
 
+pub use calls::CallRules;
 pub use events::{EventKind, EventReader, KernelActor, KernelEvent, KernelRequester, UnknownEvent};
 pub use host::{Actor, HostMaps, HostRule, HostRuleState};
 
@@ -272,6 +274,14 @@ impl Kernel {
     /// The state of each program.
     pub fn hooks(&self) -> Vec<HookStatus> {
         self.programs.status()
+    }
+
+    /// What is done with calls to libvirt from here on.
+    ///
+    /// # Errors
+    /// When the map refuses.
+    pub fn set_call_rules(&mut self, rules: &CallRules) -> Result<(), KernelError> {
+        self.maps.calls.set_rules(rules)
     }
 
     /// Puts a VM under protection. A VM that is protected already keeps its

@@ -41,6 +41,7 @@ pub mod kernel_events;
 pub mod ledger_file;
 pub mod lock;
 pub mod log;
+pub mod memory;
 pub mod notice;
 pub mod notify;
 pub mod policy_store;

@@ -23,7 +23,7 @@ use crate::engine_task::start::{KernelStart, StartError, recover};
 use crate::engine_task::{self, EngineHandle, KernelSide, Message};
 use crate::exit::{CANT_CREATE, CONFIG, Failure, OrExit, SOFTWARE, TEMP_FAIL, UNAVAILABLE};
 use crate::identity::account::AccountBook;
-use crate::inventory::{self, Source};
+use crate::inventory::{self, Sighting, Source, Watch};
 use crate::kernel::Kernel;
 use crate::kernel_events::EventThread;
 use crate::lock::{InstanceLock, LockError};
@@ -31,7 +31,7 @@ use crate::notice::NoticeCommand;
 use crate::policy_store::watch;
 use crate::secure_file::make_dir;
 use crate::socket::{self, CLIENTS_MAX, Door, Listeners};
-use crate::{clock, convert, log, notice, notify, policy_store};
+use crate::{clock, convert, log, memory, notice, notify, policy_store};
 
 /// Clients get this long to finish once a stop has begun.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
@@ -98,7 +98,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         .map(|reader| EventThread::start(reader, engine.clone(), Arc::clone(&counters)))
         .transpose()
         .or_exit(SOFTWARE)?;
-    let first_look = start_inventory(&config, &engine)?;
+    let (inventory, first_look) = start_inventory(&config, &engine)?;
 
     let service = Service {
         engine: engine.clone(),
@@ -115,6 +115,8 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     let outcome = runtime.block_on(serving);
 
     notify::stopping();
+    // While the engine still takes what it says.
+    drop(inventory);
     if let Some(events) = events {
         events.stop();
     }
@@ -227,6 +229,9 @@ fn start_kernel(
     }
     let mut kernel = Kernel::attach(&config.pin_dir).or_exit(UNAVAILABLE)?;
     let took_over = kernel.took_over();
+    kernel
+        .set_call_rules(&config.call_rules())
+        .or_exit(UNAVAILABLE)?;
     let before = kernel.totals().or_exit(UNAVAILABLE)?.events;
     kernel.self_test(&config.run_dir).or_exit(UNAVAILABLE)?;
     let after = kernel.totals().or_exit(UNAVAILABLE)?.events;
@@ -245,28 +250,30 @@ fn start_kernel(
 fn start_inventory(
     config: &Config,
     engine: &EngineHandle,
-) -> Result<oneshot::Receiver<()>, Failure> {
+) -> Result<(Option<Watch>, oneshot::Receiver<()>), Failure> {
     let (first, first_look) = oneshot::channel();
     let mut first = Some(first);
     if config.is_unwatched() {
         drop(first);
-        return Ok(first_look);
+        return Ok((None, first_look));
     }
     let source = Source {
+        program: inventory::program().or_exit(SOFTWARE)?,
         uri: config.libvirt_uri.clone(),
         run_dir: config.libvirt_run_dir.clone(),
     };
     let engine = engine.clone();
-    inventory::start(source, move |sighting| {
+    let watch = inventory::start(source, move |sighting| {
+        let is_answer = !matches!(sighting, Sighting::Started { .. });
         let taken = engine.push(Message::Sighting(sighting));
-        if let Some(first) = first.take() {
+        if is_answer && let Some(first) = first.take() {
             // The start may have stopped waiting.
             let _unheard = first.send(());
         }
         taken
     })
     .or_exit(SOFTWARE)?;
-    Ok(first_look)
+    Ok((Some(watch), first_look))
 }
 
 /// Serves clients until a signal, or until the engine is gone.
@@ -321,7 +328,10 @@ async fn serve(
             Some(()) = hints.recv() => reloader.reload_if_changed(engine).await,
             Some(error) = accept_failed.recv() => break Err(Failure::new(SOFTWARE, error)),
             _ = beat.tick() => match ping(engine).await {
-                Ok(()) => notify::watchdog(),
+                Ok(()) => {
+                    notify::watchdog();
+                    memory::give_back();
+                }
                 Err(failure) => break Err(failure),
             },
         }

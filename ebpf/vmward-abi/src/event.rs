@@ -60,6 +60,9 @@ pub mod actor_flag {
     /// The requester is the only one that asked the deputy lately; without it,
     /// it is the latest of several.
     pub const REQUESTER_SURE: u32 = 2;
+    /// The lease is another's, as far as is known: the deputy acted while it was
+    /// live, and the requester is not known to be its holder.
+    pub const RODE: u32 = 4;
 }
 
 /// One ancestor of the actor, nearest first.

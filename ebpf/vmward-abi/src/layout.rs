@@ -3,7 +3,10 @@
 
 use core::mem::{align_of, offset_of, size_of};
 
-use crate::{Ancestor, Event, HostActorKey, HostRuleRow, LeaseRow, Offsets, VmRow, VmState};
+use crate::{
+    Ancestor, Call, Calls, Event, HostActorKey, HostRuleRow, LeaseRow, Offsets, ProcedureKey,
+    ProcedureRow, VmRow, VmState,
+};
 
 const _: () = {
     assert!(size_of::<VmRow>() == 40);
@@ -34,6 +37,14 @@ const _: () = {
     assert!(offset_of!(Event, comm) == 192);
     assert!(offset_of!(Event, ancestors) == 208);
 
+    assert!(size_of::<ProcedureKey>() == 8);
+    assert!(size_of::<ProcedureRow>() == 48);
+    assert!(offset_of!(ProcedureRow, word) == 16);
+    assert!(size_of::<Call>() == 56);
+    assert!(offset_of!(Call, tgid) == 32);
+    assert!(size_of::<Calls>() == 240);
+    assert!(offset_of!(Calls, kept) == 16);
+
     assert!(size_of::<Offsets>().is_multiple_of(4));
     assert!(align_of::<Offsets>() == 4);
 };
@@ -42,7 +53,10 @@ const _: () = {
 #[cfg(feature = "user")]
 #[expect(unsafe_code, reason = "aya's marker for plain data is an unsafe trait")]
 mod pod {
-    use super::{HostActorKey, HostRuleRow, LeaseRow, Offsets, VmRow, VmState};
+    use super::{
+        Call, Calls, HostActorKey, HostRuleRow, LeaseRow, Offsets, ProcedureKey, ProcedureRow,
+        VmRow, VmState,
+    };
 
     // SAFETY: `repr(C)`, fixed-width integers only, no padding (asserted
     // above), so every byte pattern is a value.
@@ -57,4 +71,12 @@ mod pod {
     unsafe impl aya::Pod for HostActorKey {}
     // SAFETY: as above.
     unsafe impl aya::Pod for HostRuleRow {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for ProcedureKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for ProcedureRow {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Call {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Calls {}
 }

@@ -7,6 +7,7 @@
 //! two layouts never meet in one map.
 #![no_std]
 
+mod calls;
 mod event;
 mod host;
 mod layout;
@@ -14,6 +15,10 @@ mod offsets;
 mod rows;
 pub mod vector;
 
+pub use calls::{
+    CALL_WINDOW_NS, CALLS_KEPT, Call, Calls, PROCEDURES_MAX, ProcedureKey, ProcedureRow,
+    UNREAD_UUID, call_flag, procedure_flag,
+};
 pub use event::{
     ANCESTORS_MAX, Ancestor, COMM_LEN, Event, WORD_LEN, actor_flag, event_kind, finishing_cause,
 };

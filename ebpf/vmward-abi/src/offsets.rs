@@ -81,4 +81,12 @@ pub struct Offsets {
     pub iter_type_iovec: u32,
     /// `enum iter_type`: `ITER_UBUF`
     pub iter_type_ubuf: u32,
+    /// `unix_sock.peer`
+    pub unix_peer: u32,
+    /// `sock.sk_peer_cred`
+    pub sock_peer_cred: u32,
+    /// `cred.euid`
+    pub cred_euid: u32,
+    /// `iov_iter.nr_segs`
+    pub iter_segments: u32,
 }

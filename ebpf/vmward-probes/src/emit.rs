@@ -5,6 +5,7 @@ use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_uid_gid, generated
 use vmward_abi::{COMM_LEN, Event, WORD_LEN, actor_flag, total};
 
 use crate::atomic::fetch_add_u64;
+use crate::calls::Requester;
 use crate::maps::{EVENTS, TOTALS, VM_STATES};
 use crate::scope::Vm;
 use crate::task::{Task, current_pid, current_tgid, read};
@@ -25,6 +26,10 @@ pub struct Report {
     pub exit_code: u32,
     /// The actor is the VM's libvirtd.
     pub deputy: bool,
+    /// Who asked the deputy.
+    pub requester: Requester,
+    /// The lease is not known to be the requester's.
+    pub rode: bool,
 }
 
 impl Report {
@@ -37,6 +42,8 @@ impl Report {
             host_rule: 0,
             exit_code: 0,
             deputy: false,
+            requester: Requester::UNKNOWN,
+            rode: false,
         }
     }
 }
@@ -48,6 +55,20 @@ fn next(counter: Option<*mut u64>) -> u64 {
         Some(p) => unsafe { fetch_add_u64(p, 1) }.wrapping_add(1),
         None => 0,
     }
+}
+
+fn flags(what: &Report) -> u32 {
+    let mut flags = 0;
+    if what.deputy {
+        flags |= actor_flag::DEPUTY;
+    }
+    if what.requester.sure {
+        flags |= actor_flag::REQUESTER_SURE;
+    }
+    if what.rode {
+        flags |= actor_flag::RODE;
+    }
+    flags
 }
 
 /// Reports `what` about `vm`, with the running task as the actor.
@@ -86,11 +107,11 @@ pub fn emit(vm: &Vm, what: &Report) {
         (*event).gid = (ids >> 32) as u32;
         (*event).loginuid = task.loginuid();
         (*event).session = task.session();
-        (*event).actor_flags = if what.deputy { actor_flag::DEPUTY } else { 0 };
+        (*event).actor_flags = flags(what);
         (*event).vector = what.attempt.vector;
-        (*event).requester_start_ticks = 0;
-        (*event).requester_tgid = 0;
-        (*event).requester_uid = 0;
+        (*event).requester_start_ticks = what.requester.start_ticks();
+        (*event).requester_tgid = what.requester.tgid();
+        (*event).requester_uid = what.requester.uid();
         (*event).effect = what.attempt.effect;
         (*event).detail = what.attempt.detail;
         (*event).pad = 0;

@@ -54,6 +54,48 @@ pub fn use_rule(vm: &Vm, effect: u32, sender: Task) -> Use {
     used_up
 }
 
+/// The first rule that is about `vm`, names the running task and covers any of
+/// `effects`: its number and its id.
+pub fn rule_for(vm: &Vm, effects: u32, sender: Task) -> Option<(u32, u64)> {
+    // SAFETY: a plain copy of a live map value.
+    let picks = unsafe { HOST_PICKS.get(vm.row.uuid) }.copied().unwrap_or(0);
+    if picks == 0 {
+        return None;
+    }
+    let rules = picks & rules_of(sender);
+    if rules == 0 {
+        return None;
+    }
+    for number in 0..HOST_RULES_MAX {
+        if rules & (1 << number) == 0 {
+            continue;
+        }
+        let Some(rule) = HOST_RULES.get(number) else {
+            continue;
+        };
+        if rule.effects & effects != 0 {
+            return Some((number, rule.id));
+        }
+    }
+    None
+}
+
+/// Uses the rule that named somebody when it asked, where its number is still
+/// its own.
+pub fn use_noted(number: u32, id: u64, effect: u32) -> Use {
+    let Some(rule) = HOST_RULES.get(number) else {
+        return Use::None;
+    };
+    if id == 0 || rule.id != id || rule.effects & effect == 0 {
+        return Use::None;
+    }
+    if take(number, rule) {
+        Use::Allowed(id)
+    } else {
+        Use::UsedUp(id)
+    }
+}
+
 /// Every rule that names the running task: by its user, its executable, or a
 /// cgroup that it is in.
 fn rules_of(sender: Task) -> u64 {

@@ -17,6 +17,7 @@
 )]
 
 mod atomic;
+mod calls;
 mod emit;
 mod host;
 mod lsm;

@@ -4,8 +4,8 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use vmward_abi::{
-    EVENT_RING_BYTES, HOST_ACTORS_MAX, HOST_RULES_MAX, HostActorKey, HostRuleRow, LeaseRow,
-    Offsets, VMS_MAX, VmRow, VmState, total,
+    Calls, EVENT_RING_BYTES, HOST_ACTORS_MAX, HOST_RULES_MAX, HostActorKey, HostRuleRow, LeaseRow,
+    Offsets, PROCEDURES_MAX, ProcedureKey, ProcedureRow, VMS_MAX, VmRow, VmState, total,
 };
 
 /// Protected VMs by tgid. Only the daemon writes.
@@ -58,6 +58,25 @@ pub static ACTIVE: Array<u32> = Array::pinned(1, 0);
 /// the rest of one system call.
 #[map]
 pub static PASSING: LruHashMap<u64, u64> = LruHashMap::pinned(1024, 0);
+
+/// The tgid of each protected VM by its UUID; where there are VMs that are not
+/// only observed, their number under `HOST_UUID`. Only the daemon writes.
+#[map]
+pub static UUIDS: HashMap<[u8; 16], u32> = HashMap::pinned(VMS_MAX, 0);
+
+/// The newest calls about each VM, by UUID, and those that could not be read.
+/// Only the programs write; the daemon makes and removes rows.
+#[map]
+pub static CALLS: HashMap<[u8; 16], Calls> = HashMap::pinned(VMS_MAX, 0);
+
+/// libvirt's procedures that matter. Only the daemon writes.
+#[map]
+pub static PROCEDURES: HashMap<ProcedureKey, ProcedureRow> = HashMap::pinned(PROCEDURES_MAX, 0);
+
+/// Connections to libvirt that have started guests which end with them, by the
+/// address of the client's socket.
+#[map]
+pub static AUTODESTROY: LruHashMap<u64, u32> = LruHashMap::pinned(1024, 0);
 
 /// Room for the head of a monitor message; too large for the stack.
 #[map]

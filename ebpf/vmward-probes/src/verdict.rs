@@ -8,6 +8,7 @@ use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated};
 use vmward_abi::{EXECUTING_NS, LeaseRow, effect, event_kind, lease_state, vm_flag};
 
 use crate::atomic::{fetch_add_u32, replace_u32};
+use crate::calls::{self, Requester};
 use crate::emit::{Report, emit};
 use crate::host::{self, Use};
 use crate::maps::{LEASES, PASSING, Turn, VM_STATES, turn};
@@ -105,32 +106,34 @@ pub fn judge(vm: &Vm, attempt: &Attempt) -> i32 {
     let (deputy, finishing) = libvirt_side(vm, actor);
     let mut report = Report::of(event_kind::FINISHING_KILL, attempt);
     report.deputy = deputy;
+    if deputy {
+        report.requester = calls::behind(&vm.row.uuid, attempt.effect);
+    }
     if attempt.signal != 0 && deputy && finishing != 0 {
         emit(vm, &report);
         return ALLOW;
     }
-    if let Some((lease, kind)) = claim(vm, attempt.effect, actor, deputy) {
+    let asked_by = deputy.then_some(&report.requester);
+    if let Some((lease, kind)) = claim(vm, attempt.effect, actor, asked_by) {
         report.kind = kind;
         report.lease = lease;
+        report.rode = deputy && report.requester.lease() != lease;
         emit(vm, &report);
         return ALLOW;
     }
     report.kind = event_kind::REFUSED;
-    // libvirt acts for anybody: a rule that names it would name everybody.
-    if !deputy {
-        match host::use_rule(vm, attempt.effect, actor) {
-            Use::Allowed(rule) => {
-                report.kind = event_kind::HOST_RULE;
-                report.host_rule = rule;
-                emit(vm, &report);
-                return ALLOW;
-            }
-            Use::UsedUp(rule) => {
-                report.kind = event_kind::HOST_RULE_USED_UP;
-                report.host_rule = rule;
-            }
-            Use::None => {}
+    match host_rule(vm, attempt.effect, actor, deputy, &report.requester) {
+        Use::Allowed(rule) => {
+            report.kind = event_kind::HOST_RULE;
+            report.host_rule = rule;
+            emit(vm, &report);
+            return ALLOW;
         }
+        Use::UsedUp(rule) => {
+            report.kind = event_kind::HOST_RULE_USED_UP;
+            report.host_rule = rule;
+        }
+        Use::None => {}
     }
     if vm.row.flags & vm_flag::OBSERVE != 0 {
         report.kind = event_kind::WOULD_REFUSE;
@@ -155,9 +158,45 @@ pub fn libvirt_side(vm: &Vm, actor: Task) -> (bool, u32) {
     (same, if same { state.finishing } else { 0 })
 }
 
+/// libvirt acts for anybody: a rule that names it would name everybody. What
+/// counts is who asked it, where that is beyond doubt.
+fn host_rule(vm: &Vm, effect: u32, actor: Task, deputy: bool, asked_by: &Requester) -> Use {
+    if !deputy {
+        return host::use_rule(vm, effect, actor);
+    }
+    if !asked_by.sure {
+        return Use::None;
+    }
+    let (number, id) = asked_by.host_rule();
+    host::use_noted(number, id, effect)
+}
+
+/// Would a lease or a host rule let `actor` do this by itself? Uses neither.
+pub fn is_covered(vm: &Vm, needed: u32, actor: Task) -> bool {
+    // SAFETY: a plain copy of a live map value.
+    if let Some(lease) = unsafe { LEASES.get(vm.tgid) }.copied()
+        && lease.vm_start_ticks == vm.row.start_ticks
+        && lease.effects & needed != 0
+        && actor.descends_from(lease.holder_tgid, lease.holder_start_ticks)
+    {
+        // SAFETY: the helper has no precondition.
+        let now = unsafe { generated::bpf_ktime_get_boot_ns() };
+        let until = if lease.state == lease_state::EXECUTING {
+            lease.claimed_ns.wrapping_add(EXECUTING_NS)
+        } else {
+            lease.deadline_ns
+        };
+        if now <= until {
+            return true;
+        }
+    }
+    host::rule_for(vm, needed, actor).is_some()
+}
+
 /// Uses the VM's lease for this effect, where there is one that covers it.
-/// Gives its id and the kind of event.
-fn claim(vm: &Vm, needed: u32, actor: Task, deputy: bool) -> Option<(u64, u32)> {
+/// Gives its id and the kind of event. Where libvirt acts, `asked_by` says for
+/// whom: where it is known beyond doubt, it must be the lease's holder.
+fn claim(vm: &Vm, needed: u32, actor: Task, asked_by: Option<&Requester>) -> Option<(u64, u32)> {
     let row = LEASES.get_ptr_mut(vm.tgid)?;
     // SAFETY: a plain copy of a live map value; what other CPUs change under
     // it (state, uses) is decided by the atomics below.
@@ -165,7 +204,11 @@ fn claim(vm: &Vm, needed: u32, actor: Task, deputy: bool) -> Option<(u64, u32)> 
     if lease.vm_start_ticks != vm.row.start_ticks || lease.effects & needed == 0 {
         return None;
     }
-    if !deputy && !actor.descends_from(lease.holder_tgid, lease.holder_start_ticks) {
+    let is_holders = match asked_by {
+        Some(requester) => !requester.sure || requester.lease() == lease.id,
+        None => actor.descends_from(lease.holder_tgid, lease.holder_start_ticks),
+    };
+    if !is_holders {
         return None;
     }
     // SAFETY: the helper has no precondition.

@@ -110,7 +110,14 @@ impl Daemon {
 
     /// Resident memory in KiB.
     pub(super) fn memory_kib(&self) -> Result<Memory> {
-        let path = format!("/proc/{}/status", self.process.0.id());
+        Memory::of(self.process.0.id().into())
+    }
+}
+
+impl Memory {
+    /// What this process has now.
+    pub(super) fn of(pid: u64) -> Result<Self> {
+        let path = format!("/proc/{pid}/status");
         let status = fs::read_to_string(&path).with_context(|| format!("Failed to read {path}"))?;
         let field = |name: &str| -> Result<u64> {
             status
@@ -120,7 +127,7 @@ impl Daemon {
                 .parse()
                 .with_context(|| format!("{name} in {path} is no number"))
         };
-        Ok(Memory {
+        Ok(Self {
             all: field("VmRSS:")?,
             own: field("RssAnon:")?,
             files: field("RssFile:")?,

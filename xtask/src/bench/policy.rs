@@ -177,11 +177,13 @@ fn measure(binary: &Path, disk: &Path, short: &Path, time: Duration) -> Result<R
     }
     series::run(&mut all, time)?;
     let mut budgets = budgets(&all)?;
+    let mut beside = Vec::new();
     drop(daemon);
     match memory::measure(binary, &disk.join("memory")) {
-        Ok((budget, short)) => {
-            budgets.push(budget);
-            skipped.extend(short);
+        Ok(memories) => {
+            budgets.extend(memories.budgets);
+            beside.push(memories.beside);
+            skipped.extend(memories.short);
         }
         Err(error) => skipped.push(format!("memory: {error:#}")),
     }
@@ -189,6 +191,7 @@ fn measure(binary: &Path, disk: &Path, short: &Path, time: Duration) -> Result<R
         machine,
         series: all.iter().map(Row::from).collect(),
         budgets,
+        beside,
         skipped,
     })
 }

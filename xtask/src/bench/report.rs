@@ -12,6 +12,8 @@ pub(super) struct Report {
     pub(super) machine: Machine,
     pub(super) series: Vec<Row>,
     pub(super) budgets: Vec<Budget>,
+    /// What was measured and is in no budget.
+    pub(super) beside: Vec<String>,
     /// What could not be measured, each with the reason.
     pub(super) skipped: Vec<String>,
 }
@@ -98,6 +100,10 @@ impl Report {
             ]
         }));
         table(&mut text, &rows);
+        for beside in &self.beside {
+            // Writing to a string cannot fail.
+            writeln!(text, "\nbeside: {beside}").unwrap_or_default();
+        }
         for skipped in &self.skipped {
             // Writing to a string cannot fail.
             writeln!(text, "\nnot measured: {skipped}").unwrap_or_default();

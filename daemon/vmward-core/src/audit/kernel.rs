@@ -53,6 +53,10 @@ pub struct KernelRecord {
     /// The lease that covered it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<DecisionId>,
+    /// libvirt acted under a lease of which it is not known that the requester
+    /// holds it: somebody may have ridden on it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rode: bool,
     /// The host rule that decided, by its name in the policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_rule: Option<String>,

@@ -48,6 +48,7 @@ fn a_refused_signal_names_the_vm_the_signal_and_the_actor() {
         actor,
         requester: None,
         lease: None,
+        rode: false,
         host_rule: None,
         count: None,
         seen: "2026-01-01T00:00:00.000Z".to_owned(),

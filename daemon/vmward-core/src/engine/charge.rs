@@ -1,5 +1,7 @@
 //! What a call is charged, and on whose counters.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::{
@@ -11,10 +13,7 @@ use super::{
 use crate::{
     clock::{self, Now},
     limit::{LimitError, Want},
-    policy::{
-        LIMIT_MAX, LimitRule, RuleMode, Scope,
-        rule::{Increment, Window},
-    },
+    policy::{LIMIT_MAX, LimitRule, RuleMode, Scope, rule::Increment},
 };
 
 /// One limit of a call.
@@ -254,23 +253,31 @@ impl Engine {
     /// Every limit of the policy for every key that holds a call.
     pub fn limits(&self, now: Now) -> Vec<LimitRow> {
         let mut rows = Vec::new();
-        for (counter, _) in self.limiter.counters() {
-            let limits = self.policy.limits().filter(|limit| {
-                limit.counter == counter.counter && is_of_scope(&counter.key, limit.scope)
-            });
-            // Rules that share a counter may each have a max of their own.
-            let mut seen: Vec<(u32, Window)> = Vec::new();
-            for limit in limits {
-                if seen.contains(&(limit.max, limit.window)) {
-                    continue;
-                }
-                seen.push((limit.max, limit.window));
-                let row = self.row(&want(limit, counter.key.clone(), 1), now);
+        self.each_limit(now, |row| rows.push(row));
+        rows
+    }
+
+    /// The same one by one: there can be tens of thousands.
+    pub fn each_limit(&self, now: Now, mut tell: impl FnMut(LimitRow)) {
+        // Rules that share a counter may each have a max of their own.
+        let mut limits: BTreeMap<&str, Vec<&LimitRule>> = BTreeMap::new();
+        for limit in self.policy.limits() {
+            let others = limits.entry(&limit.counter).or_default();
+            let is_same = |other: &&LimitRule| {
+                (other.scope, other.max, other.window) == (limit.scope, limit.max, limit.window)
+            };
+            if !others.iter().any(is_same) {
+                others.push(limit);
+            }
+        }
+        for (counter, key, _) in self.limiter.counters() {
+            let limits = limits.get(counter).into_iter().flatten();
+            for limit in limits.filter(|limit| is_of_scope(key, limit.scope)) {
+                let row = self.row(&want(limit, key.to_owned(), 1), now);
                 if row.remaining < row.max {
-                    rows.push(row);
+                    tell(row);
                 }
             }
         }
-        rows
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     ids::DecisionId,
     journal::{CounterEntry, CounterStamp, JournalEntry, ReplayedState, RestoredStamp},
     lease::LeaseState,
+    limit::CounterKey,
     policy::Policy,
 };
 
@@ -81,7 +82,7 @@ impl Engine {
                 recent,
             },
         ];
-        for (key, stamps) in self.limiter.counters() {
+        for (counter, key, stamps) in self.limiter.counters() {
             let stamps = stamps
                 .map(|stamp| {
                     let age_ns = now.boot_ns.saturating_sub(stamp.at_ns);
@@ -97,7 +98,10 @@ impl Engine {
                 })
                 .collect();
             entries.push(JournalEntry::Counter(CounterEntry {
-                key: key.clone(),
+                key: CounterKey {
+                    counter: counter.to_owned(),
+                    key: key.to_owned(),
+                },
                 stamps,
             }));
         }

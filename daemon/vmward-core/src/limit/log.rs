@@ -37,7 +37,8 @@ pub(super) struct Log {
 impl Log {
     pub(super) fn new(keep_ns: i64) -> Self {
         Self {
-            stamps: VecDeque::new(),
+            // Most counters of a large table hold one call.
+            stamps: VecDeque::with_capacity(1),
             base: 0,
             keep_ns,
         }

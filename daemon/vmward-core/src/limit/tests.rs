@@ -338,7 +338,7 @@ fn calls_are_kept_as_long_as_the_longest_window_of_their_counter() {
     assert_eq!(limiter.state(&hour, 60 * WINDOW).remaining, 1);
 
     limiter.set_windows(&BTreeMap::from([("stops".to_owned(), WINDOW)]));
-    let live = limiter.counters().flat_map(|(_, stamps)| stamps);
+    let live = limiter.counters().flat_map(|(_, _, stamps)| stamps);
     assert_eq!(
         live.map(|stamp| stamp.id).collect::<Vec<_>>(),
         [DecisionId(3)]

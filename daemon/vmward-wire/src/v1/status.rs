@@ -114,6 +114,9 @@ pub struct LibvirtStatus {
     /// Why not, where that is so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// The process that asks libvirt for the daemon, while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inventory_pid: Option<u32>,
 }
 
 /// One running VM.

@@ -125,7 +125,12 @@ fn judged(record: &KernelRecord) -> (String, String) {
         parts.push(format!("  for {}{sure}", who(&requester.process)));
     }
     if let Some(lease) = record.lease {
-        parts.push(format!("  lease {lease}"));
+        let whose = if record.rode {
+            ", not known to be the requester's"
+        } else {
+            ""
+        };
+        parts.push(format!("  lease {lease}{whose}"));
     }
     if record.verdict == KernelVerdict::AllowedFinishing {
         parts.push("  the guest had ended already".to_owned());

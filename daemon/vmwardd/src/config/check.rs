@@ -23,6 +23,7 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
         }
     }
     config.approvals.check()?;
+    config.arming.check()?;
     if config.libvirt_uri.is_empty() {
         return Err("libvirt-uri is empty; the usual value is \"qemu:///system\"".to_owned());
     }

@@ -217,6 +217,7 @@ mod tests {
                 ..Actor::default()
             },
             lease: None,
+            rode: false,
             host_rule: None,
             count: None,
             seen: String::new(),

@@ -53,15 +53,11 @@ impl Shell {
                 uri: self.libvirt_uri.clone(),
                 connected: self.vms.libvirt.is_ok() && !self.vms.is_unwatched(),
                 error: self.vms.libvirt.clone().err(),
+                inventory_pid: self.vms.inventory_pid,
             },
             vms,
             leases: self.lease_rows(now),
-            limits: self
-                .engine
-                .limits(now)
-                .iter()
-                .map(convert::wire_limit)
-                .collect(),
+            limits: self.limit_rows(now),
             approvals_waiting: Some(self.approvals_waiting()),
             host_rules: self.host_rule_rows(now),
             counters: self.counters.all(),
@@ -171,6 +167,13 @@ impl Shell {
             None if self.kernel.is_on() => "not protected yet".to_owned(),
             None => "the kernel side is off".to_owned(),
         }
+    }
+
+    fn limit_rows(&self, now: Now) -> Vec<v1::LimitState> {
+        let mut rows = Vec::new();
+        self.engine
+            .each_limit(now, |row| rows.push(convert::wire_limit(&row)));
+        rows
     }
 
     fn lease_rows(&self, now: Now) -> Vec<v1::LeaseStatus> {

@@ -90,6 +90,7 @@ fn exited(seq: u64, lease: u64) -> Message {
         word: String::new(),
         signal: 0,
         lease,
+        rode: false,
         host_rule: 0,
         exit_code: 0,
     };

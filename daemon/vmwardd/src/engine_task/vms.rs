@@ -30,6 +30,8 @@ const UNKNOWN_PROCESS: Process = Process {
 pub(super) struct Vms {
     domains: Vec<Domain>,
     deputy_pid: u32,
+    /// The program that asks libvirt, while it runs.
+    pub(super) inventory_pid: Option<u32>,
     /// Connected now; or why not.
     pub(super) libvirt: Result<(), String>,
     /// Where no hypervisor is watched: the policy alone decides.
@@ -67,6 +69,7 @@ impl Vms {
             unwatched,
             domains: Vec::new(),
             deputy_pid: 0,
+            inventory_pid: None,
             protected: BTreeMap::new(),
             bare: BTreeMap::new(),
             refused: BTreeMap::new(),
@@ -228,6 +231,10 @@ impl Vms {
 impl Shell {
     pub(super) fn sighted(&mut self, sighting: Sighting, batch: &mut Batch) {
         match sighting {
+            Sighting::Started { pid } => {
+                tracing::info!(pid, "vmward-inventory runs");
+                self.vms.inventory_pid = Some(pid);
+            }
             Sighting::Domains {
                 domains,
                 deputy_pid,
@@ -246,6 +253,17 @@ impl Shell {
                     count(&self.counters.libvirt_lost);
                     tracing::warn!(error, "libvirt does not answer; protection stays as it is");
                 }
+                self.vms.libvirt = Err(error);
+            }
+            Sighting::Ended { error } => {
+                count(&self.counters.inventory_ends);
+                if self.vms.libvirt.as_ref() != Err(&error) {
+                    tracing::warn!(
+                        error,
+                        "libvirt cannot be asked for a while; protection stays as it is"
+                    );
+                }
+                self.vms.inventory_pid = None;
                 self.vms.libvirt = Err(error);
             }
         }

@@ -131,6 +131,7 @@ impl Shell {
             actor,
             requester,
             lease: Some(DecisionId(event.lease)).filter(|id| id.0 != 0),
+            rode: event.rode,
             host_rule: self.host.name_of(event.host_rule),
             count: None,
             seen: seen_at(event, now),

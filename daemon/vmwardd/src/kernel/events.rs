@@ -112,6 +112,8 @@ pub struct KernelEvent {
     pub signal: u32,
     /// The lease that covered it; 0 for none.
     pub lease: u64,
+    /// The lease is not known to be the requester's.
+    pub rode: bool,
     /// [`super::HostRule::id`] of the host rule that decided; 0 for none.
     pub host_rule: u64,
     /// Wait status of an `Exited`.
@@ -308,6 +310,7 @@ fn decode(raw: &[u8]) -> Result<KernelEvent, UnknownEvent> {
         word: text_at::<WORD_LEN>(raw, offset_of!(Event, word)),
         signal: u32_at(raw, offset_of!(Event, signal)),
         lease: u64_at(raw, offset_of!(Event, lease)),
+        rode: u32_at(raw, offset_of!(Event, actor_flags)) & actor_flag::RODE != 0,
         host_rule: u64_at(raw, offset_of!(Event, host_rule)),
         exit_code: u32_at(raw, offset_of!(Event, exit_code)),
     })

@@ -1,10 +1,13 @@
 //! The maps as typed handles: rows in, rows out.
 
+use std::collections::BTreeSet;
+
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use vmward_abi::{LeaseRow as RawLease, VmRow, VmState, lease_state, role, total, vm_flag};
 use vmward_core::ids::Process;
 
+use super::calls::CallMaps;
 use super::{KernelError, LeaseRow, Protected, ProtectedState, Totals};
 
 /// `bpf_map_update_elem`: only where there is none yet.
@@ -18,6 +21,7 @@ pub(super) struct Maps {
     leases: HashMap<MapData, u32, RawLease>,
     totals: Array<MapData, u64>,
     active: Array<MapData, u32>,
+    pub(super) calls: CallMaps,
 }
 
 pub(super) fn failed(
@@ -61,10 +65,18 @@ pub(super) fn absent_is_fine(removed: Result<(), MapError>) -> Result<(), MapErr
 
 impl Maps {
     pub(super) fn open(ebpf: &mut Ebpf) -> Result<Self, KernelError> {
+        let vms: HashMap<MapData, u32, VmRow> = take(ebpf, "VMS")?
+            .try_into()
+            .map_err(failed("open", "VMS"))?;
+        let mut enforced = BTreeSet::new();
+        for row in &vms {
+            let (pid, row) = row.map_err(failed("list the VMs", "VMS"))?;
+            if row.role == role::VM && row.flags & vm_flag::OBSERVE == 0 {
+                enforced.insert(pid);
+            }
+        }
         Ok(Self {
-            vms: take(ebpf, "VMS")?
-                .try_into()
-                .map_err(failed("open", "VMS"))?,
+            vms,
             states: take(ebpf, "VM_STATES")?
                 .try_into()
                 .map_err(failed("open", "VM_STATES"))?,
@@ -77,6 +89,7 @@ impl Maps {
             active: take(ebpf, "ACTIVE")?
                 .try_into()
                 .map_err(failed("open", "ACTIVE"))?,
+            calls: CallMaps::open(ebpf, enforced)?,
         })
     }
 
@@ -114,20 +127,21 @@ impl Maps {
                 if same && e.io_error.kind() == std::io::ErrorKind::AlreadyExists => {}
             other => other.map_err(failed("add a VM", "VM_STATES"))?,
         }
-        if before == Some(row) {
-            return Ok(());
+        if before != Some(row) {
+            self.vms
+                .insert(pid, row, BPF_ANY)
+                .map_err(failed("add a VM", "VMS"))?;
         }
-        self.vms
-            .insert(pid, row, BPF_ANY)
-            .map_err(failed("add a VM", "VMS"))
+        self.calls.protect(vm)
     }
 
     pub(super) fn unprotect(&mut self, process: Process) -> Result<(), KernelError> {
         let row =
             absent_is_none(self.vms.get(&process.pid, 0)).map_err(failed("look up a VM", "VMS"))?;
-        if row.is_none_or(|row| row.start_ticks != process.start_ticks) {
+        let Some(row) = row.filter(|row| row.start_ticks == process.start_ticks) else {
             return Ok(());
-        }
+        };
+        self.calls.unprotect(row.uuid, process.pid)?;
         absent_is_fine(self.vms.remove(&process.pid)).map_err(failed("remove a VM", "VMS"))?;
         absent_is_fine(self.states.remove(&process.pid))
             .map_err(failed("remove a VM", "VM_STATES"))?;

@@ -53,6 +53,10 @@ pub(super) fn resolve() -> Result<Offsets, KernelError> {
         iter_offset: find.field("iov_iter", &["iov_offset"])?,
         iter_type_iovec: find.enumerator("iter_type", "ITER_IOVEC")?,
         iter_type_ubuf: find.enumerator("iter_type", "ITER_UBUF")?,
+        unix_peer: find.field("unix_sock", &["peer"])?,
+        sock_peer_cred: find.field("sock", &["sk_peer_cred"])?,
+        cred_euid: find.field("cred", &["euid"])?,
+        iter_segments: find.field("iov_iter", &["nr_segs"])?,
     })
 }
 

@@ -6,6 +6,7 @@
 //! does not report is not trusted either.
 
 mod process;
+mod rpc;
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -39,7 +40,7 @@ const ECHO: &str = r#"{"error": {"class": "CommandNotFound", "desc": "The comman
 type Family = fn(&mut Kernel, &mut Canary, &mut Findings) -> Result<(), KernelError>;
 
 /// Every family beside the signals and what the canary says on its monitor.
-const FAMILIES: &[Family] = &[];
+const FAMILIES: &[Family] = &[rpc::attack];
 
 pub(super) fn run(kernel: &mut Kernel, run_dir: &Path) -> Result<(), KernelError> {
     let lost = kernel.totals()?.lost;

@@ -16,6 +16,7 @@ use vmward_wire::v1::{AuthorizeResult, StatusResult};
 /// The policy that the project started from.
 pub(crate) const SEED: &str = include_str!("../../../vmward-core/tests/data/policy.json");
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_vmwardd");
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// What differs between the tests.
@@ -44,9 +45,15 @@ pub(crate) struct Daemon {
 impl Daemon {
     #[track_caller]
     pub(crate) fn start(options: &Options) -> Daemon {
+        Daemon::start_program(Path::new(PROGRAM), options)
+    }
+
+    /// The same with a copy of the program somewhere else.
+    #[track_caller]
+    pub(crate) fn start_program(program: &Path, options: &Options) -> Daemon {
         let dir = tempfile::tempdir().unwrap();
         let config = write_config(dir.path(), options);
-        let child = spawn(dir.path(), &config, &[]);
+        let child = spawn(program, dir.path(), &config, &[]);
         let mut daemon = Daemon { dir, config, child };
         daemon.wait_ready();
         daemon
@@ -59,7 +66,7 @@ impl Daemon {
 
     #[track_caller]
     pub(crate) fn restart_with(&mut self, env: &[(&str, &str)]) {
-        self.child = spawn(self.dir.path(), &self.config, env);
+        self.child = spawn(Path::new(PROGRAM), self.dir.path(), &self.config, env);
         self.wait_ready();
     }
 
@@ -265,7 +272,11 @@ fn write_policy(dir: &Path, text: &str) {
 }
 
 fn command(flags: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_vmwardd"));
+    command_of(Path::new(PROGRAM), flags)
+}
+
+fn command_of(program: &Path, flags: &[&str]) -> Command {
+    let mut command = Command::new(program);
     command
         .args(flags)
         .env_remove("NOTIFY_SOCKET")
@@ -273,13 +284,13 @@ fn command(flags: &[&str]) -> Command {
     command
 }
 
-fn spawn(dir: &Path, config: &str, env: &[(&str, &str)]) -> Child {
+fn spawn(program: &Path, dir: &Path, config: &str, env: &[(&str, &str)]) -> Child {
     let log = File::options()
         .create(true)
         .append(true)
         .open(dir.join("vmwardd.log"))
         .unwrap();
-    command(&["--policy-only", "--config", config])
+    command_of(program, &["--policy-only", "--config", config])
         .envs(env.iter().copied())
         .stdout(Stdio::null())
         .stderr(log)

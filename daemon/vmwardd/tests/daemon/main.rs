@@ -9,6 +9,7 @@ mod events;
 mod gateway_defects;
 mod grants;
 mod harness;
+mod inventory;
 mod protocol;
 mod questions;
 mod reload;

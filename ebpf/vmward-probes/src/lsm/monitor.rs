@@ -36,15 +36,14 @@ const SUN_LEN_MAX: u32 = 110;
 #[lsm(hook = "socket_sendmsg")]
 pub fn socket_sendmsg(ctx: LsmContext) -> i32 {
     let earlier: i32 = ctx.arg(3);
-    if earlier == 0 {
-        let size: i32 = ctx.arg(2);
-        watch_monitor(
-            ctx.arg::<*const u8>(0) as u64,
-            ctx.arg::<*const u8>(1) as u64,
-            size as u32,
-        );
+    if earlier != 0 {
+        return earlier;
     }
-    earlier
+    let size: i32 = ctx.arg(2);
+    let socket = ctx.arg::<*const u8>(0) as u64;
+    let message = ctx.arg::<*const u8>(1) as u64;
+    watch_monitor(socket, message, size as u32);
+    super::rpc::watch(socket, message, size as u32)
 }
 
 /// `None` leaves early: not a VM, not its monitor, nothing of interest.

@@ -6,6 +6,8 @@
 //! test VM only.
 
 mod disguise;
+mod rpc;
+mod rpc_send;
 mod signals;
 
 use std::io::{self, Write};
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         }
         Some((&"disguise", rest)) => disguise::run(rest),
         Some((&"signals", rest)) => signals::run(rest),
+        Some((&"rpc", rest)) => rpc::run(rest),
         _ => usage("usage: vmward-attack FAMILY WHAT [ARGUMENT]..."),
     };
     match outcome {

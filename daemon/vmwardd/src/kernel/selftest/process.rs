@@ -21,7 +21,8 @@ pub(super) struct Canary {
     pub(super) process: Process,
     /// A thread of it that is not its first.
     pub(super) thread: u32,
-    dir: PathBuf,
+    /// Its folder.
+    pub(super) dir: PathBuf,
     /// Held open: the canary's peer is this daemon.
     _monitor: UnixStream,
 }

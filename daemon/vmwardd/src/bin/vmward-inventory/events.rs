@@ -37,12 +37,12 @@ pub(super) fn start_loop() -> Result<(), Error> {
 }
 
 fn run_loop() {
-    let mut throttle = crate::log::Throttle::new(10);
+    let mut throttle = vmwardd::log::Throttle::new(10);
     loop {
         // Without any descriptor to wait for this returns when the next
         // registration wakes it, so it does not spin.
         if let Err(error) = virt::event::event_run_default_impl()
-            && throttle.pass(crate::clock::boot_ns()).is_some()
+            && throttle.pass(vmwardd::clock::boot_ns()).is_some()
         {
             tracing::warn!(%error, "the libvirt event loop failed once");
         }

@@ -1,0 +1,263 @@
+//! What a client sends to libvirt. A signpost: a client can send its calls in
+//! ways that nobody else can read (byte by byte, several at once, out of memory
+//! that changes meanwhile), so no wall rests on this.
+//!
+//! It notes who asks for what, so that the walls can name the requester behind
+//! libvirt. It refuses the calls that make a later stop possible and that no
+//! wall meets, and, where the configuration says so, clear stops. A client whose
+//! send is refused loses its connection, and with it the guests that it started
+//! to end with it: a connection that has started such guests is never refused.
+
+use aya_ebpf::helpers::bpf_probe_read_user;
+use vmward_abi::{
+    HOST_UUID, ProcedureKey, ProcedureRow, event_kind, procedure_flag, role, vector, vm_flag,
+};
+
+use crate::calls;
+use crate::emit::{Report, emit};
+use crate::maps::{AUTODESTROY, PROCEDURES, UUIDS, VMS, is_active, offset};
+use crate::scope::{Vm, host};
+use crate::task::{Task, read};
+use crate::verdict::{Attempt, is_covered, wall};
+
+/// The ends of the paths of libvirt's sockets that take orders, no longer than
+/// [`TAIL`]. virtproxyd has those of libvirtd.
+const SOCKETS: [&[u8]; 4] = [
+    b"/libvirt-sock",
+    b"/virtqemud-sock",
+    b"bvirt-admin-sock",
+    b"qemud-admin-sock",
+];
+const TAIL: usize = 16;
+/// `struct sockaddr_un` before its path.
+const SUN_PATH: usize = 2;
+const SUN_LEN_MAX: u32 = 110;
+const AF_UNIX: u16 = 1;
+
+/// A message's length and header, in bytes.
+const HEADER: u32 = 28;
+const VERSION: u32 = 1;
+const TYPE_CALL: u32 = 0;
+const TYPE_CALL_WITH_FDS: u32 = 4;
+/// Longest string of the protocol, in bytes.
+const STRING_MAX: u32 = 4 << 20;
+/// A domain's UUID and its number after it, in bytes.
+const UUID_AND_ID: u32 = 20;
+/// The flag of a start that binds the guest to the connection.
+const START_AUTODESTROY: u32 = 2;
+/// The self-test's VM: refused whatever the configuration says.
+const CANARY_UUID: [u8; 16] = [0; 16];
+
+/// For any process that sends on a socket. Gives what the hook returns.
+#[inline(never)]
+pub fn watch(socket: u64, message: u64, size: u32) -> i32 {
+    let Some(sk) = client_of_libvirt(socket) else {
+        return 0;
+    };
+    let order = match start_of(message) {
+        Some(from) => Sent { from, size }.order(),
+        None => Err(Unread),
+    };
+    match order {
+        Ok(Some(order)) => judge(sk, &order),
+        Ok(None) => 0,
+        Err(Unread) => {
+            if is_active() {
+                calls::note_unread();
+            }
+            0
+        }
+    }
+}
+
+/// The sending socket, where libvirt's daemon is at its other end. A stranger's
+/// socket of that name does not count: root must have opened it.
+fn client_of_libvirt(socket: u64) -> Option<u64> {
+    let sk: u64 = read(socket, offset!(socket_sk))?;
+    if read::<u16>(sk, offset!(sock_family))? != AF_UNIX {
+        return None;
+    }
+    let peer: u64 = read(sk, offset!(unix_peer))?;
+    let address: u64 = read(peer, offset!(unix_addr))?;
+    let len: u32 = read(address, offset!(unix_address_len))?;
+    if len > SUN_LEN_MAX || (len as usize) < SUN_PATH + TAIL + 1 {
+        return None;
+    }
+    let end = offset!(unix_address_name) + len as usize;
+    let last: u8 = read(address, end - 1)?;
+    let nul = if last == 0 { 1 } else { 0 };
+    let tail: [u8; TAIL] = read(address, end - nul - TAIL)?;
+    if !SOCKETS.iter().any(|socket| tail.ends_with(socket)) {
+        return None;
+    }
+    let cred: u64 = read(sk, offset!(sock_peer_cred))?;
+    (read::<u32>(cred, offset!(cred_euid))? == 0).then_some(sk)
+}
+
+/// What cannot be read: it may be any order.
+struct Unread;
+
+/// A procedure, and what it is about.
+struct Order {
+    procedure: &'static ProcedureRow,
+    number: u32,
+    uuid: [u8; 16],
+    /// The guest is to end with the connection.
+    autodestroy: bool,
+}
+
+/// Where the sent bytes begin in the sender's memory, where they lie in one
+/// piece.
+fn start_of(message: u64) -> Option<u64> {
+    let iter = message.wrapping_add(offset!(msghdr_iter) as u64);
+    let kind: u8 = read(iter, offset!(iter_type))?;
+    let skip: u64 = read(iter, offset!(iter_offset))?;
+    let base: u64 = if kind as usize == offset!(iter_type_ubuf) {
+        read(iter, offset!(iter_ubuf))?
+    } else if kind as usize == offset!(iter_type_iovec)
+        && read::<u64>(iter, offset!(iter_segments))? == 1
+    {
+        // `struct iovec`: base first.
+        read(read(iter, offset!(iter_iov))?, 0)?
+    } else {
+        return None;
+    };
+    Some(base.wrapping_add(skip))
+}
+
+/// What is being sent.
+struct Sent {
+    from: u64,
+    size: u32,
+}
+
+impl Sent {
+    fn bytes<T: Copy>(&self, at: u32) -> Result<T, Unread> {
+        let end = at as usize + core::mem::size_of::<T>();
+        if end > self.size as usize {
+            return Err(Unread);
+        }
+        let from = self.from.wrapping_add(u64::from(at)) as *const T;
+        // SAFETY: the helper checks the address and fails instead of faulting.
+        unsafe { bpf_probe_read_user(from) }.map_err(|_| Unread)
+    }
+
+    fn number(&self, at: u32) -> Result<u32, Unread> {
+        self.bytes(at).map(u32::from_be)
+    }
+
+    /// Where the string at `at` ends.
+    fn after_string(&self, at: u32) -> Result<u32, Unread> {
+        let len = self.number(at)?;
+        if len > STRING_MAX {
+            return Err(Unread);
+        }
+        Ok(at + 4 + ((len + 3) & !3))
+    }
+
+    /// The one order that was sent; `None` for what orders nothing of interest.
+    fn order(&self) -> Result<Option<Order>, Unread> {
+        if self.size < HEADER || self.number(0)? != self.size {
+            return Err(Unread);
+        }
+        let arguments = match self.number(16)? {
+            TYPE_CALL => HEADER,
+            // The number of descriptors comes first.
+            TYPE_CALL_WITH_FDS => HEADER + 4,
+            _ => return Ok(None),
+        };
+        let number = self.number(12)?;
+        let key = ProcedureKey {
+            program: self.number(4)?,
+            number,
+        };
+        if self.number(8)? != VERSION {
+            return Err(Unread);
+        }
+        // SAFETY: a live map value, which the daemon writes once.
+        let Some(procedure) = (unsafe { PROCEDURES.get(key) }) else {
+            return Ok(None);
+        };
+        let has = |flag| procedure.flags & flag != 0;
+        let mut order = Order {
+            procedure,
+            number,
+            uuid: HOST_UUID,
+            autodestroy: false,
+        };
+        if has(procedure_flag::HOST) {
+            return Ok(Some(order));
+        }
+        // A string in any case: of a snapshot, a description or a domain.
+        let mut at = self.after_string(arguments)?;
+        if has(procedure_flag::STRING_FIRST) {
+            at = self.after_string(at)?;
+        }
+        if !has(procedure_flag::NO_DOMAIN) {
+            order.uuid = self.bytes(at)?;
+            at += UUID_AND_ID;
+        }
+        if has(procedure_flag::AUTODESTROY) {
+            order.autodestroy = self.number(at)? & START_AUTODESTROY != 0;
+        }
+        Ok(Some(order))
+    }
+}
+
+/// The protected VM that an order is about, or the host.
+fn target(uuid: &[u8; 16]) -> Option<Vm> {
+    // SAFETY: plain copies of live map values.
+    let tgid = *unsafe { UUIDS.get(uuid) }?;
+    if *uuid == HOST_UUID {
+        return Some(host());
+    }
+    let row = *unsafe { VMS.get(tgid) }?;
+    (row.role == role::VM && row.uuid == *uuid).then_some(Vm { tgid, row })
+}
+
+fn judge(sk: u64, order: &Order) -> i32 {
+    let row = order.procedure;
+    let has = |flag| row.flags & flag != 0;
+    if has(procedure_flag::AUTODESTROY) {
+        if !order.autodestroy {
+            return 0;
+        }
+        // A full map forgets the connection that was longest without a start.
+        let _ = AUTODESTROY.insert(sk, 1, 0);
+    }
+    let Some(vm) = target(&order.uuid) else {
+        return 0;
+    };
+    if row.seen != 0 && is_active() {
+        calls::note(&vm, row.seen);
+    }
+    let attempt = Attempt {
+        detail: order.number,
+        word: row.word.as_ptr() as u64,
+        ..Attempt::new(vector::RPC, row.effect)
+    };
+    if refuses(sk, row, &vm) {
+        return wall(&vm, &attempt);
+    }
+    if has(procedure_flag::WITNESS) && is_active() {
+        emit(&vm, &Report::of(event_kind::WITNESSED, &attempt));
+    }
+    0
+}
+
+/// Is this to be refused here, unless something covers it?
+fn refuses(sk: u64, row: &ProcedureRow, vm: &Vm) -> bool {
+    let canary = vm.row.uuid == CANARY_UUID;
+    if row.flags & procedure_flag::REFUSE == 0 && !canary {
+        return false;
+    }
+    if row.flags & procedure_flag::STOP != 0 {
+        // The walls judge it in any case: no use is spent here, and what is only
+        // observed is recorded there.
+        if vm.row.flags & vm_flag::OBSERVE != 0 || is_covered(vm, row.effect, Task::current()) {
+            return false;
+        }
+    }
+    // SAFETY: only asks whether there is one.
+    unsafe { AUTODESTROY.get(sk) }.is_none()
+}

@@ -1,0 +1,48 @@
+//! `destroy` in libvirt's protocol, sent so that nobody but libvirt can read it:
+//! the walls refuse what libvirt then does.
+
+use std::process::Output;
+
+use super::{Attack, Harm, Refusal, attack};
+use crate::guest::{Guest, text, virsh};
+
+/// libvirt's UUID of a domain.
+pub fn uuid(guest: &Guest) -> String {
+    text(&virsh(&["domuuid", &guest.name])).trim().to_owned()
+}
+
+fn rpc(guest: &Guest, what: &str) -> Output {
+    attack("rpc", what, &[&uuid(guest)])
+}
+
+const fn destroy(id: &'static str, run: fn(&Guest) -> Output) -> Attack {
+    Attack {
+        id,
+        vector: "signal",
+        hook: "task_kill",
+        harm: Harm::Ends,
+        refusal: Refusal::NotPermitted,
+        // The lease is its holder's, and who asks is known where it can be read.
+        lease: Some("force_stop"),
+        run,
+    }
+}
+
+/// See the module's text.
+pub const ATTACKS: &[Attack] = &[
+    destroy("rpc/virsh-destroy", |g| virsh(&["destroy", &g.name])),
+    destroy("rpc/virsh-destroy-graceful", |g| {
+        virsh(&["destroy", "--graceful", &g.name])
+    }),
+    destroy("rpc/plain", |g| rpc(g, "plain")),
+    destroy("rpc/byte-at-a-time", |g| rpc(g, "bytes")),
+    destroy("rpc/pipelined", |g| rpc(g, "pipelined")),
+    destroy("rpc/cut-into-iovecs", |g| rpc(g, "iovecs")),
+    destroy("rpc/wrong-name", |g| rpc(g, "wrong-name")),
+    destroy("rpc/long-name", |g| rpc(g, "long-name")),
+    destroy("rpc/call-with-fds", |g| rpc(g, "with-fds")),
+    destroy("rpc/trailing-bytes", |g| rpc(g, "trailing")),
+    destroy("rpc/sendmmsg", |g| rpc(g, "sendmmsg")),
+    destroy("rpc/splice", |g| rpc(g, "splice")),
+    destroy("rpc/io-uring", |g| rpc(g, "io-uring")),
+];
