@@ -13,6 +13,7 @@ mod lease;
 mod legitimate;
 mod restart;
 mod suite;
+mod task_side;
 
 use vmward_tests::daemon::{Daemon, Mode};
 use vmward_tests::guest::Guest;

@@ -9,7 +9,9 @@
 pub mod arming;
 pub mod disguise;
 pub mod rpc;
+pub mod sched;
 pub mod signals;
+pub mod tampering;
 
 use std::process::Output;
 
@@ -77,10 +79,14 @@ pub type Undo = fn(&Guest);
 /// Every row, by family.
 pub fn all() -> impl Iterator<Item = &'static Attack> {
     [
-        signals::ATTACKS,
         disguise::ATTACKS,
         rpc::ATTACKS,
         arming::ATTACKS,
+        signals::ATTACKS,
+        signals::EVERY_SIGNAL,
+        signals::BY_FILES,
+        tampering::ATTACKS,
+        sched::ATTACKS,
     ]
     .into_iter()
     .flatten()

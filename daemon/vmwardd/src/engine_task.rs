@@ -14,6 +14,7 @@ mod desk;
 mod evidence;
 mod explain;
 mod flood;
+mod guards;
 mod host_side;
 mod kernel_side;
 mod leases;

@@ -12,11 +12,13 @@
 
 mod child;
 mod deputy;
+mod helpers;
 mod labels;
 pub mod line;
 mod lines;
 mod status_xml;
 
+use std::collections::BTreeMap;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -30,7 +32,7 @@ use self::labels::LabelBook;
 pub use self::labels::Labels;
 use self::line::{Line, Seen, SeenRun};
 use self::lines::{Broken, Lines, SILENCE_MAX, pause};
-use self::status_xml::find_process;
+use self::status_xml::{find_process, number_of};
 
 /// First and longest pause before the program is started again.
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
@@ -69,6 +71,15 @@ pub enum Run {
     Unprotectable(String),
 }
 
+/// Processes that are no VMs and hold some.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// libvirt's daemons.
+    pub deputies: Vec<Process>,
+    /// By the process of a running VM: those whose end is its end.
+    pub helpers: BTreeMap<Process, Vec<Process>>,
+}
+
 /// What the inventory tells the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sighting {
@@ -83,6 +94,8 @@ pub enum Sighting {
         domains: Vec<Domain>,
         /// libvirt's own daemon, which may act for a lease holder; 0 unknown.
         deputy_pid: u32,
+        /// What is to be guarded beside them.
+        beside: Beside,
     },
     /// libvirt cannot be asked; what was seen before still stands.
     Gone {
@@ -208,6 +221,7 @@ fn follow(
     let mut lines = Lines::new(output, silence_max, stop);
     let mut told = tell(Sighting::Started { pid: child.pid() });
     let mut domains = Vec::new();
+    let mut beside = Beside::default();
     let broken = loop {
         if !told {
             return Ok(());
@@ -221,15 +235,17 @@ fn follow(
             Line::Domain(_) if domains.len() >= DOMAINS_MAX => {
                 break Broken::Rubbish(format!("more than {DOMAINS_MAX} domains"));
             }
-            Line::Domain(seen) => domains.push(settle(seen, source, labels)),
+            Line::Domain(seen) => domains.push(settle(seen, source, labels, &mut beside)),
             Line::Looked { domains: count } if count == domains.len() => {
                 let mut domains = std::mem::take(&mut domains);
                 domains.shrink_to_fit();
                 labels.keep_only(&domains);
-                let deputy_pid = deputy::find().unwrap_or(0);
+                let mut beside = std::mem::take(&mut beside);
+                beside.deputies = deputy::find();
                 told = tell(Sighting::Domains {
                     domains,
-                    deputy_pid,
+                    deputy_pid: beside.deputies.first().map_or(0, |process| process.pid),
+                    beside,
                 });
             }
             Line::Looked { domains: count } => {
@@ -238,6 +254,7 @@ fn follow(
             }
             Line::Gone { error } => {
                 domains = Vec::new();
+                beside = Beside::default();
                 told = tell(Sighting::Gone { error });
             }
         }
@@ -246,13 +263,19 @@ fn follow(
 }
 
 /// Finds the process of a domain that runs.
-fn settle(seen: Seen, source: &Source, labels: &mut LabelBook) -> Domain {
+fn settle(seen: Seen, source: &Source, labels: &mut LabelBook, beside: &mut Beside) -> Domain {
     let run = match seen.run {
         SeenRun::Off => Run::Off,
         SeenRun::Unsettled(why) => Run::Unsettled(why),
         SeenRun::Unknown(why) => Run::Unprotectable(why),
         SeenRun::Running => match find_process(&source.run_dir, &seen.name, seen.uuid) {
-            Ok(process) => Run::Running(process),
+            Ok(process) => {
+                if let Some(number) = number_of(&source.run_dir, &seen.name, seen.uuid) {
+                    let helpers = helpers::find(&source.run_dir, number, process);
+                    beside.helpers.insert(process, helpers);
+                }
+                Run::Running(process)
+            }
             Err(error) => Run::Unprotectable(error.to_string()),
         },
     };

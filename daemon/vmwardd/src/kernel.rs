@@ -160,6 +160,31 @@ pub struct Protected {
     pub deputy_pid: u32,
 }
 
+/// A process beside the VMs that the kernel guards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guard {
+    /// The process.
+    pub process: Process,
+    /// What it is.
+    pub role: GuardRole,
+    /// Let attacks through and only record them.
+    pub observe: bool,
+}
+
+/// Why a process is guarded that is no VM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GuardRole {
+    /// Its end is the end of this VM.
+    Helper {
+        /// The VM's, by libvirt.
+        uuid: [u8; 16],
+        /// The VM's process.
+        vm: Process,
+    },
+    /// libvirt's daemon: may be ended, not tampered with.
+    Deputy,
+}
+
 /// A VM as the kernel has it.
 #[derive(Clone, Debug)]
 pub struct ProtectedState {
@@ -299,6 +324,14 @@ impl Kernel {
     /// When the map refuses.
     pub fn unprotect(&mut self, process: Process) -> Result<(), KernelError> {
         self.maps.unprotect(process)
+    }
+
+    /// Guards these processes beside the VMs, and no other helpers.
+    ///
+    /// # Errors
+    /// When the map refuses: it is full, or not ours to write.
+    pub fn set_guards(&mut self, wanted: &[Guard]) -> Result<(), KernelError> {
+        self.maps.set_guards(wanted)
     }
 
     /// Every VM under protection.

@@ -89,4 +89,10 @@ pub struct Offsets {
     pub cred_euid: u32,
     /// `iov_iter.nr_segs`
     pub iter_segments: u32,
+    /// `task_struct.flags`
+    pub task_flags: u32,
+    /// `signal_struct.rlim`
+    pub signal_rlim: u32,
+    /// `fown_struct.uid`
+    pub fown_uid: u32,
 }

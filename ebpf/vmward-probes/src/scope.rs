@@ -33,15 +33,22 @@ pub fn guarded(task: Task, tgid: u32) -> Option<Vm> {
 pub fn vm_of(task: Task, tgid: u32) -> Option<Vm> {
     let found = guarded(task, tgid)?;
     match found.row.role {
-        role::VM => Some(found),
-        role::HELPER => {
-            let tgid = found.row.owner_tgid;
-            // SAFETY: a plain copy of a live map value.
-            let row = *unsafe { VMS.get(tgid) }?;
-            Some(Vm { tgid, row })
-        }
+        role::VM | role::HELPER => answerable(found),
         _ => None,
     }
+}
+
+/// Whose lease lets somebody reach for `found`: its VM's for a helper, else its
+/// own. A helper whose VM has ended is nobody's.
+pub fn answerable(found: Vm) -> Option<Vm> {
+    if found.row.role != role::HELPER {
+        return Some(found);
+    }
+    let tgid = found.row.owner_tgid;
+    // SAFETY: a plain copy of a live map value.
+    let row = *unsafe { VMS.get(tgid) }?;
+    // The id may be another VM's by now.
+    (row.uuid == found.row.uuid).then_some(Vm { tgid, row })
 }
 
 /// Stands for the host where no VM is meant, or all of them are. No row of

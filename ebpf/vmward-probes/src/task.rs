@@ -4,7 +4,7 @@
 //! `None`, never a fault.
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_probe_read_kernel, generated};
-use vmward_abi::{ANCESTORS_MAX, Ancestor, COMM_LEN, OFFSET_ABSENT, TICK_NS};
+use vmward_abi::{ANCESTORS_MAX, Ancestor, COMM_LEN, OFFSET_ABSENT, TICK_NS, WORD_LEN};
 
 use crate::maps::offset;
 
@@ -12,6 +12,8 @@ use crate::maps::offset;
 const DESCENT_MAX: usize = 16;
 /// `PIDTYPE_TGID`: the same since 4.19.
 const PIDTYPE_TGID: usize = 1;
+/// `PF_KTHREAD`: the same since 2.6.
+const PF_KTHREAD: u32 = 0x0020_0000;
 
 /// Address of a `task_struct`.
 #[derive(Clone, Copy)]
@@ -57,6 +59,26 @@ impl Task {
 
     fn comm(self) -> [u8; COMM_LEN] {
         read(self.0, offset!(task_comm)).unwrap_or([0; COMM_LEN])
+    }
+
+    /// The command name as the word of an event.
+    pub fn comm_word(self) -> [u8; WORD_LEN] {
+        let mut word = [0; WORD_LEN];
+        for (to, from) in word.iter_mut().zip(self.comm()) {
+            *to = from;
+        }
+        word
+    }
+
+    /// A thread of the kernel itself: no system call of anybody's.
+    pub fn is_kernel_thread(self) -> bool {
+        read::<u32>(self.0, offset!(task_flags)).is_some_and(|flags| flags & PF_KTHREAD != 0)
+    }
+
+    /// The process's limit number `resource`: soft, then hard.
+    pub fn limit(self, resource: u32) -> Option<[u64; 2]> {
+        let at = offset!(signal_rlim) + resource as usize * size_of::<[u64; 2]>();
+        read(self.signal()?, at)
     }
 
     fn signal(self) -> Option<u64> {

@@ -13,7 +13,7 @@ use super::batch::Batch;
 use super::names::Names;
 use super::shell::Shell;
 use crate::counters::count;
-use crate::inventory::{Domain, Labels, Run, Sighting};
+use crate::inventory::{Beside, Domain, Labels, Run, Sighting};
 use crate::kernel::Protected;
 use crate::process;
 
@@ -44,6 +44,8 @@ pub(super) struct Vms {
     /// Processes that the kernel saw end and libvirt still called running when
     /// it was last asked: its word can be older than the kernel's.
     ended: BTreeSet<Process>,
+    /// What was last seen beside them.
+    pub(super) beside: Beside,
     names: Names,
     swept_ns: i64,
 }
@@ -74,6 +76,7 @@ impl Vms {
             bare: BTreeMap::new(),
             refused: BTreeMap::new(),
             ended: BTreeSet::new(),
+            beside: Beside::default(),
             names,
             swept_ns: 0,
         }
@@ -238,6 +241,7 @@ impl Shell {
             Sighting::Domains {
                 domains,
                 deputy_pid,
+                beside,
             } => {
                 if let Err(was) = &self.vms.libvirt {
                     tracing::info!(was, domains = domains.len(), "libvirt answers");
@@ -246,6 +250,7 @@ impl Shell {
                 self.vms.domains = domains;
                 self.vms.deputy_pid = deputy_pid;
                 self.protect_running(batch);
+                self.sighted_beside(beside);
                 self.tell_bare(batch);
             }
             Sighting::Gone { error } => {
@@ -373,6 +378,8 @@ impl Shell {
             self.complain("kernel", &error);
         }
         self.vms.forget(process);
+        // Its helpers are libvirt's to clean up.
+        self.guard_beside();
     }
 
     /// Finds the end of processes about which the kernel's event was lost.

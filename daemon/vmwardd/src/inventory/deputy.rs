@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use vmward_core::ids::Process;
+
 use crate::process::ProcHandle;
 use crate::secure_file::read_bounded;
 
@@ -10,18 +12,20 @@ use crate::secure_file::read_bounded;
 const PID_FILES: [&str; 2] = ["/run/virtqemud.pid", "/run/libvirtd.pid"];
 const PROGRAMS: [&str; 2] = ["virtqemud", "libvirtd"];
 
-/// The process id of libvirt's QEMU daemon.
-pub(super) fn find() -> Option<u32> {
-    PID_FILES.iter().find_map(|file| checked(Path::new(file)))
+/// libvirt's QEMU daemons, the one that runs the QEMUs first.
+pub(super) fn find() -> Vec<Process> {
+    let files = PID_FILES.iter();
+    files.filter_map(|file| checked(Path::new(file))).collect()
 }
 
-fn checked(pid_file: &Path) -> Option<u32> {
+fn checked(pid_file: &Path) -> Option<Process> {
     let pid: u32 = read_bounded(pid_file, 64).ok()?.trim().parse().ok()?;
     let handle = ProcHandle::open(pid)?;
     let exe = handle.exe()?;
     let program = Path::new(exe.trim_end_matches(" (deleted)")).file_name()?;
     let is_libvirt = PROGRAMS.iter().any(|name| program == *name);
-    (is_libvirt && handle.effective_uid() == Some(0)).then_some(pid)
+    let process = handle.stat()?.process;
+    (is_libvirt && handle.effective_uid() == Some(0)).then_some(process)
 }
 
 #[cfg(test)]

@@ -84,9 +84,20 @@ fn pid_of(run_dir: &Path, name: &str, uuid: VmUuid) -> Result<u32, ProcessError>
         .ok_or(ProcessError::Unnamed)
 }
 
+/// libvirt's number of a running domain, which is in the names of its files.
+pub(super) fn number_of(run_dir: &Path, name: &str, uuid: VmUuid) -> Option<u32> {
+    if name.contains('/') || name.contains('\0') {
+        return None;
+    }
+    let text = read_bounded(&run_dir.join(format!("{name}.xml")), STATUS_BYTES_MAX).ok()?;
+    let status = parse(&text).filter(|status| status.uuid == Some(uuid))?;
+    status.number
+}
+
 #[derive(Debug, PartialEq, Eq)]
 struct Status {
     pid: u32,
+    number: Option<u32>,
     uuid: Option<VmUuid>,
 }
 
@@ -97,13 +108,15 @@ fn parse(text: &str) -> Option<Status> {
     let (_, after) = text.split_at(tag_start);
     let (tag, body) = after.split_once('>')?;
     let pid = attribute(tag, "pid")?.parse().ok().filter(|pid| *pid > 1)?;
-    let uuid = body
-        .find("<domain ")
-        .and_then(|at| body.get(at..))
+    let domain = body.find("<domain ").and_then(|at| body.get(at..));
+    let number = domain
+        .and_then(|domain| domain.split_once('>'))
+        .and_then(|(tag, _)| attribute(tag, "id")?.parse().ok());
+    let uuid = domain
         .and_then(|domain| domain.split_once("<uuid>"))
         .and_then(|(_, rest)| rest.split_once("</uuid>"))
         .and_then(|(uuid, _)| uuid.trim().parse().ok());
-    Some(Status { pid, uuid })
+    Some(Status { pid, number, uuid })
 }
 
 fn attribute<'a>(tag: &'a str, name: &str) -> Option<&'a str> {

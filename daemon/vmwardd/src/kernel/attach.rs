@@ -47,11 +47,18 @@ enum Hook {
 }
 
 /// Every program by name; the name is also the hook's.
-const PROGRAMS: [(&str, Hook); 4] = [
+const PROGRAMS: [(&str, Hook); 11] = [
     ("task_kill", Hook::Wall),
     ("socket_sendmsg", Hook::Watch),
     ("signal_generate", Hook::Tracepoint),
     ("sched_process_exit", Hook::Tracepoint),
+    ("ptrace_access_check", Hook::Wall),
+    ("task_setrlimit", Hook::Wall),
+    ("task_setscheduler", Hook::Wall),
+    ("task_setnice", Hook::Wall),
+    ("task_setioprio", Hook::Wall),
+    ("task_movememory", Hook::Wall),
+    ("file_send_sigiotask", Hook::Wall),
 ];
 
 /// The attached programs of this daemon.

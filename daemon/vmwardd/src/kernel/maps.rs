@@ -1,6 +1,7 @@
 //! The maps as typed handles: rows in, rows out.
 
 use std::collections::BTreeSet;
+mod guards;
 
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, Map, MapData, MapError};

@@ -57,6 +57,9 @@ pub(super) fn resolve() -> Result<Offsets, KernelError> {
         sock_peer_cred: find.field("sock", &["sk_peer_cred"])?,
         cred_euid: find.field("cred", &["euid"])?,
         iter_segments: find.field("iov_iter", &["nr_segs"])?,
+        task_flags: find.field("task_struct", &["flags"])?,
+        signal_rlim: find.field("signal_struct", &["rlim"])?,
+        fown_uid: find.field("fown_struct", &["uid"])?,
     })
 }
 

@@ -7,6 +7,9 @@
 
 mod process;
 mod rpc;
+mod sched;
+mod sigio;
+mod tampering;
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -40,7 +43,7 @@ const ECHO: &str = r#"{"error": {"class": "CommandNotFound", "desc": "The comman
 type Family = fn(&mut Kernel, &mut Canary, &mut Findings) -> Result<(), KernelError>;
 
 /// Every family beside the signals and what the canary says on its monitor.
-const FAMILIES: &[Family] = &[rpc::attack];
+const FAMILIES: &[Family] = &[rpc::attack, tampering::attack, sched::attack, sigio::attack];
 
 pub(super) fn run(kernel: &mut Kernel, run_dir: &Path) -> Result<(), KernelError> {
     let lost = kernel.totals()?.lost;

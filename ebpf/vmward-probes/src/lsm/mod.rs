@@ -2,4 +2,6 @@
 
 pub mod monitor;
 pub mod rpc;
+pub mod sched;
 pub mod signals;
+pub mod tampering;

@@ -2,11 +2,14 @@
 
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
-use vmward_abi::{effect, vector};
+use vmward_abi::{WORD_LEN, effect, role, vector};
 
-use crate::scope::vm_of;
-use crate::task::{Task, current_tgid};
-use crate::verdict::{Attempt, wall};
+use crate::maps::offset;
+use crate::scope::{Vm, guarded, vm_of};
+use crate::task::{Task, current_tgid, read};
+use crate::verdict::{Attempt, libvirt_side, wall};
+
+const SIGIO: u32 = 29;
 
 /// SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU.
 const STOP_SIGNALS: u64 = 1 << 19 | 1 << 20 | 1 << 21 | 1 << 22;
@@ -58,8 +61,88 @@ fn try_task_kill(target: Task, signal: u32) -> i32 {
         return 0;
     };
     // QEMU signals its own vCPU threads all the time, and its helpers in order.
-    if current_tgid() == vm.tgid {
+    let actor = current_tgid();
+    if actor == vm.tgid {
         return 0;
     }
-    wall(&vm, &attempt(vector::SIGNAL, signal))
+    if tgid != vm.tgid && (is_helper_of(&vm, actor) || libvirt_side(&vm, Task::current()).0) {
+        return 0;
+    }
+    let helper = target.comm_word();
+    let word = if tgid == vm.tgid {
+        0
+    } else {
+        helper.as_ptr() as u64
+    };
+    wall(
+        &vm,
+        &Attempt {
+            word,
+            ..attempt(vector::SIGNAL, signal)
+        },
+    )
+}
+
+/// A helper may signal itself and the others of its VM: some are two processes.
+/// libvirt ends one when it unplugs its device.
+fn is_helper_of(vm: &Vm, actor: u32) -> bool {
+    guarded(Task::current(), actor)
+        .is_some_and(|found| found.row.role == role::HELPER && found.row.owner_tgid == vm.tgid)
+}
+
+/// An event on a file whose owner somebody made the VM (`F_SETOWN`), with a
+/// signal of his choice (`F_SETSIG`): pipes, sockets, terminals, leases,
+/// dnotify, inotify, perf.
+///
+/// The running task is whoever caused the event, or, where the kernel comes to
+/// it by itself, anybody; the file keeps only the user who set the owner, which
+/// is what the event's word tells. QEMU sets no such owner, so the
+/// VM as the actor is no excuse: its own write may be the event.
+///
+/// match-proto: security/security.c:int security_file_send_sigiotask(struct task_struct *tsk, struct fown_struct *fown, int sig)
+#[lsm(hook = "file_send_sigiotask")]
+pub fn file_send_sigiotask(ctx: LsmContext) -> i32 {
+    let earlier: i32 = ctx.arg(3);
+    if earlier != 0 {
+        return earlier;
+    }
+    let target = Task::from_arg(ctx.arg(0));
+    let owner = ctx.arg::<*const u8>(1) as u64;
+    let signal: i32 = ctx.arg(2);
+    // 0 is how the file says: SIGIO.
+    let signal = if signal == 0 { SIGIO } else { signal as u32 };
+    if is_benign(signal) {
+        return 0;
+    }
+    let Some(vm) = target.tgid().and_then(|tgid| vm_of(target, tgid)) else {
+        return 0;
+    };
+    let uid = read(owner, offset!(fown_uid)).unwrap_or(u32::MAX);
+    let word = uid_word(uid);
+    wall(
+        &vm,
+        &Attempt {
+            word: word.as_ptr() as u64,
+            ..attempt(vector::SIGIO, signal)
+        },
+    )
+}
+
+/// "owner set by uid N".
+fn uid_word(uid: u32) -> [u8; WORD_LEN] {
+    const DIGITS: usize = 10;
+    let mut word = *b"owner set by uid \0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    let mut at = 17;
+    let mut unit = 1_000_000_000;
+    let mut begun = false;
+    for place in 0..DIGITS {
+        let digit = uid / unit % 10;
+        unit /= 10;
+        begun = begun || digit != 0 || place == DIGITS - 1;
+        if begun && at < WORD_LEN {
+            word[at] = b'0' + digit as u8;
+            at += 1;
+        }
+    }
+    word
 }

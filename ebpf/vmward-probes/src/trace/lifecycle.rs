@@ -47,6 +47,10 @@ fn witness_signal(target: Task, signal: u32, info: u64) -> Option<()> {
 /// with a code of 0 or less; later ones describe it with nothing, as they do
 /// some of their own, and only the wall's note tells them apart.
 fn from_kernel(vm: &Vm, signal: u32, info: u64) -> bool {
+    // By an event on a file: the wall has reported it.
+    if is_passing(vm, &attempt(vector::SIGIO, signal)) {
+        return false;
+    }
     if info > SEND_SIG_PRIV
         && let Some(code) = read::<i32>(info, offset!(siginfo_code))
         && code <= 0

@@ -8,7 +8,10 @@
 mod disguise;
 mod rpc;
 mod rpc_send;
+mod sched;
+mod sigio;
 mod signals;
+mod tampering;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -46,6 +49,9 @@ fn main() -> ExitCode {
         Some((&"disguise", rest)) => disguise::run(rest),
         Some((&"signals", rest)) => signals::run(rest),
         Some((&"rpc", rest)) => rpc::run(rest),
+        Some((&"sigio", rest)) => sigio::run(rest),
+        Some((&"tampering", rest)) => tampering::run(rest),
+        Some((&"sched", rest)) => sched::run(rest),
         _ => usage("usage: vmward-attack FAMILY WHAT [ARGUMENT]..."),
     };
     match outcome {

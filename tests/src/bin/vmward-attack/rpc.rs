@@ -93,7 +93,7 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
         }
         _ => return usage(USAGE),
     }
-    client.reply()
+    Ok(client.reply()?)
 }
 
 fn parse(uuid: &str) -> Option<[u8; 16]> {

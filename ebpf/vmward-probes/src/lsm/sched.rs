@@ -1,0 +1,106 @@
+//! Scheduling of a VM's threads: a VM that gets no processor time is stopped.
+//! Fail mode: closed.
+//!
+//! libvirt pins and weighs the threads of its VMs as its users ask, so its
+//! daemon passes here.
+
+use aya_ebpf::macros::lsm;
+use aya_ebpf::programs::LsmContext;
+use vmward_abi::{WORD_LEN, effect, role, vector};
+
+use crate::scope::vm_of;
+use crate::task::{Task, current_tgid};
+use crate::verdict::{Attempt, libvirt_side, wall};
+
+/// What is tried: [`vmward_abi::Event::detail`], and its word.
+#[derive(Clone, Copy)]
+enum What {
+    Policy = 1,
+    Nice = 2,
+    IoPriority = 3,
+    Memory = 4,
+}
+
+static WORDS: [[u8; WORD_LEN]; 5] = [
+    [0; WORD_LEN],
+    *b"setscheduler\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+    *b"nice\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+    *b"ioprio\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+    *b"move-memory\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+];
+
+/// Policy, priority, deadline, utilisation clamp, affinity, timer slack, and
+/// the CPU set of a cgroup that the thread is moved to.
+///
+/// match-proto: security/security.c:int security_task_setscheduler(struct task_struct *p)
+#[lsm(hook = "task_setscheduler")]
+pub fn task_setscheduler(ctx: LsmContext) -> i32 {
+    let earlier: i32 = ctx.arg(1);
+    if earlier != 0 {
+        return earlier;
+    }
+    try_sched(Task::from_arg(ctx.arg(0)), What::Policy)
+}
+
+/// setpriority.
+///
+/// match-proto: security/security.c:int security_task_setnice(struct task_struct *p, int nice)
+#[lsm(hook = "task_setnice")]
+pub fn task_setnice(ctx: LsmContext) -> i32 {
+    let earlier: i32 = ctx.arg(2);
+    if earlier != 0 {
+        return earlier;
+    }
+    try_sched(Task::from_arg(ctx.arg(0)), What::Nice)
+}
+
+/// ioprio_set.
+///
+/// match-proto: security/security.c:int security_task_setioprio(struct task_struct *p, int ioprio)
+#[lsm(hook = "task_setioprio")]
+pub fn task_setioprio(ctx: LsmContext) -> i32 {
+    let earlier: i32 = ctx.arg(2);
+    if earlier != 0 {
+        return earlier;
+    }
+    try_sched(Task::from_arg(ctx.arg(0)), What::IoPriority)
+}
+
+/// move_pages and migrate_pages.
+///
+/// match-proto: security/security.c:int security_task_movememory(struct task_struct *p)
+#[lsm(hook = "task_movememory")]
+pub fn task_movememory(ctx: LsmContext) -> i32 {
+    let earlier: i32 = ctx.arg(1);
+    if earlier != 0 {
+        return earlier;
+    }
+    try_sched(Task::from_arg(ctx.arg(0)), What::Memory)
+}
+
+fn try_sched(target: Task, what: What) -> i32 {
+    let Some(tgid) = target.tgid() else {
+        return 0;
+    };
+    let Some(vm) = vm_of(target, tgid) else {
+        return 0;
+    };
+    let actor = current_tgid();
+    if actor == tgid || actor == vm.tgid || vm.row.role != role::VM {
+        return 0;
+    }
+    // The kernel itself empties a CPU set whose processors go away.
+    let current = Task::current();
+    if current.is_kernel_thread() || libvirt_side(&vm, current).0 {
+        return 0;
+    }
+    let word = &WORDS[what as usize];
+    wall(
+        &vm,
+        &Attempt {
+            detail: what as u32,
+            word: word.as_ptr() as u64,
+            ..Attempt::new(vector::SCHED, effect::PAUSE)
+        },
+    )
+}

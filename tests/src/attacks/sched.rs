@@ -1,0 +1,96 @@
+//! Starving a VM's threads by the scheduler.
+
+use std::process::Output;
+
+use super::{Attack, Harm, Refusal, attack};
+use crate::guest::{Guest, run};
+
+/// See the module's text.
+pub const ATTACKS: &[Attack] = &[
+    // A microsecond every four seconds, for the vCPU and for the main thread.
+    sched(
+        "sched/deadline-vcpu",
+        "task_setscheduler",
+        Harm::Stalls,
+        |g| attack("sched", "deadline", &[&g.vcpu_thread().to_string()]),
+    ),
+    sched(
+        "sched/deadline-main",
+        "task_setscheduler",
+        Harm::Stalls,
+        |g| attack("sched", "deadline", &[&g.pid().to_string()]),
+    ),
+    sched("sched/idle", "task_setscheduler", Harm::Arms, |g| {
+        run(
+            "chrt",
+            &["--all-tasks", "--idle", "--pid", "0", &g.pid().to_string()],
+        )
+    }),
+    sched("sched/batch-vcpu", "task_setscheduler", Harm::Arms, |g| {
+        run(
+            "chrt",
+            &["--batch", "--pid", "0", &g.vcpu_thread().to_string()],
+        )
+    }),
+    // A real-time thread can be cut off by RLIMIT_RTTIME and by throttling.
+    sched("sched/fifo-vcpu", "task_setscheduler", Harm::Arms, |g| {
+        run(
+            "chrt",
+            &["--fifo", "--pid", "1", &g.vcpu_thread().to_string()],
+        )
+    }),
+    sched("sched/clamp-vcpu", "task_setscheduler", Harm::Arms, |g| {
+        attack("sched", "clamp", &[&g.vcpu_thread().to_string()])
+    }),
+    sched("sched/affinity", "task_setscheduler", Harm::Arms, |g| {
+        run(
+            "taskset",
+            &["--all-tasks", "--pid", "1", &g.pid().to_string()],
+        )
+    }),
+    sched(
+        "sched/affinity-vcpu",
+        "task_setscheduler",
+        Harm::Arms,
+        |g| run("taskset", &["--pid", "1", &g.vcpu_thread().to_string()]),
+    ),
+    sched("sched/timer-slack", "task_setscheduler", Harm::Arms, |g| {
+        let script = "echo 1000000000000 > /proc/\"$0\"/timerslack_ns";
+        run("/bin/sh", &["-c", script, &g.pid().to_string()])
+    }),
+    sched("sched/renice", "task_setnice", Harm::Arms, |g| {
+        attack("sched", "nice", &["process", &g.pid().to_string()])
+    }),
+    sched("sched/renice-vcpu", "task_setnice", Harm::Arms, |g| {
+        attack("sched", "nice", &["process", &g.vcpu_thread().to_string()])
+    }),
+    sched("sched/renice-group", "task_setnice", Harm::Arms, |g| {
+        attack("sched", "nice", &["group", &g.pid().to_string()])
+    }),
+    sched("sched/ionice", "task_setioprio", Harm::Arms, |g| {
+        run("ionice", &["-c", "3", "-p", &g.pid().to_string()])
+    }),
+    sched("sched/ionice-vcpu", "task_setioprio", Harm::Arms, |g| {
+        run("ionice", &["-c", "3", "-p", &g.vcpu_thread().to_string()])
+    }),
+    sched("sched/move-pages", "task_movememory", Harm::Arms, |g| {
+        attack("sched", "move-pages", &[&g.pid().to_string()])
+    }),
+];
+
+const fn sched(
+    id: &'static str,
+    hook: &'static str,
+    harm: Harm,
+    run: fn(&Guest) -> Output,
+) -> Attack {
+    Attack {
+        id,
+        vector: "sched",
+        hook,
+        harm,
+        refusal: Refusal::NotPermitted,
+        lease: Some("pause"),
+        run,
+    }
+}

@@ -1,0 +1,85 @@
+//! Starving a thread by the scheduler.
+
+use nix::errno::Errno;
+
+use super::{Failed, number, usage};
+
+/// `SCHED_FLAG_KEEP_ALL | SCHED_FLAG_UTIL_CLAMP_MAX`
+const CLAMP_MAX: u64 = 0x08 | 0x10 | 0x40;
+
+/// `struct sched_attr`, the size that has clamps.
+#[repr(C)]
+#[derive(Default)]
+struct SchedAttr {
+    size: u32,
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    runtime: u64,
+    deadline: u64,
+    period: u64,
+    util_min: u32,
+    util_max: u32,
+}
+
+pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
+    match args {
+        // A microsecond every four seconds.
+        ["deadline", rest @ ..] => set(
+            number(rest, 0)?,
+            &SchedAttr {
+                policy: 6,
+                runtime: 1024,
+                deadline: 4_000_000_000,
+                period: 4_000_000_000,
+                ..SchedAttr::default()
+            },
+        ),
+        ["clamp", rest @ ..] => set(
+            number(rest, 0)?,
+            &SchedAttr {
+                flags: CLAMP_MAX,
+                ..SchedAttr::default()
+            },
+        ),
+        ["nice", "process", rest @ ..] => nice(libc::PRIO_PROCESS, number(rest, 0)?),
+        ["nice", "group", rest @ ..] => nice(libc::PRIO_PGRP, group_of(number(rest, 0)?)?),
+        ["move-pages", rest @ ..] => move_pages(number(rest, 0)?),
+        _ => usage("sched: deadline TID | clamp TID | nice process|group PID | move-pages PID"),
+    }
+}
+
+#[expect(unsafe_code, reason = "no safe wrapper")]
+fn set(tid: i32, attr: &SchedAttr) -> Result<(), Failed> {
+    let attr = SchedAttr {
+        size: u32::try_from(size_of::<SchedAttr>()).unwrap_or(0),
+        ..*attr
+    };
+    // SAFETY: the structure says its own size.
+    let done = unsafe { libc::syscall(libc::SYS_sched_setattr, tid, &raw const attr, 0_u32) };
+    Ok(Errno::result(done).map(drop)?)
+}
+
+#[expect(unsafe_code, reason = "no safe wrapper")]
+fn nice(which: libc::__priority_which_t, who: u32) -> Result<(), Failed> {
+    // SAFETY: takes integers only.
+    let done = unsafe { libc::setpriority(which, who, 19) };
+    Ok(Errno::result(done).map(drop)?)
+}
+
+#[expect(unsafe_code, reason = "no safe wrapper")]
+fn group_of(pid: i32) -> Result<u32, Failed> {
+    // SAFETY: takes an integer only.
+    let group = Errno::result(unsafe { libc::getpgid(pid) })?;
+    u32::try_from(group).or_else(|_| usage("no such process"))
+}
+
+/// Of no page: the kernel asks for leave all the same.
+#[expect(unsafe_code, reason = "no safe wrapper")]
+fn move_pages(pid: i32) -> Result<(), Failed> {
+    let none = 0_usize;
+    // SAFETY: no page is named, so none of the arrays is read.
+    let done = unsafe { libc::syscall(libc::SYS_move_pages, pid, none, none, none, none, none) };
+    Ok(Errno::result(done).map(drop)?)
+}
