@@ -3,6 +3,7 @@
 //! Ignored elsewhere: these attack VMs, and load BPF programs. `cargo xtask
 //! test` runs them in the VM with `--ignored`, one at a time.
 
+mod abuse;
 mod attacks;
 mod bypass;
 mod crash;

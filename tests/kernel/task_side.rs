@@ -55,10 +55,10 @@ fn task_control() {
             _ => Some(()),
         };
         eprintln!("{} {status:?} {happened:?} {said:?}", attack.id);
-        if happened.is_none() || (attack.harm == Harm::Arms && status != Some(0)) {
+        if happened.is_none() || (matches!(attack.harm, Harm::Arms) && status != Some(0)) {
             wrong.push((attack.id, status, said));
         }
-        if attack.harm != Harm::Ends {
+        if !matches!(attack.harm, Harm::Ends) {
             run("/bin/kill", &["-CONT", &pid.to_string()]);
             run("/bin/kill", &["-KILL", &pid.to_string()]);
             Guest::wait_gone(pid);

@@ -9,6 +9,7 @@
 pub mod arming;
 pub mod control_files;
 pub mod monitor;
+pub mod disguise;
 pub mod rpc;
 pub mod sched;
 pub mod signals;
@@ -80,6 +81,7 @@ pub type Undo = fn(&Guest);
 /// Every row, by family.
 pub fn all() -> impl Iterator<Item = &'static Attack> {
     [
+        disguise::ATTACKS,
         rpc::ATTACKS,
         arming::ATTACKS,
         signals::ATTACKS,

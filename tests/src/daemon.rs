@@ -16,7 +16,7 @@ use crate::guest::{run, text};
 use crate::wait;
 
 const PINS: &str = "/sys/fs/bpf/vmward";
-const READY_LIMIT: Duration = Duration::from_mins(1);
+const READY_LIMIT: Duration = Duration::from_mins(3);
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 

@@ -23,7 +23,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 pub(crate) use order::Mode;
 use order::Order;
@@ -67,7 +67,7 @@ pub(crate) struct VmArgs {
     #[arg(long)]
     pub(crate) keep: bool,
     /// Can the kernel's auditing be switched on?
-    #[arg(skip)]
+    #[arg(long, value_enum, default_value_t)]
     pub(crate) audit: Audit,
     /// What becomes of the command's output
     #[arg(skip)]
@@ -78,7 +78,7 @@ pub(crate) struct VmArgs {
 }
 
 /// The kernel's auditing, which costs time under emulation even while idle.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Audit {
     /// Off for good.
     #[default]

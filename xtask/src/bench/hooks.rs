@@ -20,6 +20,9 @@ pub(crate) struct HooksArgs {
     /// Kernel of the VM
     #[arg(long, default_value = "6.12")]
     kernel: Kernel,
+    /// How often all loops are measured in each state
+    #[arg(long, default_value_t = 5)]
+    rounds: u32,
 }
 
 pub(super) fn run(args: &HooksArgs) -> Result<ExitCode> {
@@ -39,7 +42,7 @@ pub(super) fn run(args: &HooksArgs) -> Result<ExitCode> {
         keep: false,
         audit: vm::Audit::Possible,
         output: vm::Output::Passed,
-        command: vec![program.to_owned()],
+        command: vec![program.to_owned(), args.rounds.to_string()],
     })?;
     match finished.code {
         0 => {

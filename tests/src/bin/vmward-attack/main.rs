@@ -7,6 +7,7 @@
 
 mod control_files;
 mod monitor;
+mod disguise;
 mod rpc;
 mod rpc_send;
 mod sched;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
             usage("this attacks VMs and the host; it runs in the test VM only")
         }
         Some((&"monitor", rest)) => monitor::run(rest),
+        Some((&"disguise", rest)) => disguise::run(rest),
         Some((&"signals", rest)) => signals::run(rest),
         Some((&"rpc", rest)) => rpc::run(rest),
         Some((&"sigio", rest)) => sigio::run(rest),

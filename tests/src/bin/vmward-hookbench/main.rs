@@ -18,8 +18,8 @@ use vmward_tests::guest::Guest;
 
 use loops::Loop;
 
-/// How often all three are measured in turn.
-const ROUNDS: usize = 5;
+/// How often all three are measured in turn, where no argument says it.
+const ROUNDS: u32 = 5;
 /// Most that a loop may be slower, in percent: the budget.
 const BUDGET: f64 = 3.0;
 
@@ -62,13 +62,17 @@ fn run() -> Result<bool> {
         std::env::var_os("VMWARD_VM_DIR").is_some(),
         "this loads BPF programs and audit rules; it runs in the test VM: cargo xtask bench hooks"
     );
+    let rounds = match std::env::args().nth(1) {
+        Some(word) => word.parse().context("the rounds must be a number")?,
+        None => ROUNDS,
+    };
     take_enforcement_out();
     let guest = Guest::start("bench-1");
     let mut loops = loops::all()?;
     let mut all = Vec::new();
     let mut no_rule = None;
-    for round in 0..ROUNDS {
-        eprintln!("round {} of {ROUNDS}", round + 1);
+    for round in 1..=rounds {
+        eprintln!("round {round} of {rounds}");
         measure(&mut all, State::Without, &mut loops)?;
         match audit_rule::Rule::set() {
             Ok(rule) => {
@@ -82,7 +86,7 @@ fn run() -> Result<bool> {
         // The hooks stay; the daemon's own work is not what is measured.
         daemon.stop();
         measure(&mut all, State::With, &mut loops)?;
-        if round + 1 == ROUNDS {
+        if round == rounds {
             programs::enable_statistics()?;
             for one in &mut loops {
                 one.slice()?;
@@ -94,7 +98,9 @@ fn run() -> Result<bool> {
     if let Some(why) = no_rule {
         println!("not measured: an audit rule: {why}");
     }
-    Ok(table(&mut all, &loops))
+    let good = table(&mut all, &loops);
+    println!("budget: at most {BUDGET} % slower with vmward; medians of {rounds} rounds in turns");
+    Ok(good)
 }
 
 fn measure(all: &mut Vec<Series>, state: State, loops: &mut [Loop]) -> Result<()> {
@@ -154,6 +160,5 @@ fn table(all: &mut [Series], loops: &[Loop]) -> bool {
             if missed { "  MISSED" } else { "" }
         );
     }
-    println!("budget: at most {BUDGET} % slower with vmward, medians of {ROUNDS} rounds in turns");
     good
 }
