@@ -73,6 +73,7 @@ pub fn main() -> ExitCode {
     if let Some(dir) = &cli.canary {
         return kernel::canary::run(dir);
     }
+    memory::set_up();
     match run::run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
