@@ -24,7 +24,7 @@ fn table() -> impl Iterator<Item = &'static Attack> {
     ]
     .into_iter()
     .flatten()
-    .filter(move |attack| attack.id.contains(&only))
+    .filter(move |attack| only.split(',').any(|part| attack.id.contains(part)))
 }
 
 #[test]
