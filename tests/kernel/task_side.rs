@@ -24,7 +24,7 @@ fn table() -> impl Iterator<Item = &'static Attack> {
     ]
     .into_iter()
     .flatten()
-    .filter(move |attack| attack.id.contains(&only))
+    .filter(move |attack| only.split(',').any(|part| attack.id.contains(part)))
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn task_control() {
         }
         let _settled = tries(100, || (guest.state() != "running").then_some(()));
         if guest.state() != "shut off" && guest.state() != "running" {
-            vmward_tests::guest::virsh(&["destroy", &guest.name]);
+            virsh(&["destroy", &guest.name]);
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
@@ -153,7 +153,7 @@ fn task_enforce() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-fn wait_more(audit: &vmward_tests::audit::AuditLog, records: usize) -> Vec<serde_json::Value> {
+fn wait_more(audit: &vmward_tests::audit::AuditLog, records: usize) -> Vec<Value> {
     let look = || audit.select(|r| r["kind"] == "kernel");
     tries(30, || (look().len() > records).then_some(()));
     look()

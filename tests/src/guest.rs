@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use crate::wait;
 
+/// How often a domain is ended until it is.
+const DESTROY_TRIES: u32 = 20;
+
 /// Runs a program to its end.
 ///
 /// # Panics
@@ -164,8 +167,14 @@ impl Guest {
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        // A domain that is off already is what was wanted.
-        let _gone = virsh(&["destroy", &self.name]);
+        // A domain that is off already is what was wanted. The kernel may go on
+        // refusing for a moment after its programs were let go.
+        for _ in 0..DESTROY_TRIES {
+            let output = virsh(&["destroy", &self.name]);
+            if !text(&output).contains("Operation not permitted") {
+                break;
+            }
+        }
         let _gone = virsh(&["undefine", &self.name]);
     }
 }

@@ -80,6 +80,12 @@ impl ProcHandle {
         u32::try_from(tracer).ok().filter(|pid| *pid != 0)
     }
 
+    /// True where a terminal controls it: whose hang-up the kernel signals, and
+    /// nothing can refuse.
+    pub fn has_terminal(&self) -> bool {
+        self.process.stat().is_ok_and(|stat| stat.tty_nr != 0)
+    }
+
     /// The path in the unified cgroup hierarchy.
     pub fn cgroup(&self) -> Option<String> {
         let text = self.read_small("cgroup")?;

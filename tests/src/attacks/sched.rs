@@ -55,7 +55,7 @@ pub const ATTACKS: &[Attack] = &[
         |g| run("taskset", &["--pid", "1", &g.vcpu_thread().to_string()]),
     ),
     sched("sched/timer-slack", "task_setscheduler", Harm::Arms, |g| {
-        let script = "echo 1000000000000 > /proc/\"$0\"/timerslack_ns";
+        let script = "/bin/echo 1000000000000 > /proc/\"$0\"/timerslack_ns";
         run("/bin/sh", &["-c", script, &g.pid().to_string()])
     }),
     sched("sched/renice", "task_setnice", Harm::Arms, |g| {

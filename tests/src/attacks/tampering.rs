@@ -55,7 +55,7 @@ pub const ATTACKS: &[Attack] = &[
         vector: "rlimit",
         hook: "task_setrlimit",
         ..ptrace("tampering/libvirtd-rlimit-nofile", |_| {
-            run("prlimit", &["--pid", &deputy(), "--nofile=1024:4096"])
+            run("prlimit", &["--pid", &deputy(), "--nofile=512:"])
         })
     },
     rlimit("tampering/rlimit-cpu", Harm::Ends, |g| {

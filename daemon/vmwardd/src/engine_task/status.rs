@@ -10,6 +10,7 @@ use super::shell::Shell;
 use crate::convert;
 use crate::inventory::Run;
 use crate::kernel::Totals;
+use crate::process::ProcHandle;
 
 impl Shell {
     pub(super) fn status(&mut self, now: Now) -> v1::StatusResult {
@@ -107,7 +108,9 @@ impl Shell {
                 },
                 pid: process.pid,
                 protected: true,
-                note: finishing.then(|| "its guest is over; libvirt may clean up".to_owned()),
+                note: finishing
+                    .then(|| "its guest is over; libvirt may clean up".to_owned())
+                    .or_else(|| weakness(process)),
                 events,
             });
         }
@@ -187,6 +190,19 @@ impl Shell {
             })
             .collect()
     }
+}
+
+/// What could end a VM past every wall.
+fn weakness(vm: Process) -> Option<String> {
+    let handle = ProcHandle::open(vm.pid)?;
+    if let Some(tracer) = handle.tracer() {
+        return Some(format!(
+            "process {tracer} attached to it before it was protected, and can end it"
+        ));
+    }
+    handle.has_terminal().then(|| {
+        "it has a controlling terminal, whose hang-up ends it; start it without one".to_owned()
+    })
 }
 
 fn seconds_between(from: Now, to: Now) -> u64 {

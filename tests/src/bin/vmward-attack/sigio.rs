@@ -132,7 +132,7 @@ fn udp(who: i32, signal: i32) -> Result<(), Failed> {
     Ok(socket.send_to(b"x", socket.local_addr()?).map(drop)?)
 }
 
-#[expect(unsafe_code, reason = "a new pseudo-terminal")]
+#[expect(unsafe_code, reason = "raw system calls")]
 fn terminal(who: i32, signal: i32) -> Result<(), Failed> {
     let open = |path: &str| {
         fs::OpenOptions::new()
@@ -151,7 +151,14 @@ fn terminal(who: i32, signal: i32) -> Result<(), Failed> {
     let other = open(&format!("/dev/pts/{number}"))?;
     own(&other, who, signal)?;
     master.write_all(b"x\n")?;
-    drop(other);
+    // A worker of the kernel brings it there, and signals before it wakes.
+    let mut arrival = libc::pollfd {
+        fd: other.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one structure, as said.
+    Errno::result(unsafe { libc::poll(&raw mut arrival, 1, 10_000) })?;
     Ok(())
 }
 
@@ -196,6 +203,8 @@ fn inotify(who: i32, signal: i32) -> Result<(), Failed> {
     Errno::result(unsafe { libc::inotify_add_watch(fd, name.as_ptr(), libc::IN_CREATE) })?;
     own(&watch, who, signal)?;
     File::create(format!("{path}/x"))?;
+    // The end of what is watched would be an event, too.
+    drop(watch);
     Ok(fs::remove_dir_all(&path)?)
 }
 

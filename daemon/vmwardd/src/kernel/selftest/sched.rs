@@ -14,6 +14,7 @@ const IO_IDLE: libc::c_long = 3 << 13;
 const NICE: libc::c_long = 19;
 
 /// See the module's text.
+#[expect(clippy::unnecessary_wraps, reason = "families have one signature")]
 pub(super) fn attack(
     _kernel: &mut Kernel,
     canary: &mut Canary,

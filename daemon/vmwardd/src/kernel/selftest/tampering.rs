@@ -11,6 +11,7 @@ use super::{Findings, syscall};
 use crate::kernel::{Kernel, KernelError};
 
 /// See the module's text.
+#[expect(clippy::unnecessary_wraps, reason = "families have one signature")]
 pub(super) fn attack(
     _kernel: &mut Kernel,
     canary: &mut Canary,
