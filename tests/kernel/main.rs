@@ -5,6 +5,7 @@
 
 mod attacks;
 mod bypass;
+mod control_files;
 mod crash;
 mod host_rules;
 mod lease;
