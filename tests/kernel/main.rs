@@ -6,6 +6,7 @@
 mod abuse;
 mod attacks;
 mod bypass;
+mod control_files;
 mod crash;
 mod host_rules;
 mod inventory;

@@ -101,12 +101,20 @@ impl Found {
             Some(Act::Witness(vm, attempt, true)) => (vm, attempt, WITNESS_DEPUTY),
             None => return,
         };
-        self.attempt.word = self.name.address();
+    }
+
+    /// With the word, which is an address: it cannot be handed upwards.
+    #[inline(always)]
+    fn attempt(&self) -> Attempt {
+        Attempt {
+            word: self.name.address(),
+            ..self.attempt
+        }
     }
 
     fn verdict(&self) -> i32 {
         match self.act {
-            JUDGE => wall(&self.vm, &self.attempt),
+            JUDGE => wall(&self.vm, &self.attempt()),
             WITNESS | WITNESS_DEPUTY => {
                 witness(self);
                 0
@@ -119,7 +127,7 @@ impl Found {
 #[inline(never)]
 fn witness(found: &Found) {
     if is_active() {
-        let mut report = Report::of(event_kind::WITNESSED, &found.attempt);
+        let mut report = Report::of(event_kind::WITNESSED, &found.attempt());
         report.deputy = found.act == WITNESS_DEPUTY;
         emit(&found.vm, &report);
     }

@@ -109,18 +109,13 @@ fn uring(file: &File, text: &[u8], flags: u32) -> Result<(), Failed> {
     let entry = map(ring, IORING_OFF_SQES)?;
     let (tail, array) = (params[11] as usize, params[16] as usize);
     let (done, entries) = (params[21] as usize, params[25] as usize);
-    // SAFETY: the offsets are the kernel's, within what it mapped; nobody else
-    // of this process looks at it.
-    unsafe {
-        entry.write(IORING_OP_WRITE);
-        entry.add(4).cast::<i32>().write(file.as_raw_fd());
-        entry.add(16).cast::<u64>().write(text.as_ptr() as u64);
-        let len = u32::try_from(text.len()).unwrap_or(0);
-        entry.add(24).cast::<u32>().write(len);
-        submission.add(array).cast::<u32>().write(0);
-        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
-        submission.add(tail).cast::<u32>().write_volatile(1);
-    }
+    put(entry, 0, IORING_OP_WRITE);
+    put(entry, 4, file.as_raw_fd());
+    put(entry, 16, text.as_ptr() as u64);
+    put(entry, 24, u32::try_from(text.len()).unwrap_or(0));
+    put(submission, array, 0_u32);
+    std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+    put(submission, tail, 1_u32);
     let enter = if flags == 0 {
         IORING_ENTER_GETEVENTS
     } else {
@@ -129,13 +124,8 @@ fn uring(file: &File, text: &[u8], flags: u32) -> Result<(), Failed> {
     // SAFETY: integers and a null pointer.
     let entered = unsafe { libc::syscall(libc::SYS_io_uring_enter, ring, 1, 1, enter, 0, 0) };
     Errno::result(entered)?;
-    // SAFETY: as above; the kernel has written the first completion by now.
-    let (ready, result) = unsafe {
-        (
-            completion.add(done).cast::<u32>().read_volatile(),
-            completion.add(entries + 8).cast::<i32>().read_volatile(),
-        )
-    };
+    let ready: u32 = get(completion, done);
+    let result: i32 = get(completion, entries + 8);
     if ready == 0 {
         return Err(io::Error::from(io::ErrorKind::TimedOut).into());
     }
@@ -143,6 +133,23 @@ fn uring(file: &File, text: &[u8], flags: u32) -> Result<(), Failed> {
         return Err(io::Error::from_raw_os_error(-result).into());
     }
     all(usize::try_from(result).unwrap_or(0), text)
+}
+
+/// Writes into a page that [`map`] gave.
+#[expect(unsafe_code, reason = "io_uring is shared memory")]
+fn put<T>(page: *mut u8, at: usize, value: T) {
+    let place = page.wrapping_add(at).cast::<T>();
+    // SAFETY: the offsets are the kernel's, aligned and within what it mapped;
+    // nobody else of this process looks at it.
+    unsafe { place.write_volatile(value) };
+}
+
+/// Reads from a page that [`map`] gave.
+#[expect(unsafe_code, reason = "io_uring is shared memory")]
+fn get<T>(page: *mut u8, at: usize) -> T {
+    let place = page.wrapping_add(at).cast::<T>();
+    // SAFETY: as above.
+    unsafe { place.read_volatile() }
 }
 
 /// A page of a ring.
