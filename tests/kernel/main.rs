@@ -9,6 +9,7 @@ mod crash;
 mod host_rules;
 mod lease;
 mod legitimate;
+mod own;
 mod restart;
 
 use vmward_tests::daemon::{Daemon, Mode};
@@ -45,7 +46,7 @@ impl Scene {
 impl Drop for Scene {
     /// The guest can only be ended when nothing refuses it any more.
     fn drop(&mut self) {
-        vmward_tests::daemon::take_enforcement_out();
+        self.daemon.give_up();
     }
 }
 

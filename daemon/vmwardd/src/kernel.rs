@@ -12,7 +12,9 @@ mod events;
 mod host;
 mod maps;
 mod offsets;
+mod own;
 mod selftest;
+mod teach;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,6 +28,7 @@ pub use host::{Actor, HostMaps, HostRule, HostRuleState};
 
 use attach::Programs;
 use maps::Maps;
+use own::{Ids, OwnMaps};
 
 /// The UUID of the self-test's canary, by which its events are told from those
 /// of VMs.
@@ -200,6 +203,7 @@ pub struct Kernel {
     programs: Programs,
     maps: Maps,
     host: HostMaps,
+    own: OwnMaps,
     reader: Option<EventReader>,
 }
 
@@ -212,23 +216,28 @@ impl Kernel {
     /// On any error nothing new is left attached.
     pub fn attach(pin_dir: &Path) -> Result<Self, KernelError> {
         let (programs, mut ebpf) = attach::load(pin_dir)?;
+        let ids = Ids::of(&ebpf);
         let opened = Maps::open(&mut ebpf)
             .and_then(|maps| {
                 Ok((
                     EventReader::open(&mut ebpf)?,
                     HostMaps::open(&mut ebpf)?,
+                    OwnMaps::open(&mut ebpf, ids, pin_dir)?,
                     maps,
                 ))
             })
-            .and_then(|(reader, host, mut maps)| {
+            .and_then(|(reader, host, mut own, mut maps)| {
+                own.introduce()?;
                 maps.set_active(programs.generation())?;
-                Ok((reader, host, maps))
+                teach::calls(&mut own)?;
+                Ok((reader, host, own, maps))
             });
         match opened {
-            Ok((reader, host, maps)) => Ok(Self {
+            Ok((reader, host, own, maps)) => Ok(Self {
                 programs,
                 maps,
                 host,
+                own,
                 reader: Some(reader),
             }),
             Err(e) => {
@@ -247,6 +256,7 @@ impl Kernel {
         let tested = selftest::run(self, run_dir);
         if tested.is_ok() {
             self.programs.commit();
+            self.own.forget_former()?;
         } else {
             if let Some(former) = self.programs.former() {
                 self.maps.set_active(former)?;
@@ -280,7 +290,8 @@ impl Kernel {
     /// # Errors
     /// When the map refuses: it is full, or not ours to write.
     pub fn protect(&mut self, vm: &Protected) -> Result<(), KernelError> {
-        self.maps.protect(vm)
+        self.maps.protect(vm)?;
+        self.own.count(&self.maps.protected()?)
     }
 
     /// Takes a VM out of protection, where it is still the same process.
@@ -288,7 +299,8 @@ impl Kernel {
     /// # Errors
     /// When the map refuses.
     pub fn unprotect(&mut self, process: Process) -> Result<(), KernelError> {
-        self.maps.unprotect(process)
+        self.maps.unprotect(process)?;
+        self.own.count(&self.maps.protected()?)
     }
 
     /// Every VM under protection.
@@ -334,6 +346,27 @@ impl Kernel {
     /// The host rules, to read and to write.
     pub fn host_rules(&mut self) -> &mut HostMaps {
         &mut self.host
+    }
+
+    /// Guards the daemon's own process and the files in `folders`: refuses, or
+    /// only records.
+    ///
+    /// # Errors
+    /// When a map refuses.
+    pub fn guard_self(&mut self, observe: bool, folders: Vec<PathBuf>) -> Result<(), KernelError> {
+        self.own.folders = folders;
+        self.own
+            .set(vmward_abi::fact::OBSERVE, u64::from(observe))?;
+        own::guard_daemon(&mut self.maps, observe)
+    }
+
+    /// The daemon is well at `now_ns` of `CLOCK_BOOTTIME`. Cheap where it said so
+    /// a moment ago.
+    ///
+    /// # Errors
+    /// When a map refuses.
+    pub fn beat(&mut self, now_ns: u64) -> Result<(), KernelError> {
+        self.own.beat(now_ns)
     }
 
     /// Event counters.

@@ -3,7 +3,10 @@
 
 use core::mem::{align_of, offset_of, size_of};
 
-use crate::{Ancestor, Event, HostActorKey, HostRuleRow, LeaseRow, Offsets, VmRow, VmState};
+use crate::{
+    Ancestor, Event, HostActorKey, HostRuleRow, LeaseRow, ObjectKey, ObjectRow, Offsets, VmRow,
+    VmState,
+};
 
 const _: () = {
     assert!(size_of::<VmRow>() == 40);
@@ -24,6 +27,9 @@ const _: () = {
     assert!(size_of::<HostRuleRow>() == 32);
     assert!(offset_of!(HostRuleRow, effects) == 24);
 
+    assert!(size_of::<ObjectKey>() == 16);
+    assert!(size_of::<ObjectRow>() == 16);
+
     assert!(size_of::<Ancestor>() == 20);
     assert!(size_of::<Event>() == 288);
     assert!(align_of::<Event>() == 8);
@@ -42,7 +48,9 @@ const _: () = {
 #[cfg(feature = "user")]
 #[expect(unsafe_code, reason = "aya's marker for plain data is an unsafe trait")]
 mod pod {
-    use super::{HostActorKey, HostRuleRow, LeaseRow, Offsets, VmRow, VmState};
+    use super::{
+        HostActorKey, HostRuleRow, LeaseRow, ObjectKey, ObjectRow, Offsets, VmRow, VmState,
+    };
 
     // SAFETY: `repr(C)`, fixed-width integers only, no padding (asserted
     // above), so every byte pattern is a value.
@@ -57,4 +65,8 @@ mod pod {
     unsafe impl aya::Pod for HostActorKey {}
     // SAFETY: as above.
     unsafe impl aya::Pod for HostRuleRow {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for ObjectKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for ObjectRow {}
 }

@@ -11,6 +11,7 @@ mod event;
 mod host;
 mod layout;
 mod offsets;
+mod own;
 mod rows;
 pub mod vector;
 
@@ -21,6 +22,7 @@ pub use host::{
     HOST_ACTORS_MAX, HOST_RULES_MAX, HostActorKey, HostRuleRow, host_actor, host_rule_flag,
 };
 pub use offsets::{OFFSET_ABSENT, Offsets};
+pub use own::{OBJECTS_MAX, ObjectKey, ObjectRow, fact, object, object_class};
 pub use rows::{HOST_UUID, LeaseRow, VmRow, VmState, effect, lease_state, role, vm_flag};
 
 /// Version of every layout in this crate.

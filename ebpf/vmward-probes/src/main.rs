@@ -21,6 +21,7 @@ mod emit;
 mod host;
 mod lsm;
 mod maps;
+mod objects;
 mod scope;
 mod task;
 mod trace;

@@ -5,7 +5,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use vmward_abi::{
     EVENT_RING_BYTES, HOST_ACTORS_MAX, HOST_RULES_MAX, HostActorKey, HostRuleRow, LeaseRow,
-    Offsets, VMS_MAX, VmRow, VmState, total,
+    OBJECTS_MAX, ObjectKey, ObjectRow, Offsets, VMS_MAX, VmRow, VmState, fact, total,
 };
 
 /// Protected VMs by tgid. Only the daemon writes.
@@ -63,6 +63,14 @@ pub static PASSING: LruHashMap<u64, u64> = LruHashMap::pinned(1024, 0);
 #[map]
 pub static SCRATCH: PerCpuArray<[u8; crate::lsm::monitor::HEAD_LEN]> =
     PerCpuArray::with_max_entries(1, 0);
+
+/// Files, BPF maps and programs under guard. Only the daemon writes.
+#[map]
+pub static OBJECTS: HashMap<ObjectKey, ObjectRow> = HashMap::pinned(OBJECTS_MAX, 0);
+
+/// Slots of `vmward_abi::fact`.
+#[map]
+pub static FACTS: Array<u64> = Array::pinned(fact::SLOTS, 0);
 
 /// Where this kernel keeps its fields. All zero fails the daemon's own check
 /// before it comes to a load.

@@ -46,7 +46,6 @@ pub fn vm_of(task: Task, tgid: u32) -> Option<Vm> {
 
 /// Stands for the host where no VM is meant, or all of them are. No row of
 /// `VMS`; the lease of the key 0 is the host's.
-#[expect(dead_code, reason = "for the walls around the host")]
 pub fn host() -> Vm {
     Vm {
         tgid: 0,

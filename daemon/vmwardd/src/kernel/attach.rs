@@ -47,11 +47,22 @@ enum Hook {
 }
 
 /// Every program by name; the name is also the hook's.
-const PROGRAMS: [(&str, Hook); 4] = [
+const PROGRAMS: [(&str, Hook); 15] = [
     ("task_kill", Hook::Wall),
     ("socket_sendmsg", Hook::Watch),
     ("signal_generate", Hook::Tracepoint),
     ("sched_process_exit", Hook::Tracepoint),
+    ("capable", Hook::Wall),
+    ("bpf_map", Hook::Wall),
+    ("bpf_prog", Hook::Wall),
+    ("inode_unlink", Hook::Wall),
+    ("inode_rmdir", Hook::Wall),
+    ("inode_rename", Hook::Wall),
+    ("path_truncate", Hook::Wall),
+    ("sb_umount", Hook::Wall),
+    ("sb_mount", Hook::Wall),
+    ("move_mount", Hook::Wall),
+    ("bprm_creds_for_exec", Hook::Watch),
 ];
 
 /// The attached programs of this daemon.
@@ -73,6 +84,11 @@ fn pin_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Kerne
 impl Programs {
     pub(super) fn generation(&self) -> u32 {
         self.generation
+    }
+
+    /// Where these programs are pinned.
+    pub(super) fn folder(&self) -> PathBuf {
+        generation_dir(&self.dir, self.generation)
     }
 
     /// The generation that decided before.
@@ -180,7 +196,9 @@ fn load_and_attach(
     let folder = generation_dir(&programs.dir, programs.generation);
     create_dir(&folder)?;
     for (name, hook) in PROGRAMS {
+        let t0 = std::time::Instant::now();
         let link = attach_one(&mut ebpf, name, hook, &btf)?;
+        eprintln!("DBG {name} {:?}", t0.elapsed());
         // The pin holds the link from here on.
         link.pin(folder.join(name))
             .map_err(|e| KernelError::Program {

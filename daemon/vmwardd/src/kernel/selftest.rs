@@ -5,6 +5,8 @@
 //! canary causes in the event ring must be there too: a hook that refuses but
 //! does not report is not trusted either.
 
+mod host;
+mod own;
 mod process;
 
 use std::io;
@@ -39,7 +41,7 @@ const ECHO: &str = r#"{"error": {"class": "CommandNotFound", "desc": "The comman
 type Family = fn(&mut Kernel, &mut Canary, &mut Findings) -> Result<(), KernelError>;
 
 /// Every family beside the signals and what the canary says on its monitor.
-const FAMILIES: &[Family] = &[];
+const FAMILIES: &[Family] = &[host::attack, own::attack];
 
 pub(super) fn run(kernel: &mut Kernel, run_dir: &Path) -> Result<(), KernelError> {
     let lost = kernel.totals()?.lost;
@@ -311,6 +313,6 @@ fn process_of(pid: u32) -> Result<Process, KernelError> {
         .ok_or_else(|| failed("read the start time of a process")(io::ErrorKind::NotFound.into()))
 }
 
-fn own_process() -> Result<Process, KernelError> {
+pub(super) fn own_process() -> Result<Process, KernelError> {
     process_of(std::process::id())
 }

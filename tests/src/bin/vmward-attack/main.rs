@@ -5,6 +5,8 @@
 //! error; 2: there is no such attack, or its arguments are wrong. Runs in the
 //! test VM only.
 
+mod host;
+mod own;
 mod signals;
 
 use std::io::{self, Write};
@@ -41,6 +43,8 @@ fn main() -> ExitCode {
             usage("this attacks VMs and the host; it runs in the test VM only")
         }
         Some((&"signals", rest)) => signals::run(rest),
+        Some((&"host", rest)) => host::run(rest),
+        Some((&"own", rest)) => own::run(rest),
         _ => usage("usage: vmward-attack FAMILY WHAT [ARGUMENT]..."),
     };
     match outcome {
