@@ -10,6 +10,7 @@ mod attach;
 pub mod canary;
 mod events;
 mod host;
+mod lifeline;
 mod maps;
 mod offsets;
 mod own;

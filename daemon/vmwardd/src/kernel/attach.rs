@@ -196,9 +196,7 @@ fn load_and_attach(
     let folder = generation_dir(&programs.dir, programs.generation);
     create_dir(&folder)?;
     for (name, hook) in PROGRAMS {
-        let t0 = std::time::Instant::now();
         let link = attach_one(&mut ebpf, name, hook, &btf)?;
-        eprintln!("DBG {name} {:?}", t0.elapsed());
         // The pin holds the link from here on.
         link.pin(folder.join(name))
             .map_err(|e| KernelError::Program {

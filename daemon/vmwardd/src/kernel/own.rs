@@ -14,7 +14,9 @@ use vmward_abi::{
 };
 
 use super::maps::{BPF_ANY, Maps, absent_is_fine, failed, take};
-use super::{Actor, KernelError, Protected};
+use super::{Actor, KernelError, Protected, lifeline};
+use vmward_core::ids::Process;
+
 use crate::executable;
 
 /// After this time without a sign of life anybody may end the daemon.
@@ -61,6 +63,8 @@ pub(super) struct OwnMaps {
     pin_dir: PathBuf,
     /// Where the daemon's own files are.
     pub(super) folders: Vec<PathBuf>,
+    /// Whose lifelines are guarded.
+    vms: Vec<Process>,
     beaten_ns: u64,
 }
 
@@ -76,6 +80,7 @@ impl OwnMaps {
             ids,
             pin_dir: pin_dir.to_owned(),
             folders: Vec::new(),
+            vms: Vec::new(),
             beaten_ns: 0,
         })
     }
@@ -111,8 +116,8 @@ impl OwnMaps {
         self.guard_files()
     }
 
-    /// Guards exactly the pins, the places on the way to them, and the files in
-    /// `folders`.
+    /// Guards exactly the pins, the places on the way to them, the daemon's own
+    /// files, and what libvirt needs to keep the VMs.
     pub(super) fn guard_files(&mut self) -> Result<(), KernelError> {
         let mut wanted = BTreeMap::new();
         for place in PLACES {
@@ -122,9 +127,10 @@ impl OwnMaps {
         for folder in &self.folders {
             add_tree(&mut wanted, folder, object_class::STATE);
         }
-        self.replace(&wanted, |key, row| {
-            key.kind == object::INODE && row.class != object_class::LIFELINE
-        })
+        for vm in &self.vms {
+            add_lifeline(&mut wanted, *vm);
+        }
+        self.replace(&wanted, |key, _| key.kind == object::INODE)
     }
 
     /// The former programs are gone, and with them their numbers.
@@ -163,6 +169,7 @@ impl OwnMaps {
             .iter()
             .map(|state| &state.protected)
             .filter(|vm| vm.uuid != super::CANARY_UUID);
+        self.vms = vms.iter().map(|state| state.protected.process).collect();
         let (observed, enforced): (Vec<&Protected>, Vec<&Protected>) =
             real.partition(|vm| vm.observe);
         self.set(fact::VMS_ENFORCED, enforced.len() as u64)?;
@@ -222,6 +229,19 @@ fn own(class: u32) -> ObjectRow {
         start_ticks: 0,
         tgid: 0,
         class,
+    }
+}
+
+fn add_lifeline(wanted: &mut BTreeMap<ObjectKey, ObjectRow>, vm: Process) {
+    let row = ObjectRow {
+        start_ticks: vm.start_ticks,
+        tgid: vm.pid,
+        class: object_class::LIFELINE,
+    };
+    for path in lifeline::files(vm.pid) {
+        if let Ok(Actor::Exe { dev, inode }) = executable::name(&path) {
+            wanted.insert(key(object::INODE, inode, dev), row);
+        }
     }
 }
 
