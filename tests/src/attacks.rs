@@ -6,6 +6,8 @@
 //! each row: the control, enforced, observed, with a lease, and with the daemon
 //! killed before.
 
+pub mod host;
+pub mod lifeline;
 pub mod signals;
 
 use std::process::Output;
@@ -56,7 +58,9 @@ pub enum Refusal {
 
 /// Every row, by family.
 pub fn all() -> impl Iterator<Item = &'static Attack> {
-    [signals::ATTACKS].into_iter().flatten()
+    [signals::ATTACKS, host::ATTACKS, lifeline::ATTACKS]
+        .into_iter()
+        .flatten()
 }
 
 /// Runs `vmward-attack FAMILY WHAT PID...`, the attacks that no shell command

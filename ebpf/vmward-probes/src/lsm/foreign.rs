@@ -22,6 +22,8 @@ const CHUNK: usize = 8;
 const CHUNKS_MAX: usize = 128;
 /// A lesson is no longer than this, in chunks.
 const LESSON_CHUNKS: usize = 2;
+/// See [`differ`].
+static SHIFT: u32 = 63;
 /// `BPF_JMP | BPF_CALL`, in the low byte of an instruction.
 const CALL: u64 = 0x85;
 /// KPROBE, TRACEPOINT, `PERF_EVENT`, `RAW_TRACEPOINT`, `RAW_TRACEPOINT_WRITABLE`,
@@ -74,13 +76,25 @@ fn call(number: u32) -> u64 {
     }
 }
 
+/// 0 when two instructions are the same, else 1. Without a branch, so that the
+/// verifier follows one path; `shift` is 63, which the compiler must not know,
+/// or it makes a branch of it.
+fn differ(one: u64, other: u64, shift: u32) -> u64 {
+    let bits = one ^ other;
+    (bits | bits.wrapping_neg()) >> shift
+}
+
 /// Does it make one of the calls? Where a program is too long to tell, the
-/// answer is `doubt`.
+/// answer is `doubt`. With a stack frame of its own: the caller's is full.
+#[inline(never)]
 fn is_dangerous(first: u64, length: usize, doubt: bool) -> bool {
     let calls = [call(0), call(1), call(2), call(3), call(4)];
+    // SAFETY: a live static; volatile so that its value is not known.
+    let shift = unsafe { core::ptr::read_volatile(&raw const SHIFT) };
+    let mut differs = 1;
     for number in 0..CHUNKS_MAX {
         if number * CHUNK >= length {
-            return false;
+            return differs == 0;
         }
         // What follows a program in memory is no instruction of it; a chunk may
         // begin inside and end outside, and then a doubt refuses.
@@ -88,19 +102,12 @@ fn is_dangerous(first: u64, length: usize, doubt: bool) -> bool {
             return true;
         };
         for word in words {
-            // A path that ends here is what the verifier follows at once; a sum
-            // over all words would be one that it follows to the end.
-            if word == calls[0]
-                || word == calls[1]
-                || word == calls[2]
-                || word == calls[3]
-                || word == calls[4]
-            {
-                return true;
+            for call in calls {
+                differs &= differ(word, call, shift);
             }
         }
     }
-    doubt
+    differs == 0 || doubt
 }
 
 /// The daemon has loaded a program that makes one call, to see how this kernel

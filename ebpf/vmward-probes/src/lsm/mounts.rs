@@ -7,7 +7,7 @@ use aya_ebpf::programs::LsmContext;
 use vmward_abi::{fact, vector};
 
 use crate::maps::offset;
-use crate::objects::{fact, inode_of, is_own, of_inode, own_wall};
+use crate::objects::{fact, inode_of, is_canary, is_own, of_inode, own_wall};
 use crate::task::read;
 use crate::verdict::Attempt;
 
@@ -55,7 +55,10 @@ fn try_path(path: u64) -> i32 {
 }
 
 fn try_place(mount: u64, dentry: u64) -> i32 {
-    if of_inode(inode_of(dentry)).is_none() || !is_of_host(mount) || is_own() {
+    if of_inode(inode_of(dentry)).is_none() || is_own() {
+        return 0;
+    }
+    if !is_of_host(mount) && !is_canary() {
         return 0;
     }
     own_wall(&Attempt::new(vector::MOUNT, 0))
