@@ -13,6 +13,7 @@ mod inventory;
 mod lease;
 mod legitimate;
 mod monitor;
+mod own;
 mod restart;
 mod rpc;
 mod suite;
@@ -52,7 +53,7 @@ impl Scene {
 impl Drop for Scene {
     /// The guest can only be ended when nothing refuses it any more.
     fn drop(&mut self) {
-        vmward_tests::daemon::take_enforcement_out();
+        self.daemon.give_up();
     }
 }
 

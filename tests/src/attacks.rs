@@ -8,8 +8,10 @@
 
 pub mod arming;
 pub mod control_files;
-pub mod monitor;
 pub mod disguise;
+pub mod host;
+pub mod lifeline;
+pub mod monitor;
 pub mod rpc;
 pub mod sched;
 pub mod signals;
@@ -91,6 +93,8 @@ pub fn all() -> impl Iterator<Item = &'static Attack> {
         sched::ATTACKS,
         control_files::ATTACKS,
         monitor::ATTACKS,
+        host::ATTACKS,
+        lifeline::ATTACKS,
     ]
     .into_iter()
     .flatten()

@@ -232,6 +232,34 @@ impl Daemon {
         });
     }
 
+    /// Its process id.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
+    /// Stops it with SIGSTOP, as one that hangs.
+    ///
+    /// # Panics
+    /// When it cannot be stopped.
+    pub fn freeze(&self) {
+        let pid = Pid::from_raw(i32::try_from(self.pid()).expect("a pid"));
+        kill(pid, Signal::SIGSTOP).expect("its parent may stop it");
+    }
+
+    /// Ends it where it runs, and takes its enforcement out of the kernel.
+    ///
+    /// # Panics
+    /// When a pin cannot be removed.
+    pub fn give_up(&mut self) {
+        if self.child.is_some() {
+            self.end(Signal::SIGKILL);
+        }
+        take_enforcement_out();
+    }
+
     /// What it logged.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
@@ -240,19 +268,19 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        if self.child.is_some() {
-            self.end(Signal::SIGKILL);
-        }
-        take_enforcement_out();
+        self.give_up();
     }
 }
 
-/// Removes every pin: the host is as if vmward had never run.
+/// Removes every pin: the host is as if vmward had never run. Only vmward's own
+/// program may.
 ///
 /// # Panics
 /// When a pin cannot be removed.
 pub fn take_enforcement_out() {
-    if Path::new(PINS).exists() {
-        fs::remove_dir_all(PINS).expect("pins can be removed by root");
+    if !Path::new(PINS).exists() {
+        return;
     }
+    let output = run("vmwardd", &["--detach"]);
+    assert!(!Path::new(PINS).exists(), "{}", text(&output));
 }

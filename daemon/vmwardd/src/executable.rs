@@ -73,6 +73,20 @@ pub fn file_number(path: &Path) -> Option<(u32, u64)> {
     }
 }
 
+/// Any file or folder, by its path; a symbolic link at its end is the file that
+/// is meant.
+///
+/// # Errors
+/// See [`ExecutableError`].
+pub fn name(path: &Path) -> Result<Actor, ExecutableError> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_PATH | libc::O_NOFOLLOW)
+        .open(path)
+        .map_err(ExecutableError::Open)?;
+    number(&file).ok_or(ExecutableError::Unnumbered)
+}
+
 /// Only to name it: needs no permission on the file itself.
 fn open(path: &Path) -> Result<File, ExecutableError> {
     OpenOptions::new()

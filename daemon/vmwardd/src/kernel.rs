@@ -12,10 +12,13 @@ pub mod canary;
 mod cgroups;
 mod events;
 mod host;
+mod lifeline;
 mod maps;
 mod monitor;
 mod offsets;
+mod own;
 mod selftest;
+mod teach;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -32,6 +35,7 @@ use attach::Programs;
 use cgroups::Cgroups;
 use maps::Maps;
 use monitor::MonitorMaps;
+use own::{Ids, OwnMaps};
 
 /// The UUID of the self-test's canary, by which its events are told from those
 /// of VMs.
@@ -233,6 +237,7 @@ pub struct Kernel {
     host: HostMaps,
     cgroups: Cgroups,
     monitors: MonitorMaps,
+    own: OwnMaps,
     reader: Option<EventReader>,
 }
 
@@ -245,6 +250,7 @@ impl Kernel {
     /// On any error nothing new is left attached.
     pub fn attach(pin_dir: &Path) -> Result<Self, KernelError> {
         let (programs, mut ebpf) = attach::load(pin_dir)?;
+        let ids = Ids::of(&ebpf);
         let opened = Maps::open(&mut ebpf)
             .and_then(|maps| {
                 Ok((
@@ -252,20 +258,24 @@ impl Kernel {
                     HostMaps::open(&mut ebpf)?,
                     Cgroups::open(&mut ebpf)?,
                     MonitorMaps::open(&mut ebpf)?,
+                    OwnMaps::open(&mut ebpf, ids, pin_dir)?,
                     maps,
                 ))
             })
-            .and_then(|(reader, host, cgroups, monitors, mut maps)| {
+            .and_then(|(reader, host, cgroups, monitors, mut own, mut maps)| {
+                own.introduce()?;
                 maps.set_active(programs.generation())?;
-                Ok((reader, host, cgroups, monitors, maps))
+                teach::calls(&mut own)?;
+                Ok((reader, host, cgroups, monitors, own, maps))
             });
         match opened {
-            Ok((reader, host, cgroups, monitors, maps)) => Ok(Self {
+            Ok((reader, host, cgroups, monitors, own, maps)) => Ok(Self {
                 programs,
                 maps,
                 host,
                 cgroups,
                 monitors,
+                own,
                 reader: Some(reader),
             }),
             Err(e) => {
@@ -287,6 +297,7 @@ impl Kernel {
             .and_then(|()| self.cgroups.sweep_all());
         if tested.is_ok() {
             self.programs.commit();
+            self.own.forget_former()?;
         } else {
             if let Some(former) = self.programs.former() {
                 self.maps.set_active(former)?;
@@ -338,6 +349,7 @@ impl Kernel {
             );
         }
         self.maps.protect(vm)?;
+        self.own.count(&self.maps.protected()?)?;
         self.cgroups.cover(vm.process, vm.observe)
     }
 
@@ -347,6 +359,7 @@ impl Kernel {
     /// When the map refuses.
     pub fn unprotect(&mut self, process: Process) -> Result<(), KernelError> {
         self.maps.unprotect(process)?;
+        self.own.count(&self.maps.protected()?)?;
         self.monitors.forget(process)?;
         self.cgroups.uncover(process)
     }
@@ -430,6 +443,27 @@ impl Kernel {
     /// The host rules, to read and to write.
     pub fn host_rules(&mut self) -> &mut HostMaps {
         &mut self.host
+    }
+
+    /// Guards the daemon's own process and the files in `folders`: refuses, or
+    /// only records.
+    ///
+    /// # Errors
+    /// When a map refuses.
+    pub fn guard_self(&mut self, observe: bool, folders: Vec<PathBuf>) -> Result<(), KernelError> {
+        self.own.folders = folders;
+        self.own
+            .set(vmward_abi::fact::OBSERVE, u64::from(observe))?;
+        own::guard_daemon(&mut self.maps, observe)
+    }
+
+    /// The daemon is well at `now_ns` of `CLOCK_BOOTTIME`. Cheap where it said so
+    /// a moment ago.
+    ///
+    /// # Errors
+    /// When a map refuses.
+    pub fn beat(&mut self, now_ns: u64) -> Result<(), KernelError> {
+        self.own.beat(now_ns)
     }
 
     /// Event counters.

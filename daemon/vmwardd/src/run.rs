@@ -71,7 +71,12 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     let mut warnings = Vec::new();
     let mut kernel = start_kernel(&config, cli, switch, &mut warnings)?;
     let reader = match &mut kernel.side {
-        KernelSide::On(kernel) => kernel.take_events(),
+        KernelSide::On(kernel) => {
+            let folders = [&config.state_dir, &config.log_dir, &config.run_dir];
+            let folders = folders.into_iter().cloned().collect();
+            kernel.guard_self(observe, folders).or_exit(UNAVAILABLE)?;
+            kernel.take_events()
+        }
         KernelSide::Off => None,
     };
     let (policy_socket, admin_socket) = (config.policy_socket(), config.admin_socket());

@@ -5,8 +5,8 @@ use core::mem::{align_of, offset_of, size_of};
 
 use crate::{
     Ancestor, Call, Calls, CgroupKey, CgroupRow, CommandKey, CommandRow, Event, FileKey,
-    HostActorKey, HostRuleRow, LeaseRow, MonitorRow, Offsets, ProcedureKey, ProcedureRow, VmRow,
-    VmState,
+    HostActorKey, HostRuleRow, LeaseRow, MonitorRow, ObjectKey, ObjectRow, Offsets, ProcedureKey,
+    ProcedureRow, VmRow, VmState,
 };
 
 const _: () = {
@@ -31,6 +31,8 @@ const _: () = {
     assert!(size_of::<CgroupKey>() == 16);
     assert!(size_of::<CgroupRow>() == 24);
     assert!(offset_of!(CgroupRow, tgid) == 16);
+    assert!(size_of::<ObjectKey>() == 16);
+    assert!(size_of::<ObjectRow>() == 16);
 
     assert!(size_of::<Ancestor>() == 20);
     assert!(size_of::<Event>() == 288);
@@ -63,10 +65,10 @@ const _: () = {
 #[expect(unsafe_code, reason = "aya's marker for plain data is an unsafe trait")]
 mod pod {
     use super::{
-        Call, Calls, CgroupKey, CgroupRow, HostActorKey, HostRuleRow, LeaseRow, Offsets,
-        ProcedureKey, ProcedureRow, VmRow, VmState,
+        Call, Calls, CgroupKey, CgroupRow, CommandKey, CommandRow, FileKey, HostActorKey,
+        HostRuleRow, LeaseRow, MonitorRow, ObjectKey, ObjectRow, Offsets, ProcedureKey,
+        ProcedureRow, VmRow, VmState,
     };
-    use super::{CommandKey, CommandRow, FileKey, MonitorRow};
 
     // SAFETY: `repr(C)`, fixed-width integers only, no padding (asserted
     // above), so every byte pattern is a value.
@@ -97,6 +99,12 @@ mod pod {
     unsafe impl aya::Pod for Call {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Calls {}
+    // SAFETY: as above.
     unsafe impl aya::Pod for CgroupKey {}
+    // SAFETY: as above.
     unsafe impl aya::Pod for CgroupRow {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for ObjectKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for ObjectRow {}
 }

@@ -14,6 +14,7 @@ mod host;
 mod layout;
 mod monitor;
 mod offsets;
+mod own;
 mod rows;
 pub mod vector;
 
@@ -33,6 +34,7 @@ pub use monitor::{
     MonitorRow, language, monitor_kind, monitor_mode,
 };
 pub use offsets::{OFFSET_ABSENT, Offsets};
+pub use own::{OBJECTS_MAX, ObjectKey, ObjectRow, fact, object, object_class};
 pub use rows::{HOST_UUID, LeaseRow, VmRow, VmState, effect, lease_state, role, vm_flag};
 
 /// Version of every layout in this crate.

@@ -161,4 +161,32 @@ pub struct Offsets {
     pub regs_second: u32,
     /// `pt_regs.dx`, may be absent
     pub regs_third: u32,
+    /// `path.mnt`
+    pub path_mnt: u32,
+    /// `vfsmount.mnt_root`
+    pub vfsmount_root: u32,
+    /// `mount.mnt`
+    pub mount_vfsmount: u32,
+    /// `mount.mnt_ns`
+    pub mount_ns: u32,
+    /// `mnt_namespace.ns`
+    pub mnt_namespace_ns: u32,
+    /// `ns_common.inum`
+    pub ns_common_inum: u32,
+    /// `user_namespace.level`
+    pub user_ns_level: u32,
+    /// `bpf_map.id`
+    pub bpf_map_id: u32,
+    /// `bpf_prog.aux`
+    pub bpf_prog_aux: u32,
+    /// `bpf_prog.type`
+    pub bpf_prog_type: u32,
+    /// `bpf_prog.len`
+    pub bpf_prog_len: u32,
+    /// `bpf_prog.insnsi`
+    pub bpf_prog_insns: u32,
+    /// `bpf_prog_aux.id`
+    pub bpf_prog_aux_id: u32,
+    /// `linux_binprm.file`
+    pub binprm_file: u32,
 }

@@ -25,6 +25,7 @@ mod input;
 mod lsm;
 mod maps;
 mod name;
+mod objects;
 mod scope;
 mod task;
 mod trace;

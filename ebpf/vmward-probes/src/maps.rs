@@ -4,10 +4,7 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use vmward_abi::{
-    CGROUPS_MAX, COMMANDS_MAX, Calls, CgroupKey, CgroupRow, CommandKey, CommandRow,
-    EVENT_RING_BYTES, FileKey, HOST_ACTORS_MAX, HOST_RULES_MAX, HostActorKey, HostRuleRow,
-    LIBVIRT_FOLDERS_MAX, LeaseRow, MONITORS_MAX, MonitorRow, Offsets, PROCEDURES_MAX, ProcedureKey,
-    ProcedureRow, VMS_MAX, VmRow, VmState, total,
+    CGROUPS_MAX, COMMANDS_MAX, Calls, CgroupKey, CgroupRow, CommandKey, CommandRow, EVENT_RING_BYTES, FileKey, HOST_ACTORS_MAX, HOST_RULES_MAX, HostActorKey, HostRuleRow, LIBVIRT_FOLDERS_MAX, LeaseRow, MONITORS_MAX, MonitorRow, OBJECTS_MAX, ObjectKey, ObjectRow, Offsets, PROCEDURES_MAX, ProcedureKey, ProcedureRow, VMS_MAX, VmRow, VmState, fact, total,
 };
 
 /// Protected VMs by tgid. Only the daemon writes.
@@ -108,6 +105,14 @@ pub static LIBVIRTS: LruHashMap<u32, u64> = LruHashMap::pinned(LIBVIRT_FOLDERS_M
 /// The name of the command that is judged; its address goes into the event.
 #[map]
 pub static COMMAND: PerCpuArray<CommandKey> = PerCpuArray::with_max_entries(1, 0);
+
+/// Files, BPF maps and programs under guard. Only the daemon writes.
+#[map]
+pub static OBJECTS: HashMap<ObjectKey, ObjectRow> = HashMap::pinned(OBJECTS_MAX, 0);
+
+/// Slots of `vmward_abi::fact`.
+#[map]
+pub static FACTS: Array<u64> = Array::pinned(fact::SLOTS, 0);
 
 /// Where this kernel keeps its fields. All zero fails the daemon's own check
 /// before it comes to a load.

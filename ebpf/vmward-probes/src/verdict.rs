@@ -82,6 +82,40 @@ pub fn wall(vm: &Vm, attempt: &Attempt) -> i32 {
     verdict
 }
 
+/// A wall that neither a lease nor a host rule opens: around what is no VM.
+pub fn refuse(vm: &Vm, attempt: &Attempt) -> i32 {
+    match turn() {
+        Turn::Other => return ALLOW,
+        Turn::Later if has_leave(vm, attempt) => return ALLOW,
+        Turn::Mine | Turn::Later => {}
+    }
+    let observed = vm.row.flags & vm_flag::OBSERVE != 0;
+    let kind = if observed {
+        // Without the note a former generation reports it once more.
+        let _ = PASSING.insert(bpf_get_current_pid_tgid(), attempt.passage(vm), 0);
+        event_kind::WOULD_REFUSE
+    } else {
+        event_kind::REFUSED
+    };
+    emit(vm, &Report::of(kind, attempt));
+    if observed { ALLOW } else { EPERM }
+}
+
+/// The same, but for the lease of what is meant: without host rules.
+pub fn refuse_without_lease(vm: &Vm, attempt: &Attempt) -> i32 {
+    let actor = Task::current();
+    if turn() == Turn::Mine
+        && let Some((lease, kind)) = claim(vm, attempt.effect, actor, false)
+    {
+        let _ = PASSING.insert(bpf_get_current_pid_tgid(), attempt.passage(vm), 0);
+        let mut report = Report::of(kind, attempt);
+        report.lease = lease;
+        emit(vm, &report);
+        return ALLOW;
+    }
+    refuse(vm, attempt)
+}
+
 /// Has a wall let the running thread do this?
 fn has_leave(vm: &Vm, attempt: &Attempt) -> bool {
     // SAFETY: a plain copy of a live map value.

@@ -99,6 +99,13 @@ impl KernelSide {
         }
     }
 
+    pub(super) fn beat(&mut self, now_ns: i64) -> Result<(), KernelError> {
+        match self {
+            KernelSide::On(kernel) => kernel.beat(u64::try_from(now_ns).unwrap_or(0)),
+            KernelSide::Off => Ok(()),
+        }
+    }
+
     pub(super) fn totals(&self) -> Result<Totals, KernelError> {
         match self {
             KernelSide::On(kernel) => kernel.totals(),

@@ -186,12 +186,21 @@ impl Shell {
         self.close_due(now, batch);
         self.expire_approvals(now, batch);
         self.sweep(now, batch);
+        self.beat(now);
         let held = self.flood.due(now.boot_ns);
         self.take_down_held(held, batch);
         for gap in self.seq.lost(now.boot_ns) {
             self.lost(gap, batch);
         }
         self.audit.flush();
+    }
+
+    /// Tells the kernel that this daemon is well.
+    fn beat(&mut self, now: Now) {
+        if let Err(error) = self.kernel.beat(now.boot_ns) {
+            count(&self.counters.kernel_errors);
+            self.complain("kernel", &error);
+        }
     }
 
     /// The audit log's file, where its sync is due.

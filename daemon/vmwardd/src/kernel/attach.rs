@@ -61,6 +61,17 @@ const PROGRAMS: &[(&str, Hook)] = &[
     ("file_open", Hook::Wall),
     ("cgroup_attach_task", Hook::Tracepoint),
     ("unix_stream_connect", Hook::Wall),
+    ("capable", Hook::Wall),
+    ("bpf_map", Hook::Wall),
+    ("bpf_prog", Hook::Wall),
+    ("inode_unlink", Hook::Wall),
+    ("inode_rmdir", Hook::Wall),
+    ("inode_rename", Hook::Wall),
+    ("path_truncate", Hook::Wall),
+    ("sb_umount", Hook::Wall),
+    ("sb_mount", Hook::Wall),
+    ("move_mount", Hook::Wall),
+    ("bprm_creds_for_exec", Hook::Wall),
 ];
 
 /// The attached programs of this daemon.
@@ -82,6 +93,11 @@ fn pin_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Kerne
 impl Programs {
     pub(super) fn generation(&self) -> u32 {
         self.generation
+    }
+
+    /// Where these programs are pinned.
+    pub(super) fn folder(&self) -> PathBuf {
+        generation_dir(&self.dir, self.generation)
     }
 
     /// The generation that decided before.

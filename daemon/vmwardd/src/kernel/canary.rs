@@ -2,22 +2,46 @@
 //!
 //! `vmwardd --canary DIR` is started by the daemon itself and does what it is
 //! told on its standard input, one word a line: `say TEXT` sends TEXT on its
-//! monitor, `enter FOLDER` moves to a cgroup, `xfsz` makes the kernel send it a signal. It ends with its input.
+//! monitor, `enter FOLDER` moves to a cgroup, `xfsz` makes the kernel send it a
+//! signal. The other words are attempts on the host and on vmward itself; anybody
+//! may start a canary, so each of them does no harm where it succeeds. It ends
+//! with its input.
 
+use std::ffi::CString;
 use std::io::{self, BufRead, IoSlice, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::{fs, thread};
 
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, renameat};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::sys::socket::{MsgFlags, sendmsg};
+use nix::unistd::{truncate, unlink};
+
+use super::teach;
 
 /// Name of the monitor socket in the canary's folder: as libvirt names it.
 pub(super) const MONITOR: &str = "monitor.sock";
+
+/// The attempts on what is vmward's own.
+pub(super) const OWN_WORDS: [&str; 9] = [
+    "map",
+    "prog",
+    "unlink",
+    "rename",
+    "rmdir",
+    "truncate",
+    "umount",
+    "mount",
+    "move-mount",
+];
 
 /// Runs until the input ends.
 pub fn run(dir: &Path) -> ExitCode {
@@ -52,6 +76,14 @@ fn play(dir: &Path) -> io::Result<()> {
             Some(("say", text)) => say(&monitor, text)?,
             Some(("enter", cgroup)) => enter(Path::new(cgroup))?,
             _ if line == "xfsz" => provoke_kernel_signal(dir)?,
+            Some((word, target)) => {
+                tried(&mut out, attempt(word, target)?)?;
+                continue;
+            }
+            None if line == "reboot" => {
+                tried(&mut out, reboot())?;
+                continue;
+            }
             _ => return Err(io::Error::other(format!("unknown word {line:?}"))),
         }
         writeln!(out, "done")?;
@@ -63,6 +95,12 @@ fn play(dir: &Path) -> io::Result<()> {
 /// Moves to a cgroup, given by its folder.
 fn enter(cgroup: &Path) -> io::Result<()> {
     fs::write(cgroup.join("cgroup.procs"), std::process::id().to_string())
+}
+
+fn tried(out: &mut io::Stdout, result: Result<(), Errno>) -> io::Result<()> {
+    let errno = result.err().map_or(0, |errno| errno as i32);
+    writeln!(out, "tried {errno}")?;
+    out.flush()
 }
 
 /// As QEMU sends: one sendmsg a line.
@@ -90,4 +128,86 @@ fn provoke_kernel_signal(dir: &Path) -> io::Result<()> {
             "the file size limit did not hold: {other:?}"
         ))),
     }
+}
+
+/// Tries something; gives what the kernel said.
+fn attempt(word: &str, target: &str) -> io::Result<Result<(), Errno>> {
+    let path = Path::new(target);
+    let number = || target.parse::<u32>().map_err(io::Error::other);
+    // Only ever the self-test's own bait: another name could be somebody's pin.
+    let bait = || match path.file_name() {
+        Some(name) if name == "canary" => Ok(path),
+        _ => Err(io::Error::other("that is no bait")),
+    };
+    Ok(match word {
+        "program" => match teach::CALLS.get(number()? as usize) {
+            Some(call) => teach::load(*call).and_then(|program| match program {
+                Some(_loaded) => Ok(()),
+                None => Err(Errno::ENOSYS),
+            }),
+            None => Err(Errno::EINVAL),
+        },
+        "map" => by_number(BPF_MAP_GET_FD_BY_ID, number()?),
+        "prog" => by_number(BPF_PROG_GET_FD_BY_ID, number()?),
+        "unlink" => unlink(bait()?),
+        "rename" => renameat(
+            AT_FDCWD,
+            bait()?,
+            AT_FDCWD,
+            &path.with_file_name("canary-2"),
+        ),
+        // Never empty.
+        "rmdir" => raw(libc::SYS_rmdir, &[address(&c_path(path)?)]),
+        // A pin has no content.
+        "truncate" => truncate(path, 0),
+        // The first call with MNT_EXPIRE never unmounts.
+        "umount" => umount2(path, MntFlags::MNT_EXPIRE),
+        // No such type of file system, and a mount onto itself.
+        "mount" => mount(
+            Some("none"),
+            path,
+            Some("vmward-none"),
+            MsFlags::empty(),
+            None::<&str>,
+        ),
+        "move-mount" => {
+            let (at, path) = (libc::c_long::from(libc::AT_FDCWD), c_path(path)?);
+            let path = address(&path);
+            raw(libc::SYS_move_mount, &[at, path, at, path, 0])
+        }
+        _ => return Err(io::Error::other(format!("unknown word {word:?}"))),
+    })
+}
+
+const BPF_PROG_GET_FD_BY_ID: libc::c_long = 13;
+const BPF_MAP_GET_FD_BY_ID: libc::c_long = 14;
+
+/// Gets a descriptor of a map or a program, which goes with this process.
+fn by_number(command: libc::c_long, number: u32) -> Result<(), Errno> {
+    let attr = [number, 0, 0, 0];
+    raw(
+        libc::SYS_bpf,
+        &[command, (&raw const attr) as libc::c_long, 16],
+    )
+}
+
+/// With wrong magic numbers, which the kernel looks at after the permission.
+fn reboot() -> Result<(), Errno> {
+    raw(libc::SYS_reboot, &[0, 0, 0, 0])
+}
+
+fn c_path(path: &Path) -> io::Result<CString> {
+    Ok(CString::new(path.as_os_str().as_bytes())?)
+}
+
+fn address(path: &CString) -> libc::c_long {
+    path.as_ptr() as libc::c_long
+}
+
+#[expect(unsafe_code, reason = "a raw system call")]
+fn raw(number: libc::c_long, args: &[libc::c_long]) -> Result<(), Errno> {
+    let arg = |at: usize| args.get(at).copied().unwrap_or(0);
+    // SAFETY: the callers' pointers are alive; the rest is numbers.
+    let result = unsafe { libc::syscall(number, arg(0), arg(1), arg(2), arg(3), arg(4)) };
+    Errno::result(result).map(drop)
 }

@@ -138,6 +138,13 @@ impl Maps {
         self.calls.protect(vm)
     }
 
+    /// A guarded process that is no VM.
+    pub(super) fn put_row(&mut self, pid: u32, row: VmRow) -> Result<(), KernelError> {
+        self.vms
+            .insert(pid, row, BPF_ANY)
+            .map_err(failed("guard a process", "VMS"))
+    }
+
     pub(super) fn unprotect(&mut self, process: Process) -> Result<(), KernelError> {
         let row =
             absent_is_none(self.vms.get(&process.pid, 0)).map_err(failed("look up a VM", "VMS"))?;

@@ -95,7 +95,28 @@ pub(super) fn resolve() -> Result<Offsets, KernelError> {
         regs_syscall: find.optional("pt_regs", "orig_ax"),
         regs_second: find.optional("pt_regs", "si"),
         regs_third: find.optional("pt_regs", "dx"),
+        path_mnt: find.field("path", &["mnt"])?,
+        vfsmount_root: find.field("vfsmount", &["mnt_root"])?,
+        mount_vfsmount: find.field("mount", &["mnt"])?,
+        mount_ns: find.field("mount", &["mnt_ns"])?,
+        mnt_namespace_ns: find.field("mnt_namespace", &["ns"])?,
+        ns_common_inum: find.field("ns_common", &["inum"])?,
+        user_ns_level: find.field("user_namespace", &["level"])?,
+        bpf_map_id: find.field("bpf_map", &["id"])?,
+        bpf_prog_aux: find.field("bpf_prog", &["aux"])?,
+        bpf_prog_type: find.field("bpf_prog", &["type"])?,
+        bpf_prog_len: find.field("bpf_prog", &["len"])?,
+        bpf_prog_insns: find.field("bpf_prog", &["insnsi"])?,
+        bpf_prog_aux_id: find.field("bpf_prog_aux", &["id"])?,
+        binprm_file: find.field("linux_binprm", &["file"])?,
     })
+}
+
+/// The number of a kernel function's type, by which a BPF program calls it;
+/// `None` where there is no such function.
+pub(super) fn function(name: &str) -> Option<u32> {
+    let btf = Btf::from_file(BTF_PATH).ok()?;
+    btf.resolve_ids_by_name(name).ok()?.into_iter().next()
 }
 
 struct Finder<'a> {

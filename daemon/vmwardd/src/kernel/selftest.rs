@@ -6,7 +6,9 @@
 //! does not report is not trusted either.
 
 mod control_files;
+mod host;
 mod monitor;
+mod own;
 mod process;
 mod rpc;
 mod sched;
@@ -52,6 +54,8 @@ const FAMILIES: &[Family] = &[
     sigio::attack,
     control_files::attack,
     monitor::attack,
+    host::attack,
+    own::attack,
 ];
 
 pub(super) fn run(kernel: &mut Kernel, run_dir: &Path) -> Result<(), KernelError> {
@@ -338,6 +342,6 @@ fn process_of(pid: u32) -> Result<Process, KernelError> {
         .ok_or_else(|| failed("read the start time of a process")(io::ErrorKind::NotFound.into()))
 }
 
-fn own_process() -> Result<Process, KernelError> {
+pub(super) fn own_process() -> Result<Process, KernelError> {
     process_of(std::process::id())
 }

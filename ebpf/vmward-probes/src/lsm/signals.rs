@@ -4,6 +4,7 @@ use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 use vmward_abi::{WORD_LEN, effect, role, vector};
 
+use crate::lsm::own;
 use crate::maps::offset;
 use crate::scope::{Vm, guarded, vm_of};
 use crate::task::{Task, current_tgid, read};
@@ -58,7 +59,7 @@ fn try_task_kill(target: Task, signal: u32) -> i32 {
         return 0;
     };
     let Some(vm) = vm_of(target, tgid) else {
-        return 0;
+        return own::try_signal(target, tgid, signal);
     };
     // QEMU signals its own vCPU threads all the time, and its helpers in order.
     let actor = current_tgid();

@@ -7,6 +7,7 @@ use vmward_abi::{event_kind, role, vector};
 use crate::emit::{Report, emit};
 use crate::lsm::signals::{attempt, is_benign};
 use crate::maps::{LEASES, VM_STATES, VMS, is_active, offset};
+use crate::objects::one_less;
 use crate::scope::{Vm, guarded, vm_of};
 use crate::task::{Task, current_tgid, read};
 use crate::verdict::{Attempt, is_passing};
@@ -96,6 +97,8 @@ fn witness_exit(task: Task) -> Option<()> {
     // A failed removal means the row was gone already.
     let _ = LEASES.remove(tgid);
     let _ = VM_STATES.remove(tgid);
-    let _ = VMS.remove(tgid);
+    if VMS.remove(tgid).is_ok() {
+        one_less(&vm);
+    }
     Some(())
 }

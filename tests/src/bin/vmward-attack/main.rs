@@ -6,8 +6,10 @@
 //! test VM only.
 
 mod control_files;
-mod monitor;
 mod disguise;
+mod host;
+mod monitor;
+mod own;
 mod rpc;
 mod rpc_send;
 mod sched;
@@ -56,6 +58,8 @@ fn main() -> ExitCode {
         Some((&"tampering", rest)) => tampering::run(rest),
         Some((&"sched", rest)) => sched::run(rest),
         Some((&"control_files", rest)) => control_files::run(rest),
+        Some((&"host", rest)) => host::run(rest),
+        Some((&"own", rest)) => own::run(rest),
         _ => usage("usage: vmward-attack FAMILY WHAT [ARGUMENT]..."),
     };
     match outcome {

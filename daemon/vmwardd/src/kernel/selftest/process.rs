@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use nix::errno::Errno;
 use vmward_core::ids::Process;
 
 use super::{failed, process_of};
@@ -100,6 +101,23 @@ impl Canary {
         Err(failed("hear from the canary")(io::Error::other(format!(
             "{order}: {line:?}"
         ))))
+    }
+
+    /// Has it try something; gives what the kernel said.
+    pub(super) fn ask(&mut self, order: &str) -> Result<Result<(), Errno>, KernelError> {
+        writeln!(self.input, "{order}").map_err(failed("talk to the canary"))?;
+        let mut line = String::new();
+        self.output
+            .read_line(&mut line)
+            .map_err(failed("hear from the canary"))?;
+        let number = line.trim().strip_prefix("tried ");
+        match number.and_then(|number| number.parse().ok()) {
+            Some(0) => Ok(Ok(())),
+            Some(number) => Ok(Err(Errno::from_raw(number))),
+            None => Err(failed("hear from the canary")(io::Error::other(format!(
+                "{order}: {line:?}"
+            )))),
+        }
     }
 
     /// Not protected any more: its end cannot be refused.

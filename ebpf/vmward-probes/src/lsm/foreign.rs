@@ -1,0 +1,135 @@
+//! Other BPF programs: those that could send a VM a signal, make its system
+//! calls fail or write into its memory. Fail mode: closed for what can carry
+//! such a call.
+//!
+//! The hook is asked before a loaded program gets its descriptor: the verifier
+//! is done, and what the program calls stands in its instructions, where nobody
+//! can change it any more.
+
+use aya_ebpf::macros::lsm;
+use aya_ebpf::programs::LsmContext;
+use vmward_abi::{effect, fact, object, vector};
+
+use crate::lsm::own::try_bpf;
+use crate::maps::{FACTS, offset};
+use crate::objects::{fact, find, host_wall, is_own};
+use crate::task::read;
+use crate::verdict::Attempt;
+
+/// Instructions are read in chunks of so many.
+const CHUNK: usize = 8;
+/// The longest program that is looked through, in chunks.
+const CHUNKS_MAX: usize = 128;
+/// A lesson is no longer than this, in chunks.
+const LESSON_CHUNKS: usize = 2;
+/// See [`differ`].
+static SHIFT: u32 = 63;
+/// `BPF_JMP | BPF_CALL`, in the low byte of an instruction.
+const CALL: u64 = 0x85;
+/// KPROBE, TRACEPOINT, `PERF_EVENT`, `RAW_TRACEPOINT`, `RAW_TRACEPOINT_WRITABLE`,
+/// TRACING, EXT, LSM, SYSCALL: the kinds of programs that have all of
+/// these calls.
+const KINDS: u32 = 1 << 2 | 1 << 5 | 1 << 7 | 1 << 17 | 1 << 24 | 1 << 26 | 1 << 28 | 1 << 29 | 1 << 31;
+
+/// match-proto: security/security.c:int security_bpf_prog(struct bpf_prog *prog)
+#[lsm(hook = "bpf_prog")]
+pub fn bpf_prog(ctx: LsmContext) -> i32 {
+    let earlier: i32 = ctx.arg(1);
+    if earlier != 0 {
+        return earlier;
+    }
+    try_prog(ctx.arg::<*const u8>(0) as u64)
+}
+
+fn try_prog(prog: u64) -> i32 {
+    let aux: u64 = read(prog, offset!(bpf_prog_aux)).unwrap_or(0);
+    let id: u32 = read(aux, offset!(bpf_prog_aux_id)).unwrap_or(0);
+    if find(object::BPF_PROG, u64::from(id), 0).is_some() {
+        return try_bpf(object::BPF_PROG, id);
+    }
+    let first = prog.wrapping_add(offset!(bpf_prog_insns) as u64);
+    let length: u32 = read(prog, offset!(bpf_prog_len)).unwrap_or(u32::MAX);
+    if is_own() {
+        learn(first);
+        return 0;
+    }
+    let kind: u32 = read(prog, offset!(bpf_prog_type)).unwrap_or(0);
+    let doubt = kind >= 32 || KINDS & 1 << kind != 0;
+    if !is_dangerous(first, length as usize, doubt) {
+        return 0;
+    }
+    host_wall(&Attempt {
+        detail: id,
+        ..Attempt::new(vector::BPF_PROGRAM, effect::FORCE_STOP)
+    })
+}
+
+fn chunk(first: u64, number: usize) -> Option<[u64; CHUNK]> {
+    read(first, number * CHUNK * 8)
+}
+
+/// One of the calls; where this kernel does not have it, no instruction at all.
+fn call(number: u32) -> u64 {
+    match fact(fact::CALLS + number) {
+        0 => u64::MAX,
+        call => call,
+    }
+}
+
+/// 0 when two instructions are the same, else 1. Without a branch, so that the
+/// verifier follows one path; `shift` is 63, which the compiler must not know,
+/// or it makes a branch of it.
+fn differ(one: u64, other: u64, shift: u32) -> u64 {
+    let bits = one ^ other;
+    (bits | bits.wrapping_neg()) >> shift
+}
+
+/// Does it make one of the calls? Where a program is too long to tell, the
+/// answer is `doubt`. With a stack frame of its own: the caller's is full.
+#[inline(never)]
+fn is_dangerous(first: u64, length: usize, doubt: bool) -> bool {
+    let calls = [call(0), call(1), call(2), call(3), call(4)];
+    // SAFETY: a live static; volatile so that its value is not known.
+    let shift = unsafe { core::ptr::read_volatile(&raw const SHIFT) };
+    let mut differs = 1;
+    for number in 0..CHUNKS_MAX {
+        if number * CHUNK >= length {
+            return differs == 0;
+        }
+        // What follows a program in memory is no instruction of it; a chunk may
+        // begin inside and end outside, and then a doubt refuses.
+        let Some(words) = chunk(first, number) else {
+            return true;
+        };
+        for word in words {
+            for call in calls {
+                differs &= differ(word, call, shift);
+            }
+        }
+    }
+    differs == 0 || doubt
+}
+
+/// The daemon has loaded a program that makes one call, to see how this kernel
+/// writes it.
+fn learn(first: u64) {
+    let lesson = fact(fact::LESSON);
+    if lesson == 0 || lesson > u64::from(fact::CALLS_LEN) {
+        return;
+    }
+    let mut found = 0;
+    for number in 0..LESSON_CHUNKS {
+        let Some(words) = chunk(first, number) else {
+            return;
+        };
+        for word in words {
+            if word & 0xff == CALL {
+                found = word;
+            }
+        }
+    }
+    if let Some(slot) = FACTS.get_ptr_mut(fact::CALLS + lesson as u32 - 1) {
+        // SAFETY: a live, aligned map value; the daemon teaches one at a time.
+        unsafe { core::ptr::write_volatile(slot, found) };
+    }
+}

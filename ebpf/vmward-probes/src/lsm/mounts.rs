@@ -1,0 +1,77 @@
+//! Mounts over, and unmounts of, what keeps vmward: its pins and the folders on
+//! the way to them. Only in the host's own mount namespace; what a container
+//! mounts in its own is its own affair.
+
+use aya_ebpf::macros::lsm;
+use aya_ebpf::programs::LsmContext;
+use vmward_abi::{fact, vector};
+
+use crate::maps::offset;
+use crate::objects::{fact, inode_of, is_canary, is_own, of_inode, own_wall};
+use crate::task::read;
+use crate::verdict::Attempt;
+
+/// match-proto: security/security.c:int security_sb_umount(struct vfsmount *mnt, int flags)
+#[lsm(hook = "sb_umount")]
+pub fn sb_umount(ctx: LsmContext) -> i32 {
+    let earlier: i32 = ctx.arg(2);
+    if earlier != 0 {
+        return earlier;
+    }
+    let mount = ctx.arg::<*const u8>(0) as u64;
+    // The root of what is mounted there.
+    let root: u64 = read(mount, offset!(vfsmount_root)).unwrap_or(0);
+    try_place(mount, root)
+}
+
+/// match-proto: security/security.c:int security_sb_mount(const char *dev_name, const struct path *path, const char *type, unsigned long flags, void *data)
+#[lsm(hook = "sb_mount")]
+pub fn sb_mount(ctx: LsmContext) -> i32 {
+    let earlier: i32 = ctx.arg(5);
+    if earlier != 0 {
+        return earlier;
+    }
+    try_path(ctx.arg::<*const u8>(1) as u64)
+}
+
+/// match-proto: security/security.c:int security_move_mount(const struct path *from_path, const struct path *to_path)
+#[lsm(hook = "move_mount")]
+pub fn move_mount(ctx: LsmContext) -> i32 {
+    let earlier: i32 = ctx.arg(2);
+    if earlier != 0 {
+        return earlier;
+    }
+    let verdict = try_path(ctx.arg::<*const u8>(0) as u64);
+    if verdict != 0 {
+        return verdict;
+    }
+    try_path(ctx.arg::<*const u8>(1) as u64)
+}
+
+fn try_path(path: u64) -> i32 {
+    let mount: u64 = read(path, offset!(path_mnt)).unwrap_or(0);
+    let dentry: u64 = read(path, offset!(path_dentry)).unwrap_or(0);
+    try_place(mount, dentry)
+}
+
+fn try_place(mount: u64, dentry: u64) -> i32 {
+    if of_inode(inode_of(dentry)).is_none() || is_own() {
+        return 0;
+    }
+    if !is_of_host(mount) && !is_canary() {
+        return 0;
+    }
+    own_wall(&Attempt::new(vector::MOUNT, 0))
+}
+
+/// Is the `struct vfsmount` at this address in the host's mount namespace? A
+/// mount that is not attached yet is in none.
+fn is_of_host(mount: u64) -> bool {
+    let whole = mount.wrapping_sub(offset!(mount_vfsmount) as u64);
+    let Some(namespace) = read::<u64>(whole, offset!(mount_ns)) else {
+        return false;
+    };
+    let at = offset!(mnt_namespace_ns) + offset!(ns_common_inum);
+    let number = read::<u32>(namespace, at).unwrap_or(0);
+    number != 0 && u64::from(number) == fact(fact::HOST_MOUNTS)
+}

@@ -1,0 +1,129 @@
+//! What vmward guards beside processes, and who may reach for it: vmward's own
+//! program, and nobody else, root included.
+
+use vmward_abi::{ObjectKey, ObjectRow, fact, object, role, vm_flag};
+
+use crate::atomic::fetch_add_u64;
+use crate::maps::{FACTS, OBJECTS, VMS, offset};
+use crate::scope::{Vm, guarded, host};
+use crate::task::{Task, current_tgid, read};
+use crate::verdict::{Attempt, refuse, refuse_without_lease};
+
+/// The number in a slot of `vmward_abi::fact`.
+pub fn fact(slot: u32) -> u64 {
+    FACTS.get(slot).copied().unwrap_or(0)
+}
+
+/// What is known of an object; `None` for what is not under guard.
+pub fn find(kind: u32, id: u64, dev: u32) -> Option<ObjectRow> {
+    // SAFETY: a plain copy of a live map value.
+    unsafe { OBJECTS.get(ObjectKey { id, dev, kind }) }.copied()
+}
+
+/// The number of an inode and of its file system's device.
+pub fn identify(inode: u64) -> Option<(u64, u32)> {
+    let sb: u64 = read(inode, offset!(inode_sb))?;
+    Some((
+        read(inode, offset!(inode_number))?,
+        read(sb, offset!(sb_dev))?,
+    ))
+}
+
+/// What is known of the inode at this address.
+pub fn of_inode(inode: u64) -> Option<ObjectRow> {
+    let (number, dev) = identify(inode)?;
+    find(object::INODE, number, dev)
+}
+
+/// The inode of the `struct dentry` at this address; 0 for a negative one.
+pub fn inode_of(dentry: u64) -> u64 {
+    read(dentry, offset!(dentry_inode)).unwrap_or(0)
+}
+
+/// Is the running process vmward's own? By the program that it runs, so that a
+/// new daemon can take over from one that has gone. A process that somebody
+/// traces does what the tracer wants, and the self-test's canary plays a
+/// stranger.
+pub fn is_own() -> bool {
+    let task = Task::current();
+    if guarded(task, current_tgid()).is_some_and(|found| found.row.role == role::VM) {
+        return false;
+    }
+    let traced = task.is_traced();
+    let own = task
+        .exe()
+        .is_some_and(|(inode, dev)| find(object::OWN_EXE, inode, dev).is_some());
+    own && !traced
+}
+
+/// Whom an attempt on something of vmward's own is about: the host, or the
+/// canary where it is the one that tries.
+fn subject() -> (Vm, bool) {
+    let tgid = current_tgid();
+    match guarded(Task::current(), tgid) {
+        Some(found) if found.row.uuid == [0; 16] => (found, true),
+        _ => (host(), false),
+    }
+}
+
+/// Does the self-test's canary try it? It may live in a mount namespace of the
+/// daemon's own, and must be refused all the same.
+pub fn is_canary() -> bool {
+    subject().1
+}
+
+/// The wall around what is vmward's own.
+pub fn own_wall(attempt: &Attempt) -> i32 {
+    let (mut about, canary) = subject();
+    if !canary && fact(fact::OBSERVE) != 0 {
+        about.row.flags = vm_flag::OBSERVE;
+    }
+    refuse(&about, attempt)
+}
+
+/// The wall around the host: stands while VMs run, and lets everything through
+/// where each of them is only observed.
+pub fn host_wall(attempt: &Attempt) -> i32 {
+    let (mut about, canary) = subject();
+    if !canary {
+        if running(fact::VMS_ENFORCED) {
+            about.row.flags = 0;
+        } else if running(fact::VMS_OBSERVED) {
+            about.row.flags = vm_flag::OBSERVE;
+        } else {
+            return 0;
+        }
+    }
+    refuse_without_lease(&about, attempt)
+}
+
+/// Is any VM of this kind under protection?
+pub fn running(slot: u32) -> bool {
+    fact(slot).cast_signed() > 0
+}
+
+/// A VM ended: its row is gone.
+pub fn one_less(vm: &Vm) {
+    if vm.row.uuid == [0; 16] {
+        return;
+    }
+    let slot = if vm.row.flags & vm_flag::OBSERVE == 0 {
+        fact::VMS_ENFORCED
+    } else {
+        fact::VMS_OBSERVED
+    };
+    if let Some(count) = FACTS.get_ptr_mut(slot) {
+        // SAFETY: a live, aligned map value.
+        unsafe { fetch_add_u64(count, u64::MAX) };
+    }
+}
+
+/// The VM whose lifeline a row says the object is, while it runs.
+pub fn vm_of_lifeline(row: &ObjectRow) -> Option<Vm> {
+    // SAFETY: a plain copy of a live map value.
+    let vm = *unsafe { VMS.get(row.tgid) }?;
+    (vm.start_ticks == row.start_ticks).then_some(Vm {
+        tgid: row.tgid,
+        row: vm,
+    })
+}

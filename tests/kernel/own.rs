@@ -1,0 +1,167 @@
+//! vmward's own maps, programs, pins, files and process, and the host itself:
+//! out of reach of root while VMs run.
+
+use std::process::Output;
+use std::time::Duration;
+
+use vmward_tests::attacks::attack;
+use vmward_tests::daemon::Mode;
+use vmward_tests::guest::{Guest, run, text};
+use vmward_tests::wait;
+
+use crate::{Scene, assert_in_vm};
+
+/// What the audit calls the host, where no VM is meant.
+const HOST: &str = "(host)";
+
+/// Shell commands on what the tests' daemon keeps, and the vector of each.
+const COMMANDS: [(&str, &str); 10] = [
+    ("rm -r /sys/fs/bpf/vmward/abi3/VMS", "bpf-object"),
+    ("rm -r /sys/fs/bpf/vmward/abi3/gen-1", "bpf-object"),
+    ("mv /sys/fs/bpf/vmward /sys/fs/bpf/other", "bpf-object"),
+    ("rmdir /sys/fs/bpf/vmward/abi3", "bpf-object"),
+    ("umount /sys/fs/bpf", "mount"),
+    ("umount --lazy /sys/fs/bpf", "mount"),
+    ("mount -t tmpfs none /sys/fs/bpf", "mount"),
+    ("mount --bind /tmp /sys/fs", "mount"),
+    ("rm /run/vmward/admin.sock", "own-file"),
+    ("mv /run/vmward/policy.sock /run/vmward/other", "own-file"),
+];
+
+fn sh(command: &str) -> Output {
+    run("sh", &["-c", command])
+}
+
+#[track_caller]
+fn assert_refused(what: &str, output: &Output) {
+    let said = text(output);
+    assert!(!output.status.success(), "{what} succeeded: {said}");
+    let denied = ["Operation not permitted", "permission denied"];
+    assert!(
+        denied.iter().any(|word| said.contains(word)),
+        "{what}: {said}"
+    );
+}
+
+/// The numbers of vmward's maps, as anybody with root can find them.
+fn first_map() -> String {
+    // The kernel gives numbers in order, and vmward's are the only ones here.
+    (1..200)
+        .map(|number| number.to_string())
+        .find(|number| text(&attack("own", "map", &[number])).contains("not permitted"))
+        .expect("a map of vmward's is refused")
+}
+
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
+fn root_reaches_none_of_vmwards_own_objects_and_each_attempt_is_on_record() {
+    let scene = Scene::new("own-1", Mode::Enforce);
+    let audit = scene.daemon.audit();
+    for (command, vector) in COMMANDS {
+        let count = |list: &[serde_json::Value]| list.len();
+        let is = |r: &serde_json::Value| {
+            r["verdict"] == "refused" && r["vector"] == vector && r["vm"]["name"] == HOST
+        };
+        let before = count(&audit.select(is));
+        assert_refused(command, &sh(command));
+        wait::until("the record", Duration::from_secs(10), || {
+            (count(&audit.select(is)) > before).then_some(())
+        });
+    }
+    let map = first_map();
+    assert_refused("the map", &attack("own", "map", &[&map]));
+    let pin = "/sys/fs/bpf/vmward/abi3/VMS";
+    assert_refused("the pinned map", &attack("own", "pin", &[pin]));
+    // What somebody does in a mount namespace of his own is his own affair.
+    let private = run("unshare", &["-m", "umount", "--lazy", "/sys/fs/bpf"]);
+    assert!(private.status.success(), "{}", text(&private));
+    let pid = scene.guest.pid().to_string();
+    assert_refused("kill -9", &run("/bin/kill", &["-9", &pid]));
+    audit.verify();
+}
+
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
+fn control_without_vmward_the_same_commands_work() {
+    assert_in_vm();
+    vmward_tests::daemon::take_enforcement_out();
+    let make = "mkdir -p /run/vmward /sys/fs/bpf/vmward/abi3/gen-1 /sys/fs/bpf/vmward/abi3/VMS \
+                && touch /run/vmward/admin.sock /run/vmward/policy.sock";
+    for (command, _) in COMMANDS {
+        assert!(sh(make).status.success());
+        let output = sh(command);
+        assert!(output.status.success(), "{command}: {}", text(&output));
+        sh(
+            "umount /sys/fs 2>/dev/null; mountpoint -q /sys/fs/bpf && umount /sys/fs/bpf; \
+            mountpoint -q /sys/fs/bpf || mount -t bpf bpf /sys/fs/bpf; \
+            rm -rf /sys/fs/bpf/other /sys/fs/bpf/vmward /run/vmward/other",
+        );
+    }
+}
+
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
+fn a_daemon_that_is_well_cannot_be_ended_and_one_that_hangs_can() {
+    let mut scene = Scene::new("own-2", Mode::Enforce);
+    let pid = scene.daemon.pid().to_string();
+    for signal in ["-KILL", "-STOP", "-TERM", "-USR1"] {
+        assert_refused(signal, &run("/bin/kill", &[signal, &pid]));
+    }
+    let reload = run("/bin/kill", &["-HUP", &pid]);
+    assert!(reload.status.success(), "{}", text(&reload));
+    // Whoever started it may; from then on it gives no sign of life.
+    scene.daemon.freeze();
+    let what = "a daemon that hangs to be removable";
+    wait::until(what, Duration::from_secs(30), || {
+        run("/bin/kill", &["-KILL", &pid])
+            .status
+            .success()
+            .then_some(())
+    });
+    scene.daemon.wait_end();
+    let qemu = scene.guest.pid().to_string();
+    assert_refused("kill -9", &run("/bin/kill", &["-9", &qemu]));
+    scene.guest.assert_ticks();
+}
+
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
+fn the_host_is_not_restarted_while_a_vm_runs() {
+    assert_in_vm();
+    vmward_tests::daemon::take_enforcement_out();
+    let ways = ["reboot", "kexec-load", "kexec-file-load"];
+    for way in ways {
+        let said = text(&attack("host", way, &[]));
+        assert!(!said.contains("not permitted"), "control, {way}: {said}");
+    }
+    let scene = Scene::new("host-1", Mode::Enforce);
+    for way in ways {
+        assert_refused(way, &attack("host", way, &[]));
+    }
+    let record = scene
+        .daemon
+        .audit()
+        .select(|r| r["verdict"] == "refused" && r["vector"] == "reboot");
+    assert_eq!(record.len(), ways.len(), "{record:#?}");
+}
+
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
+fn another_bpf_program_cannot_signal_a_vm() {
+    assert_in_vm();
+    vmward_tests::daemon::take_enforcement_out();
+    let ways = ["bpf-send-signal", "bpf-send-signal-thread"];
+    for way in ways {
+        let guest = Guest::start("bpf-control");
+        let pid = guest.pid();
+        let output = attack("host", way, &[&pid.to_string()]);
+        assert!(output.status.success(), "control, {way}: {}", text(&output));
+        Guest::wait_gone(pid);
+    }
+    let scene = Scene::new("bpf-1", Mode::Enforce);
+    let pid = scene.guest.pid().to_string();
+    for way in ways {
+        assert_refused(way, &attack("host", way, &[&pid]));
+    }
+    scene.guest.assert_ticks();
+}

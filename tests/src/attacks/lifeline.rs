@@ -1,0 +1,61 @@
+//! The files without which libvirtd loses the VM at its next start. Each attack
+//! puts back what it moved.
+
+use std::process::Output;
+
+use super::{Attack, Harm, Refusal};
+use crate::guest::{Guest, run};
+
+/// Moves a file away and back: the first step is what is refused.
+fn away_and_back(path: &str) -> Output {
+    let script = format!("mv -T {path} {path}.away && mv -T {path}.away {path}");
+    run("sh", &["-c", &script])
+}
+
+fn status(guest: &Guest, kind: &str) -> String {
+    format!("/run/libvirt/qemu/{}.{kind}", guest.name)
+}
+
+fn folder(guest: &Guest) -> String {
+    format!("/var/lib/libvirt/qemu/domain-*-{}", guest.name)
+}
+
+const fn row(id: &'static str, hook: &'static str, run: fn(&Guest) -> Output) -> Attack {
+    Attack {
+        id,
+        vector: "lifeline-file",
+        hook,
+        harm: Harm::Arms,
+        refusal: Refusal::NotPermitted,
+        lease: None,
+        run,
+    }
+}
+
+/// See the module's text.
+pub const ATTACKS: &[Attack] = &[
+    row("lifeline/move-status", "inode_rename", |guest| {
+        away_and_back(&status(guest, "xml"))
+    }),
+    row("lifeline/move-pid-file", "inode_rename", |guest| {
+        away_and_back(&status(guest, "pid"))
+    }),
+    row("lifeline/move-monitor", "inode_rename", |guest| {
+        away_and_back(&format!("$(echo {}/monitor.sock)", folder(guest)))
+    }),
+    row("lifeline/move-folder", "inode_rename", |guest| {
+        away_and_back(&format!("$(echo {})", folder(guest)))
+    }),
+    row("lifeline/replace-pid-file", "inode_rename", |guest| {
+        let path = status(guest, "pid");
+        let script = format!("cp {path} {path}.new && mv -T {path}.new {path}");
+        let output = run("sh", &["-c", &script]);
+        run("rm", &["-f", &format!("{path}.new")]);
+        output
+    }),
+    row("lifeline/truncate-pid-file", "path_truncate", |guest| {
+        let path = status(guest, "pid");
+        let script = format!("p=$(cat {path}) && truncate -c -s 0 {path} && printf %s $p > {path}");
+        run("sh", &["-c", &script])
+    }),
+];
