@@ -8,7 +8,7 @@ use vmward_core::audit::{AuditBody, Verdict};
 use vmward_core::clock::Now;
 use vmward_core::engine::ReasonCode;
 use vmward_core::ids::DecisionId;
-use vmward_core::journal::{JournalEntry, encode_line};
+use vmward_core::journal::{JournalEntry, encode_commit};
 use vmward_core::lease::{KernelLease, Lease};
 use vmward_wire::rpc::{ErrorCode, ErrorObject};
 use vmward_wire::v1;
@@ -105,10 +105,7 @@ impl Batch {
 }
 
 fn write(entries: &[JournalEntry], ledger: &mut Ledger) -> Result<(), LedgerError> {
-    let mut lines = Vec::new();
-    for entry in entries {
-        lines.extend_from_slice(&encode_line(entry).map_err(LedgerError::Encode)?);
-    }
+    let lines = encode_commit(entries).map_err(LedgerError::Encode)?;
     ledger.commit(&lines)
 }
 

@@ -14,7 +14,7 @@ use vmward_core::audit::AuditBody;
 use vmward_core::clock::Now;
 use vmward_core::engine::Engine;
 use vmward_core::ids::DecisionId;
-use vmward_core::journal::{JournalEntry, Replay, ReplayError, ReplayedState, encode_line};
+use vmward_core::journal::{JournalEntry, Replay, ReplayError, ReplayedState, encode_commit};
 use vmward_core::lease::{KernelLease, Lease, LeaseState};
 use vmward_core::policy::Policy;
 
@@ -153,13 +153,13 @@ fn begin(engine: &Engine, replayed: &ReplayedState, ledger: &mut Ledger, now: No
         state: LeaseState::Lost,
         at: now,
     });
-    let mut lines = Vec::new();
-    for entry in std::iter::once(engine.boot_entry(now)).chain(settled) {
-        match encode_line(&entry) {
-            Ok(line) => lines.extend_from_slice(&line),
-            Err(error) => return ledger.close(chain(&error)),
-        }
-    }
+    let entries: Vec<_> = std::iter::once(engine.boot_entry(now))
+        .chain(settled)
+        .collect();
+    let lines = match encode_commit(&entries) {
+        Ok(lines) => lines,
+        Err(error) => return ledger.close(chain(&error)),
+    };
     if let Err(error) = ledger.commit(&lines) {
         ledger.close(format!(
             "its first line of this run could not be written: {}; free space on its disk and \
