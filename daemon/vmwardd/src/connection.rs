@@ -45,6 +45,10 @@ const IDLE_DEADLINE: Duration = Duration::from_mins(1);
 const WRITE_DEADLINE: Duration = Duration::from_secs(5);
 /// The engine must answer within this time; a disk may be slow.
 const ENGINE_DEADLINE: Duration = Duration::from_secs(15);
+/// Records may wait so long for more to be written with.
+const RECORD_DELAY: Duration = Duration::from_millis(5);
+/// So many records are enough for one write.
+const RECORDS_ENOUGH: usize = 16;
 /// Bytes read at once.
 const CHUNK_BYTES: usize = 4096;
 
@@ -100,6 +104,7 @@ pub fn serve(
     };
     let _timers = client.runtime.enter();
     let reason = client.run(stream);
+    client.engine.record();
     tracing::debug!(pid = client.peer.process.pid, reason, "client gone");
 }
 
@@ -128,7 +133,7 @@ impl Client {
         let mut decoder = FrameDecoder::default();
         let mut chunk = [0; CHUNK_BYTES];
         let mut begun: Option<Instant> = None;
-        let mut hurried = false;
+        let mut patience = IDLE_DEADLINE;
         loop {
             while let Some(line) = decoder.next_line() {
                 begun = None;
@@ -146,15 +151,19 @@ impl Client {
             begun = decoder
                 .has_partial()
                 .then(|| begun.unwrap_or_else(Instant::now));
-            if (begun.is_some() || hurried) && self.hurry(stream, begun).is_err() {
+            let owes = self.record_or_owe(begun.is_none());
+            if self.be_patient(stream, begun, owes, &mut patience).is_err() {
                 return "deadline passed";
             }
-            hurried = begun.is_some();
             let bytes = match stream.read(&mut chunk) {
                 Ok(0) if *self.stop.borrow() => return "daemon stops",
                 Ok(0) => return "closed",
                 Ok(n) => chunk.get(..n).unwrap_or_default(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && owes => {
+                    self.engine.record();
+                    continue;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     count(&self.counters.clients_timed_out);
                     return "deadline passed";
@@ -177,15 +186,38 @@ impl Client {
         }
     }
 
+    /// Writes the records that wait, where there are enough of them or none may
+    /// wait now. True when some still do.
+    fn record_or_owe(&self, may_owe: bool) -> bool {
+        let owed = self.engine.owed();
+        let owes = owed > 0 && owed < RECORDS_ENOUGH && may_owe;
+        if !owes {
+            self.engine.record();
+        }
+        owes
+    }
+
     /// Sets how long the next read may wait: for a frame that began, what is
     /// left from its first byte on, so that a byte now and then buys no time.
     ///
     /// # Errors
     /// Nothing is left.
-    fn hurry(&self, stream: &UnixStream, begun: Option<Instant>) -> io::Result<()> {
-        let left = begun.map_or(IDLE_DEADLINE, |begun| {
-            FRAME_DEADLINE.saturating_sub(begun.elapsed())
-        });
+    fn be_patient(
+        &self,
+        stream: &UnixStream,
+        begun: Option<Instant>,
+        owes: bool,
+        patience: &mut Duration,
+    ) -> io::Result<()> {
+        let left = match begun {
+            Some(begun) => FRAME_DEADLINE.saturating_sub(begun.elapsed()),
+            None if owes => RECORD_DELAY,
+            None => IDLE_DEADLINE,
+        };
+        if left == *patience {
+            return Ok(());
+        }
+        *patience = left;
         // A deadline of zero would be none at all: that is an error, too.
         stream
             .set_read_timeout(Some(left))
@@ -206,14 +238,14 @@ impl Client {
     }
 
     async fn answer(&self, line: &[u8]) -> Answer {
-        let request = match Request::parse(line) {
+        let mut request = match Request::parse(line) {
             Ok(request) => request,
             Err(refusal) => {
                 count(&self.counters.bad_frames);
                 return Answer::from(&refusal.into_response());
             }
         };
-        let answer = self.dispatch(&request).await;
+        let answer = self.dispatch(&mut request).await;
         if let Some(error) = &answer.error {
             count(&self.counters.failed_calls);
             // A client can flood, so this is no warning; the counter tells.
@@ -227,7 +259,7 @@ impl Client {
         answer
     }
 
-    async fn dispatch(&self, request: &Request) -> Answer {
+    async fn dispatch(&self, request: &mut Request) -> Answer {
         let id = request.id.clone();
         match request.method.as_str() {
             method::HELLO => reply(id, self.hello(request)),
@@ -279,8 +311,8 @@ impl Client {
         })
     }
 
-    async fn authorize(&self, request: &Request) -> Result<v1::AuthorizeResult, ErrorObject> {
-        let params: v1::AuthorizeParams = request.params()?;
+    async fn authorize(&self, request: &mut Request) -> Result<v1::AuthorizeResult, ErrorObject> {
+        let params: v1::AuthorizeParams = request.take_params()?;
         let holder = self
             .peer
             .holder(params.holder)

@@ -66,6 +66,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "clap",
             "jiff",
             "libc",
+            "memmap2",
             "nix",
             "procfs",
             "roxmltree",

@@ -37,6 +37,21 @@ pub(super) struct PendingAnswer {
     pub(super) reply: Reply<v1::AuthorizeResult>,
 }
 
+impl PendingAnswer {
+    fn gives_nothing(&self) -> bool {
+        let takes = self.lease.is_some() || self.approval.is_some();
+        let effect = match &self.audit {
+            Some(AuditBody::Decision(record)) => record.effect,
+            _ => None,
+        };
+        match self.answer.decision {
+            v1::Decision::Deny => !takes,
+            v1::Decision::Allow => !takes && effect.is_none(),
+            v1::Decision::Pending => false,
+        }
+    }
+}
+
 /// Everything of one round.
 #[derive(Default)]
 pub(super) struct Batch {
@@ -70,6 +85,26 @@ impl Batch {
     /// Is there anything to make durable before the answers?
     pub(super) fn needs_disk(&self) -> bool {
         !self.journal.is_empty()
+    }
+
+    /// Is there nothing in it but answers that give the caller nothing? What they
+    /// refuse does not happen and what they allow stops nothing, so that a few
+    /// milliseconds in the spool are soon enough for their records.
+    pub(super) fn gives_nothing(&self) -> bool {
+        let Batch {
+            journal,
+            audit,
+            answers,
+            done,
+            ruled,
+            stop,
+        } = self;
+        let only_answers = journal.is_empty()
+            && audit.is_empty()
+            && done.is_empty()
+            && ruled.is_empty()
+            && stop.is_none();
+        only_answers && answers.iter().all(PendingAnswer::gives_nothing)
     }
 
     /// Puts a later round behind this one.
@@ -137,6 +172,17 @@ impl Shell {
         false
     }
 
+    /// Answers a round that [gives nothing](Batch::gives_nothing). Its records
+    /// have their place in the log and wait to be written.
+    pub(super) fn answer_owing(&mut self, batch: Batch, now: Now) {
+        for mut pending in batch.answers {
+            if let Some(body) = pending.audit.take() {
+                self.audit.owe(body, now);
+            }
+            self.tell(pending);
+        }
+    }
+
     /// Everything after the journal: audit, kernel, answers.
     pub(super) fn conclude(&mut self, batch: Batch, durable: bool, now: Now) {
         let Batch {
@@ -172,14 +218,8 @@ impl Shell {
         }
         crash::point(Point::AfterLease);
         crash::point(Point::BeforeAnswer);
-        for PendingAnswer { answer, reply, .. } in answers {
-            count(match answer.decision {
-                v1::Decision::Allow => &self.counters.allowed,
-                v1::Decision::Deny => &self.counters.denied,
-                v1::Decision::Pending => &self.counters.pending,
-            });
-            // A caller that left gets its quota back at the lease's deadline.
-            drop(reply.send(Ok(answer)));
+        for pending in answers {
+            self.tell(pending);
         }
         for reply in done {
             drop(reply.send(if durable {
@@ -191,6 +231,17 @@ impl Shell {
                 ))
             }));
         }
+    }
+
+    fn tell(&self, pending: PendingAnswer) {
+        let PendingAnswer { answer, reply, .. } = pending;
+        count(match answer.decision {
+            v1::Decision::Allow => &self.counters.allowed,
+            v1::Decision::Deny => &self.counters.denied,
+            v1::Decision::Pending => &self.counters.pending,
+        });
+        // A caller that left gets its quota back at the lease's deadline.
+        drop(reply.send(Ok(answer)));
     }
 
     /// Only now: the number of an event whose record a crash keeps from the log

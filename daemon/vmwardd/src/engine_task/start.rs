@@ -101,7 +101,7 @@ pub fn recover(
         Err(error) => {
             let why = damaged(&path, &error);
             tracing::error!(why, "the journal is damaged; every call will be denied");
-            let (audit, resumed) = AuditFile::open(&config.log_dir, boot_id, now, &HashSet::new())?;
+            let (audit, resumed) = open_audit(config, boot_id, now, HashSet::new())?;
             return Ok(Recovered {
                 engine: Engine::new(policy, boot_id),
                 ledger: Ledger::closed(Box::new(storage), why),
@@ -124,7 +124,7 @@ pub fn recover(
     let mut ledger = Ledger::open(Box::new(storage), good).map_err(at_journal)?;
     let mut engine = Engine::restore(policy, &replayed);
     let wanted: HashSet<DecisionId> = replayed.decisions.iter().map(|found| found.id).collect();
-    let (mut audit, resumed) = AuditFile::open(&config.log_dir, boot_id, now, &wanted)?;
+    let (mut audit, resumed) = open_audit(config, boot_id, now, wanted)?;
     if let Some(newest) = resumed.newest {
         engine.skip_ids(newest);
     }
@@ -139,6 +139,15 @@ pub fn recover(
         warnings,
         boot_id: boot_id.to_owned(),
     })
+}
+
+fn open_audit(
+    config: &Config,
+    boot_id: &str,
+    now: Now,
+    wanted: HashSet<DecisionId>,
+) -> Result<(AuditFile, Resumed), AuditError> {
+    AuditFile::open_with_spool(&config.log_dir, &config.run_dir, boot_id, now, wanted)
 }
 
 fn damaged(path: &str, error: &ReplayError) -> String {
