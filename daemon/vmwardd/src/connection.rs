@@ -9,6 +9,7 @@
 //! answer that nobody reads ends the connection.
 
 mod answer;
+mod patience;
 mod questions;
 mod subscribe;
 
@@ -37,18 +38,12 @@ use crate::identity::account::{Account, AccountBook};
 use crate::identity::{IdentityError, Peer};
 use crate::socket::Door;
 
-/// A frame, once begun, must be whole within this time.
-const FRAME_DEADLINE: Duration = Duration::from_secs(5);
 /// A client that asks nothing for this long is let go.
 const IDLE_DEADLINE: Duration = Duration::from_mins(1);
 /// A client must take an answer within this time.
 const WRITE_DEADLINE: Duration = Duration::from_secs(5);
 /// The engine must answer within this time; a disk may be slow.
 const ENGINE_DEADLINE: Duration = Duration::from_secs(15);
-/// Records may wait so long for more to be written with.
-const RECORD_DELAY: Duration = Duration::from_millis(5);
-/// So many records are enough for one write.
-const RECORDS_ENOUGH: usize = 16;
 /// Bytes read at once.
 const CHUNK_BYTES: usize = 4096;
 
@@ -184,44 +179,6 @@ impl Client {
                 return "frame too large";
             }
         }
-    }
-
-    /// Writes the records that wait, where there are enough of them or none may
-    /// wait now. True when some still do.
-    fn record_or_owe(&self, may_owe: bool) -> bool {
-        let owed = self.engine.owed();
-        let owes = owed > 0 && owed < RECORDS_ENOUGH && may_owe;
-        if !owes {
-            self.engine.record();
-        }
-        owes
-    }
-
-    /// Sets how long the next read may wait: for a frame that began, what is
-    /// left from its first byte on, so that a byte now and then buys no time.
-    ///
-    /// # Errors
-    /// Nothing is left.
-    fn be_patient(
-        &self,
-        stream: &UnixStream,
-        begun: Option<Instant>,
-        owes: bool,
-        patience: &mut Duration,
-    ) -> io::Result<()> {
-        let left = match begun {
-            Some(begun) => FRAME_DEADLINE.saturating_sub(begun.elapsed()),
-            None if owes => RECORD_DELAY,
-            None => IDLE_DEADLINE,
-        };
-        if left == *patience {
-            return Ok(());
-        }
-        *patience = left;
-        // A deadline of zero would be none at all: that is an error, too.
-        stream
-            .set_read_timeout(Some(left))
-            .inspect_err(|_error| count(&self.counters.clients_timed_out))
     }
 
     fn answer_to(&self, stream: &UnixStream, line: &[u8]) -> io::Result<()> {
