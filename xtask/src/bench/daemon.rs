@@ -92,10 +92,14 @@ impl Daemon {
         self.dir.join("run/policy.sock")
     }
 
-    /// The journal, as long as it is now.
+    /// The journal's lines, as many as there are now.
     pub(super) fn journal(&self) -> Result<Vec<u8>> {
         let path = self.dir.join("state/journal.jsonl");
-        fs::read(&path).with_context(|| format!("Failed to read {}", path.display()))
+        let mut bytes =
+            fs::read(&path).with_context(|| format!("Failed to read {}", path.display()))?;
+        // Zeros are kept ahead of the lines.
+        while bytes.pop_if(|last| *last == 0).is_some() {}
+        Ok(bytes)
     }
 
     /// The result of one call.

@@ -67,6 +67,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "jiff",
             "landlock",
             "libc",
+            "memmap2",
             "nix",
             "procfs",
             "roxmltree",
