@@ -4,13 +4,13 @@
 //! test` runs them in the VM with `--ignored`, one at a time.
 
 mod attacks;
+mod beside;
 mod bypass;
 mod crash;
 mod host_rules;
 mod lease;
 mod legitimate;
 mod restart;
-mod task_side;
 
 use vmward_tests::daemon::{Daemon, Mode};
 use vmward_tests::guest::Guest;
