@@ -5,6 +5,7 @@
 
 mod abuse;
 mod attacks;
+mod beside;
 mod bypass;
 mod control_files;
 mod crash;
