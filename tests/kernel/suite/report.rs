@@ -94,6 +94,13 @@ impl Report {
         outcome.is_ok() && !late
     }
 
+    /// Something that belongs to no row must be good.
+    pub(super) fn also(&mut self, good: bool, why: &str) {
+        if !good {
+            self.failures.push(format!("{}: {why}", self.phase));
+        }
+    }
+
     /// The row has no such phase.
     pub(super) fn skip(&self, row: &Attack, why: &str) {
         println!("{} {}: not played: {why}", row.id, self.phase);
