@@ -18,7 +18,6 @@ mod own;
 mod restart;
 mod rpc;
 mod suite;
-mod task_side;
 
 use vmward_tests::daemon::{Daemon, Mode};
 use vmward_tests::guest::Guest;

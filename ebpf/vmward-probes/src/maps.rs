@@ -4,7 +4,10 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use vmward_abi::{
-    CGROUPS_MAX, COMMANDS_MAX, Calls, CgroupKey, CgroupRow, CommandKey, CommandRow, EVENT_RING_BYTES, FileKey, HOST_ACTORS_MAX, HOST_RULES_MAX, HostActorKey, HostRuleRow, LIBVIRT_FOLDERS_MAX, LeaseRow, MONITORS_MAX, MonitorRow, OBJECTS_MAX, ObjectKey, ObjectRow, Offsets, PROCEDURES_MAX, ProcedureKey, ProcedureRow, VMS_MAX, VmRow, VmState, fact, total,
+    CGROUPS_MAX, COMMANDS_MAX, Calls, CgroupKey, CgroupRow, CommandKey, CommandRow,
+    EVENT_RING_BYTES, FileKey, HOST_ACTORS_MAX, HOST_RULES_MAX, HostActorKey, HostRuleRow,
+    LIBVIRT_FOLDERS_MAX, LeaseRow, MONITORS_MAX, MonitorRow, OBJECTS_MAX, ObjectKey, ObjectRow,
+    Offsets, PROCEDURES_MAX, ProcedureKey, ProcedureRow, VMS_MAX, VmRow, VmState, fact, total,
 };
 
 /// Protected VMs by tgid. Only the daemon writes.

@@ -137,11 +137,6 @@ impl Task {
         ))
     }
 
-    /// Does somebody trace it?
-    pub fn is_traced(self) -> bool {
-        read::<u32>(self.0, offset!(task_ptrace)) != Some(0)
-    }
-
     /// Thread group id of its parent.
     pub fn parent_tgid(self) -> Option<u32> {
         self.parent()?.tgid()

@@ -105,7 +105,7 @@ pub fn refuse(vm: &Vm, attempt: &Attempt) -> i32 {
 pub fn refuse_without_lease(vm: &Vm, attempt: &Attempt) -> i32 {
     let actor = Task::current();
     if turn() == Turn::Mine
-        && let Some((lease, kind)) = claim(vm, attempt.effect, actor, false)
+        && let Some((lease, kind)) = claim(vm, attempt, actor, None)
     {
         let _ = PASSING.insert(bpf_get_current_pid_tgid(), attempt.passage(vm), 0);
         let mut report = Report::of(kind, attempt);

@@ -127,7 +127,8 @@ impl Found {
 #[inline(never)]
 fn witness(found: &Found) {
     if is_active() {
-        let mut report = Report::of(event_kind::WITNESSED, &found.attempt());
+        let attempt = found.attempt();
+        let mut report = Report::of(event_kind::WITNESSED, &attempt);
         report.deputy = found.act == WITNESS_DEPUTY;
         emit(&found.vm, &report);
     }

@@ -29,7 +29,8 @@ const CALL: u64 = 0x85;
 /// KPROBE, TRACEPOINT, `PERF_EVENT`, `RAW_TRACEPOINT`, `RAW_TRACEPOINT_WRITABLE`,
 /// TRACING, EXT, LSM, SYSCALL: the kinds of programs that have all of
 /// these calls.
-const KINDS: u32 = 1 << 2 | 1 << 5 | 1 << 7 | 1 << 17 | 1 << 24 | 1 << 26 | 1 << 28 | 1 << 29 | 1 << 31;
+const KINDS: u32 =
+    1 << 2 | 1 << 5 | 1 << 7 | 1 << 17 | 1 << 24 | 1 << 26 | 1 << 28 | 1 << 29 | 1 << 31;
 
 /// match-proto: security/security.c:int security_bpf_prog(struct bpf_prog *prog)
 #[lsm(hook = "bpf_prog")]
