@@ -74,7 +74,7 @@ impl Report {
         let late = guard.join().unwrap_or(false);
         let outcome = outcome.unwrap_or_else(|panic| Err(said(panic.as_ref()).into()));
         self.played += 1;
-        let (word, why) = match &outcome {
+        let (told, why) = match &outcome {
             Ok(()) if !late => (word::OK, None),
             Ok(()) => (word::FAILED, Some(format!("no end after {ROW_LIMIT:?}"))),
             Err(failed) if late => {
@@ -84,8 +84,8 @@ impl Report {
             Err(failed) => (failed.word, Some(failed.why.clone())),
         };
         let took = start.elapsed().as_secs_f32();
-        println!("{} {}: {word} ({took:.1} s)", row.id, self.phase);
-        self.write(row, word, why.as_deref());
+        println!("{} {}: {told} ({took:.1} s)", row.id, self.phase);
+        self.write(row, told, why.as_deref());
         if let Some(why) = why {
             println!("    {why}");
             self.failures
