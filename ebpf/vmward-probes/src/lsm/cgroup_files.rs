@@ -43,11 +43,7 @@ pub fn written(inode: u64, name: &mut Name) -> Option<Act> {
     *name = Name::at(read(node, offset!(kernfs_name))?);
     let file = file(name);
     let Some(place) = place else {
-        return if file == File::Members {
-            taken_in()
-        } else {
-            None
-        };
+        return (file == File::Members).then_some(Act::TakeIn);
     };
     let vm = place.vm()?;
     if current_tgid() == vm.tgid {
@@ -57,7 +53,7 @@ pub fn written(inode: u64, name: &mut Name) -> Option<Act> {
         File::Kill => judge(vm, vector::CGROUP_KILL, effect::FORCE_STOP),
         File::Freeze if is_frozen(folder) => None,
         File::Freeze => judge(vm, vector::CGROUP_FREEZE, effect::PAUSE),
-        File::Members if !place.own => taken_in(),
+        File::Members if !place.own => Some(Act::TakeIn),
         File::Members | File::Kind if sorts_threads(&vm) => None,
         File::Members => judge(vm, vector::CGROUP_MOVE, effect::PAUSE),
         File::Kind if place.own => judge(vm, vector::CGROUP_MOVE, effect::PAUSE),
@@ -159,7 +155,7 @@ fn is_upkeep(place: &Place, name: &Name) -> bool {
 
 /// A process is taken into a cgroup that is no VM's: is it a VM? What the writer
 /// hides is refused; what it changes in the last moment is seen at the move.
-fn taken_in() -> Option<Act> {
+pub fn taken_in() -> Option<Act> {
     let attempt = Attempt::new(vector::CGROUP_MOVE, effect::PAUSE);
     match input() {
         Input::Text(text) => {

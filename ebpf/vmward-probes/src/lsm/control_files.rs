@@ -33,6 +33,8 @@ pub enum Act {
     Judge(Vm, Attempt),
     /// Let through, and on the record; true where libvirt's daemon does it.
     Witness(Vm, Attempt, bool),
+    /// It takes a process into a cgroup that is no VM's: which process?
+    TakeIn,
 }
 
 /// Reads a `T` at `base + offset`, where `base` is an argument of the hook, or
@@ -83,6 +85,7 @@ struct Found {
 const JUDGE: u32 = 1;
 const WITNESS: u32 = 2;
 const WITNESS_DEPUTY: u32 = 3;
+const TAKE_IN: u32 = 4;
 
 impl Found {
     fn nothing() -> Self {
@@ -99,22 +102,23 @@ impl Found {
             Some(Act::Judge(vm, attempt)) => (vm, attempt, JUDGE),
             Some(Act::Witness(vm, attempt, false)) => (vm, attempt, WITNESS),
             Some(Act::Witness(vm, attempt, true)) => (vm, attempt, WITNESS_DEPUTY),
-            None => return,
+            Some(Act::TakeIn) => {
+                self.act = TAKE_IN;
+                return;
+            }
+            None => {
+                self.act = 0;
+                return;
+            }
         };
     }
 
-    /// With the word, which is an address: it cannot be handed upwards.
     #[inline(always)]
-    fn attempt(&self) -> Attempt {
-        Attempt {
-            word: self.name.address(),
-            ..self.attempt
-        }
-    }
-
-    fn verdict(&self) -> i32 {
+    fn verdict(&mut self) -> i32 {
+        // An address of the caller's stack, which cannot be handed upwards.
+        self.attempt.word = self.name.address();
         match self.act {
-            JUDGE => wall(&self.vm, &self.attempt()),
+            JUDGE => wall(&self.vm, &self.attempt),
             WITNESS | WITNESS_DEPUTY => {
                 witness(self);
                 0
@@ -127,7 +131,7 @@ impl Found {
 #[inline(never)]
 fn witness(found: &Found) {
     if is_active() {
-        let mut report = Report::of(event_kind::WITNESSED, &found.attempt());
+        let mut report = Report::of(event_kind::WITNESSED, &found.attempt);
         report.deputy = found.act == WITNESS_DEPUTY;
         emit(&found.vm, &report);
     }
@@ -140,12 +144,21 @@ fn control_file(magic: u64, file: u64, inode: u64) -> i32 {
         PROC_MAGIC => find_proc(file, inode, &mut found),
         _ => find_sysfs(file, &mut found),
     }
+    if found.act == TAKE_IN {
+        find_taken_in(&mut found);
+    }
     found.verdict()
 }
 
 #[inline(never)]
 fn find_cgroup(inode: u64, found: &mut Found) {
     let act = cgroup_files::written(inode, &mut found.name);
+    found.set(act);
+}
+
+#[inline(never)]
+fn find_taken_in(found: &mut Found) {
+    let act = cgroup_files::taken_in();
     found.set(act);
 }
 
