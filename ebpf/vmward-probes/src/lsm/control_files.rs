@@ -33,8 +33,6 @@ pub enum Act {
     Judge(Vm, Attempt),
     /// Let through, and on the record; true where libvirt's daemon does it.
     Witness(Vm, Attempt, bool),
-    /// It takes a process into a cgroup that is no VM's: which process?
-    TakeIn,
 }
 
 /// Reads a `T` at `base + offset`, where `base` is an argument of the hook, or
@@ -85,7 +83,8 @@ struct Found {
 const JUDGE: u32 = 1;
 const WITNESS: u32 = 2;
 const WITNESS_DEPUTY: u32 = 3;
-const TAKE_IN: u32 = 4;
+/// It takes a process into a cgroup that is no VM's: which process?
+pub const TAKE_IN: u32 = 4;
 
 impl Found {
     fn nothing() -> Self {
@@ -102,14 +101,7 @@ impl Found {
             Some(Act::Judge(vm, attempt)) => (vm, attempt, JUDGE),
             Some(Act::Witness(vm, attempt, false)) => (vm, attempt, WITNESS),
             Some(Act::Witness(vm, attempt, true)) => (vm, attempt, WITNESS_DEPUTY),
-            Some(Act::TakeIn) => {
-                self.act = TAKE_IN;
-                return;
-            }
-            None => {
-                self.act = 0;
-                return;
-            }
+            None => return,
         };
     }
 
@@ -152,12 +144,13 @@ fn control_file(magic: u64, file: u64, inode: u64) -> i32 {
 
 #[inline(never)]
 fn find_cgroup(inode: u64, found: &mut Found) {
-    let act = cgroup_files::written(inode, &mut found.name);
+    let act = cgroup_files::written(inode, &mut found.name, &mut found.act);
     found.set(act);
 }
 
 #[inline(never)]
 fn find_taken_in(found: &mut Found) {
+    found.act = 0;
     let act = cgroup_files::taken_in();
     found.set(act);
 }
