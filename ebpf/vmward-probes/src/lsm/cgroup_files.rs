@@ -4,7 +4,7 @@
 
 use vmward_abi::{OFFSET_ABSENT, effect, role, vector};
 
-use super::control_files::Act;
+use super::control_files::{Act, TAKE_IN};
 use crate::cgroups::{Folder, Place, host_with_vms};
 use crate::input::{Input, input, number};
 use crate::maps::{VMS, offset};
@@ -35,19 +35,19 @@ enum File {
     Harmless,
 }
 
-/// A write to the file behind `inode`, whose name is left in `name`.
-pub fn written(inode: u64, name: &mut Name) -> Option<Act> {
+/// A write to the file behind `inode`, whose name is left in `name`; `ask` is set
+/// to [`TAKE_IN`] where that is still to be found out.
+pub fn written(inode: u64, name: &mut Name, ask: &mut u32) -> Option<Act> {
     let node: u64 = read(inode, offset!(inode_private))?;
     let folder = Folder::of_file(node)?;
     let place = folder.place();
     *name = Name::at(read(node, offset!(kernfs_name))?);
     let file = file(name);
     let Some(place) = place else {
-        return if file == File::Members {
-            taken_in()
-        } else {
-            None
-        };
+        if file == File::Members {
+            *ask = TAKE_IN;
+        }
+        return None;
     };
     let vm = place.vm()?;
     if current_tgid() == vm.tgid {
@@ -57,7 +57,10 @@ pub fn written(inode: u64, name: &mut Name) -> Option<Act> {
         File::Kill => judge(vm, vector::CGROUP_KILL, effect::FORCE_STOP),
         File::Freeze if is_frozen(folder) => None,
         File::Freeze => judge(vm, vector::CGROUP_FREEZE, effect::PAUSE),
-        File::Members if !place.own => taken_in(),
+        File::Members if !place.own => {
+            *ask = TAKE_IN;
+            None
+        }
         File::Members | File::Kind if sorts_threads(&vm) => None,
         File::Members => judge(vm, vector::CGROUP_MOVE, effect::PAUSE),
         File::Kind if place.own => judge(vm, vector::CGROUP_MOVE, effect::PAUSE),
@@ -159,7 +162,7 @@ fn is_upkeep(place: &Place, name: &Name) -> bool {
 
 /// A process is taken into a cgroup that is no VM's: is it a VM? What the writer
 /// hides is refused; what it changes in the last moment is seen at the move.
-fn taken_in() -> Option<Act> {
+pub fn taken_in() -> Option<Act> {
     let attempt = Attempt::new(vector::CGROUP_MOVE, effect::PAUSE);
     match input() {
         Input::Text(text) => {

@@ -83,6 +83,8 @@ struct Found {
 const JUDGE: u32 = 1;
 const WITNESS: u32 = 2;
 const WITNESS_DEPUTY: u32 = 3;
+/// It takes a process into a cgroup that is no VM's: which process?
+pub const TAKE_IN: u32 = 4;
 
 impl Found {
     fn nothing() -> Self {
@@ -103,18 +105,12 @@ impl Found {
         };
     }
 
-    /// With the word, which is an address: it cannot be handed upwards.
     #[inline(always)]
-    fn attempt(&self) -> Attempt {
-        Attempt {
-            word: self.name.address(),
-            ..self.attempt
-        }
-    }
-
-    fn verdict(&self) -> i32 {
+    fn verdict(&mut self) -> i32 {
+        // An address of the caller's stack, which cannot be handed upwards.
+        self.attempt.word = self.name.address();
         match self.act {
-            JUDGE => wall(&self.vm, &self.attempt()),
+            JUDGE => wall(&self.vm, &self.attempt),
             WITNESS | WITNESS_DEPUTY => {
                 witness(self);
                 0
@@ -127,8 +123,7 @@ impl Found {
 #[inline(never)]
 fn witness(found: &Found) {
     if is_active() {
-        let attempt = found.attempt();
-        let mut report = Report::of(event_kind::WITNESSED, &attempt);
+        let mut report = Report::of(event_kind::WITNESSED, &found.attempt);
         report.deputy = found.act == WITNESS_DEPUTY;
         emit(&found.vm, &report);
     }
@@ -141,12 +136,22 @@ fn control_file(magic: u64, file: u64, inode: u64) -> i32 {
         PROC_MAGIC => find_proc(file, inode, &mut found),
         _ => find_sysfs(file, &mut found),
     }
+    if found.act == TAKE_IN {
+        find_taken_in(&mut found);
+    }
     found.verdict()
 }
 
 #[inline(never)]
 fn find_cgroup(inode: u64, found: &mut Found) {
-    let act = cgroup_files::written(inode, &mut found.name);
+    let act = cgroup_files::written(inode, &mut found.name, &mut found.act);
+    found.set(act);
+}
+
+#[inline(never)]
+fn find_taken_in(found: &mut Found) {
+    found.act = 0;
+    let act = cgroup_files::taken_in();
     found.set(act);
 }
 

@@ -103,9 +103,9 @@ pub fn sysfs_written(file: u64, name: &mut Name) -> Option<Act> {
         || name.is("unpoison-pfn")
     {
         effect::FORCE_STOP
-    } else if name.is("online") && name_of(parent).begins("cpu") {
-        effect::PAUSE
-    } else if (name.is("state") || name.is("disk")) && is_at_top(parent, "power") {
+    } else if (name.is("online") && name_of(parent).begins("cpu"))
+        || ((name.is("state") || name.is("disk")) && is_at_top(parent, "power"))
+    {
         effect::PAUSE
     } else {
         return None;
