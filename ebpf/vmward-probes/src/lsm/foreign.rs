@@ -29,7 +29,8 @@ const CALL: u64 = 0x85;
 /// KPROBE, TRACEPOINT, `PERF_EVENT`, `RAW_TRACEPOINT`, `RAW_TRACEPOINT_WRITABLE`,
 /// TRACING, EXT, LSM, SYSCALL: the kinds of programs that have all of
 /// these calls.
-const KINDS: u32 = 1 << 2 | 1 << 5 | 1 << 7 | 1 << 17 | 1 << 24 | 1 << 26 | 1 << 28 | 1 << 29 | 1 << 31;
+const KINDS: u32 =
+    1 << 2 | 1 << 5 | 1 << 7 | 1 << 17 | 1 << 24 | 1 << 26 | 1 << 28 | 1 << 29 | 1 << 31;
 
 /// match-proto: security/security.c:int security_bpf_prog(struct bpf_prog *prog)
 #[lsm(hook = "bpf_prog")]
@@ -58,6 +59,12 @@ fn try_prog(prog: u64) -> i32 {
     if !is_dangerous(first, length as usize, doubt) {
         return 0;
     }
+    refuse_program(id)
+}
+
+/// With a stack frame of its own: the caller's is full.
+#[inline(never)]
+fn refuse_program(id: u32) -> i32 {
     host_wall(&Attempt {
         detail: id,
         ..Attempt::new(vector::BPF_PROGRAM, effect::FORCE_STOP)
@@ -112,6 +119,7 @@ fn is_dangerous(first: u64, length: usize, doubt: bool) -> bool {
 
 /// The daemon has loaded a program that makes one call, to see how this kernel
 /// writes it.
+#[inline(never)]
 fn learn(first: u64) {
     let lesson = fact(fact::LESSON);
     if lesson == 0 || lesson > u64::from(fact::CALLS_LEN) {

@@ -5,7 +5,7 @@ use aya_ebpf::programs::LsmContext;
 use vmward_abi::{effect, vector};
 
 use crate::lsm::own;
-use crate::scope::vm_of;
+use crate::scope::{Vm, vm_of};
 use crate::task::{Task, current_tgid};
 use crate::verdict::{Attempt, wall};
 
@@ -62,5 +62,11 @@ fn try_task_kill(target: Task, signal: u32) -> i32 {
     if current_tgid() == vm.tgid {
         return 0;
     }
-    wall(&vm, &attempt(vector::SIGNAL, signal))
+    try_vm(&vm, signal)
+}
+
+/// With a stack frame of its own: the other way needs room for its own.
+#[inline(never)]
+fn try_vm(vm: &Vm, signal: u32) -> i32 {
+    wall(vm, &attempt(vector::SIGNAL, signal))
 }
