@@ -36,7 +36,12 @@ fn sh(command: &str) -> Output {
 fn assert_refused(what: &str, output: &Output) {
     let said = text(output);
     assert!(!output.status.success(), "{what} succeeded: {said}");
-    let denied = ["Operation not permitted", "permission denied"];
+    // The last is umount's own word for EPERM.
+    let denied = [
+        "Operation not permitted",
+        "permission denied",
+        "must be superuser",
+    ];
     assert!(
         denied.iter().any(|word| said.contains(word)),
         "{what}: {said}"

@@ -7,7 +7,7 @@ use crate::atomic::fetch_add_u64;
 use crate::maps::{FACTS, OBJECTS, VMS, offset};
 use crate::scope::{Vm, guarded, host};
 use crate::task::{Task, current_tgid, read};
-use crate::verdict::{Attempt, refuse, refuse_without_lease};
+use crate::verdict::{Attempt, is_leased, refuse};
 
 /// The number in a slot of `vmward_abi::fact`.
 pub fn fact(slot: u32) -> u64 {
@@ -94,7 +94,10 @@ pub fn host_wall(attempt: &Attempt) -> i32 {
             return 0;
         }
     }
-    refuse_without_lease(&about, attempt)
+    if is_leased(&about, attempt) {
+        return 0;
+    }
+    refuse(&about, attempt)
 }
 
 /// Is any VM of this kind under protection?

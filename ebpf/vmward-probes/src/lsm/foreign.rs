@@ -59,6 +59,12 @@ fn try_prog(prog: u64) -> i32 {
     if !is_dangerous(first, length as usize, doubt) {
         return 0;
     }
+    refuse_program(id)
+}
+
+/// With a stack frame of its own: the caller's is full.
+#[inline(never)]
+fn refuse_program(id: u32) -> i32 {
     host_wall(&Attempt {
         detail: id,
         ..Attempt::new(vector::BPF_PROGRAM, effect::FORCE_STOP)
@@ -113,6 +119,7 @@ fn is_dangerous(first: u64, length: usize, doubt: bool) -> bool {
 
 /// The daemon has loaded a program that makes one call, to see how this kernel
 /// writes it.
+#[inline(never)]
 fn learn(first: u64) {
     let lesson = fact(fact::LESSON);
     if lesson == 0 || lesson > u64::from(fact::CALLS_LEN) {

@@ -146,6 +146,7 @@ fn try_lifeline(row: &ObjectRow, deed: Deed) -> i32 {
 
 /// A signal to vmward's own daemon. As long as it is well, only who started it
 /// may end it (systemd, by stop and restart); one that hangs, anybody may.
+#[inline(never)]
 pub fn try_signal(target: Task, tgid: u32, signal: u32) -> i32 {
     let is_daemon = guarded(target, tgid).is_some_and(|found| found.row.role == role::OWN);
     if !is_daemon || signal == SIGHUP {

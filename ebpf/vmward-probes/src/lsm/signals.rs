@@ -61,24 +61,25 @@ fn try_task_kill(target: Task, signal: u32) -> i32 {
     let Some(vm) = vm_of(target, tgid) else {
         return own::try_signal(target, tgid, signal);
     };
+    try_vm(&vm, tgid, signal)
+}
+
+/// With a stack frame of its own: the other way needs room for its own.
+#[inline(never)]
+fn try_vm(vm: &Vm, tgid: u32, signal: u32) -> i32 {
     // QEMU signals its own vCPU threads all the time, and its helpers in order.
     let actor = current_tgid();
     if actor == vm.tgid {
         return 0;
     }
-    if tgid != vm.tgid && (is_helper_of(&vm, actor) || libvirt_side(&vm, Task::current()).0) {
+    if tgid != vm.tgid && (is_helper_of(vm, actor) || libvirt_side(vm, Task::current()).0) {
         return 0;
     }
-    let helper = target.comm_word();
-    let word = if tgid == vm.tgid {
-        0
-    } else {
-        helper.as_ptr() as u64
-    };
+    let helper = if tgid == vm.tgid { 0 } else { tgid };
     wall(
-        &vm,
+        vm,
         &Attempt {
-            word,
+            detail: helper,
             ..attempt(vector::SIGNAL, signal)
         },
     )
