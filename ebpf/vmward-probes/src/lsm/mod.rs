@@ -13,4 +13,5 @@ pub mod signals;
 pub mod tampering;
 mod unix;
 
+pub use commands::Order;
 pub use unix::HEAD_LEN;
