@@ -107,7 +107,7 @@ pub static LIBVIRTS: LruHashMap<u32, u64> = LruHashMap::pinned(LIBVIRT_FOLDERS_M
 
 /// The name of the command that is judged; its address goes into the event.
 #[map]
-pub static COMMAND: PerCpuArray<CommandKey> = PerCpuArray::with_max_entries(1, 0);
+pub static COMMAND: PerCpuArray<crate::lsm::Order> = PerCpuArray::with_max_entries(1, 0);
 
 /// Files, BPF maps and programs under guard. Only the daemon writes.
 #[map]

@@ -39,7 +39,7 @@ const EXEC_OOB: &[u8] = b"{\"exec-oob\":\"";
 /// What comes after the name of a command for people.
 const HMP: &[u8] = b"human-monitor-command\",\"arguments\":{\"command-line\":\"";
 /// As long as `human-monitor-command`.
-const HMP_NAME_LEN: usize = 21;
+const HMP_NAME_LEN: u32 = 21;
 const QUERY: &[u8] = b"query-";
 /// Taking libvirt's own end away.
 const SEVER: &[u8] = b"chardev-remove\",\"arguments\":{\"id\":\"charmonitor\"";
@@ -49,14 +49,17 @@ const AGENT_RESET: u8 = 0xff;
 /// Where a text that has no command at its front is spoilt: the name of the
 /// first member of an object.
 const ODD_AT: usize = 2;
-const ODD_LEN: usize = 2;
+const ODD_LEN: u32 = 2;
 
-/// A command, as far as it is understood.
-struct Order {
+/// A command, as far as it is understood. It lies in a map, so that the verifier
+/// takes what follows to be the same for every length and place.
+#[repr(C)]
+pub struct Order {
+    key: CommandKey,
     row: CommandRow,
     /// Where its name stands, and how long it is.
-    at: usize,
-    len: usize,
+    at: u32,
+    len: u32,
 }
 
 /// Something is sent to the socket `peer`. Gives what the hook returns, where
@@ -80,31 +83,31 @@ pub fn on_send(peer: u64, header: u64, size: u32) -> Option<i32> {
 
 fn command(vm: &Vm, kind: u32, message: Message) -> Option<i32> {
     let (head, address) = message.head()?;
-    let key = COMMAND.get_ptr_mut(0)?;
-    let order = understand(head, kind, key);
-    if order.row.effect == 0 {
+    let order = COMMAND.get_ptr_mut(0)?;
+    understand(head, kind, order);
+    // SAFETY: this CPU's own row; volatile, so that it is read from there.
+    let row = unsafe { core::ptr::read_volatile(&raw const (*order).row) };
+    if row.effect == 0 {
         return Some(ALLOW);
     }
-    let agent = kind == monitor_kind::AGENT;
+    let vector = if kind == monitor_kind::AGENT {
+        vector::AGENT_COMMAND
+    } else {
+        vector::MONITOR_COMMAND
+    };
     let attempt = Attempt {
-        covers: order.row.covers,
-        // SAFETY: this CPU's own row.
-        detail: unsafe { (*key).language },
-        word: key as u64,
-        ..Attempt::new(
-            if agent {
-                vector::AGENT_COMMAND
-            } else {
-                vector::MONITOR_COMMAND
-            },
-            order.row.effect,
-        )
+        covers: row.covers,
+        // SAFETY: as above.
+        detail: unsafe { (*order).key.language },
+        // Its name comes first.
+        word: order as u64,
+        ..Attempt::new(vector, row.effect)
     };
     let verdict = wall(vm, &attempt);
     if verdict == ALLOW || mode() != monitor_mode::REWRITE {
         return Some(verdict);
     }
-    spoil(address, &order)
+    spoil(address, order)
 }
 
 /// What becomes of a refused command.
@@ -115,27 +118,24 @@ fn mode() -> u32 {
 
 /// Overwrites the name in the sender's memory. Where the kernel does not allow
 /// the helper, this is dead code to the verifier: the mode is a constant.
-fn spoil(address: u64, order: &Order) -> Option<i32> {
-    let len = order.len as u32;
+fn spoil(address: u64, order: *const Order) -> Option<i32> {
     // The verifier has to see the bounds in the register that it checks.
-    // SAFETY: a local.
-    let len =
-        (unsafe { core::ptr::read_volatile(&len) }.wrapping_sub(1) & (DENIED_LEN as u32 - 1)) + 1;
-    let to = address.wrapping_add(order.at as u64) as *mut core::ffi::c_void;
+    // SAFETY: this CPU's own row.
+    let len = unsafe { core::ptr::read_volatile(&raw const (*order).len) };
+    let len = (len.wrapping_sub(1) & (DENIED_LEN as u32 - 1)) + 1;
+    // SAFETY: as above.
+    let at = unsafe { core::ptr::read_volatile(&raw const (*order).at) };
+    let to = address.wrapping_add(u64::from(at)) as *mut core::ffi::c_void;
     // SAFETY: `len` is within the text; the helper checks the address.
     let failed = unsafe { generated::bpf_probe_write_user(to, DENIED.as_ptr().cast(), len) };
     (failed == 0).then_some(ALLOW)
 }
 
-/// Finds the command and what it needs; leaves its name in `key`.
+/// Finds the command and what it needs.
 #[inline(never)]
-fn understand(head: &[u8; HEAD_LEN], kind: u32, key: *mut CommandKey) -> Order {
+fn understand(head: &[u8; HEAD_LEN], kind: u32, order: *mut Order) {
     let agent = kind == monitor_kind::AGENT;
-    let start = if agent && head[0] == AGENT_RESET {
-        1
-    } else {
-        0
-    };
+    let start = if agent && head[0] == AGENT_RESET { 1 } else { 0 };
     let front = if starts(head, start, EXECUTE) {
         EXECUTE.len()
     } else if starts(head, start, EXEC_OOB) {
@@ -150,28 +150,27 @@ fn understand(head: &[u8; HEAD_LEN], kind: u32, key: *mut CommandKey) -> Order {
         (_, true) => (at + HMP.len(), language::HMP),
         _ => (at, language::QMP),
     };
-    let len = name(head, name_at, key, speaks);
+    // SAFETY: this CPU's own row; nobody else has a reference to it.
+    let order = unsafe { &mut *order };
+    name(head, name_at, order, speaks);
     if front == 0 {
-        return Order {
-            row: UNKNOWN,
-            at: start + ODD_AT,
-            len: ODD_LEN,
-        };
+        order.row = UNKNOWN;
+        order.at = (start + ODD_AT) as u32;
+        order.len = ODD_LEN;
+        return;
     }
-    // SAFETY: a plain copy of a live map value, by this CPU's own key.
-    let row = unsafe { COMMANDS.get(*key) }.copied();
-    let row = if starts(head, at, SEVER) {
+    order.at = at as u32;
+    if people {
+        order.len = HMP_NAME_LEN;
+    }
+    order.row = if starts(head, at, SEVER) {
         UNKNOWN
     } else if speaks == language::QMP && starts(head, at, QUERY) {
         BENIGN
     } else {
-        row.unwrap_or(UNKNOWN)
+        // SAFETY: a plain copy of a live map value, by this CPU's own key.
+        unsafe { COMMANDS.get(&order.key) }.copied().unwrap_or(UNKNOWN)
     };
-    Order {
-        row,
-        at,
-        len: if people { HMP_NAME_LEN } else { len },
-    }
 }
 
 const BENIGN: CommandRow = CommandRow {
@@ -183,22 +182,20 @@ const UNKNOWN: CommandRow = CommandRow {
     covers: 0,
 };
 
-/// Copies the name at `at` into `key` and gives its length, at least 1. A name
-/// that is too long, or is no plain word, is found in no table.
+/// Copies the name at `at` and notes its length, at least 1. A name that is too
+/// long, or is no plain word, is found in no table.
 #[inline(always)]
-fn name(head: &[u8; HEAD_LEN], at: usize, key: *mut CommandKey, speaks: u32) -> usize {
-    // SAFETY: this CPU's own row; nobody else has a reference to it.
-    let key = unsafe { &mut *key };
-    key.name = [0; COMMAND_LEN];
-    key.language = speaks;
-    let mut len = 0;
+fn name(head: &[u8; HEAD_LEN], at: usize, order: &mut Order, speaks: u32) {
+    order.key.name = [0; COMMAND_LEN];
+    order.key.language = speaks;
+    order.len = 1;
     for i in 0..COMMAND_LEN {
         let c = head[(at + i) & (HEAD_LEN - 1)];
         if c == b'"' || speaks == language::HMP && (c == b' ' || c == b'/') {
             break;
         }
-        key.name[i] = c;
-        len = i + 1;
+        order.key.name[i] = c;
+        // SAFETY: a field; volatile, so that no register carries it on.
+        unsafe { core::ptr::write_volatile(&raw mut order.len, i as u32 + 1) };
     }
-    if len == 0 { 1 } else { len }
 }

@@ -18,4 +18,5 @@ pub mod signals;
 pub mod tampering;
 mod unix;
 
+pub use commands::Order;
 pub use unix::HEAD_LEN;
