@@ -243,13 +243,17 @@ fn judge(sk: u64, order: &Order) -> i32 {
         if order.autodestroy == 0 {
             return 0;
         }
-        // A full map forgets the connection that was longest without a start.
-        let _ = AUTODESTROY.insert(sk, 1, 0);
-        if order.has(procedure_flag::NO_DOMAIN) {
-            return 0;
-        }
     }
-    let Some(vm) = target(&order.uuid) else {
+    let vm = if order.has(procedure_flag::NO_DOMAIN) {
+        None
+    } else {
+        target(&order.uuid)
+    };
+    let Some(vm) = vm else {
+        if order.autodestroy != 0 {
+            // A full map forgets the connection that was longest without a start.
+            let _ = AUTODESTROY.insert(sk, 1, 0);
+        }
         return 0;
     };
     let seen = order.field(offset_of!(ProcedureRow, seen));
