@@ -50,7 +50,9 @@ impl Attempt {
 
     /// What [`PASSING`] holds about this attempt on `vm`.
     fn passage(&self, vm: &Vm) -> u64 {
-        let what = self.vector << 16 | (self.signal & 0xff) << 8 | self.detail & 0xff;
+        // The witness of a signal knows the signal alone.
+        let detail = if self.signal == 0 { self.detail } else { 0 };
+        let what = self.vector << 16 | (self.signal & 0xff) << 8 | detail & 0xff;
         u64::from(vm.tgid) << 32 | u64::from(what)
     }
 }

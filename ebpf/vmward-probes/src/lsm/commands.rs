@@ -135,7 +135,11 @@ fn spoil(address: u64, order: *const Order) -> Option<i32> {
 #[inline(never)]
 fn understand(head: &[u8; HEAD_LEN], kind: u32, order: *mut Order) {
     let agent = kind == monitor_kind::AGENT;
-    let start = if agent && head[0] == AGENT_RESET { 1 } else { 0 };
+    let start = if agent && head[0] == AGENT_RESET {
+        1
+    } else {
+        0
+    };
     let front = if starts(head, start, EXECUTE) {
         EXECUTE.len()
     } else if starts(head, start, EXEC_OOB) {
@@ -169,7 +173,9 @@ fn understand(head: &[u8; HEAD_LEN], kind: u32, order: *mut Order) {
         BENIGN
     } else {
         // SAFETY: a plain copy of a live map value, by this CPU's own key.
-        unsafe { COMMANDS.get(&order.key) }.copied().unwrap_or(UNKNOWN)
+        unsafe { COMMANDS.get(&order.key) }
+            .copied()
+            .unwrap_or(UNKNOWN)
     };
 }
 
