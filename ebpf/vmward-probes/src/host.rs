@@ -3,7 +3,7 @@
 //! Fails closed: what cannot be read names nobody.
 
 use aya_ebpf::helpers::{bpf_get_current_uid_gid, generated};
-use vmward_abi::{HOST_RULES_MAX, HostActorKey, HostRuleRow, host_actor, host_rule_flag};
+use vmward_abi::{HostActorKey, HostRuleRow, host_actor, host_rule_flag};
 
 use crate::atomic::fetch_add_u64;
 use crate::maps::{HOST_ACTORS, HOST_PICKS, HOST_RULES, HOST_USES};
@@ -14,8 +14,9 @@ use crate::task::Task;
 /// slices, two or three deep.
 const CGROUP_DEPTH_MAX: i32 = 12;
 
-/// How many rules that name one requester are looked at.
-const NOTED_MAX: u32 = 4;
+/// How many of the rules that are about one VM and name one actor are looked at:
+/// the verifier walks each turn of the loop.
+const RULES_OF_ONE_MAX: u32 = 4;
 
 /// What the rules say. Each holds [`HostRuleRow::id`].
 pub enum Use {
@@ -39,10 +40,13 @@ pub fn use_rule(vm: &Vm, effect: u32, sender: Task) -> Use {
         return Use::None;
     }
     let mut used_up = Use::None;
-    for number in 0..HOST_RULES_MAX {
-        if rules & (1 << number) == 0 {
-            continue;
+    let mut left = rules;
+    for _ in 0..RULES_OF_ONE_MAX {
+        if left == 0 {
+            break;
         }
+        let number = left.trailing_zeros();
+        left &= left - 1;
         let Some(rule) = HOST_RULES.get(number) else {
             continue;
         };
@@ -71,7 +75,7 @@ pub fn rule_for(vm: &Vm, effects: u32, sender: Task) -> Option<(u32, u64)> {
     }
     // Whoever is named by more rules than this is named by these.
     let mut left = rules;
-    for _ in 0..NOTED_MAX {
+    for _ in 0..RULES_OF_ONE_MAX {
         if left == 0 {
             break;
         }

@@ -17,6 +17,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use aya::maps::{Array, Map, MapData};
 use aya::programs::Program;
@@ -206,7 +207,9 @@ fn load_and_attach(
     let folder = generation_dir(&programs.dir, programs.generation);
     create_dir(&folder)?;
     for (name, hook) in PROGRAMS.iter().copied() {
+        let began = Instant::now();
         let link = attach_one(&mut ebpf, name, hook, &btf)?;
+        tracing::debug!(program = name, took = ?began.elapsed(), "attached");
         // The pin holds the link from here on.
         link.pin(folder.join(name))
             .map_err(|e| KernelError::Program {

@@ -12,6 +12,9 @@ use crate::scope::{guarded, vm_of};
 use crate::task::{Task, current_tgid};
 use crate::verdict::{Attempt, is_passing, libvirt_side};
 
+/// No role.
+const NOBODY: u32 = u32::MAX;
+
 /// After the move, in whatever hierarchy. The new cgroup is the VM's from here
 /// on, whoever moved it.
 ///
@@ -35,12 +38,22 @@ fn witness_move(cgroup: u64, task: Task) -> Option<()> {
         return None;
     }
     let actor = Task::current();
-    let role = guarded(actor, current_tgid()).map(|row| row.row.role);
-    if role == Some(role::OWN) {
+    let role = role_of(actor);
+    if role == role::OWN {
         return None;
     }
     let mut report = Report::of(event_kind::WITNESSED, &attempt);
-    report.deputy = libvirt_side(&vm, actor).0 || role == Some(role::DEPUTY);
+    report.deputy = libvirt_side(&vm, actor).0 || role == role::DEPUTY;
     emit(&vm, &report);
     Some(())
+}
+
+/// `NOBODY` for who is not guarded. A number: the verifier does not follow an
+/// absent value that the compiler leaves undefined.
+#[inline(never)]
+fn role_of(actor: Task) -> u32 {
+    match guarded(actor, current_tgid()) {
+        Some(found) => found.row.role,
+        None => NOBODY,
+    }
 }
