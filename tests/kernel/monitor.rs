@@ -69,7 +69,7 @@ fn every_order_without_a_lease_is_refused_and_recorded() {
 fn each_order_works_without_vmward() {
     assert_in_vm();
     let guest = Guest::start("mon-2");
-    for row in rows().filter(|row| row.harm == Harm::Ends) {
+    for row in rows().filter(|row| matches!(row.harm, Harm::Ends)) {
         let pid = guest.pid();
         let output = (row.run)(&guest);
         eprintln!("{}: {} {}", row.id, output.status, text(&output));

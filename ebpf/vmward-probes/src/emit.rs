@@ -73,6 +73,7 @@ fn flags(what: &Report<'_>) -> u32 {
 
 /// Reports `what` about `vm`, with the running task as the actor.
 pub fn emit(vm: &Vm, what: &Report<'_>) {
+    let attempt = what.attempt;
     let seq = next(TOTALS.get_ptr_mut(total::EVENTS));
     let vm_seq = next(VM_STATES.get_ptr_mut(vm.tgid).map(|state| {
         // SAFETY: a field of a live map value; no reference is made.
@@ -98,7 +99,7 @@ pub fn emit(vm: &Vm, what: &Report<'_>) {
         (*event).cgroup_id = generated::bpf_get_current_cgroup_id();
         (*event).vm_uuid = vm.row.uuid;
         (*event).kind = what.kind;
-        (*event).signal = what.attempt.signal;
+        (*event).signal = attempt.signal;
         (*event).vm_tgid = vm.tgid;
         (*event).exit_code = what.exit_code;
         (*event).actor_pid = current_pid();
@@ -108,16 +109,16 @@ pub fn emit(vm: &Vm, what: &Report<'_>) {
         (*event).loginuid = task.loginuid();
         (*event).session = task.session();
         (*event).actor_flags = flags(what);
-        (*event).vector = what.attempt.vector;
+        (*event).vector = attempt.vector;
         (*event).requester_start_ticks = what.requester.start_ticks();
         (*event).requester_tgid = what.requester.tgid();
         (*event).requester_uid = what.requester.uid();
-        (*event).effect = what.attempt.effect;
-        (*event).detail = what.attempt.detail;
+        (*event).effect = attempt.effect;
+        (*event).detail = attempt.detail;
         (*event).pad = 0;
         // Straight to their place, since the stack is small; what cannot be read
         // is left as zeros by the helpers.
-        read_to(&raw mut (*event).word, what.attempt.word);
+        read_to(&raw mut (*event).word, attempt.word);
         generated::bpf_get_current_comm((&raw mut (*event).comm).cast(), COMM_LEN as u32);
         task.write_ancestors(&raw mut (*event).ancestors);
     }

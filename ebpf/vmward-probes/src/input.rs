@@ -8,7 +8,7 @@ use aya_ebpf::helpers::generated::{
 use vmward_abi::OFFSET_ABSENT;
 
 use crate::maps::offset;
-use crate::task::read;
+use crate::task::read_to;
 
 /// How much is looked at: a process id with its newline, the word `max`.
 const TEXT_LEN: usize = 16;
@@ -36,13 +36,11 @@ pub fn input() -> Input {
     }
     // SAFETY: no precondition; the second takes what the first gives.
     let regs = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64;
-    let (Some(call), Some(at), Some(count)) = (
-        read::<u64>(regs, offset!(regs_syscall)),
-        read::<u64>(regs, offset!(regs_second)),
-        read::<u64>(regs, offset!(regs_third)),
-    ) else {
-        return Input::Hidden;
-    };
+    // What cannot be read is 0, which is no writing system call. Not an absent
+    // value: the verifier before 6.3 refuses one that is left undefined.
+    let call = register(regs, offset!(regs_syscall));
+    let at = register(regs, offset!(regs_second));
+    let count = register(regs, offset!(regs_third));
     match call {
         WRITE | PWRITE64 => text(at, count),
         WRITEV | PWRITEV | PWRITEV2 => {
@@ -62,9 +60,16 @@ pub fn input() -> Input {
     }
 }
 
+fn register(regs: u64, offset: usize) -> u64 {
+    let mut value = 0;
+    // SAFETY: a local, as large as what is read.
+    unsafe { read_to(&raw mut value, regs.wrapping_add(offset as u64)) };
+    value
+}
+
 /// Address of the second part of a vector.
 fn read_second(regs: u64) -> u64 {
-    read::<u64>(regs, offset!(regs_second)).map_or(0, |at| at.wrapping_add(16))
+    register(regs, offset!(regs_second)).wrapping_add(16)
 }
 
 fn user<T: Copy>(at: u64) -> Option<T> {
