@@ -13,7 +13,7 @@ use vmward_abi::{effect, fact, object, vector};
 use crate::lsm::own::try_bpf;
 use crate::maps::{FACTS, offset};
 use crate::objects::{fact, find, host_wall, is_own};
-use crate::task::read;
+use crate::task::{forget, read};
 use crate::verdict::Attempt;
 
 /// Instructions are read in chunks of so many.
@@ -96,6 +96,8 @@ fn differ(one: u64, other: u64, shift: u32) -> u64 {
 #[inline(never)]
 fn is_dangerous(first: u64, length: usize, doubt: bool) -> bool {
     let calls = [call(0), call(1), call(2), call(3), call(4)];
+    // Each look-up has two outcomes, and the loop is long.
+    forget(&calls);
     // SAFETY: a live static; volatile so that its value is not known.
     let shift = unsafe { core::ptr::read_volatile(&raw const SHIFT) };
     let mut differs = 1;
