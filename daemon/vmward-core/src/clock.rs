@@ -33,29 +33,7 @@ pub fn rfc3339(wall_ns: i64) -> String {
     let of_day = seconds.rem_euclid(86_400);
     let (year, month, day) = civil_date(seconds.div_euclid(86_400));
     let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
-    if !(0..=9999).contains(&year) {
-        return format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z");
-    }
-    // The same digit by digit: every record has a time.
-    let mut text = String::with_capacity("2026-11-23T01:32:42.000Z".len());
-    for (number, digits, end) in [
-        (year, 1000, '-'),
-        (month, 10, '-'),
-        (day, 10, 'T'),
-        (hour, 10, ':'),
-        (minute, 10, ':'),
-        (second, 10, '.'),
-        (ms, 100, 'Z'),
-    ] {
-        let mut place = digits;
-        while place > 0 {
-            let digit = u8::try_from(number / place % 10).unwrap_or_default();
-            text.push(char::from(b'0' + digit));
-            place /= 10;
-        }
-        text.push(end);
-    }
-    text
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
 }
 
 /// Days since 1970-01-01 as year, month, day of the proleptic Gregorian

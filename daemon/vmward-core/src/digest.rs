@@ -22,57 +22,55 @@ pub fn args_digest(arguments: &Map<String, Value>) -> String {
 
 /// A call's arguments in canonical form.
 pub fn canonical(arguments: &Map<String, Value>) -> String {
-    let mut text = Vec::new();
-    // A buffer takes everything, and keys are strings: this cannot fail.
-    write_object(arguments, &mut text).unwrap_or_default();
-    String::from_utf8(text).unwrap_or_default()
+    let mut text = String::new();
+    write_object(arguments, &mut text);
+    text
 }
 
 /// Two lower-case hexadecimal digits a byte.
 pub fn hex(bytes: &[u8]) -> String {
-    const DIGITS: [u8; 16] = *b"0123456789abcdef";
-    let mut text = Vec::with_capacity(bytes.len() * 2);
+    const DIGITS: [char; 16] = [
+        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
+    ];
+    let mut text = String::with_capacity(bytes.len() * 2);
     for byte in bytes {
         text.push(DIGITS[usize::from(byte >> 4)]);
         text.push(DIGITS[usize::from(byte & 15)]);
     }
-    // Digits are UTF-8.
-    String::from_utf8(text).unwrap_or_default()
+    text
 }
 
-fn write_object(object: &Map<String, Value>, out: &mut Vec<u8>) -> serde_json::Result<()> {
+fn write_object(object: &Map<String, Value>, out: &mut String) {
     let mut keys: Vec<&String> = object.keys().collect();
     // RFC 8785 orders by UTF-16 code unit, which differs from byte order for
     // characters outside the basic plane.
-    keys.sort_by(|one, other| one.encode_utf16().cmp(other.encode_utf16()));
-    out.push(b'{');
+    keys.sort_by_cached_key(|key| key.encode_utf16().collect::<Vec<u16>>());
+    out.push('{');
     for (index, key) in keys.into_iter().enumerate() {
         if index > 0 {
-            out.push(b',');
+            out.push(',');
         }
-        serde_json::to_writer(&mut *out, key)?;
-        out.push(b':');
-        write_value(&object[key], out)?;
+        out.push_str(&Value::from(key.as_str()).to_string());
+        out.push(':');
+        write_value(&object[key], out);
     }
-    out.push(b'}');
-    Ok(())
+    out.push('}');
 }
 
-fn write_value(value: &Value, out: &mut Vec<u8>) -> serde_json::Result<()> {
+fn write_value(value: &Value, out: &mut String) {
     match value {
         Value::Object(object) => write_object(object, out),
         Value::Array(items) => {
-            out.push(b'[');
+            out.push('[');
             for (index, item) in items.iter().enumerate() {
                 if index > 0 {
-                    out.push(b',');
+                    out.push(',');
                 }
-                write_value(item, out)?;
+                write_value(item, out);
             }
-            out.push(b']');
-            Ok(())
+            out.push(']');
         }
-        scalar => serde_json::to_writer(out, scalar),
+        scalar => out.push_str(&scalar.to_string()),
     }
 }
 

@@ -1,13 +1,9 @@
 //! The journal: what makes a decision survive a crash.
 //!
 //! One line an entry: eight hexadecimal digits of CRC-32, a space, JSON, a line
-//! feed. Lines that are made durable together are one commit; all but its first
-//! have a `+` in the space's place. The shell makes a commit durable before it
-//! answers and before it begins the next one, so what a power cut left of the
-//! very last commit was never answered and is dropped: a torn line at the end, or
-//! a commit in which blocks still hold the zeros that the shell wrote ahead. A bad
-//! line anywhere else means that the file was damaged afterwards, and nothing is
-//! guessed.
+//! feed. The shell makes an entry durable before it answers, so a torn line at
+//! the very end was never answered and is dropped; a bad line anywhere else
+//! means that the file was damaged afterwards, and nothing is guessed.
 
 mod replay;
 #[cfg(test)]
@@ -20,22 +16,12 @@ use crate::{
     approval::Approval,
     audit::AuditBody,
     clock::Now,
-    digest::hex,
     engine::RecentDecision,
     ids::DecisionId,
     lease::{Lease, LeaseState},
     limit::{Charge, CounterKey},
 };
 pub use replay::{Replay, ReplayError, ReplayedDecision, ReplayedState, RestoredStamp, TornTail};
-
-/// Hexadecimal digits before each line's mark.
-const CHECKSUM_BYTES: usize = 8;
-/// The mark of a commit's first line.
-const BEGINS: u8 = b' ';
-/// The mark of its others.
-const CONTINUES: u8 = b'+';
-/// Room for a line; few are longer.
-const LINE_BYTES: usize = 2048;
 
 /// One entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -215,42 +201,21 @@ pub enum LineError {
     Json(#[source] serde_json::Error),
 }
 
-/// The line for an entry, with its line feed: a commit of its own. The lines of a
-/// snapshot are such lines, because no part of one may ever be missing.
+/// The line for an entry, with its line feed.
 pub fn encode_line(entry: &JournalEntry) -> Result<Vec<u8>, serde_json::Error> {
-    encode_commit(std::slice::from_ref(entry))
-}
-
-/// The lines for entries that are made durable together.
-pub fn encode_commit<'a>(
-    entries: impl IntoIterator<Item = &'a JournalEntry>,
-) -> Result<Vec<u8>, serde_json::Error> {
-    let mut lines = Vec::with_capacity(LINE_BYTES);
-    for entry in entries {
-        let mark = if lines.is_empty() { BEGINS } else { CONTINUES };
-        let start = lines.len();
-        lines.extend_from_slice(&[mark; CHECKSUM_BYTES + 1]);
-        let json = start + CHECKSUM_BYTES + 1;
-        serde_json::to_writer(&mut lines, entry)?;
-        let checksum = crc32fast::hash(lines.get(json..).unwrap_or_default());
-        let digits = hex(&checksum.to_be_bytes());
-        if let Some(place) = lines.get_mut(start..start + CHECKSUM_BYTES) {
-            place.copy_from_slice(digits.as_bytes());
-        }
-        lines.push(b'\n');
-    }
-    Ok(lines)
+    let json = serde_json::to_vec(entry)?;
+    let mut line = format!("{:08x} ", crc32fast::hash(&json)).into_bytes();
+    line.extend_from_slice(&json);
+    line.push(b'\n');
+    Ok(line)
 }
 
 /// The entry of a line, which includes its line feed.
 pub fn decode_line(line: &[u8]) -> Result<JournalEntry, LineError> {
     let text = line.strip_suffix(b"\n").ok_or(LineError::CutOff)?;
-    let (checksum, json) = text
-        .split_at_checked(CHECKSUM_BYTES + 1)
-        .ok_or(LineError::Shape)?;
+    let (checksum, json) = text.split_at_checked(9).ok_or(LineError::Shape)?;
     let claimed = checksum
-        .strip_suffix(&[BEGINS])
-        .or_else(|| checksum.strip_suffix(&[CONTINUES]))
+        .strip_suffix(b" ")
         .and_then(|digits| std::str::from_utf8(digits).ok())
         .and_then(|digits| u32::from_str_radix(digits, 16).ok())
         .ok_or(LineError::Shape)?;
@@ -258,9 +223,4 @@ pub fn decode_line(line: &[u8]) -> Result<JournalEntry, LineError> {
         return Err(LineError::Checksum);
     }
     serde_json::from_slice(json).map_err(LineError::Json)
-}
-
-/// Does the line, intact or not, belong to the commit of the line before it?
-fn continues(line: &[u8]) -> bool {
-    line.get(CHECKSUM_BYTES) == Some(&CONTINUES)
 }

@@ -171,19 +171,10 @@ impl Request {
 
     /// Reads the parameters as those of a method.
     pub fn params<P: DeserializeOwned>(&self) -> Result<P, ErrorObject> {
-        P::deserialize(&self.params).map_err(|error| self.refuse_params(&error))
-    }
-
-    /// As [`Request::params`], and leaves the request without them: nothing is
-    /// copied.
-    pub fn take_params<P: DeserializeOwned>(&mut self) -> Result<P, ErrorObject> {
-        let params = std::mem::take(&mut self.params);
-        P::deserialize(Value::Object(params)).map_err(|error| self.refuse_params(&error))
-    }
-
-    fn refuse_params(&self, error: &serde_json::Error) -> ErrorObject {
-        let message = format!("Parameters of `{}`: {error}", self.method);
-        ErrorObject::new(ErrorCode::InvalidParams, message)
+        P::deserialize(&self.params).map_err(|error| {
+            let message = format!("Parameters of `{}`: {error}", self.method);
+            ErrorObject::new(ErrorCode::InvalidParams, message)
+        })
     }
 }
 

@@ -4,35 +4,26 @@
 //! on; a timer syncs it, and a record that a crash kept from it is written again
 //! from the journal at the next start. While records cannot be written they
 //! wait in a bounded queue, and the daemon denies rather than act unrecorded.
-//!
-//! Records of decisions that gave nothing may be [owed](AuditFile::owe): they
-//! have their place, lie in the [`spool`], and several are written with one call.
-
-mod scan;
-mod spool;
 
 use std::collections::{HashSet, VecDeque};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde::Deserialize;
 use vmward_core::audit::chain::Chain;
 use vmward_core::audit::{AUDIT_FORMAT, AuditBody, DaemonRecord, Genesis};
 use vmward_core::clock::Now;
 use vmward_core::ids::DecisionId;
 
-use self::scan::scan;
-use self::spool::Spool;
 use crate::feed::Feed;
 
 /// The file's name in the log directory.
 pub const AUDIT_FILE: &str = "audit.jsonl";
 /// Most records that wait for a disk that takes nothing.
 const BACKLOG_MAX: usize = 10_000;
-/// Most records written with one call.
-const WRITE_MAX: usize = 64;
 
 /// The open log.
 pub struct AuditFile {
@@ -41,19 +32,12 @@ pub struct AuditFile {
     len: u64,
     chain: Chain,
     boot_id: String,
-    /// The line being made.
+    /// The line being written.
     line: Vec<u8>,
-    /// The lines being written.
-    lines: Vec<u8>,
-    /// Where owed records lie; without it they are written at once.
-    spool: Option<Spool>,
     dirty: bool,
     /// Half a line may stand after `len`.
     torn: bool,
-    /// Not written yet, in the order of the chain.
     backlog: VecDeque<(AuditBody, Now)>,
-    /// The last write failed.
-    failed: bool,
     dropped: u64,
     feed: Option<Arc<Feed>>,
 }
@@ -92,6 +76,18 @@ pub enum AuditError {
         #[source]
         source: io::Error,
     },
+}
+
+#[derive(Deserialize)]
+struct Peek {
+    kind: String,
+    boot_id: String,
+    #[serde(default)]
+    decision_id: Option<DecisionId>,
+    #[serde(default)]
+    kernel_seq: Option<u64>,
+    #[serde(default)]
+    to: Option<u64>,
 }
 
 impl AuditFile {
@@ -152,12 +148,9 @@ impl AuditFile {
             chain,
             boot_id: boot_id.to_owned(),
             line: Vec::new(),
-            lines: Vec::new(),
-            spool: None,
             dirty: false,
             torn: false,
             backlog: VecDeque::new(),
-            failed: false,
             dropped: 0,
             feed: None,
         };
@@ -175,33 +168,12 @@ impl AuditFile {
     /// Appends a record. Never fails to the caller: what the disk does not take
     /// waits, and [`AuditFile::fault`] says so.
     pub fn append(&mut self, body: AuditBody, at: Now) {
-        self.push(body, at);
-        self.flush();
-    }
-
-    /// Gives a record its place behind all others, where no crash of the daemon
-    /// takes it away. It is written when somebody next appends or flushes.
-    pub fn owe(&mut self, body: AuditBody, at: Now) {
-        let spool = self.spool.as_mut().filter(|_| !self.failed);
-        let kept = spool.is_some_and(|spool| spool.push(&body, at));
-        self.push(body, at);
-        if !kept {
-            self.flush();
-        }
-    }
-
-    /// How many records somebody must flush soon.
-    pub fn owed(&self) -> usize {
-        // While the disk takes nothing, whoever appends tries again.
-        if self.failed { 0 } else { self.backlog.len() }
-    }
-
-    fn push(&mut self, body: AuditBody, at: Now) {
         self.backlog.push_back((body, at));
         if self.backlog.len() > BACKLOG_MAX {
             self.backlog.pop_front();
             self.dropped = self.dropped.saturating_add(1);
         }
+        self.flush();
     }
 
     /// Writes what waits, as far as the disk takes it.
@@ -218,58 +190,41 @@ impl AuditFile {
                 .backlog
                 .front()
                 .map_or_else(Now::default, |(_, at)| *at);
-            if self.write(&[(AuditBody::Daemon(gap), at)]).is_err() {
-                self.failed = true;
+            if self.write(&AuditBody::Daemon(gap), at).is_err() {
                 return;
             }
             self.dropped = 0;
         }
-        while !self.backlog.is_empty() {
-            let some = self.backlog.len().min(WRITE_MAX);
-            let records: Vec<(AuditBody, Now)> = self.backlog.drain(..some).collect();
-            if let Err(error) = self.write(&records) {
+        while let Some((body, at)) = self.backlog.pop_front() {
+            if let Err(error) = self.write(&body, at) {
                 tracing::error!(%error, path = %self.path.display(), "cannot write the audit log");
-                for record in records.into_iter().rev() {
-                    self.backlog.push_front(record);
-                }
-                self.failed = true;
+                self.backlog.push_front((body, at));
                 return;
             }
         }
-        self.failed = false;
-        if let Some(spool) = &mut self.spool {
-            spool.clear();
-        }
     }
 
-    /// Writes these records with one call, all of them or none.
-    fn write(&mut self, records: &[(AuditBody, Now)]) -> io::Result<()> {
+    fn write(&mut self, body: &AuditBody, at: Now) -> io::Result<()> {
         if self.torn {
             self.file.set_len(self.len)?;
             self.torn = false;
         }
         let before = self.chain.clone();
-        self.lines.clear();
-        for (body, at) in records {
-            self.chain
-                .append_to(&mut self.line, body, &self.boot_id, *at);
-            self.lines.extend_from_slice(&self.line);
-            self.lines.push(b'\n');
-        }
-        if let Err(error) = (&*self.file).write_all(&self.lines) {
+        self.chain
+            .append_to(&mut self.line, body, &self.boot_id, at);
+        self.line.push(b'\n');
+        if let Err(error) = (&*self.file).write_all(&self.line) {
             self.chain = before;
             // Half a line would break the chain for every reader. Where it
             // cannot be cut off now, nothing is written before it is.
             self.torn = self.file.set_len(self.len).is_err();
             return Err(error);
         }
-        self.len = self.len.saturating_add(self.lines.len() as u64);
+        self.len = self.len.saturating_add(self.line.len() as u64);
         self.dirty = true;
         if let Some(feed) = &self.feed {
-            let text = str::from_utf8(&self.lines).unwrap_or_default();
-            for ((body, _), line) in records.iter().zip(text.lines()) {
-                feed.publish(body, line);
-            }
+            let text = str::from_utf8(&self.line).unwrap_or_default();
+            feed.publish(body, text.trim_end());
         }
         Ok(())
     }
@@ -299,13 +254,13 @@ impl AuditFile {
 
     /// Why records wait, where they do.
     pub fn fault(&self) -> Option<String> {
-        self.failed.then(|| {
-            format!(
-                "{} audit records cannot be written to {}; free space on its disk",
-                self.backlog.len(),
+        match self.backlog.len() {
+            0 => None,
+            waiting => Some(format!(
+                "{waiting} audit records cannot be written to {}; free space on its disk",
                 self.path.display()
-            )
-        })
+            )),
+        }
     }
 }
 
@@ -314,6 +269,60 @@ fn genesis() -> AuditBody {
         format: AUDIT_FORMAT,
         daemon: env!("CARGO_PKG_VERSION").to_owned(),
     })
+}
+
+struct Scan {
+    /// Bytes of whole lines.
+    whole: u64,
+    /// Bytes after the last line feed.
+    torn: u64,
+    last_line: Option<String>,
+}
+
+fn scan(
+    file: &mut File,
+    boot_id: &str,
+    wanted: &HashSet<DecisionId>,
+    resumed: &mut Resumed,
+) -> io::Result<Scan> {
+    file.seek(SeekFrom::Start(0))?;
+    let mut reader = BufReader::new(file);
+    let mut found = Scan {
+        whole: 0,
+        torn: 0,
+        last_line: None,
+    };
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let bytes = reader.read_until(b'\n', &mut line)? as u64;
+        if line.pop_if(|last| *last == b'\n').is_none() {
+            found.torn = bytes;
+            return Ok(found);
+        }
+        found.whole = found.whole.saturating_add(bytes);
+        let text = String::from_utf8_lossy(&line).into_owned();
+        if let Ok(peek) = serde_json::from_str::<Peek>(&text) {
+            note(&peek, boot_id, wanted, resumed);
+        }
+        found.last_line = Some(text);
+    }
+}
+
+fn note(peek: &Peek, boot_id: &str, wanted: &HashSet<DecisionId>, resumed: &mut Resumed) {
+    match peek.kind.as_str() {
+        "decision" => {
+            resumed.newest = resumed.newest.max(peek.decision_id);
+            resumed
+                .decisions
+                .extend(peek.decision_id.filter(|id| wanted.contains(id)));
+        }
+        "kernel" | "vm" | "loss" if peek.boot_id == boot_id => {
+            let newest = peek.kernel_seq.or(peek.to);
+            resumed.kernel_seq = resumed.kernel_seq.max(newest);
+        }
+        _ => {}
+    }
 }
 
 fn put_tail_aside(file: &mut File, path: &Path, whole: u64, at: Now) -> io::Result<PathBuf> {

@@ -9,7 +9,6 @@
 //! answer that nobody reads ends the connection.
 
 mod answer;
-mod patience;
 mod questions;
 mod subscribe;
 
@@ -39,6 +38,8 @@ use crate::identity::{IdentityError, Peer};
 use crate::memory;
 use crate::socket::Door;
 
+/// A frame, once begun, must be whole within this time.
+const FRAME_DEADLINE: Duration = Duration::from_secs(5);
 /// A client that asks nothing for this long is let go.
 const IDLE_DEADLINE: Duration = Duration::from_mins(1);
 /// A client must take an answer within this time.
@@ -100,7 +101,6 @@ pub fn serve(
     };
     let _timers = client.runtime.enter();
     let reason = client.run(stream);
-    client.engine.record();
     tracing::debug!(pid = client.peer.process.pid, reason, "client gone");
 }
 
@@ -129,7 +129,7 @@ impl Client {
         let mut decoder = FrameDecoder::default();
         let mut chunk = [0; CHUNK_BYTES];
         let mut begun: Option<Instant> = None;
-        let mut patience = IDLE_DEADLINE;
+        let mut hurried = false;
         loop {
             while let Some(line) = decoder.next_line() {
                 begun = None;
@@ -147,19 +147,15 @@ impl Client {
             begun = decoder
                 .has_partial()
                 .then(|| begun.unwrap_or_else(Instant::now));
-            let owes = self.record_or_owe(begun.is_none());
-            if self.be_patient(stream, begun, owes, &mut patience).is_err() {
+            if (begun.is_some() || hurried) && self.hurry(stream, begun).is_err() {
                 return "deadline passed";
             }
+            hurried = begun.is_some();
             let bytes = match stream.read(&mut chunk) {
                 Ok(0) if *self.stop.borrow() => return "daemon stops",
                 Ok(0) => return "closed",
                 Ok(n) => chunk.get(..n).unwrap_or_default(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && owes => {
-                    self.engine.record();
-                    continue;
-                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     count(&self.counters.clients_timed_out);
                     return "deadline passed";
@@ -182,6 +178,21 @@ impl Client {
         }
     }
 
+    /// Sets how long the next read may wait: for a frame that began, what is
+    /// left from its first byte on, so that a byte now and then buys no time.
+    ///
+    /// # Errors
+    /// Nothing is left.
+    fn hurry(&self, stream: &UnixStream, begun: Option<Instant>) -> io::Result<()> {
+        let left = begun.map_or(IDLE_DEADLINE, |begun| {
+            FRAME_DEADLINE.saturating_sub(begun.elapsed())
+        });
+        // A deadline of zero would be none at all: that is an error, too.
+        stream
+            .set_read_timeout(Some(left))
+            .inspect_err(|_error| count(&self.counters.clients_timed_out))
+    }
+
     fn answer_to(&self, stream: &UnixStream, line: &[u8]) -> io::Result<()> {
         let mut answer = pin!(self.answer(line));
         // Most answers are there at once; only the others need the runtime.
@@ -201,14 +212,14 @@ impl Client {
     }
 
     async fn answer(&self, line: &[u8]) -> Answer {
-        let mut request = match Request::parse(line) {
+        let request = match Request::parse(line) {
             Ok(request) => request,
             Err(refusal) => {
                 count(&self.counters.bad_frames);
                 return Answer::from(&refusal.into_response());
             }
         };
-        let answer = self.dispatch(&mut request).await;
+        let answer = self.dispatch(&request).await;
         if let Some(error) = &answer.error {
             count(&self.counters.failed_calls);
             // A client can flood, so this is no warning; the counter tells.
@@ -222,7 +233,7 @@ impl Client {
         answer
     }
 
-    async fn dispatch(&self, request: &mut Request) -> Answer {
+    async fn dispatch(&self, request: &Request) -> Answer {
         let id = request.id.clone();
         match request.method.as_str() {
             method::HELLO => reply(id, self.hello(request)),
@@ -274,8 +285,8 @@ impl Client {
         })
     }
 
-    async fn authorize(&self, request: &mut Request) -> Result<v1::AuthorizeResult, ErrorObject> {
-        let params: v1::AuthorizeParams = request.take_params()?;
+    async fn authorize(&self, request: &Request) -> Result<v1::AuthorizeResult, ErrorObject> {
+        let params: v1::AuthorizeParams = request.params()?;
         let holder = self
             .peer
             .holder(params.holder)

@@ -182,17 +182,6 @@ impl EngineHandle {
         }
     }
 
-    /// How many records of answered decisions wait to be written. A client's
-    /// thread lets some gather and calls [`EngineHandle::record`] before long.
-    pub fn owed(&self) -> usize {
-        self.desk.owed()
-    }
-
-    /// Writes the records that wait.
-    pub fn record(&self) {
-        self.desk.record();
-    }
-
     /// Puts a message into the queue, waiting for room; false when the engine
     /// has ended. For threads whose messages must not be lost.
     pub fn push(&self, message: Message) -> bool {

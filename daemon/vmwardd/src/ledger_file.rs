@@ -5,14 +5,10 @@
 //! dropped the very pages and a second sync would lie. From then on the ledger
 //! refuses and the daemon denies, until a restart has read what really is on
 //! disk.
-//!
-//! The file is kept longer than what it holds, by zeros: a sync after writing
-//! over them need not wait for the file system's own journal to note a new
-//! length. No line holds a zero byte, so where the lines end is never in doubt.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::crash::{self, Point};
@@ -20,14 +16,12 @@ use crate::crash::{self, Point};
 /// Rewritten as a snapshot beyond this size, and beyond twice the last snapshot:
 /// where that much is live, rewriting it at every turn would gain nothing.
 pub const COMPACT_BYTES: u64 = 4 * 1024 * 1024;
-/// Zeros are written so far ahead.
-pub const AHEAD_BYTES: u64 = 1024 * 1024;
 /// Longest journal that is read at start; far more than compaction leaves.
 pub const JOURNAL_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
 /// Where the bytes go. Tests put a disk there that fails or forgets.
 pub trait Storage: Send {
-    /// Everything stored, without zeros at the end.
+    /// Everything stored.
     fn read(&mut self) -> io::Result<Vec<u8>>;
     /// Adds bytes at the end.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
@@ -146,16 +140,6 @@ impl Ledger {
         Ok(())
     }
 
-    /// The last act: the file holds its lines and nothing else.
-    pub fn finish(&mut self) {
-        if self.closed.is_some() {
-            return;
-        }
-        if let Err(error) = self.storage.truncate(self.len) {
-            tracing::warn!(%error, "the journal keeps the zeros at its end");
-        }
-    }
-
     /// Is it time for a snapshot?
     pub fn wants_snapshot(&self) -> bool {
         let twice = self.snapshot_len.saturating_mul(2);
@@ -189,10 +173,6 @@ pub struct FileStorage {
     dir: File,
     path: PathBuf,
     file: File,
-    /// Where the lines end.
-    end: u64,
-    /// Where the file ends: zeros lie in between.
-    len: u64,
 }
 
 impl FileStorage {
@@ -203,17 +183,10 @@ impl FileStorage {
     /// The system's errors.
     pub fn open(dir: &Path) -> io::Result<FileStorage> {
         let path = dir.join("journal.jsonl");
-        let file = open(&path)?;
-        let len = file.metadata()?.len();
+        let file = open_append(&path)?;
         let dir = File::open(dir)?;
         dir.sync_all()?;
-        Ok(FileStorage {
-            dir,
-            path,
-            file,
-            end: len,
-            len,
-        })
+        Ok(FileStorage { dir, path, file })
     }
 
     /// The journal's path, for messages.
@@ -232,34 +205,16 @@ impl FileStorage {
         new.write_all(bytes)?;
         new.sync_all()?;
         drop(new);
-        let going_on = open(&new_path)?;
+        let appending = open_append(&new_path)?;
         std::fs::rename(&new_path, &self.path)?;
-        Ok(going_on)
-    }
-
-    /// Writes zeros up to some way beyond `end`. The next sync makes them durable
-    /// together with what comes in their place.
-    fn reach(&mut self, end: u64) -> io::Result<()> {
-        let zeros = vec![0; ZEROS_BYTES];
-        let wanted = end.saturating_add(AHEAD_BYTES);
-        let mut at = self.len;
-        while at < wanted {
-            self.file.write_all_at(&zeros, at)?;
-            at = at.saturating_add(ZEROS_BYTES as u64);
-        }
-        self.len = at;
-        Ok(())
+        Ok(appending)
     }
 }
 
-/// Zeros written at once.
-const ZEROS_BYTES: usize = 64 * 1024;
-
-fn open(path: &Path) -> io::Result<File> {
+fn open_append(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .read(true)
-        .write(true)
-        .truncate(false)
+        .append(true)
         .create(true)
         .mode(0o600)
         .custom_flags(libc::O_NOFOLLOW)
@@ -279,25 +234,12 @@ impl Storage for FileStorage {
                 format!("it is longer than {JOURNAL_BYTES_MAX} bytes"),
             ))
         } else {
-            let end = bytes.iter().rposition(|byte| *byte != 0);
-            bytes.truncate(end.map_or(0, |last| last.saturating_add(1)));
             Ok(bytes)
         }
     }
 
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let end = self.end.saturating_add(bytes.len() as u64);
-        // On a disk that has no room for zeros there may be some for the lines.
-        if end > self.len
-            && let Err(error) = self.reach(end)
-        {
-            tracing::debug!(%error, "no zeros ahead of the journal's lines");
-            self.file.set_len(self.len)?;
-        }
-        self.file.write_all_at(bytes, self.end)?;
-        self.end = end;
-        self.len = self.len.max(end);
-        Ok(())
+        self.file.write_all(bytes)
     }
 
     fn sync(&mut self) -> io::Result<()> {
@@ -305,15 +247,11 @@ impl Storage for FileStorage {
     }
 
     fn truncate(&mut self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)?;
-        (self.end, self.len) = (len, len);
-        Ok(())
+        self.file.set_len(len)
     }
 
     fn replace(&mut self, bytes: &[u8]) -> Result<(), ReplaceError> {
         self.file = self.write_snapshot(bytes).map_err(ReplaceError::Before)?;
-        self.len = bytes.len() as u64;
-        self.end = self.len;
         self.dir.sync_all().map_err(ReplaceError::After)
     }
 }

@@ -92,14 +92,10 @@ impl Daemon {
         self.dir.join("run/policy.sock")
     }
 
-    /// The journal's lines, as many as there are now.
+    /// The journal, as long as it is now.
     pub(super) fn journal(&self) -> Result<Vec<u8>> {
         let path = self.dir.join("state/journal.jsonl");
-        let mut bytes =
-            fs::read(&path).with_context(|| format!("Failed to read {}", path.display()))?;
-        // Zeros are kept ahead of the lines.
-        while bytes.pop_if(|last| *last == 0).is_some() {}
-        Ok(bytes)
+        fs::read(&path).with_context(|| format!("Failed to read {}", path.display()))
     }
 
     /// The result of one call.

@@ -67,7 +67,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "jiff",
             "landlock",
             "libc",
-            "memmap2",
             "nix",
             "procfs",
             "roxmltree",

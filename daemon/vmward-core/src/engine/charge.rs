@@ -159,32 +159,6 @@ fn scope_key(scope: Scope, request: &Request) -> String {
     }
 }
 
-/// The denial of a call whose slowest limit holds `used` calls.
-fn used_up(
-    slowest: &Charged<'_>,
-    used: u64,
-    limits: Vec<LimitRow>,
-    wait_ns: Option<i64>,
-    call: &Call<'_>,
-) -> Refusal {
-    let retry_after_ms = wait_ns.map(clock::ceil_ms);
-    let message = match slowest.on_deny {
-        Some(words) => words.to_owned(),
-        None => message::limited(
-            call.request,
-            slowest.limit,
-            used,
-            slowest.want.cost,
-            retry_after_ms,
-        ),
-    };
-    Refusal {
-        limits,
-        retry_after_ms,
-        ..Refusal::new(ReasonCode::RateLimited, message, &slowest.limit.pointer)
-    }
-}
-
 /// Does a counter's key belong to this scope?
 pub(super) fn is_of_scope(key: &str, scope: Scope) -> bool {
     let rest = key.strip_prefix(scope.name());
@@ -215,11 +189,7 @@ impl Engine {
             LimitError::Full => (usize::MAX, None),
         };
         match charged.get(index) {
-            Some(slowest) => {
-                let rows = self.rows(charged, call.now);
-                let used = rows.get(index).map_or(0, |row| row.max - row.remaining);
-                used_up(slowest, used, rows, retry_after_ns, call)
-            }
+            Some(slowest) => self.used_up(slowest, charged, retry_after_ns, call),
             None => Refusal {
                 limits: self.rows(charged, call.now),
                 ..Refusal::new(
@@ -228,6 +198,32 @@ impl Engine {
                     "",
                 )
             },
+        }
+    }
+
+    fn used_up(
+        &self,
+        slowest: &Charged<'_>,
+        charged: &[Charged<'_>],
+        wait_ns: Option<i64>,
+        call: &Call<'_>,
+    ) -> Refusal {
+        let retry_after_ms = wait_ns.map(clock::ceil_ms);
+        let row = self.row(&slowest.want, call.now);
+        let message = match slowest.on_deny {
+            Some(words) => words.to_owned(),
+            None => message::limited(
+                call.request,
+                slowest.limit,
+                &row,
+                slowest.want.cost,
+                retry_after_ms,
+            ),
+        };
+        Refusal {
+            limits: self.rows(charged, call.now),
+            retry_after_ms,
+            ..Refusal::new(ReasonCode::RateLimited, message, &slowest.limit.pointer)
         }
     }
 

@@ -70,7 +70,7 @@ pub(super) fn allowed(
 pub(super) fn limited(
     request: &Request,
     limit: &LimitRule,
-    used: u64,
+    row: &LimitRow,
     cost: u32,
     wait_ms: Option<u64>,
 ) -> String {
@@ -84,6 +84,7 @@ pub(super) fn limited(
     let Some(wait_ms) = wait_ms else {
         return format!("{limited}; this call alone counts {cost}: ask for less");
     };
+    let used = row.max - row.remaining;
     let wait = seconds(wait_ms);
     if cost == 1 {
         format!("{limited}; {used} were used, the next is free in {wait}")

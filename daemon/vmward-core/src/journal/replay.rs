@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
-use super::{AllowEntry, CounterStamp, JournalEntry, LineError, continues, decode_line};
+use super::{AllowEntry, CounterStamp, JournalEntry, LineError, decode_line};
 use crate::{
     approval::{Approval, ApprovalState},
     audit::AuditBody,
@@ -46,15 +46,14 @@ pub enum ReplayError {
     },
 }
 
-/// A last line that the crash cut short, or the rest of a last commit of which
-/// the crash kept some blocks from the disk. It was never answered.
+/// A last line that the crash cut short. It was never answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TornTail {
     /// From 1.
     pub line: usize,
     /// Where it begins, from 0: cut the file here before anything is appended.
     pub offset: usize,
-    /// How long it is, to the end of the file.
+    /// How long it is.
     pub bytes: usize,
 }
 
@@ -127,8 +126,7 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Reads a whole journal. Only its very last line may be torn, or its very
-    /// last commit have holes of zeros.
+    /// Reads a whole journal. Only its very last line may be torn.
     pub fn read(journal: &[u8]) -> Result<Self, ReplayError> {
         let mut replay = Self::default();
         let mut offset = 0;
@@ -145,13 +143,12 @@ impl Replay {
                         source,
                     });
                 }
-                Err(_) if was_cut(bytes, journal.get(offset + bytes.len()..)) => {
+                Err(_) if offset + bytes.len() == journal.len() => {
                     replay.torn = Some(TornTail {
                         line,
                         offset,
-                        bytes: journal.len() - offset,
+                        bytes: bytes.len(),
                     });
-                    return Ok(replay);
                 }
                 Err(source) => {
                     return Err(ReplayError::Damaged {
@@ -359,21 +356,6 @@ impl Replay {
     pub fn torn(&self) -> Option<TornTail> {
         self.torn
     }
-}
-
-/// Did a crash make this line bad? It did when the line is the last; and when it
-/// has a hole of zeros, and nothing after it begins a commit: a later commit would
-/// prove that this one was whole on the disk.
-fn was_cut(line: &[u8], rest: Option<&[u8]>) -> bool {
-    let rest = rest.unwrap_or_default();
-    let holed = |line: &[u8]| line.contains(&0);
-    let of_this_commit = |line: &[u8]| match decode_line(line) {
-        Ok(_) => continues(line),
-        Err(LineError::CutOff) => true,
-        Err(_) => holed(line),
-    };
-    let mut after = rest.split_inclusive(|byte| *byte == b'\n');
-    rest.is_empty() || (holed(line) && after.all(of_this_commit))
 }
 
 /// A request for approval in the time of a boot that began since the instant

@@ -113,58 +113,6 @@ fn a_bad_line_before_the_last_stops_everything_and_says_where() {
     assert_eq!(source.to_string(), "the line's checksum is wrong");
 }
 
-/// Zeros, as on a block that the disk never got.
-fn lose(journal: &mut [u8], block: usize) {
-    let end = journal.len().min((block + 1) * BLOCK_BYTES);
-    journal[block * BLOCK_BYTES..end].fill(0);
-}
-
-/// Much smaller than a disk's, so that a line has several.
-const BLOCK_BYTES: usize = 32;
-
-#[test]
-fn whatever_blocks_of_the_last_commit_a_power_cut_loses_nothing_before_it_is_lost() {
-    let before = journal(&[boot(), release(1), release(2)]);
-    let commit = [release(3), release(4), release(5)];
-    let mut whole = before.clone();
-    whole.extend(encode_commit(&commit).expect("JSON"));
-    let first = before.len().div_ceil(BLOCK_BYTES);
-    let blocks = whole.len().div_ceil(BLOCK_BYTES) - first;
-    for lost in 1..1_u32 << blocks {
-        let mut left = whole.clone();
-        for block in (0..blocks).filter(|block| lost & (1 << block) != 0) {
-            lose(&mut left, first + block);
-        }
-        while left.pop_if(|last| *last == 0).is_some() {}
-        let replay = Replay::read(&left).expect("its last commit was torn");
-        let torn = replay.torn();
-        assert!(
-            torn.is_none_or(|torn| torn.offset >= before.len()),
-            "{lost:b}"
-        );
-    }
-}
-
-#[test]
-fn zeros_with_a_later_commit_behind_them_are_damage() {
-    let first = encode_commit(&[boot(), release(1), release(2)]).expect("JSON");
-    let mut holed = first.clone();
-    lose(&mut holed, 5);
-    assert!(Replay::read(&holed).expect("torn").torn().is_some());
-    holed.extend(encode_line(&release(3)).expect("JSON"));
-    assert!(matches!(
-        Replay::read(&holed),
-        Err(ReplayError::Damaged { .. })
-    ));
-    // Not what a lost block looks like, even in the last commit.
-    let mut flipped = first;
-    flipped[20] ^= 1;
-    assert!(matches!(
-        Replay::read(&flipped),
-        Err(ReplayError::Damaged { line: 1, .. })
-    ));
-}
-
 #[test]
 fn an_intact_last_line_of_a_newer_version_is_no_torn_tail() {
     let mut later = journal(&[boot()]);

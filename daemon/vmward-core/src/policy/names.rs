@@ -3,10 +3,6 @@
 /// Does some server read both as the same name? Go's JSON ignores case as Unicode
 /// folds it: the Kelvin sign is a `k`, the long s an `s`.
 pub(super) fn are_alike(one: &str, other: &str) -> bool {
-    // Every call asks this some ten times, mostly about plain names.
-    if one.is_ascii() && other.is_ascii() {
-        return one.eq_ignore_ascii_case(other);
-    }
     one.chars().flat_map(fold).eq(other.chars().flat_map(fold))
 }
 

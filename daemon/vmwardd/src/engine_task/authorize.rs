@@ -29,7 +29,7 @@ impl Shell {
             holder,
             reply,
         } = call;
-        let request = match self.understand(params, caller, holder, now) {
+        let request = match self.understand(params, caller, holder) {
             Ok(request) => request,
             Err(error) => {
                 drop(reply.send(Err(error)));
@@ -86,7 +86,6 @@ impl Shell {
         params: v1::AuthorizeParams,
         caller: super::CallerFacts,
         holder: vmward_core::ids::Process,
-        now: Now,
     ) -> Result<Request, ErrorObject> {
         check_lengths(&params)?;
         let v1::AuthorizeParams {
@@ -131,7 +130,7 @@ impl Shell {
             effect,
             args_digest: args_digest(&arguments),
             arguments,
-            local_offset_s: clock::local_offset_s(now.wall_ns),
+            local_offset_s: clock::local_offset_s(clock::now().wall_ns),
             target,
             caller,
             holder,

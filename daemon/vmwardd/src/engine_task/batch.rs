@@ -8,7 +8,7 @@ use vmward_core::audit::{AuditBody, Verdict};
 use vmward_core::clock::Now;
 use vmward_core::engine::ReasonCode;
 use vmward_core::ids::DecisionId;
-use vmward_core::journal::{JournalEntry, encode_commit};
+use vmward_core::journal::{JournalEntry, encode_line};
 use vmward_core::lease::{KernelLease, Lease};
 use vmward_wire::rpc::{ErrorCode, ErrorObject};
 use vmward_wire::v1;
@@ -35,21 +35,6 @@ pub(super) struct PendingAnswer {
     pub(super) approval: Option<AuditBody>,
     pub(super) lease: Option<Lease>,
     pub(super) reply: Reply<v1::AuthorizeResult>,
-}
-
-impl PendingAnswer {
-    fn gives_nothing(&self) -> bool {
-        let takes = self.lease.is_some() || self.approval.is_some();
-        let effect = match &self.audit {
-            Some(AuditBody::Decision(record)) => record.effect,
-            _ => None,
-        };
-        match self.answer.decision {
-            v1::Decision::Deny => !takes,
-            v1::Decision::Allow => !takes && effect.is_none(),
-            v1::Decision::Pending => false,
-        }
-    }
 }
 
 /// Everything of one round.
@@ -87,26 +72,6 @@ impl Batch {
         !self.journal.is_empty()
     }
 
-    /// Is there nothing in it but answers that give the caller nothing? What they
-    /// refuse does not happen and what they allow stops nothing, so that a few
-    /// milliseconds in the spool are soon enough for their records.
-    pub(super) fn gives_nothing(&self) -> bool {
-        let Batch {
-            journal,
-            audit,
-            answers,
-            done,
-            ruled,
-            stop,
-        } = self;
-        let only_answers = journal.is_empty()
-            && audit.is_empty()
-            && done.is_empty()
-            && ruled.is_empty()
-            && stop.is_none();
-        only_answers && answers.iter().all(PendingAnswer::gives_nothing)
-    }
-
     /// Puts a later round behind this one.
     pub(super) fn append(&mut self, later: Batch) {
         let Batch {
@@ -140,7 +105,10 @@ impl Batch {
 }
 
 fn write(entries: &[JournalEntry], ledger: &mut Ledger) -> Result<(), LedgerError> {
-    let lines = encode_commit(entries).map_err(LedgerError::Encode)?;
+    let mut lines = Vec::new();
+    for entry in entries {
+        lines.extend_from_slice(&encode_line(entry).map_err(LedgerError::Encode)?);
+    }
     ledger.commit(&lines)
 }
 
@@ -170,17 +138,6 @@ impl Shell {
         count(&self.counters.journal_errors);
         self.complain("journal", &error);
         false
-    }
-
-    /// Answers a round that [gives nothing](Batch::gives_nothing). Its records
-    /// have their place in the log and wait to be written.
-    pub(super) fn answer_owing(&mut self, batch: Batch, now: Now) {
-        for mut pending in batch.answers {
-            if let Some(body) = pending.audit.take() {
-                self.audit.owe(body, now);
-            }
-            self.tell(pending);
-        }
     }
 
     /// Everything after the journal: audit, kernel, answers.
@@ -218,8 +175,14 @@ impl Shell {
         }
         crash::point(Point::AfterLease);
         crash::point(Point::BeforeAnswer);
-        for pending in answers {
-            self.tell(pending);
+        for PendingAnswer { answer, reply, .. } in answers {
+            count(match answer.decision {
+                v1::Decision::Allow => &self.counters.allowed,
+                v1::Decision::Deny => &self.counters.denied,
+                v1::Decision::Pending => &self.counters.pending,
+            });
+            // A caller that left gets its quota back at the lease's deadline.
+            drop(reply.send(Ok(answer)));
         }
         for reply in done {
             drop(reply.send(if durable {
@@ -231,17 +194,6 @@ impl Shell {
                 ))
             }));
         }
-    }
-
-    fn tell(&self, pending: PendingAnswer) {
-        let PendingAnswer { answer, reply, .. } = pending;
-        count(match answer.decision {
-            v1::Decision::Allow => &self.counters.allowed,
-            v1::Decision::Deny => &self.counters.denied,
-            v1::Decision::Pending => &self.counters.pending,
-        });
-        // A caller that left gets its quota back at the lease's deadline.
-        drop(reply.send(Ok(answer)));
     }
 
     /// Only now: the number of an event whose record a crash keeps from the log

@@ -6,9 +6,7 @@
 //! without any other thread being woken.
 //!
 //! ```text
-//!   decided ─ gives nothing ─▶ audit's spool ─▶ answer             (seat held)
-//!      │                            audit: soon, by the client's thread
-//!      ├─ nothing for the journal ─▶ audit ─▶ answer              (seat held)
+//!   decided ─ nothing for the journal ─▶ audit ─▶ answer          (seat held)
 //!      │
 //!      ├─ journal free ─▶ seat given up ─▶ write, sync ─▶ seat ─▶ audit,
 //!      │                                                   lease, answer
@@ -51,8 +49,6 @@ pub(super) struct Desk {
     /// How many threads wait for the seat. While any does, no client sits down:
     /// a flood of calls must not keep the engine's thread away.
     waiting: AtomicUsize,
-    /// How many records of answered decisions wait to be written.
-    owed: AtomicUsize,
 }
 
 impl Desk {
@@ -61,7 +57,6 @@ impl Desk {
             ledger: Arc::clone(&shell.ledger),
             shell: Mutex::new(shell),
             waiting: AtomicUsize::new(0),
-            owed: AtomicUsize::new(0),
         }
     }
 
@@ -77,11 +72,6 @@ impl Desk {
         let now = convert::now();
         let mut batch = Batch::default();
         shell.authorize(*call, now, &mut batch);
-        if batch.gives_nothing() {
-            shell.answer_owing(batch, now);
-            self.owed.store(shell.audit.owed(), Ordering::Release);
-            return Seated::Answered;
-        }
         if !batch.needs_disk() {
             shell.conclude(batch, true, now);
             return Seated::Answered;
@@ -95,30 +85,12 @@ impl Desk {
         Seated::Answered
     }
 
-    /// How many records wait to be written. Who got an answer from here sees to it
-    /// that they are, soon, by [`Desk::record`].
-    pub(super) fn owed(&self) -> usize {
-        self.owed.load(Ordering::Acquire)
-    }
-
-    /// Writes the records that wait.
-    pub(super) fn record(&self) {
-        if self.owed() > 0 {
-            // Not in `waiting`: the wait is short, and others may decide meanwhile.
-            let mut shell = self.shell.lock().unwrap_or_else(PoisonError::into_inner);
-            self.owed.store(0, Ordering::Release);
-            shell.audit.flush();
-        }
-    }
-
     /// Takes messages, and what waits, from decision to answer. Returns who
     /// waits for the end, where one of the messages asked for it.
     pub(super) fn round(&self, messages: Vec<Message>) -> Option<oneshot::Sender<()>> {
         let mut ledger = batch::lock(&self.ledger);
         let mut shell = self.sit();
         let now = convert::now();
-        // Who asks for anything finds every decision before it on record.
-        shell.audit.flush();
         let mut batch = std::mem::take(&mut shell.waiting);
         for message in messages {
             shell.handle(message, now, &mut batch);

@@ -12,7 +12,7 @@ use vmward_wire::rpc::{ErrorCode, ErrorObject};
 use vmward_wire::v1;
 
 use super::authorize::TEXT_CHARS_MAX;
-use super::batch::{self, Batch};
+use super::batch::Batch;
 use super::evidence::Evidence;
 use super::flood::Flood;
 use super::host_side::HostSide;
@@ -263,7 +263,6 @@ impl Shell {
             self.lost(gap, &mut batch);
         }
         self.commit(batch, convert::now());
-        batch::lock(&self.ledger).finish();
         self.audit.flush();
         if let Err(error) = self.audit.sync() {
             tracing::error!(%error, "cannot sync the audit log");

@@ -14,7 +14,7 @@ use vmward_core::audit::AuditBody;
 use vmward_core::clock::Now;
 use vmward_core::engine::Engine;
 use vmward_core::ids::DecisionId;
-use vmward_core::journal::{JournalEntry, Replay, ReplayError, ReplayedState, encode_commit};
+use vmward_core::journal::{JournalEntry, Replay, ReplayError, ReplayedState, encode_line};
 use vmward_core::lease::{KernelLease, Lease, LeaseState};
 use vmward_core::policy::Policy;
 
@@ -101,7 +101,7 @@ pub fn recover(
         Err(error) => {
             let why = damaged(&path, &error);
             tracing::error!(why, "the journal is damaged; every call will be denied");
-            let (audit, resumed) = open_audit(config, boot_id, now, HashSet::new())?;
+            let (audit, resumed) = AuditFile::open(&config.log_dir, boot_id, now, &HashSet::new())?;
             return Ok(Recovered {
                 engine: Engine::new(policy, boot_id),
                 ledger: Ledger::closed(Box::new(storage), why),
@@ -124,7 +124,7 @@ pub fn recover(
     let mut ledger = Ledger::open(Box::new(storage), good).map_err(at_journal)?;
     let mut engine = Engine::restore(policy, &replayed);
     let wanted: HashSet<DecisionId> = replayed.decisions.iter().map(|found| found.id).collect();
-    let (mut audit, resumed) = open_audit(config, boot_id, now, wanted)?;
+    let (mut audit, resumed) = AuditFile::open(&config.log_dir, boot_id, now, &wanted)?;
     if let Some(newest) = resumed.newest {
         engine.skip_ids(newest);
     }
@@ -141,15 +141,6 @@ pub fn recover(
     })
 }
 
-fn open_audit(
-    config: &Config,
-    boot_id: &str,
-    now: Now,
-    wanted: HashSet<DecisionId>,
-) -> Result<(AuditFile, Resumed), AuditError> {
-    AuditFile::open_with_spool(&config.log_dir, &config.run_dir, boot_id, now, wanted)
-}
-
 fn damaged(path: &str, error: &ReplayError) -> String {
     format!("{path} is damaged: {}", chain(error))
 }
@@ -162,13 +153,13 @@ fn begin(engine: &Engine, replayed: &ReplayedState, ledger: &mut Ledger, now: No
         state: LeaseState::Lost,
         at: now,
     });
-    let entries: Vec<_> = std::iter::once(engine.boot_entry(now))
-        .chain(settled)
-        .collect();
-    let lines = match encode_commit(&entries) {
-        Ok(lines) => lines,
-        Err(error) => return ledger.close(chain(&error)),
-    };
+    let mut lines = Vec::new();
+    for entry in std::iter::once(engine.boot_entry(now)).chain(settled) {
+        match encode_line(&entry) {
+            Ok(line) => lines.extend_from_slice(&line),
+            Err(error) => return ledger.close(chain(&error)),
+        }
+    }
     if let Err(error) = ledger.commit(&lines) {
         ledger.close(format!(
             "its first line of this run could not be written: {}; free space on its disk and \
