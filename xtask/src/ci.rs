@@ -40,7 +40,6 @@ pub(crate) fn run(args: &CiArgs) -> Result<ExitCode> {
     );
     check("lints of the BPF programs", build::lint_probes());
     check("house rules", tidy::run());
-    check("coverage", test::coverage(&test::CoverageArgs::check()));
     let tests = test::run(&args.test)?;
     if failed.is_empty() {
         return Ok(tests);

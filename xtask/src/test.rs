@@ -52,8 +52,8 @@ pub(crate) struct TestArgs {
     #[arg(long, conflicts_with = "no_vm")]
     only_vm: bool,
     /// Every test and every attack in every way on every kernel: takes hours.
-    /// Without it a subset: every attack on 6.12, every hook on each kernel, each
-    /// other test on some kernel
+    /// Without it a subset: signals, host rules, leases and guests' lives on 6.12,
+    /// and on each kernel the daemon's own attack on every hook
     #[arg(long)]
     full: bool,
 }

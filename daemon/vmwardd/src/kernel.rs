@@ -10,6 +10,7 @@ mod attach;
 mod calls;
 pub mod canary;
 mod cgroups;
+mod error;
 mod events;
 mod host;
 mod lifeline;
@@ -20,14 +21,13 @@ mod own;
 mod selftest;
 mod teach;
 
-use std::io;
 use std::path::{Path, PathBuf};
 
-use thiserror::Error;
 use vmward_core::ids::Process;
 use vmward_wire::v1::HookStatus;
 
 pub use calls::CallRules;
+pub use error::KernelError;
 pub use events::{EventKind, EventReader, KernelActor, KernelEvent, KernelRequester, UnknownEvent};
 pub use host::{Actor, HostMaps, HostRule, HostRuleState};
 
@@ -40,119 +40,6 @@ use own::{Ids, OwnMaps};
 /// The UUID of the self-test's canary, by which its events are told from those
 /// of VMs.
 pub const CANARY_UUID: [u8; 16] = [0; 16];
-
-/// Why the kernel side does not work.
-#[derive(Debug, Error)]
-pub enum KernelError {
-    /// This build holds no BPF object.
-    #[error(
-        "this vmwardd was built without its BPF object; build it with `cargo xtask build`, \
-         or run with --policy-only"
-    )]
-    NoProbes,
-    /// The kernel was started without BPF among its security modules.
-    #[error(
-        "BPF LSM is not active: {lsm_file} reads {active:?}; add `bpf` to the `lsm=` list of the \
-         kernel command line"
-    )]
-    NoBpfLsm {
-        /// Where the list stands.
-        lsm_file: &'static str,
-        /// What it says.
-        active: String,
-    },
-    /// The pin directory is not on a BPF file system.
-    #[error("{path} is not on a BPF file system; mount one: mount -t bpf bpf /sys/fs/bpf")]
-    NoBpfFs {
-        /// The pin directory.
-        path: PathBuf,
-    },
-    /// The kernel's own type information cannot be read.
-    #[error("Failed to read the kernel's BTF from {path}")]
-    Btf {
-        /// Where it was looked for.
-        path: &'static str,
-        /// Why not.
-        #[source]
-        source: btf_rs::Error,
-    },
-    /// The kernel has no such field: nothing may be loaded with a guess.
-    #[error("this kernel's BTF has no {what}; vmward does not support it yet")]
-    MissingField {
-        /// The field or enumerator.
-        what: String,
-    },
-    /// Pins of another version are in the way.
-    #[error(
-        "{path} holds the pins of another vmward ({found}, this one has abi{own}); remove them with \
-         `vmwardd --detach` (no VM is protected from then on), then start this one"
-    )]
-    ForeignAbi {
-        /// The pin directory.
-        path: PathBuf,
-        /// What was found.
-        found: String,
-        /// What this build uses.
-        own: u32,
-    },
-    /// Another daemon has these pins.
-    #[error("another vmwardd runs on the pins in {path}; stop that one first")]
-    Busy {
-        /// The pin directory.
-        path: PathBuf,
-    },
-    /// A file operation on the pins failed.
-    #[error("Failed to {what} {path}")]
-    Pin {
-        /// What was tried.
-        what: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
-    /// The object was refused.
-    #[error("Failed to load the BPF object")]
-    Load(#[source] Box<aya::EbpfError>),
-    /// One program was refused.
-    #[error("Failed to {what} the program {program}")]
-    Program {
-        /// What was tried.
-        what: &'static str,
-        /// Which program.
-        program: &'static str,
-        /// Why not.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// A map operation failed.
-    #[error("Failed to {what} in the kernel map {map}")]
-    Map {
-        /// What was tried.
-        what: &'static str,
-        /// Which map.
-        map: &'static str,
-        /// Why not.
-        #[source]
-        source: Box<aya::maps::MapError>,
-    },
-    /// The canary could not be set up.
-    #[error("Failed to {what} for the self-test")]
-    Canary {
-        /// What was tried.
-        what: &'static str,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
-    /// A hook did not do what it must on this kernel.
-    #[error("the self-test failed on this kernel: {findings}")]
-    SelfTest {
-        /// Every finding, joined.
-        findings: String,
-    },
-}
 
 /// A VM to put under protection.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! The start order and the stop order, top to bottom.
 
+mod own;
 mod reload;
 
 use std::collections::HashSet;
@@ -70,15 +71,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     let observe = config.mode == KernelMode::Observe || switch == BootSwitch::Observe;
     let mut warnings = Vec::new();
     let mut kernel = start_kernel(&config, cli, switch, &mut warnings)?;
-    let reader = match &mut kernel.side {
-        KernelSide::On(kernel) => {
-            let folders = [&config.state_dir, &config.log_dir, &config.run_dir];
-            let folders = folders.into_iter().cloned().collect();
-            kernel.guard_self(observe, folders).or_exit(UNAVAILABLE)?;
-            kernel.take_events()
-        }
-        KernelSide::Off => None,
-    };
+    let reader = own::guard(&mut kernel.side, &config, observe)?;
     let (policy_socket, admin_socket) = (config.policy_socket(), config.admin_socket());
     let listeners =
         socket::listen(&policy_socket, &admin_socket, &config.socket_group).or_exit(CANT_CREATE)?;

@@ -11,7 +11,7 @@ pub const OFFSET_ABSENT: u32 = u32::MAX;
 /// Byte offsets, one for each field, and the enumerators that moved between
 /// kernels.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Offsets {
     /// `task_struct.tgid`
     pub task_tgid: u32,

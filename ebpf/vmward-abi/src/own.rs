@@ -16,6 +16,9 @@ pub mod object {
     /// As `INODE`, of a program that is vmward's own: whoever runs it may reach
     /// for all the others.
     pub const OWN_EXE: u32 = 4;
+    /// As `INODE`, of the folder that vmward's program lies in: another of its
+    /// name there is the one that an upgrade has put in its place.
+    pub const OWN_FOLDER: u32 = 5;
 }
 
 /// Values of [`ObjectRow::class`].

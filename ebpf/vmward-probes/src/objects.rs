@@ -50,10 +50,37 @@ pub fn is_own() -> bool {
         return false;
     }
     let traced = task.is_traced();
-    let own = task
-        .exe()
-        .is_some_and(|(inode, dev)| find(object::OWN_EXE, inode, dev).is_some());
+    let own = match task.exe_file() {
+        Some(file) => is_own_file(file),
+        None => false,
+    };
     own && !traced
+}
+
+/// vmward's program, with the NUL.
+const PROGRAM: [u8; 8] = *b"vmwardd\0";
+
+/// Is it vmward's program: the very file, or one of its name in its folder, which
+/// an upgrade has put there? With a stack frame of its own.
+#[inline(never)]
+pub fn is_own_file(file: u64) -> bool {
+    let inode: u64 = read(file, offset!(file_inode)).unwrap_or(0);
+    let Some((number, dev)) = identify(inode) else {
+        return false;
+    };
+    if find(object::OWN_EXE, number, dev).is_some() {
+        return true;
+    }
+    let dentry: u64 = read(file, offset!(file_path) + offset!(path_dentry)).unwrap_or(0);
+    let name: u64 = read(dentry, offset!(dentry_name)).unwrap_or(0);
+    if read(name, 0) != Some(PROGRAM) {
+        return false;
+    }
+    let above: u64 = read(dentry, offset!(dentry_parent)).unwrap_or(0);
+    match identify(inode_of(above)) {
+        Some((number, dev)) => find(object::OWN_FOLDER, number, dev).is_some(),
+        None => false,
+    }
 }
 
 /// Whom an attempt on something of vmward's own is about: the host, or the

@@ -2,10 +2,11 @@
 //! second follows the first in one direction only: libvirt adds, the end of
 //! the process takes away.
 
+mod sweep;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use vmward_core::audit::{AuditBody, VmRecord, VmRef};
-use vmward_core::clock::{NS_PER_S, Now};
 use vmward_core::engine::{Target, VmTarget};
 use vmward_core::ids::{Process, VmUuid};
 
@@ -17,8 +18,6 @@ use crate::inventory::{Beside, Domain, Labels, Run, Sighting};
 use crate::kernel::Protected;
 use crate::process;
 
-/// How often processes are looked for whose end the kernel's event did not tell.
-const SWEEP_NS: i64 = 10 * NS_PER_S;
 /// Stands for a process that exists but is not known: never a real one.
 const UNKNOWN_PROCESS: Process = Process {
     pid: 0,
@@ -380,26 +379,6 @@ impl Shell {
         self.vms.forget(process);
         // Its helpers are libvirt's to clean up.
         self.guard_beside();
-    }
-
-    /// Finds the end of processes about which the kernel's event was lost.
-    pub(super) fn sweep(&mut self, now: Now, batch: &mut Batch) {
-        if now.boot_ns.saturating_sub(self.vms.swept_ns) < SWEEP_NS {
-            return;
-        }
-        self.vms.swept_ns = now.boot_ns;
-        let ended: Vec<Process> = self
-            .vms
-            .guarded()
-            .map(|(process, _)| process)
-            .filter(|process| !process::is_alive(*process))
-            .collect();
-        for process in ended {
-            // The event may be on its way; only the second sweep in a row acts.
-            if self.evidence.missing_since_last_sweep(process) {
-                self.ended_unseen(process, now, batch);
-            }
-        }
     }
 }
 

@@ -130,7 +130,8 @@ impl Cgroups {
                     .insert(key, row, BPF_ANY)
                     .map_err(failed("add a cgroup", MAP))?,
                 None => {
-                    absent_is_fine(self.rows.remove(key)).map_err(failed("remove a cgroup", MAP))?
+                    absent_is_fine(self.rows.remove(key))
+                        .map_err(failed("remove a cgroup", MAP))?;
                 }
             }
         }

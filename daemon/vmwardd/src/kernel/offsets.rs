@@ -55,6 +55,13 @@ pub(super) fn resolve() -> Result<Offsets, KernelError> {
         iter_offset: find.field("iov_iter", &["iov_offset"])?,
         iter_type_iovec: find.enumerator("iter_type", "ITER_IOVEC")?,
         iter_type_ubuf: find.enumerator("iter_type", "ITER_UBUF")?,
+        ..of_walls(&find)?
+    })
+}
+
+/// What the walls beside that against signals need.
+fn of_walls(find: &Finder<'_>) -> Result<Offsets, KernelError> {
+    Ok(Offsets {
         unix_peer: find.field("unix_sock", &["peer"])?,
         unix_path: find.field("unix_sock", &["path"])?,
         path_dentry: find.field("path", &["dentry"])?,
@@ -109,6 +116,7 @@ pub(super) fn resolve() -> Result<Offsets, KernelError> {
         bpf_prog_insns: find.field("bpf_prog", &["insnsi"])?,
         bpf_prog_aux_id: find.field("bpf_prog_aux", &["id"])?,
         binprm_file: find.field("linux_binprm", &["file"])?,
+        ..Offsets::default()
     })
 }
 

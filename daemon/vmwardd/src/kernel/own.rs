@@ -107,6 +107,13 @@ impl OwnMaps {
             let key = key(object::OWN_EXE, inode, dev);
             self.put(key, own(object_class::BPF))?;
         }
+        let program = std::env::current_exe().ok();
+        if let Some(folder) = program.as_deref().and_then(Path::parent)
+            && let Some((dev, inode)) = executable::file_number(folder)
+        {
+            let key = key(object::OWN_FOLDER, inode, dev);
+            self.put(key, own(object_class::BPF))?;
+        }
         let maps = self.ids.maps.iter().map(|id| (object::BPF_MAP, *id));
         let programs = self.ids.programs.iter().map(|id| (object::BPF_PROG, *id));
         let all: Vec<_> = maps.chain(programs).collect();

@@ -137,7 +137,7 @@ pub(super) fn load(which: Call) -> Result<Option<OwnedFd>, Errno> {
     };
     match Errno::result(result) {
         Ok(fd) => {
-            let fd = i32::try_from(fd).map_err(|_| Errno::EBADF)?;
+            let fd = i32::try_from(fd).map_err(|_too_large| Errno::EBADF)?;
             // SAFETY: the kernel just gave it, and nobody else has it.
             Ok(Some(unsafe { OwnedFd::from_raw_fd(fd) }))
         }

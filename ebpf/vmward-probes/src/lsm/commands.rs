@@ -177,7 +177,7 @@ fn understand(head: &[u8; HEAD_LEN], kind: u32, order: *mut Order) {
         BENIGN
     } else {
         // SAFETY: a plain copy of a live map value, by this CPU's own key.
-        unsafe { COMMANDS.get(&order.key) }
+        unsafe { COMMANDS.get(order.key) }
             .copied()
             .unwrap_or(UNKNOWN)
     };

@@ -1,15 +1,13 @@
 //! vmward's own program starts as itself: with nothing that the environment
 //! loads into it.
 
+use crate::maps::offset;
+use crate::objects::is_own_file;
+use crate::task::read;
 use aya_ebpf::bindings::linux_binprm;
 use aya_ebpf::helpers::generated::bpf_bprm_opts_set;
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
-use vmward_abi::object;
-
-use crate::maps::offset;
-use crate::objects::{find, identify};
-use crate::task::read;
 
 /// The dynamic linker takes the program for one with more rights than its
 /// caller, and ignores `LD_PRELOAD` and the like.
@@ -29,9 +27,8 @@ pub fn bprm_creds_for_exec(ctx: LsmContext) -> i32 {
 }
 
 fn is_own(program: u64) -> bool {
-    let found = read(program, offset!(binprm_file))
-        .and_then(|file: u64| read(file, offset!(file_inode)))
-        .and_then(|inode: u64| identify(inode))
-        .and_then(|(number, dev)| find(object::OWN_EXE, number, dev));
-    found.is_some()
+    match read(program, offset!(binprm_file)) {
+        Some(file) => is_own_file(file),
+        None => false,
+    }
 }

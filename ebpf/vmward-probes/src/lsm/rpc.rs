@@ -233,16 +233,15 @@ fn target(uuid: &[u8; 16]) -> Option<Vm> {
     if *uuid == HOST_UUID {
         return Some(host());
     }
+    // SAFETY: as above.
     let row = *unsafe { VMS.get(tgid) }?;
     (row.role == role::VM && row.uuid == *uuid).then_some(Vm { tgid, row })
 }
 
 #[inline(never)]
 fn judge(sk: u64, order: &Order) -> i32 {
-    if order.has(procedure_flag::AUTODESTROY) {
-        if order.autodestroy == 0 {
-            return 0;
-        }
+    if order.has(procedure_flag::AUTODESTROY) && order.autodestroy == 0 {
+        return 0;
     }
     let vm = if order.has(procedure_flag::NO_DOMAIN) {
         None

@@ -35,9 +35,9 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
 
 #[expect(unsafe_code, reason = "a raw system call")]
 fn raw(number: libc::c_long, args: &[libc::c_long; 5]) -> Result<libc::c_long, Failed> {
-    let [a, b, c, d, e] = *args;
+    let [first, second, third, fourth, fifth] = *args;
     // SAFETY: the callers' pointers are alive; the rest is numbers.
-    let result = unsafe { libc::syscall(number, a, b, c, d, e) };
+    let result = unsafe { libc::syscall(number, first, second, third, fourth, fifth) };
     Ok(Errno::result(result)?)
 }
 
@@ -77,7 +77,7 @@ fn send_signal(pid: i32, helper: i32) -> Result<(), Failed> {
         if begun.elapsed() > PATIENCE {
             return Err(io::Error::other("the victim lives on").into());
         }
-        thread::sleep(Duration::from_millis(50));
+        thread::park_timeout(Duration::from_millis(50));
     }
     Ok(())
 }

@@ -38,7 +38,9 @@ pub(super) fn attack(
     kernel.monitors.put(key, row)?;
     findings.refused(
         "a stranger's connection to the monitor",
-        UnixStream::connect(&path).map(drop).map_err(errno),
+        UnixStream::connect(&path)
+            .map(drop)
+            .map_err(|error| errno(&error)),
     );
     findings.refused(
         "a stranger's word on the monitor",
@@ -86,11 +88,11 @@ fn say(canary: &Canary, text: &str) -> Result<String, Errno> {
     let sent = canary
         .monitor()
         .write(std::hint::black_box(bytes.as_mut_slice()));
-    sent.map_err(errno)?;
+    sent.map_err(|error| errno(&error))?;
     Ok(String::from_utf8_lossy(std::hint::black_box(&bytes)).into_owned())
 }
 
-fn errno(error: std::io::Error) -> Errno {
+fn errno(error: &std::io::Error) -> Errno {
     error
         .raw_os_error()
         .map_or(Errno::UnknownErrno, Errno::from_raw)
