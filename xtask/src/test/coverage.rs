@@ -23,16 +23,6 @@ pub(crate) struct CoverageArgs {
     results: Vec<PathBuf>,
 }
 
-impl CoverageArgs {
-    /// Changes nothing and only checks.
-    pub(crate) fn check() -> Self {
-        Self {
-            check: true,
-            results: Vec::new(),
-        }
-    }
-}
-
 pub(crate) fn run(args: &CoverageArgs) -> Result<()> {
     let mut cargo = build::cargo("run", &build::probes()?);
     cargo.args([
