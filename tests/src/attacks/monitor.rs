@@ -6,6 +6,8 @@ use crate::guest::{Guest, run, virsh};
 
 /// QEMU's answer to a command that was made harmless.
 const NOT_FOUND: Refusal = Refusal::Says("has not been found");
+/// libvirt's answer where QEMU has no human monitor, as it then seems.
+const NO_HUMAN_MONITOR: Refusal = Refusal::Says("Human monitor command is not available");
 /// QEMU's answer to a text that has its command not at the front.
 const UNEXPECTED: Refusal = Refusal::Says("is unexpected");
 
@@ -23,6 +25,20 @@ const fn row(
         refusal: NOT_FOUND,
         lease: Some(lease),
         run,
+    }
+}
+
+/// The same for the human monitor: libvirt has words of its own for a command
+/// that is not there.
+const fn people(
+    id: &'static str,
+    harm: Harm,
+    lease: &'static str,
+    run: fn(&Guest) -> std::process::Output,
+) -> Attack {
+    Attack {
+        refusal: NO_HUMAN_MONITOR,
+        ..row(id, harm, lease, run)
     }
 }
 
@@ -145,43 +161,43 @@ pub const ATTACKS: &[Attack] = &[
             )
         },
     ),
-    row("monitor/hmp-quit", Harm::Ends, "force_stop", |g| {
+    people("monitor/hmp-quit", Harm::Ends, "force_stop", |g| {
         hmp(g, "quit")
     }),
-    row("monitor/hmp-q", Harm::Ends, "force_stop", |g| hmp(g, "q")),
-    row("monitor/hmp-quit-spaced", Harm::Ends, "force_stop", |g| {
+    people("monitor/hmp-q", Harm::Ends, "force_stop", |g| hmp(g, "q")),
+    people("monitor/hmp-quit-spaced", Harm::Ends, "force_stop", |g| {
         hmp(g, "   quit")
     }),
-    row("monitor/hmp-quit-tab", Harm::Ends, "force_stop", |g| {
+    people("monitor/hmp-quit-tab", Harm::Ends, "force_stop", |g| {
         hmp(g, "\tquit")
     }),
-    row("monitor/hmp-stop", Harm::Stalls, "pause", |g| {
+    people("monitor/hmp-stop", Harm::Stalls, "pause", |g| {
         hmp(g, "stop")
     }),
-    row("monitor/hmp-s", Harm::Stalls, "pause", |g| hmp(g, "s")),
-    row("monitor/hmp-system-reset", Harm::Resets, "reset", |g| {
+    people("monitor/hmp-s", Harm::Stalls, "pause", |g| hmp(g, "s")),
+    people("monitor/hmp-system-reset", Harm::Resets, "reset", |g| {
         hmp(g, "system_reset")
     }),
-    row("monitor/hmp-system-powerdown", Harm::Ends, "stop", |g| {
+    people("monitor/hmp-system-powerdown", Harm::Ends, "stop", |g| {
         hmp(g, "system_powerdown")
     }),
     // The ACPI power-off of the machine, from outside.
-    row("monitor/hmp-port-poweroff", Harm::Ends, "force_stop", |g| {
+    people("monitor/hmp-port-poweroff", Harm::Ends, "force_stop", |g| {
         hmp(g, "o /h 0x604 0x2000")
     }),
-    row("monitor/hmp-port-slash", Harm::Ends, "force_stop", |g| {
+    people("monitor/hmp-port-slash", Harm::Ends, "force_stop", |g| {
         hmp(g, "o/h 0x604 0x2000")
     }),
-    row("monitor/hmp-port-reset", Harm::Resets, "force_stop", |g| {
+    people("monitor/hmp-port-reset", Harm::Resets, "force_stop", |g| {
         hmp(g, "o /b 0xcf9 6")
     }),
-    row("monitor/hmp-migrate-exec", Harm::Ends, "migrate", |g| {
+    people("monitor/hmp-migrate-exec", Harm::Ends, "migrate", |g| {
         hmp(g, "migrate \"exec:cat >/dev/null\"")
     }),
-    row("monitor/hmp-gdbserver", Harm::Arms, "force_stop", |g| {
+    people("monitor/hmp-gdbserver", Harm::Arms, "force_stop", |g| {
         hmp(g, "gdbserver tcp:127.0.0.1:41234")
     }),
-    row("monitor/hmp-watchdog", Harm::Arms, "force_stop", |g| {
+    people("monitor/hmp-watchdog", Harm::Arms, "force_stop", |g| {
         hmp(g, "watchdog_action poweroff")
     }),
 ];

@@ -1,6 +1,6 @@
 //! Audit records as they are written, for those who subscribed.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -24,13 +24,19 @@ impl Client {
 
     fn send(&mut self, method: &str, params: &Value) {
         let request = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
-        writeln!(self.0.get_mut(), "{request}").unwrap();
+        // With one write: a subscriber is let go at its first byte.
+        let line = format!("{request}\n");
+        self.0.get_mut().write_all(line.as_bytes()).unwrap();
     }
 
     /// `None` at the end of the connection.
     fn receive(&mut self) -> Option<Value> {
         let mut line = String::new();
-        self.0.read_line(&mut line).unwrap();
+        match self.0.read_line(&mut line) {
+            // It was closed before all that was sent to it was read.
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
+            read => read.unwrap(),
+        };
         (!line.is_empty()).then(|| serde_json::from_str(&line).unwrap())
     }
 
