@@ -30,8 +30,6 @@ struct Story {
     denied: Vec<String>,
     /// How many refusals each way around the gateway must leave in the audit.
     refusals: usize,
-    /// The domain that `virsh shutdown` took down without a lease.
-    slipped: Option<String>,
     /// The domain whose guest powered itself off.
     own_end: Option<String>,
 }

@@ -10,7 +10,6 @@ const BOLD: &str = "1";
 const DIM: &str = "2";
 const RED: &str = "1;31";
 const GREEN: &str = "32";
-const YELLOW: &str = "1;33";
 /// How wide a heading is drawn, in columns.
 const WIDTH: usize = 78;
 
@@ -171,17 +170,6 @@ impl Transcript {
     pub(crate) fn same(&mut self, what: &str, expected: impl Display, came: impl Display) {
         let (expected, came) = (expected.to_string(), came.to_string());
         self.check(what, expected == came, &expected, &came);
-    }
-
-    /// Something that the reader must not take for a success.
-    pub(crate) fn warn(&mut self, text: &str) {
-        self.paragraph();
-        for line in wrap(text) {
-            self.print(&self.paint(YELLOW, &line));
-        }
-        self.note(Event::Note {
-            text: text.to_owned(),
-        });
     }
 
     /// Data for programs only.
