@@ -4,11 +4,14 @@
 //! device than the kernel keeps with the inode. `/proc` tells the kernel's own
 //! numbers of a file that is open.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use crate::kernel::Actor;
 
@@ -99,15 +102,44 @@ fn open(path: &Path) -> Result<File, ExecutableError> {
 fn number(file: &File) -> Option<Actor> {
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd())).ok()?;
     let mount = field(&info, "mnt_id:")?;
-    let mounts = procfs::process::Process::myself().ok()?.mountinfo().ok()?;
-    let mount = mounts
-        .into_iter()
-        .find(|other| u64::try_from(other.mnt_id) == Ok(mount))?;
-    let (major, minor) = mount.majmin.split_once(':')?;
     Some(Actor::Exe {
-        dev: kernel_dev(major.parse().ok()?, minor.parse().ok()?)?,
+        dev: dev_of_mount(mount)?,
         inode: field(&info, "ino:")?,
     })
+}
+
+/// How old the table of mounts may be. Reading it takes far longer than all the
+/// rest, and whole folders are looked at in one go.
+const MOUNTS_AGE_MAX: Duration = Duration::from_secs(1);
+
+thread_local! {
+    static MOUNTS: RefCell<Option<(Instant, HashMap<u64, u32>)>> = const { RefCell::new(None) };
+}
+
+/// The device that a mount is of, as the kernel numbers it.
+fn dev_of_mount(mount: u64) -> Option<u32> {
+    MOUNTS.with_borrow_mut(|table| {
+        let fresh = table.as_ref().filter(|(read, mounts)| {
+            read.elapsed() < MOUNTS_AGE_MAX && mounts.contains_key(&mount)
+        });
+        if let Some((_, mounts)) = fresh {
+            return mounts.get(&mount).copied();
+        }
+        let mounts = mounts()?;
+        let dev = mounts.get(&mount).copied();
+        *table = Some((Instant::now(), mounts));
+        dev
+    })
+}
+
+fn mounts() -> Option<HashMap<u64, u32>> {
+    let all = procfs::process::Process::myself().ok()?.mountinfo().ok()?;
+    let known = all.into_iter().filter_map(|mount| {
+        let (major, minor) = mount.majmin.split_once(':')?;
+        let dev = kernel_dev(major.parse().ok()?, minor.parse().ok()?)?;
+        Some((u64::try_from(mount.mnt_id).ok()?, dev))
+    });
+    Some(known.collect())
 }
 
 fn field(info: &str, name: &str) -> Option<u64> {
