@@ -31,8 +31,7 @@ fn all(filter: &'static [&'static str]) -> Part {
     }
 }
 
-/// The stated subset: signals, host rules, leases, the lives of guests, orders on
-/// the monitor. Each start of the daemon attacks a canary through every
+/// The stated subset: signals, host rules, leases, the lives of guests. Each start of the daemon attacks a canary through every
 /// hook, so one test on 6.1 and on 7.3 shows every hook there. The attack table
 /// is played by `--full` only.
 fn subset(kernel: Kernel) -> Vec<VmRun> {
@@ -49,7 +48,6 @@ const GUESTS: &[&str] = &["lease::", "legitimate::", "inventory::"];
 const RULES: &[&str] = &[
     "bypass::",
     "host_rules::",
-    "monitor::every_order",
     "own::a_daemon",
     "own::another_bpf_program",
 ];
