@@ -31,9 +31,9 @@ fn all(filter: &'static [&'static str]) -> Part {
     }
 }
 
-/// The stated subset: signals, host rules, leases, the lives of guests. Each start of the daemon attacks a canary through every
-/// hook, so one test on 6.1 and on 7.3 shows every hook there. The attack table
-/// is played by `--full` only.
+/// The stated subset: signals, host rules, leases, the lives of guests. Each start
+/// of the daemon attacks a canary through every hook, so one test on 6.1 and on
+/// 7.3 shows every hook there. The attack table is played by `--full` only.
 fn subset(kernel: Kernel) -> Vec<VmRun> {
     match kernel {
         Kernel::V6_12 => vec![

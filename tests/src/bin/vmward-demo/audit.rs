@@ -74,12 +74,13 @@ fn decisions(t: &mut Transcript, all: &[Value]) {
 /// Each stop that was allowed ended its VM, under the lease of its decision.
 fn leased_ends(t: &mut Transcript, story: &Story, all: &[Value]) {
     let mut wrong = Vec::new();
-    for (vm, force) in &story.stopped {
+    for (vm, _) in &story.stopped {
         let decision = all
             .iter()
             .find(|r| r["decision"] == "allow" && r["vm"]["name"] == **vm)
             .map_or(Value::Null, |r| r["decision_id"].clone());
-        let cause = if *force { "lease" } else { "guest-shutdown" };
+        // Asked or forced: libvirt's order goes by the lease, too.
+        let cause = "lease";
         let ends: Vec<_> = all
             .iter()
             .filter(|r| is_end(r) && r["vm"]["name"] == **vm)
