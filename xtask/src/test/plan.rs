@@ -48,6 +48,7 @@ const GUESTS: &[&str] = &["lease::", "legitimate::", "inventory::"];
 const RULES: &[&str] = &[
     "bypass::",
     "host_rules::",
+    "monitor::every_order",
     "own::a_daemon",
     "own::another_bpf_program",
 ];
