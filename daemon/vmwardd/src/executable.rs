@@ -70,42 +70,35 @@ pub fn own() -> Result<Actor, ExecutableError> {
 /// Device and inode of the file at `path`, a folder or a socket too, as the
 /// kernel numbers them; `None` when it cannot be found.
 pub fn file_number(path: &Path) -> Option<(u32, u64)> {
-    match number(&open(path).ok()?)? {
-        Actor::Exe { dev, inode } => Some((dev, inode)),
-        _ => None,
-    }
+    numbers(&open(path).ok()?)
 }
 
-/// Any file or folder, by its path; a symbolic link at its end is the file that
-/// is meant.
-///
-/// # Errors
-/// See [`ExecutableError`].
-pub fn name(path: &Path) -> Result<Actor, ExecutableError> {
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_PATH | libc::O_NOFOLLOW)
-        .open(path)
-        .map_err(ExecutableError::Open)?;
-    number(&file).ok_or(ExecutableError::Unnumbered)
+/// The same, where a symbolic link at the end of `path` is the file that is meant.
+pub fn link_number(path: &Path) -> Option<(u32, u64)> {
+    numbers(&open_with(path, libc::O_NOFOLLOW).ok()?)
 }
 
 /// Only to name it: needs no permission on the file itself.
 fn open(path: &Path) -> Result<File, ExecutableError> {
+    open_with(path, 0)
+}
+
+fn open_with(path: &Path, flags: i32) -> Result<File, ExecutableError> {
     OpenOptions::new()
         .read(true)
-        .custom_flags(libc::O_PATH)
+        .custom_flags(libc::O_PATH | flags)
         .open(path)
         .map_err(ExecutableError::Open)
 }
 
 fn number(file: &File) -> Option<Actor> {
+    numbers(file).map(|(dev, inode)| Actor::Exe { dev, inode })
+}
+
+fn numbers(file: &File) -> Option<(u32, u64)> {
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd())).ok()?;
     let mount = field(&info, "mnt_id:")?;
-    Some(Actor::Exe {
-        dev: dev_of_mount(mount)?,
-        inode: field(&info, "ino:")?,
-    })
+    Some((dev_of_mount(mount)?, field(&info, "ino:")?))
 }
 
 /// How old the table of mounts may be. Reading it takes far longer than all the

@@ -266,7 +266,6 @@ impl Kernel {
             self.cgroups.cover(process, observe)?;
             return Ok(false);
         }
-        self.maps.trust_own()?;
         self.cgroups.bring_back(process, observe)
     }
 

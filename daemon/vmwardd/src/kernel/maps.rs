@@ -5,9 +5,7 @@ mod guards;
 
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
-use vmward_abi::{
-    HOST_UUID, LeaseRow as RawLease, VmRow, VmState, lease_state, role, total, vm_flag,
-};
+use vmward_abi::{LeaseRow as RawLease, VmRow, VmState, lease_state, role, total, vm_flag};
 use vmward_core::ids::Process;
 
 use super::calls::CallMaps;
@@ -156,24 +154,6 @@ impl Maps {
         absent_is_fine(self.states.remove(&process.pid))
             .map_err(failed("remove a VM", "VM_STATES"))?;
         absent_is_fine(self.leases.remove(&process.pid)).map_err(failed("remove a lease", "LEASES"))
-    }
-
-    /// This very process, which may move a VM back to its cgroup.
-    pub(super) fn trust_own(&mut self) -> Result<(), KernelError> {
-        let Some(own) = crate::process::identify(std::process::id()) else {
-            return Ok(());
-        };
-        let row = VmRow {
-            uuid: HOST_UUID,
-            start_ticks: own.start_ticks,
-            flags: 0,
-            role: role::OWN,
-            owner_tgid: 0,
-            pad: 0,
-        };
-        self.vms
-            .insert(own.pid, row, BPF_ANY)
-            .map_err(failed("add a row", "VMS"))
     }
 
     pub(super) fn protected(&self) -> Result<Vec<ProtectedState>, KernelError> {

@@ -246,7 +246,7 @@ fn add_lifeline(wanted: &mut BTreeMap<ObjectKey, ObjectRow>, vm: Process) {
         class: object_class::LIFELINE,
     };
     for path in lifeline::files(vm.pid) {
-        if let Ok(Actor::Exe { dev, inode }) = executable::name(&path) {
+        if let Some((dev, inode)) = executable::link_number(&path) {
             wanted.insert(key(object::INODE, inode, dev), row);
         }
     }
@@ -254,7 +254,7 @@ fn add_lifeline(wanted: &mut BTreeMap<ObjectKey, ObjectRow>, vm: Process) {
 
 /// What is not there, or cannot be named, is not guarded.
 fn add(wanted: &mut BTreeMap<ObjectKey, ObjectRow>, path: &Path, class: u32) {
-    if let Ok(Actor::Exe { dev, inode }) = executable::name(path) {
+    if let Some((dev, inode)) = executable::link_number(path) {
         wanted.insert(key(object::INODE, inode, dev), own(class));
     }
 }
