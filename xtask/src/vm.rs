@@ -30,6 +30,8 @@ use order::Order;
 
 use crate::{build, paths, setup, setup::Kernel, wait};
 
+/// What the kernel tests attack with; there once they were built.
+const ATTACKER: &str = "vmward-attack";
 /// BPF among the security modules; the rest only costs time under emulation.
 const KERNEL_ARGS: &str = "lsm=landlock,lockdown,yama,bpf mitigations=off \
     transparent_hugepage=never init_on_alloc=0 nowatchdog";
@@ -160,7 +162,7 @@ fn run_folder() -> Result<PathBuf> {
     // Copies: a build during the run must not pull the binaries from under the VM.
     fs::copy(&xtask, bin.join("xtask"))
         .with_context(|| format!("Failed to copy {}", xtask.display()))?;
-    for name in ["vmward", "vmwardd", "vmward-inventory"] {
+    for name in ["vmward", "vmwardd", "vmward-inventory", ATTACKER] {
         let built = paths::target().join("debug").join(name);
         if built.exists() {
             fs::copy(&built, bin.join(name))
