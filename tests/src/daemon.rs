@@ -10,12 +10,16 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+use vmward_wire::client::Client;
 
 use crate::audit::AuditLog;
 use crate::guest::{run, text};
 use crate::wait;
 
 const PINS: &str = "/sys/fs/bpf/vmward";
+const SOCKET: &str = "/run/vmward/policy.sock";
+/// Longer than the daemon takes for any call.
+const CALL_LIMIT: Duration = Duration::from_secs(20);
 const READY_LIMIT: Duration = Duration::from_mins(3);
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -147,8 +151,11 @@ impl Daemon {
         run("vmwardd", &["--detach", "--config", config])
     }
 
-    /// The audit log.
+    /// The audit log, with the records of all decisions that were answered before.
     pub fn audit(&self) -> AuditLog {
+        // A living daemon has written them by the time it answers this.
+        let client = Client::connect(Path::new(SOCKET), CALL_LIMIT);
+        let _dead = client.map(|mut client| client.status());
         AuditLog::at(&self.dir.join("log/audit.jsonl"))
     }
 

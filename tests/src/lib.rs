@@ -26,11 +26,12 @@ pub fn ten_stops_a_day() -> String {
 }
 
 /// The steps of an allow, in order, as vmwardd names its crash points.
-pub const CRASH_STEPS: [&str; 6] = [
+pub const CRASH_STEPS: [&str; 7] = [
     "before-journal",
     "after-journal-write",
     "after-fsync",
     "after-audit",
     "after-lease",
     "before-answer",
+    "after-answer",
 ];

@@ -21,6 +21,8 @@ use crate::{
 /// The format that [`Genesis::format`] names.
 pub const AUDIT_FORMAT: u32 = 1;
 
+/// Room for a record; most are shorter.
+const TEXT_BYTES: usize = 1024;
 /// Longest arguments that a decision's record keeps, in bytes.
 pub const ARGUMENTS_BYTES_MAX: usize = 4096;
 
@@ -57,6 +59,21 @@ impl AuditBody {
         }
     }
 
+    /// The record as a JSON object. It never fails: the records are plain structs
+    /// of strings and integers, with which that is impossible; were it not, a
+    /// record without content is still a record.
+    pub fn text(&self) -> Vec<u8> {
+        let mut text = Vec::with_capacity(TEXT_BYTES);
+        match serde_json::to_writer(&mut text, self) {
+            Ok(()) => text,
+            Err(error) => {
+                let detail = format!("unwritable record: {error}");
+                let lost = serde_json::json!({"kind": "unwritable", "detail": detail});
+                lost.to_string().into_bytes()
+            }
+        }
+    }
+
     /// A lease is in another state now; `refunded` when its quota went back.
     pub fn lease(lease: &Lease, refunded: bool) -> Self {
         Self::Lease(LeaseRecord {
@@ -70,7 +87,7 @@ impl AuditBody {
         })
     }
 
-    /// The same record, marked as written again from the journal after a crash.
+    /// The same record, marked as written again after a crash.
     #[must_use]
     pub fn recovered(mut self) -> Self {
         if let Self::Decision(record) = &mut self {

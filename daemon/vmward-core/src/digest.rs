@@ -1,5 +1,6 @@
 //! SHA-256 in hexadecimal, and the canonical form of JSON that is digested.
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
@@ -29,30 +30,28 @@ pub fn canonical(arguments: &Map<String, Value>) -> String {
 
 /// Two lower-case hexadecimal digits a byte.
 pub fn hex(bytes: &[u8]) -> String {
-    const DIGITS: [char; 16] = [
-        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
-    ];
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = String::with_capacity(bytes.len() * 2);
     for byte in bytes {
-        text.push(DIGITS[usize::from(byte >> 4)]);
-        text.push(DIGITS[usize::from(byte & 15)]);
+        let pair = [byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)]);
+        text.push_str(str::from_utf8(&pair).unwrap_or_default());
     }
     text
 }
 
 fn write_object(object: &Map<String, Value>, out: &mut String) {
-    let mut keys: Vec<&String> = object.keys().collect();
+    let mut members: Vec<(&String, &Value)> = object.iter().collect();
     // RFC 8785 orders by UTF-16 code unit, which differs from byte order for
     // characters outside the basic plane.
-    keys.sort_by_cached_key(|key| key.encode_utf16().collect::<Vec<u16>>());
+    members.sort_unstable_by(|(one, _), (other, _)| one.encode_utf16().cmp(other.encode_utf16()));
     out.push('{');
-    for (index, key) in keys.into_iter().enumerate() {
+    for (index, (key, value)) in members.into_iter().enumerate() {
         if index > 0 {
             out.push(',');
         }
-        out.push_str(&Value::from(key.as_str()).to_string());
+        write_scalar(key, out);
         out.push(':');
-        write_value(&object[key], out);
+        write_value(value, out);
     }
     out.push('}');
 }
@@ -70,8 +69,15 @@ fn write_value(value: &Value, out: &mut String) {
             }
             out.push(']');
         }
-        scalar => out.push_str(&scalar.to_string()),
+        scalar => write_scalar(scalar, out),
     }
+}
+
+/// What has no members, as `serde_json` writes it.
+fn write_scalar<T: Serialize + ?Sized>(scalar: &T, out: &mut String) {
+    // Strings and the scalars of a value that was read cannot fail to be written.
+    let text = serde_json::to_vec(scalar).unwrap_or_default();
+    out.push_str(str::from_utf8(&text).unwrap_or_default());
 }
 
 #[cfg(test)]

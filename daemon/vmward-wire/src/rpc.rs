@@ -169,13 +169,21 @@ impl Request {
         }
     }
 
+    /// As [`Request::params`], for a request that is not needed any more.
+    pub fn into_params<P: DeserializeOwned>(self) -> Result<P, ErrorObject> {
+        let Self { method, params, .. } = self;
+        P::deserialize(Value::Object(params)).map_err(|error| bad_params(&method, &error))
+    }
+
     /// Reads the parameters as those of a method.
     pub fn params<P: DeserializeOwned>(&self) -> Result<P, ErrorObject> {
-        P::deserialize(&self.params).map_err(|error| {
-            let message = format!("Parameters of `{}`: {error}", self.method);
-            ErrorObject::new(ErrorCode::InvalidParams, message)
-        })
+        P::deserialize(&self.params).map_err(|error| bad_params(&self.method, &error))
     }
+}
+
+fn bad_params(method: &str, error: &serde_json::Error) -> ErrorObject {
+    let message = format!("Parameters of `{method}`: {error}");
+    ErrorObject::new(ErrorCode::InvalidParams, message)
 }
 
 impl Serialize for Request {

@@ -2,8 +2,11 @@
 //!
 //! It is appended to without a sync, because the journal is what decisions rest
 //! on; a timer syncs it, and a record that a crash kept from it is written again
-//! from the journal at the next start. While records cannot be written they
-//! wait in a bounded queue, and the daemon denies rather than act unrecorded.
+//! from the journal or the spool at the next start. Decisions are recorded right
+//! after they are answered: until then their records wait in memory, with a copy
+//! where the process's death does not reach. While records cannot be written
+//! they wait in a bounded queue, and the daemon denies rather than act
+//! unrecorded.
 
 use std::collections::{HashSet, VecDeque};
 use std::fs::{File, OpenOptions};
@@ -19,6 +22,7 @@ use vmward_core::clock::Now;
 use vmward_core::ids::DecisionId;
 
 use crate::feed::Feed;
+use crate::spool::Spool;
 
 /// The file's name in the log directory.
 pub const AUDIT_FILE: &str = "audit.jsonl";
@@ -37,9 +41,37 @@ pub struct AuditFile {
     dirty: bool,
     /// Half a line may stand after `len`.
     torn: bool,
-    backlog: VecDeque<(AuditBody, Now)>,
+    /// Records that are not written yet.
+    backlog: VecDeque<Waiting>,
+    /// The disk took nothing when it was last asked.
+    blocked: bool,
     dropped: u64,
+    spool: Option<Spool>,
     feed: Option<Arc<Feed>>,
+}
+
+/// A record that is not written yet.
+struct Waiting {
+    body: AuditBody,
+    /// The body as JSON.
+    text: Vec<u8>,
+    at: Now,
+}
+
+/// What would make a record again that the process's death kept from the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Copied {
+    /// The journal holds it.
+    InJournal,
+    /// Nothing does yet.
+    Nowhere,
+}
+
+impl Waiting {
+    fn new(body: AuditBody, at: Now) -> Self {
+        let text = body.text();
+        Self { body, text, at }
+    }
 }
 
 /// What reading the log at start found.
@@ -151,7 +183,9 @@ impl AuditFile {
             dirty: false,
             torn: false,
             backlog: VecDeque::new(),
+            blocked: false,
             dropped: 0,
+            spool: None,
             feed: None,
         };
         if len == 0 {
@@ -165,19 +199,57 @@ impl AuditFile {
         self.feed = Some(feed);
     }
 
+    /// Where copies are kept of records that are written later. It must be empty.
+    pub fn set_spool(&mut self, spool: Spool) {
+        self.spool = Some(spool);
+    }
+
     /// Appends a record. Never fails to the caller: what the disk does not take
     /// waits, and [`AuditFile::fault`] says so.
     pub fn append(&mut self, body: AuditBody, at: Now) {
-        self.backlog.push_back((body, at));
+        self.take(Waiting::new(body, at));
+        self.flush();
+    }
+
+    /// Has a record written by the next [`AuditFile::flush`]. From here on no
+    /// death of the process keeps it from the log; where that cannot be had, it
+    /// is written at once.
+    pub fn append_soon(&mut self, body: AuditBody, at: Now, copied: Copied) {
+        let record = Waiting::new(body, at);
+        let is_safe = match copied {
+            Copied::InJournal => true,
+            Copied::Nowhere => {
+                let spool = self.spool.as_mut();
+                spool.is_some_and(|spool| spool.put(&record.text))
+            }
+        };
+        self.take(record);
+        if !is_safe {
+            self.flush();
+        }
+    }
+
+    fn take(&mut self, record: Waiting) {
+        self.backlog.push_back(record);
         if self.backlog.len() > BACKLOG_MAX {
             self.backlog.pop_front();
             self.dropped = self.dropped.saturating_add(1);
         }
-        self.flush();
     }
 
     /// Writes what waits, as far as the disk takes it.
     pub fn flush(&mut self) {
+        if self.backlog.is_empty() {
+            return;
+        }
+        self.write_backlog();
+        self.blocked = !self.backlog.is_empty();
+        if let Some(spool) = self.spool.as_mut().filter(|_| !self.blocked) {
+            spool.clear();
+        }
+    }
+
+    fn write_backlog(&mut self) {
         if self.dropped > 0 && !self.backlog.is_empty() {
             let gap = DaemonRecord {
                 event: "audit-records-dropped".to_owned(),
@@ -189,29 +261,32 @@ impl AuditFile {
             let at = self
                 .backlog
                 .front()
-                .map_or_else(Now::default, |(_, at)| *at);
-            if self.write(&AuditBody::Daemon(gap), at).is_err() {
+                .map_or_else(Now::default, |waiting| waiting.at);
+            if self
+                .write(&Waiting::new(AuditBody::Daemon(gap), at))
+                .is_err()
+            {
                 return;
             }
             self.dropped = 0;
         }
-        while let Some((body, at)) = self.backlog.pop_front() {
-            if let Err(error) = self.write(&body, at) {
+        while let Some(record) = self.backlog.pop_front() {
+            if let Err(error) = self.write(&record) {
                 tracing::error!(%error, path = %self.path.display(), "cannot write the audit log");
-                self.backlog.push_front((body, at));
+                self.backlog.push_front(record);
                 return;
             }
         }
     }
 
-    fn write(&mut self, body: &AuditBody, at: Now) -> io::Result<()> {
+    fn write(&mut self, record: &Waiting) -> io::Result<()> {
         if self.torn {
             self.file.set_len(self.len)?;
             self.torn = false;
         }
         let before = self.chain.clone();
         self.chain
-            .append_to(&mut self.line, body, &self.boot_id, at);
+            .append_to(&mut self.line, &record.text, &self.boot_id, record.at);
         self.line.push(b'\n');
         if let Err(error) = (&*self.file).write_all(&self.line) {
             self.chain = before;
@@ -224,7 +299,7 @@ impl AuditFile {
         self.dirty = true;
         if let Some(feed) = &self.feed {
             let text = str::from_utf8(&self.line).unwrap_or_default();
-            feed.publish(body, text.trim_end());
+            feed.publish(&record.body, text.trim_end());
         }
         Ok(())
     }
@@ -252,15 +327,15 @@ impl AuditFile {
         self.dirty = true;
     }
 
-    /// Why records wait, where they do.
+    /// Why the disk takes no records, where it takes none.
     pub fn fault(&self) -> Option<String> {
-        match self.backlog.len() {
-            0 => None,
-            waiting => Some(format!(
-                "{waiting} audit records cannot be written to {}; free space on its disk",
+        self.blocked.then(|| {
+            format!(
+                "{} audit records cannot be written to {}; free space on its disk",
+                self.backlog.len(),
                 self.path.display()
-            )),
-        }
+            )
+        })
     }
 }
 

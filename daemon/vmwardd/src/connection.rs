@@ -204,6 +204,7 @@ impl Client {
             Poll::Pending => self.runtime.block_on(answer),
         };
         let sent = send(stream, &answer.line);
+        self.engine.answered();
         if answer.line.len() > memory::LONG_ANSWER_BYTES {
             drop(answer);
             memory::give_back();
@@ -219,13 +220,23 @@ impl Client {
                 return Answer::from(&refusal.into_response());
             }
         };
-        let answer = self.dispatch(&request).await;
+        // Of all calls, this one is not to wait for a copy of what it asks.
+        let (method, answer) = if request.method == method::AUTHORIZE {
+            let id = request.id.clone();
+            (
+                method::AUTHORIZE.to_owned(),
+                reply(id, self.authorize(request).await),
+            )
+        } else {
+            let answer = self.dispatch(&request).await;
+            (request.method, answer)
+        };
         if let Some(error) = &answer.error {
             count(&self.counters.failed_calls);
             // A client can flood, so this is no warning; the counter tells.
             tracing::debug!(
                 pid = self.peer.process.pid,
-                method = request.method,
+                method,
                 error = error.message,
                 "a call failed"
             );
@@ -237,7 +248,6 @@ impl Client {
         let id = request.id.clone();
         match request.method.as_str() {
             method::HELLO => reply(id, self.hello(request)),
-            method::AUTHORIZE => reply(id, self.authorize(request).await),
             method::COMPLETE => reply(id, self.complete(request).await),
             method::LEASE_RELEASE => reply(id, self.release(request).await),
             method::STATUS => reply(id, self.status().await),
@@ -285,8 +295,8 @@ impl Client {
         })
     }
 
-    async fn authorize(&self, request: &Request) -> Result<v1::AuthorizeResult, ErrorObject> {
-        let params: v1::AuthorizeParams = request.params()?;
+    async fn authorize(&self, request: Request) -> Result<v1::AuthorizeResult, ErrorObject> {
+        let params: v1::AuthorizeParams = request.into_params()?;
         let holder = self
             .peer
             .holder(params.holder)

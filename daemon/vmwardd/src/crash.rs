@@ -10,14 +10,16 @@ pub enum Point {
     BeforeJournal,
     /// Written, not yet durable.
     AfterJournalWrite,
-    /// Durable, the audit has no line yet.
+    /// Durable, not yet handed to the audit log.
     AfterFsync,
-    /// The audit has its line, the kernel no lease yet.
+    /// The audit log's line cannot be lost any more, the kernel has no lease yet.
     AfterAudit,
     /// The kernel has the lease.
     AfterLease,
     /// Everything is done but the answer.
     BeforeAnswer,
+    /// It is sent; the audit log has no line yet.
+    AfterAnswer,
 }
 
 /// An allow is on its way: from here on the points count. What a daemon writes
@@ -44,6 +46,7 @@ pub fn point(here: Point) {
         Point::AfterAudit => "after-audit",
         Point::AfterLease => "after-lease",
         Point::BeforeAnswer => "before-answer",
+        Point::AfterAnswer => "after-answer",
     };
     let armed = ARMED.load(std::sync::atomic::Ordering::Relaxed);
     if armed && std::env::var("VMWARD_CRASH_AT").is_ok_and(|at| at == name) {

@@ -182,6 +182,12 @@ impl EngineHandle {
         }
     }
 
+    /// To be called when an answer was sent: what is due after it is done now,
+    /// on this thread.
+    pub fn answered(&self) {
+        self.desk.settle();
+    }
+
     /// Puts a message into the queue, waiting for room; false when the engine
     /// has ended. For threads whose messages must not be lost.
     pub fn push(&self, message: Message) -> bool {

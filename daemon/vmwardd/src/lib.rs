@@ -51,6 +51,7 @@ pub mod record;
 pub mod run;
 pub mod secure_file;
 pub mod socket;
+pub mod spool;
 
 use std::process::ExitCode;
 

@@ -97,13 +97,13 @@ impl Chain {
     /// be written; on failure put a clone made before back.
     pub fn append(&mut self, body: &AuditBody, boot_id: &str, at: Now) -> String {
         let mut text = Vec::new();
-        self.append_to(&mut text, body, boot_id, at);
+        self.append_to(&mut text, &body.text(), boot_id, at);
         String::from_utf8_lossy(&text).into_owned()
     }
 
-    /// As [`Chain::append`], into a buffer that the caller uses again: every
-    /// decision waits for this.
-    pub fn append_to(&mut self, text: &mut Vec<u8>, body: &AuditBody, boot_id: &str, at: Now) {
+    /// As [`Chain::append`], into a buffer that the caller uses again. `body` is
+    /// what [`AuditBody::text`] made.
+    pub fn append_to(&mut self, text: &mut Vec<u8>, body: &[u8], boot_id: &str, at: Now) {
         let head = Head {
             seq: self.next_seq,
             time: clock::rfc3339(at.wall_ns),
@@ -111,16 +111,7 @@ impl Chain {
             boot_ns: at.boot_ns,
             prev: &self.prev_hash,
         };
-        // The records are plain structs of strings and integers, with which
-        // serialization cannot fail; were it to, a record without content is
-        // still a record.
-        if let Err(error) = join(text, &head, body) {
-            let lost = Unwritable {
-                kind: "unwritable",
-                detail: format!("unwritable record: {error}"),
-            };
-            join(text, &head, &lost).unwrap_or_default();
-        }
+        join(text, &head, body);
         let hash = sha256_hex(text);
         text.pop();
         text.extend_from_slice(HASH_MEMBER.as_bytes());
@@ -141,29 +132,16 @@ struct Head<'a> {
     prev: &'a str,
 }
 
-#[derive(Serialize)]
-struct Unwritable {
-    kind: &'static str,
-    detail: String,
-}
-
 /// The members of two objects as one object, in place of what `text` held.
-fn join<T: Serialize>(
-    text: &mut Vec<u8>,
-    head: &Head<'_>,
-    body: &T,
-) -> Result<(), serde_json::Error> {
+fn join(text: &mut Vec<u8>, head: &Head<'_>, body: &[u8]) {
     text.clear();
-    serde_json::to_writer(&mut *text, head)?;
+    // Strings and integers cannot fail to be written.
+    serde_json::to_writer(&mut *text, head).unwrap_or_default();
     // The brace that ends the first gives way to what follows the brace that
     // begins the second.
     text.pop();
-    let at = text.len();
-    serde_json::to_writer(&mut *text, body)?;
-    if let Some(brace) = text.get_mut(at) {
-        *brace = b',';
-    }
-    Ok(())
+    text.push(b',');
+    text.extend_from_slice(body.get(1..).unwrap_or_default());
 }
 
 impl Default for Chain {

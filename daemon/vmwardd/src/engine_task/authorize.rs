@@ -59,11 +59,13 @@ impl Shell {
             audit: Some(audit),
             approval,
             lease,
+            journalled: matches!(decision, Decision::Allow(_)) && !journal.is_empty(),
             reply,
         };
         let takes = matches!(decision, Decision::Allow(_)) || !journal.is_empty();
         if let Some(fault) = self.fault().filter(|_| takes) {
             self.engine.undo(id);
+            pending.journalled = false;
             self.refuse(
                 &mut pending,
                 &format!("vmward cannot act on it now: {fault}"),

@@ -16,6 +16,7 @@ use vmward_wire::v1;
 use super::Reply;
 use super::approvals::Ruled;
 use super::shell::Shell;
+use crate::audit_file::Copied;
 use crate::counters::count;
 use crate::crash::{self, Point};
 use crate::ledger_file::{Ledger, LedgerError};
@@ -29,8 +30,10 @@ pub(super) fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
 pub(super) struct PendingAnswer {
     pub(super) id: DecisionId,
     pub(super) answer: v1::AuthorizeResult,
-    /// The record of the decision, until it is written.
+    /// The record of the decision, until the audit log has it.
     pub(super) audit: Option<AuditBody>,
+    /// The journal makes that record again where it is lost.
+    pub(super) journalled: bool,
     /// The record of the request for approval that it opened or used.
     pub(super) approval: Option<AuditBody>,
     pub(super) lease: Option<Lease>,
@@ -159,9 +162,14 @@ impl Shell {
             self.audit.append(body, now);
         }
         for pending in &mut answers {
-            // Once written it is not changed any more, so it need not be kept.
+            // Once handed over it is not changed any more, so it need not be kept.
             if let Some(body) = pending.audit.take() {
-                self.audit.append(body, now);
+                let copied = if durable && pending.journalled {
+                    Copied::InJournal
+                } else {
+                    Copied::Nowhere
+                };
+                self.audit.append_soon(body, now, copied);
             }
             if let Some(body) = pending.approval.take() {
                 self.audit.append(body, now);

@@ -6,13 +6,15 @@
 //! without any other thread being woken.
 //!
 //! ```text
-//!   decided ─ nothing for the journal ─▶ audit ─▶ answer          (seat held)
+//!   decided ─ nothing for the journal ─▶ spool ─▶ answer          (seat held)
 //!      │
-//!      ├─ journal free ─▶ seat given up ─▶ write, sync ─▶ seat ─▶ audit,
-//!      │                                                   lease, answer
+//!      ├─ journal free ─▶ seat given up ─▶ write, sync ─▶ seat ─▶ lease, answer
 //!      └─ journal busy ─▶ waits in `Shell::waiting`; the engine's thread makes
 //!                         all that wait durable with one sync (group commit)
 //! ```
+//!
+//! The audit log's lines are written once the answers are sent, in the order of
+//! the decisions, by whoever comes first: see [`Desk::settle`].
 //!
 //! Whoever writes the journal holds its lock from before it takes what waits
 //! until it has concluded it, so lines come in the order in which the state
@@ -30,6 +32,7 @@ use super::batch::{self, Batch};
 use super::shell::Shell;
 use super::{AuthorizeCall, Message};
 use crate::convert;
+use crate::crash::{self, Point};
 use crate::ledger_file::Ledger;
 
 /// What became of a call.
@@ -108,9 +111,22 @@ impl Desk {
         stop
     }
 
-    /// Syncs the audit log now and then, while others may decide.
+    /// Writes the audit log's lines of what was answered. For after the answer
+    /// is sent, so that nobody waits for them.
+    pub(super) fn settle(&self) {
+        crash::point(Point::AfterAnswer);
+        // No turn is taken: what is found was decided before, and is due.
+        let mut shell = self.shell.lock().unwrap_or_else(PoisonError::into_inner);
+        shell.audit.flush();
+    }
+
+    /// Writes and, now and then, syncs the audit log, the latter while others
+    /// may decide.
     fn sync_audit(&self) {
-        let due = self.sit().audit_due(convert::now());
+        let mut shell = self.sit();
+        shell.audit.flush();
+        let due = shell.audit_due(convert::now());
+        drop(shell);
         if let Some(file) = due
             && let Err(error) = file.sync_data()
         {

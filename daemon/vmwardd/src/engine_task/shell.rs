@@ -106,7 +106,11 @@ impl Shell {
                 reply,
             } => drop(reply.send(self.filter(&params, caller))),
             Message::Approval(call) => self.approval(call, now, batch),
-            Message::Status(reply) => drop(reply.send(self.status(now))),
+            Message::Status(reply) => {
+                // Whoever reads the log after it finds all that was answered before.
+                self.audit.flush();
+                drop(reply.send(self.status(now)));
+            }
             Message::Sighting(sighting) => {
                 self.sighted(sighting, batch);
                 self.host.stale();

@@ -7,7 +7,7 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use vmward_core::audit::AuditBody;
@@ -36,6 +36,7 @@ use crate::kernel::{KernelError, LeaseRow};
 use crate::ledger_file::{FileStorage, Ledger, Storage};
 use crate::log::Throttle;
 use crate::process;
+use crate::spool::{Left, SPOOL_FILE, Spool};
 
 /// Why the former state cannot be read at all. Damage is no such error: then
 /// the daemon starts, protects, and denies.
@@ -123,13 +124,35 @@ pub fn recover(
     }
     let mut ledger = Ledger::open(Box::new(storage), good).map_err(at_journal)?;
     let mut engine = Engine::restore(policy, &replayed);
-    let wanted: HashSet<DecisionId> = replayed.decisions.iter().map(|found| found.id).collect();
+    let (spool, left) = open_spool(&config.state_dir, &mut warnings);
+    let spooled = left.records.iter().filter_map(AuditBody::decision_id);
+    let wanted: HashSet<DecisionId> = replayed
+        .decisions
+        .iter()
+        .map(|found| found.id)
+        .chain(spooled.clone())
+        .collect();
     let (mut audit, resumed) = AuditFile::open(&config.log_dir, boot_id, now, &wanted)?;
-    if let Some(newest) = resumed.newest {
+    for newest in resumed.newest.into_iter().chain(spooled) {
         engine.skip_ids(newest);
     }
     begin(&engine, &replayed, &mut ledger, now);
-    write_again(replayed, &resumed, &mut audit, now);
+    let mut missing: Vec<AuditBody> = replayed
+        .decisions
+        .into_iter()
+        .map(|found| found.audit)
+        .collect();
+    missing.extend(left.records);
+    write_again(missing, &resumed, &mut audit, now);
+    for lease in &replayed.lost {
+        audit.append(AuditBody::lease(lease, false), now);
+    }
+    // What could not be written waits in memory, and the spool keeps its copy of
+    // it for the next start.
+    if let Some(mut spool) = spool.filter(|_| audit.fault().is_none()) {
+        spool.clear();
+        audit.set_spool(spool);
+    }
     warnings.extend(resumed.put_aside.clone());
     Ok(Recovered {
         engine,
@@ -169,22 +192,41 @@ fn begin(engine: &Engine, replayed: &ReplayedState, ledger: &mut Ledger, now: No
     }
 }
 
-/// Records that a crash kept from the audit log, and leases whose host went
-/// down.
-fn write_again(replayed: ReplayedState, resumed: &Resumed, audit: &mut AuditFile, now: Now) {
-    let missing = replayed
-        .decisions
-        .into_iter()
-        .filter(|found| !resumed.decisions.contains(&found.id));
-    for found in missing {
-        tracing::warn!(
-            decision = found.id.0,
-            "the audit log lacked a decision; it is written again from the journal"
-        );
-        audit.append(found.audit.recovered(), now);
+/// The spool, where it can be had. Without it each decision is recorded before
+/// it is answered, which is slower.
+fn open_spool(dir: &Path, warnings: &mut Vec<String>) -> (Option<Spool>, Left) {
+    let path = dir.join(SPOOL_FILE);
+    let path = path.display();
+    match Spool::open(dir) {
+        Ok((spool, left)) => {
+            warnings.extend(left.damage.as_ref().map(|why| {
+                format!("{path} is damaged ({why}); the last decisions may be missing in the log")
+            }));
+            (Some(spool), left)
+        }
+        Err(error) => {
+            warnings.push(format!(
+                "{path} cannot be used ({error}), so answers wait for the audit log"
+            ));
+            (None, Left::default())
+        }
     }
-    for lease in &replayed.lost {
-        audit.append(AuditBody::lease(lease, false), now);
+}
+
+/// Records that a crash kept from the audit log, as far as it lacks them.
+fn write_again(found: Vec<AuditBody>, resumed: &Resumed, audit: &mut AuditFile, now: Now) {
+    let mut written = HashSet::new();
+    for body in found {
+        if let Some(id) = body.decision_id() {
+            if resumed.decisions.contains(&id) || !written.insert(id) {
+                continue;
+            }
+            tracing::warn!(
+                decision = id.0,
+                "the audit log lacked a decision; it is written again"
+            );
+        }
+        audit.append(body.recovered(), now);
     }
 }
 

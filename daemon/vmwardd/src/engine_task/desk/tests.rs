@@ -103,8 +103,44 @@ fn what_leaves_nothing_for_the_journal_is_answered_without_the_engines_thread() 
         assert_eq!(decision(&mut answer), expected);
     }
     assert!(begins.try_recv().is_err(), "nothing was synced");
+    let recorded = || {
+        let log = std::fs::read_to_string(dir.path().join("audit.jsonl")).unwrap();
+        log.matches("\"kind\":\"decision\"").count()
+    };
+    assert_eq!(recorded(), 0, "nobody waits for the log");
+    desk.settle();
+    assert_eq!(recorded(), 2);
+}
+
+#[test]
+fn a_process_that_dies_after_its_answer_takes_no_record_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (desk, _begins, _end) = desk(dir.path());
+    let mut told = Vec::new();
+    for tool in ["list_vms", "other_vms"] {
+        let (call, mut answer) = call(tool);
+        assert!(matches!(desk.decide(call), Seated::Answered));
+        told.push(answer.try_recv().unwrap().unwrap().decision_id);
+    }
+    // Nothing is settled or finished, as when the process is killed.
+    drop(desk);
+    let next = Desk::new(shell_with(dir.path(), POLICY));
     let log = std::fs::read_to_string(dir.path().join("audit.jsonl")).unwrap();
-    assert_eq!(log.matches("\"kind\":\"decision\"").count(), 2);
+    let recovered: Vec<serde_json::Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .filter(|record: &serde_json::Value| record["recovered"] == true)
+        .collect();
+    let ids: Vec<_> = recovered
+        .iter()
+        .filter_map(|record| record["decision_id"].as_u64())
+        .collect();
+    assert_eq!(ids, told);
+
+    let (call, mut answer) = call("other_vms");
+    assert!(matches!(next.decide(call), Seated::Answered));
+    let id = answer.try_recv().unwrap().unwrap().decision_id;
+    assert!(told.iter().all(|earlier| id > *earlier), "a number twice");
 }
 
 #[test]
