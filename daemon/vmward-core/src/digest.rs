@@ -31,12 +31,11 @@ pub fn canonical(arguments: &Map<String, Value>) -> String {
 /// Two lower-case hexadecimal digits a byte.
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        let pair = [byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)]);
-        text.push_str(str::from_utf8(&pair).unwrap_or_default());
+    let mut digits = vec![0; bytes.len() * 2];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+        pair.copy_from_slice(&[byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)]));
     }
-    text
+    String::from_utf8(digits).unwrap_or_default()
 }
 
 fn write_object(object: &Map<String, Value>, out: &mut String) {

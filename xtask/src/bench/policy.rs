@@ -150,14 +150,16 @@ fn measure(binary: &Path, disk: &Path, short: &Path, time: Duration) -> Result<R
     let entry = entry(&daemon, &questions.durable)?;
     let denied = answer(&daemon, &questions.denied, "deny")?;
     let allowed = answer(&daemon, &questions.allowed, "allow")?;
-    let (echo_denied, _denied) = echo(short, "denied", &questions.denied, denied)?;
-    let (echo_allowed, _allowed) = echo(short, "allowed", &questions.allowed, allowed)?;
+    let (echo_denied, _denied) = echo(short, "denied", &questions.denied, denied, &[])?;
+    let (echo_allowed, _allowed) = echo(short, "allowed", &questions.allowed, allowed, &[])?;
+    let (json_denied, _json) = echo(short, "json", &questions.denied, denied, &["--json"])?;
     let crowd = |question: &[u8], size: usize| -> Result<Subject> {
         let callers = (0..size).map(|_| Caller::connect(&daemon.socket(), question));
         Ok(Subject::Callers(callers.collect::<Result<_>>()?))
     };
     let mut all = vec![
         Series::new("echo, bytes of a denial", echo_denied),
+        Series::new("echo, and JSON in and out", json_denied),
         Series::new("denied", crowd(&questions.denied, 1)?),
         Series::new("echo, bytes of an allow", echo_allowed),
         Series::new("allowed, no limit", crowd(&questions.allowed, 1)?),
@@ -261,12 +263,19 @@ fn answer(daemon: &Daemon, question: &[u8], expected: &str) -> Result<usize> {
     Ok(len)
 }
 
-fn echo(dir: &Path, name: &str, question: &[u8], answer: usize) -> Result<(Subject, Killed)> {
+fn echo(
+    dir: &Path,
+    name: &str,
+    question: &[u8],
+    answer: usize,
+    flags: &[&str],
+) -> Result<(Subject, Killed)> {
     let socket = dir.join(format!("{name}.sock"));
     let server = Command::new(env::current_exe()?)
         .args(["bench", "echo", "--socket"])
         .arg(&socket)
         .args(["--answer", &answer.to_string()])
+        .args(flags)
         .stdin(Stdio::null())
         .spawn()
         .context("Failed to start the echo")?;
