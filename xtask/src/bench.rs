@@ -27,6 +27,8 @@ pub(crate) struct BenchArgs {
 enum What {
     /// Decisions over the socket: against a bare echo, a bare fdatasync and polkit
     Policy(policy::PolicyArgs),
+    /// The daemon's memory with all of its kernel side, in the test VM
+    Memory(memory::MemoryArgs),
     /// What the hooks cost processes that have nothing to do with VMs
     Hooks(hooks::HooksArgs),
     /// The bare echo that decisions are compared with
@@ -37,6 +39,7 @@ enum What {
 pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode> {
     match &args.what {
         What::Policy(args) => policy::run(args),
+        What::Memory(args) => memory::run(args),
         What::Hooks(args) => hooks::run(args),
         What::Echo(args) => echo::run(args).map(|()| ExitCode::SUCCESS),
     }

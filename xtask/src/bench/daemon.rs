@@ -14,6 +14,10 @@ use super::caller::Caller;
 use crate::wait;
 
 const START_LIMIT: Duration = Duration::from_secs(30);
+/// Loading every program takes its time under emulation.
+const LOAD_LIMIT: Duration = Duration::from_mins(5);
+/// Where its maps are pinned.
+const PINS: &str = "/sys/fs/bpf/vmward";
 
 /// A process of ours that ends with the bench, whatever way it ends.
 pub(super) struct Killed(pub(super) Child);
@@ -36,6 +40,15 @@ pub(super) struct Memory {
     pub(super) files: u64,
 }
 
+/// What the daemon is started with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    /// Without its kernel side, on any machine.
+    PolicyOnly,
+    /// With all of it: in the test VM.
+    Kernel,
+}
+
 /// The daemon, its folder, its socket.
 pub(super) struct Daemon {
     process: Killed,
@@ -50,6 +63,21 @@ impl Daemon {
         policy: &Value,
         libvirt_uri: &str,
     ) -> Result<Self> {
+        Self::start_with(binary, dir, policy, libvirt_uri, Side::PolicyOnly)
+    }
+
+    /// Starts it and waits until it answers.
+    pub(super) fn start_with(
+        binary: &Path,
+        dir: &Path,
+        policy: &Value,
+        libvirt_uri: &str,
+        side: Side,
+    ) -> Result<Self> {
+        let (flags, pins, limit): (&[&str], _, _) = match side {
+            Side::PolicyOnly => (&["--policy-only"], dir.join("pins"), START_LIMIT),
+            Side::Kernel => (&[], PathBuf::from(PINS), LOAD_LIMIT),
+        };
         fs::create_dir_all(dir)?;
         let at = |name: &str| dir.join(name).display().to_string();
         fs::write(dir.join("policy.json"), policy.to_string())?;
@@ -60,13 +88,14 @@ impl Daemon {
             at("state"),
             at("log"),
             at("run"),
-            at("pins"),
+            pins.display().to_string(),
             at("libvirt"),
         );
         fs::write(dir.join("vmward.toml"), config)?;
         let log = File::create(dir.join("vmwardd.log"))?;
         let child = Command::new(binary)
-            .args(["--policy-only", "--config"])
+            .args(flags)
+            .arg("--config")
             .arg(dir.join("vmward.toml"))
             .env_remove("NOTIFY_SOCKET")
             .stdin(Stdio::null())
@@ -78,7 +107,7 @@ impl Daemon {
             process: Killed(child),
             dir: dir.to_owned(),
         };
-        wait::until("vmwardd to answer", START_LIMIT, || {
+        wait::until("vmwardd to answer", limit, || {
             if let Some(status) = daemon.process.0.try_wait()? {
                 let log = fs::read_to_string(daemon.dir.join("vmwardd.log")).unwrap_or_default();
                 bail!("vmwardd ended ({status}):\n{log}");

@@ -1,37 +1,112 @@
 //! The daemon's memory with many VMs and many live counters.
 //!
 //! The VMs are those of libvirt's test driver, which keeps them in the process
-//! that asks: `vmward-inventory`, which is told in a line of its own. The kernel
-//! side is off and not counted.
+//! that asks: `vmward-inventory`, which is told in a line of its own. `bench
+//! policy` measures without the kernel side, `bench memory` with it, in the test
+//! VM; there the test driver's VMs are no processes, so the kernel's rows of VMs
+//! are not in it, which are no memory of the process anyway.
 
 use std::{
+    env,
     fmt::{self, Write},
     fs,
-    path::Path,
+    path::{Path, PathBuf},
+    process::ExitCode,
     time::Duration,
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
+use clap::Args;
 use serde_json::json;
 
 use super::{
     caller::Caller,
-    daemon::{Daemon, Memory, request, result},
+    daemon::{Daemon, Memory, Side, request, result},
+    policy,
     report::Budget,
 };
-use crate::wait;
+use crate::{
+    setup::Kernel,
+    vm::{self, Mode, VmArgs},
+    wait,
+};
 
 const VMS: usize = 1_000;
 const COUNTERS: usize = 10_000;
 /// Callers at once, so that group commit shortens the filling.
 const CALLERS: usize = 32;
 const MIB_MAX: f64 = 16.0;
+/// Seconds that a measurement in the VM may take.
+const VM_LIMIT: u64 = 900;
 const LOOK_LIMIT: Duration = Duration::from_mins(1);
+
+#[derive(Args)]
+pub(super) struct MemoryArgs {
+    /// Kernel of the VM
+    #[arg(long, default_value = "6.12")]
+    kernel: Kernel,
+    /// This machine is the test VM: measure this vmwardd here
+    #[arg(long, hide = true, value_name = "FILE")]
+    here: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &MemoryArgs) -> Result<ExitCode> {
+    let Some(binary) = &args.here else {
+        return in_vm(args.kernel);
+    };
+    let dir = env::temp_dir().join("vmward-memory");
+    let memories = measure(binary, &dir, Side::Kernel)?;
+    let mut met = memories.short.is_none();
+    for budget in &memories.budgets {
+        println!("{}", budget.text());
+        met &= budget.is_met();
+    }
+    println!("beside: {}", memories.beside);
+    if let Some(short) = &memories.short {
+        println!("not measured: {short}");
+    }
+    Ok(if met {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Builds the release daemon and measures it in the test VM.
+fn in_vm(kernel: Kernel) -> Result<ExitCode> {
+    let binary = policy::release()?;
+    let binary = binary.to_str().context("the folder's name is not UTF-8")?;
+    let finished = vm::boot(&VmArgs {
+        kernel,
+        mode: Mode::Off,
+        domains: 0,
+        memory: "4G".to_owned(),
+        timeout: VM_LIMIT,
+        verbose: true,
+        no_build: true,
+        keep: false,
+        audit: vm::Audit::Off,
+        output: vm::Output::Passed,
+        command: ["xtask", "bench", "memory", "--here", binary]
+            .map(str::to_owned)
+            .to_vec(),
+    })?;
+    match finished.code {
+        0 | 1 => {
+            finished.clear()?;
+            Ok(ExitCode::from(finished.code))
+        }
+        code => bail!(
+            "the measurement ended with status {code}; its logs are in {}",
+            finished.folder.display()
+        ),
+    }
+}
 
 /// Starts a daemon with this many VMs (of libvirt's test driver), fills this
 /// many counters by real calls, and looks, before anybody asks for all of it and
 /// after. Returns the lines of the budget and what else is to be said.
-pub(super) fn measure(binary: &Path, dir: &Path) -> Result<Memories> {
+pub(super) fn measure(binary: &Path, dir: &Path, side: Side) -> Result<Memories> {
     fs::create_dir_all(dir)?;
     let domains = dir.join("domains.xml");
     fs::write(&domains, test_driver())?;
@@ -39,7 +114,7 @@ pub(super) fn measure(binary: &Path, dir: &Path) -> Result<Memories> {
         {"counter": "count", "window": "day", "max": 100, "scope": "agent"}
     ]}}});
     let uri = format!("test://{}", domains.display());
-    let daemon = Daemon::start(binary, dir, &policy, &uri)?;
+    let daemon = Daemon::start_with(binary, dir, &policy, &uri, side)?;
     let vms = wait::until("the daemon to see every VM", LOOK_LIMIT, || {
         let seen = daemon.status()?["vms"].as_array().map_or(0, Vec::len);
         Ok((seen >= VMS).then_some(seen))

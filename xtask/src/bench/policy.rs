@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{
     caller::Caller,
-    daemon::{Daemon, Killed, request, result},
+    daemon::{Daemon, Killed, Side, request, result},
     machine::Machine,
     memory,
     polkit::Polkit,
@@ -98,7 +98,7 @@ impl Drop for Folder {
     }
 }
 
-fn release() -> Result<PathBuf> {
+pub(super) fn release() -> Result<PathBuf> {
     let probes = build::probes()?;
     build::check(build::cargo("build", &probes).args(["--release", "--quiet", "-p", "vmwardd"]))?;
     Ok(paths::target().join("release/vmwardd"))
@@ -181,7 +181,7 @@ fn measure(binary: &Path, disk: &Path, short: &Path, time: Duration) -> Result<R
     let mut budgets = budgets(&all)?;
     let mut beside = Vec::new();
     drop(daemon);
-    match memory::measure(binary, &disk.join("memory")) {
+    match memory::measure(binary, &disk.join("memory"), Side::PolicyOnly) {
         Ok(memories) => {
             budgets.extend(memories.budgets);
             beside.push(memories.beside);

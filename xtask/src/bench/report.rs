@@ -71,6 +71,26 @@ impl Budget {
     }
 }
 
+impl Budget {
+    pub(super) fn is_met(&self) -> bool {
+        self.met
+    }
+
+    /// As a line.
+    pub(super) fn text(&self) -> String {
+        self.cells().join("  ")
+    }
+
+    fn cells(&self) -> [String; 4] {
+        [
+            self.what.clone(),
+            format!("{:.2} {}", self.measured, self.unit),
+            format!("{:.1} {}", self.bound, self.unit),
+            if self.met { "met" } else { "MISSED" }.to_owned(),
+        ]
+    }
+}
+
 impl Report {
     pub(super) fn all_met(&self) -> bool {
         self.budgets.iter().all(|budget| budget.met)
@@ -91,14 +111,7 @@ impl Report {
         table(&mut text, &rows);
         text.push('\n');
         let mut rows = vec![["", "measured", "budget", ""].map(str::to_owned)];
-        rows.extend(self.budgets.iter().map(|budget| {
-            [
-                budget.what.clone(),
-                format!("{:.2} {}", budget.measured, budget.unit),
-                format!("{:.1} {}", budget.bound, budget.unit),
-                if budget.met { "met" } else { "MISSED" }.to_owned(),
-            ]
-        }));
+        rows.extend(self.budgets.iter().map(Budget::cells));
         table(&mut text, &rows);
         for beside in &self.beside {
             // Writing to a string cannot fail.
