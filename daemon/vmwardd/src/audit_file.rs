@@ -5,6 +5,8 @@
 //! from the journal at the next start. While records cannot be written they
 //! wait in a bounded queue, and the daemon denies rather than act unrecorded.
 
+mod rotate;
+
 use std::collections::{HashSet, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
@@ -18,6 +20,7 @@ use vmward_core::audit::{AUDIT_FORMAT, AuditBody, DaemonRecord, Genesis};
 use vmward_core::clock::Now;
 use vmward_core::ids::DecisionId;
 
+pub use self::rotate::Rotation;
 use crate::feed::Feed;
 
 /// The file's name in the log directory.
@@ -123,9 +126,18 @@ impl AuditFile {
                 side.display()
             ));
         }
+        rotate::look_back(dir, boot_id, wanted, &mut resumed).map_err(at_open)?;
         let mut len = scan.whole;
+        let mut first = genesis();
         let chain = match scan.last_line.as_deref().map(Chain::resume) {
-            None => Chain::new(),
+            None => match rotate::predecessor(dir).map_err(at_open)? {
+                None => Chain::new(),
+                // A crash came between putting the old file aside and this one.
+                Some((chain, continues)) => {
+                    first = continues;
+                    chain
+                }
+            },
             Some(Ok(chain)) => chain,
             Some(Err(error)) => {
                 let side = side_path(&path, "damaged", at);
@@ -155,7 +167,7 @@ impl AuditFile {
             feed: None,
         };
         if len == 0 {
-            audit.append(genesis(), at);
+            audit.append(first, at);
         }
         Ok((audit, resumed))
     }
