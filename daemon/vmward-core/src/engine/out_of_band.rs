@@ -29,11 +29,11 @@ impl Engine {
         &mut self,
         effect: Effect,
         vm: &VmTarget,
-        uid: u32,
+        actor_uid: u32,
         grant: String,
         now: Now,
     ) -> (Vec<JournalEntry>, Vec<LimitRow>) {
-        let request = stop_by(effect, vm, uid, grant);
+        let request = stop_by(effect, vm, actor_uid, grant);
         let policy = std::sync::Arc::clone(&self.policy);
         let uuid = uuid_text(&request);
         let call = Call::new(&request, uuid.as_deref(), now);
@@ -56,7 +56,7 @@ impl Engine {
 }
 
 /// The call that was not made.
-fn stop_by(effect: Effect, vm: &VmTarget, uid: u32, grant: String) -> Request {
+fn stop_by(effect: Effect, vm: &VmTarget, actor_uid: u32, grant: String) -> Request {
     let nobody = Process {
         pid: 0,
         start_ticks: 0,
@@ -73,7 +73,7 @@ fn stop_by(effect: Effect, vm: &VmTarget, uid: u32, grant: String) -> Request {
         caller: Caller {
             grant,
             process: nobody,
-            uid,
+            uid: actor_uid,
             comm: String::new(),
             exe: None,
             agent: None,

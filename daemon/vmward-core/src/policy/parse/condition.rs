@@ -107,10 +107,10 @@ impl Checker {
 
     /// Is there room for as many patterns more? The first that finds none is told.
     fn patterns(&mut self, more: usize, place: &Node) -> bool {
-        let had_room = self.patterns <= PATTERNS_MAX;
+        let told = self.patterns > PATTERNS_MAX;
         self.patterns += more;
         let has_room = more == 0 || self.patterns <= PATTERNS_MAX;
-        if had_room && !has_room {
+        if !told && !has_room {
             let message = format!("a policy has at most {PATTERNS_MAX} patterns");
             self.at_node(place, message, Some("join some with \"|\""));
         }

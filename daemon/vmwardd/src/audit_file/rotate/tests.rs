@@ -101,7 +101,9 @@ fn a_crash_after_the_old_file_was_put_aside_breaks_no_chain() {
     for left in [None, Some("")] {
         let path = dir.path().join(AUDIT_FILE);
         fs::remove_file(&path).unwrap();
-        left.map(|text| fs::write(&path, text).unwrap());
+        if let Some(text) = left {
+            fs::write(&path, text).unwrap();
+        }
         open(dir.path()).append(daemon("started", String::new()), at(0));
         verified(dir.path());
         assert_eq!(texts(dir.path()).len(), 2);
@@ -183,7 +185,7 @@ fn young_files_stay_however_many_there_are() {
         wall_ns: i64::try_from(now.as_nanos()).unwrap(),
     };
     let keep = Rotation {
-        age_max: Some(Duration::from_secs(3600)),
+        age_max: Some(Duration::from_hours(1)),
         ..ROTATION
     };
     while rotated(dir.path()).unwrap().len() < 20 {
