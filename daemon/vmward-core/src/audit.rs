@@ -5,6 +5,7 @@
 
 mod approval;
 pub mod chain;
+pub mod files;
 mod kernel;
 
 pub use approval::{ApprovalEvent, ApprovalRecord};
@@ -36,6 +37,8 @@ pub enum AuditBody {
     Daemon(DaemonRecord),
     /// A call was allowed or denied.
     Decision(Box<DecisionRecord>),
+    /// Denied calls that share a record, since there were too many.
+    Denials(Box<DenialsRecord>),
     /// What a caller says became of an allowed call.
     Outcome(OutcomeRecord),
     /// A lease changed its state.
@@ -217,6 +220,16 @@ pub struct DecisionRecord {
     /// it back: the record's own time is that of the recovery.
     #[serde(default)]
     pub recovered: bool,
+}
+
+/// Denied calls of one account that have no record of their own: more of them
+/// came in a second than the log takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DenialsRecord {
+    /// How many.
+    pub count: u64,
+    /// The last of them.
+    pub last: DecisionRecord,
 }
 
 /// A granted lease, within the decision's record; its id is the decision's.

@@ -113,6 +113,11 @@ impl Policy {
         parse::parse(text, file, host::builtin())
     }
 
+    /// As [`Policy::parse`], for bytes that may be no text at all.
+    pub fn parse_bytes(bytes: &[u8], file: &str) -> Result<Self, PolicyErrors> {
+        parse::parse_bytes(bytes, file, host::builtin())
+    }
+
     /// What is worth a second look, for people: as [`PolicyErrors`] shows
     /// mistakes, with `warning:` before each. Empty when there is nothing.
     pub fn lints_text(&self, file: &str) -> String {

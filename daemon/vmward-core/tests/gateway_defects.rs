@@ -296,6 +296,31 @@ fn d12_a_limit_on_an_effect_counts_every_tool_that_has_it() {
     assert_eq!(asked.count(), 3);
 }
 
+/// What was handed out as a first policy allowed whatever it did not name. Here
+/// that has to be written out, and is told wherever it is.
+#[test]
+fn d13_to_allow_what_no_rule_names_must_be_written_out_and_is_told() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/examples");
+    let mut texts = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        texts.push(std::fs::read_to_string(entry.unwrap().path()).unwrap());
+    }
+    let document = include_str!("../POLICY.md").split("```json\n").skip(1);
+    let fenced = |rest: &str| rest.split("```").next().unwrap_or_default().to_owned();
+    texts.extend(document.map(fenced));
+    assert!(texts.len() > 15, "{}", texts.len());
+    for text in texts {
+        let policy = Policy::parse(&text, "policy.json").expect("no mistake");
+        let lints = policy.lints_text("p");
+        let told = lints.contains("every tool that no rule names is allowed");
+        assert_eq!(policy.default_allow(), told, "{text}");
+    }
+    let seed = Policy::parse(SEED, "policy.json").expect("no mistake");
+    assert!(!seed.default_allow());
+    let silent = mistakes(&json!({"version": "1", "tools": {}})).join("\n");
+    assert!(silent.contains("add \"default\": \"deny\""), "{silent}");
+}
+
 /// A pattern matched a part of the text, and a name with dots could not be
 /// reached at all.
 #[test]

@@ -21,6 +21,8 @@ const MEMBERS: usize = 8;
 const ANSWER_BYTES: usize = 1024;
 /// The deepest nesting of arrays and objects.
 pub const DEPTH_MAX: usize = 32;
+/// 2 to the 63rd: from here on integers are rounded.
+const EXACT_MAX: f64 = 9_223_372_036_854_775_808.0;
 
 /// Why bytes are no frame.
 #[derive(Debug, thiserror::Error)]
@@ -187,6 +189,11 @@ impl<'de> Visitor<'de> for Strict {
     }
 
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+        // An integer that fits no machine word also comes here, rounded: another
+        // reader would take it for another number.
+        if value.abs() >= EXACT_MAX {
+            return Err(E::custom("number out of range"));
+        }
         Number::from_f64(value)
             .map(Value::Number)
             .ok_or_else(|| E::custom("number out of range"))

@@ -3,22 +3,17 @@
 //! Reads the file itself: what a log proves must not depend on the word of
 //! the daemon that wrote it.
 
+pub(crate) mod files;
 mod reader;
 mod render;
+mod verify;
 
-use std::{
-    fs::File,
-    io::{BufRead, BufReader},
-    path::Path,
-    process::ExitCode,
-};
+use std::{path::Path, process::ExitCode};
 
 use anyhow::Context;
-use serde_json::json;
-use vmward_core::audit::chain::Verifier;
 
 use self::reader::Follower;
-pub(crate) use self::render::line;
+pub(crate) use self::{render::line, verify::verify};
 use crate::{
     exit::Exit,
     text::{Reader, print},
@@ -34,7 +29,9 @@ pub(crate) fn tail(log: &Path, count: usize, follow: bool, json: bool) -> anyhow
         }
     };
     let mut follower = Follower::open(log).with_context(|| cannot_read(log))?;
-    for line in follower.last(count).with_context(|| cannot_read(log))? {
+    let newest = follower.last(count).with_context(|| cannot_read(log))?;
+    let older = older(log, count.saturating_sub(newest.len()))?;
+    for line in older.into_iter().chain(newest) {
         if shown(&line)? == Reader::Gone {
             return Ok(Exit::Done.into());
         }
@@ -57,77 +54,20 @@ pub(crate) fn tail(log: &Path, count: usize, follow: bool, json: bool) -> anyhow
     })
 }
 
-/// Checks the chain from the first record to the last.
-pub(crate) fn verify(log: &Path, json: bool) -> anyhow::Result<ExitCode> {
-    let file = File::open(log).with_context(|| cannot_read(log))?;
-    let mut file = BufReader::new(file);
-    let mut verifier = Verifier::new();
-    let mut bytes = Vec::new();
-    let mut number = 0_u64;
-    let mut broken = None;
-    let mut incomplete = false;
-    while broken.is_none() {
-        bytes.clear();
-        if file
-            .read_until(b'\n', &mut bytes)
-            .with_context(|| cannot_read(log))?
-            == 0
-        {
+/// The last `count` lines of the files that were put aside.
+fn older(log: &Path, count: usize) -> anyhow::Result<Vec<String>> {
+    let mut lines = Vec::new();
+    let files = files::all(log).with_context(|| cannot_read(log))?;
+    for path in files.iter().rev().skip(1) {
+        let left = count.saturating_sub(lines.len());
+        if left == 0 {
             break;
         }
-        number += 1;
-        if bytes.pop_if(|last| *last == b'\n').is_none() {
-            // The daemon is writing this very line, or was killed doing so.
-            incomplete = true;
-            break;
-        }
-        broken = match std::str::from_utf8(&bytes) {
-            Ok(line) => verifier
-                .check_line(line)
-                .err()
-                .map(|error| format!("{:#}", anyhow::Error::from(error))),
-            Err(_) => Some("not UTF-8".to_owned()),
-        };
+        let older = Follower::open(path).and_then(|mut file| file.last(left));
+        let older = older.with_context(|| cannot_read(path))?;
+        lines.splice(0..0, older);
     }
-    let records = verifier.checked();
-    let head = verifier
-        .chain()
-        .map(|chain| chain.head().to_owned())
-        .unwrap_or_default();
-    let text = if json {
-        let report = json!({
-            "log": log.display().to_string(),
-            "intact": broken.is_none(),
-            "records": records,
-            "head": head,
-            "broken_line": broken.is_some().then_some(number),
-            "error": broken,
-            "incomplete_last_line": incomplete,
-        });
-        format!("{report}\n")
-    } else {
-        let tail = if incomplete {
-            "; the last line is incomplete (being written, or cut off) and not counted"
-        } else {
-            ""
-        };
-        match &broken {
-            None => format!(
-                "{}: {records} records, chain intact, head {head}{tail}\n",
-                log.display()
-            ),
-            Some(error) => format!(
-                "{}:{number}: CHAIN BROKEN: {error}; the {records} records before it are intact\n",
-                log.display()
-            ),
-        }
-    };
-    print(&text)?;
-    Ok(if broken.is_some() {
-        Exit::ChainBroken.into()
-    } else {
-        Exit::Done.into()
-    })
+    Ok(lines)
 }
 
 fn cannot_read(log: &Path) -> String {

@@ -60,26 +60,31 @@ pub(crate) fn run(socket: &Socket, command: PolicyCommand) -> anyhow::Result<Exi
 
 /// A policy from a file; the error shows every mistake in its place.
 fn read_policy(path: &Path) -> anyhow::Result<Policy> {
-    let text = read_text(path)?;
-    if text.len() > POLICY_BYTES_MAX {
+    let bytes = read_bytes(path)?;
+    if bytes.len() > POLICY_BYTES_MAX {
         anyhow::bail!(
             "{} has {} bytes; a policy has at most {POLICY_BYTES_MAX}",
             path.display(),
-            text.len()
+            bytes.len()
         );
     }
     // The mistakes are lines of their own, so nothing is put before them.
-    Ok(Policy::parse(&text, &path.display().to_string())?)
+    Ok(Policy::parse_bytes(&bytes, &path.display().to_string())?)
 }
 
 fn read_text(path: &Path) -> anyhow::Result<String> {
+    let text = String::from_utf8(read_bytes(path)?);
+    text.with_context(|| format!("Failed to read {}", path.display()))
+}
+
+fn read_bytes(path: &Path) -> anyhow::Result<Vec<u8>> {
     use std::io::Read;
     let failed = || format!("Failed to read {}", path.display());
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let file = std::fs::File::open(path).with_context(failed)?;
-    let read = file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text);
+    let read = file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes);
     if read.with_context(failed)? as u64 > FILE_BYTES_MAX {
         anyhow::bail!("{} has more than {FILE_BYTES_MAX} bytes", path.display());
     }
-    Ok(text)
+    Ok(bytes)
 }

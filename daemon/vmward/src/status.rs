@@ -58,7 +58,10 @@ fn alarms(status: &StatusResult) -> String {
         alarms.push("THE KERNEL SIDE IS NOT READY: see the self-tests below".to_owned());
     }
     if let Some(rejected) = &status.policy.rejected {
-        let why = plain(rejected.lines().next().unwrap_or_default());
+        // What is wrong with the text stands below the file's name, mistake by
+        // mistake: the first is enough here.
+        let why: Vec<&str> = rejected.lines().take(2).collect();
+        let why = plain(&why.join(" "));
         alarms.push(format!("THE NEWEST POLICY FILE WAS NOT TAKEN: {why}"));
     }
     alarms.extend(

@@ -8,19 +8,23 @@
 //! they wait in a bounded queue, and the daemon denies rather than act
 //! unrecorded.
 
+mod rotate;
+mod scan;
+
 use std::collections::{HashSet, VecDeque};
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::Deserialize;
 use vmward_core::audit::chain::Chain;
 use vmward_core::audit::{AUDIT_FORMAT, AuditBody, DaemonRecord, Genesis};
 use vmward_core::clock::Now;
 use vmward_core::ids::DecisionId;
 
+pub use self::rotate::Rotation;
+use self::scan::scan;
 use crate::feed::Feed;
 use crate::spool::Spool;
 
@@ -110,18 +114,6 @@ pub enum AuditError {
     },
 }
 
-#[derive(Deserialize)]
-struct Peek {
-    kind: String,
-    boot_id: String,
-    #[serde(default)]
-    decision_id: Option<DecisionId>,
-    #[serde(default)]
-    kernel_seq: Option<u64>,
-    #[serde(default)]
-    to: Option<u64>,
-}
-
 impl AuditFile {
     /// Opens the log in `dir` and goes on with its chain. `wanted` are the
     /// decisions of the journal, to find out which of them the log lacks.
@@ -155,9 +147,18 @@ impl AuditFile {
                 side.display()
             ));
         }
+        rotate::look_back(dir, boot_id, wanted, &mut resumed).map_err(at_open)?;
         let mut len = scan.whole;
+        let mut first = genesis();
         let chain = match scan.last_line.as_deref().map(Chain::resume) {
-            None => Chain::new(),
+            None => match rotate::predecessor(dir).map_err(at_open)? {
+                None => Chain::new(),
+                // A crash came between putting the old file aside and this one.
+                Some((chain, continues)) => {
+                    first = continues;
+                    chain
+                }
+            },
             Some(Ok(chain)) => chain,
             Some(Err(error)) => {
                 let side = side_path(&path, "damaged", at);
@@ -189,7 +190,7 @@ impl AuditFile {
             feed: None,
         };
         if len == 0 {
-            audit.append(genesis(), at);
+            audit.append(first, at);
         }
         Ok((audit, resumed))
     }
@@ -344,60 +345,6 @@ fn genesis() -> AuditBody {
         format: AUDIT_FORMAT,
         daemon: env!("CARGO_PKG_VERSION").to_owned(),
     })
-}
-
-struct Scan {
-    /// Bytes of whole lines.
-    whole: u64,
-    /// Bytes after the last line feed.
-    torn: u64,
-    last_line: Option<String>,
-}
-
-fn scan(
-    file: &mut File,
-    boot_id: &str,
-    wanted: &HashSet<DecisionId>,
-    resumed: &mut Resumed,
-) -> io::Result<Scan> {
-    file.seek(SeekFrom::Start(0))?;
-    let mut reader = BufReader::new(file);
-    let mut found = Scan {
-        whole: 0,
-        torn: 0,
-        last_line: None,
-    };
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        let bytes = reader.read_until(b'\n', &mut line)? as u64;
-        if line.pop_if(|last| *last == b'\n').is_none() {
-            found.torn = bytes;
-            return Ok(found);
-        }
-        found.whole = found.whole.saturating_add(bytes);
-        let text = String::from_utf8_lossy(&line).into_owned();
-        if let Ok(peek) = serde_json::from_str::<Peek>(&text) {
-            note(&peek, boot_id, wanted, resumed);
-        }
-        found.last_line = Some(text);
-    }
-}
-
-fn note(peek: &Peek, boot_id: &str, wanted: &HashSet<DecisionId>, resumed: &mut Resumed) {
-    match peek.kind.as_str() {
-        "decision" => {
-            resumed.newest = resumed.newest.max(peek.decision_id);
-            resumed
-                .decisions
-                .extend(peek.decision_id.filter(|id| wanted.contains(id)));
-        }
-        "kernel" | "vm" | "loss" if peek.boot_id == boot_id => {
-            let newest = peek.kernel_seq.or(peek.to);
-            resumed.kernel_seq = resumed.kernel_seq.max(newest);
-        }
-        _ => {}
-    }
 }
 
 fn put_tail_aside(file: &mut File, path: &Path, whole: u64, at: Now) -> io::Result<PathBuf> {

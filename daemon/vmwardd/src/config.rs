@@ -1,6 +1,7 @@
 //! `/etc/vmward/vmward.toml`: modes, paths and grants. Unknown keys are errors.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 use vmward_core::grant::Grants;
@@ -12,6 +13,7 @@ mod grants;
 
 pub use self::approvals::ApprovalsConfig;
 pub use self::calls::{ArmingConfig, RpcRefusal};
+use crate::audit_file::Rotation;
 use crate::cli::CONFIG_DEFAULT;
 use crate::kernel::CallRules;
 use crate::secure_file::{SecureFileError, read_trusted};
@@ -69,6 +71,12 @@ pub struct Config {
     /// wants them; where they hold secrets, it should not.
     #[serde(alias = "audit_arguments")]
     pub audit_arguments: bool,
+    /// How long the audit log's file may become before a new one is begun.
+    #[serde(alias = "audit_file_mib")]
+    pub audit_file_mib: u64,
+    /// How old a file of the audit log may become before it is removed; 0: any age.
+    #[serde(alias = "audit_keep_days")]
+    pub audit_keep_days: u64,
     /// Are clear stops without lease refused where a client sends them?
     #[serde(alias = "rpc_refusal")]
     pub rpc_refusal: RpcRefusal,
@@ -91,6 +99,8 @@ impl Default for Config {
             grants: Grants::default(),
             approvals: ApprovalsConfig::default(),
             audit_arguments: true,
+            audit_file_mib: 64,
+            audit_keep_days: 90,
             rpc_refusal: RpcRefusal::default(),
             arming: ArmingConfig::default(),
         }
@@ -157,6 +167,15 @@ impl Config {
     /// Is there no hypervisor to watch?
     pub fn is_unwatched(&self) -> bool {
         self.libvirt_uri == "none"
+    }
+
+    /// When the audit log begins a new file.
+    pub fn rotation(&self) -> Rotation {
+        let age_max = Duration::from_secs(self.audit_keep_days.saturating_mul(24 * 60 * 60));
+        Rotation {
+            bytes_max: self.audit_file_mib.saturating_mul(1 << 20),
+            age_max: (self.audit_keep_days > 0).then_some(age_max),
+        }
     }
 
     /// What is done with calls to libvirt.

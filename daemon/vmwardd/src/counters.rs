@@ -33,6 +33,8 @@ counters! {
     pending => "decisions-pending",
     /// Denied because the daemon could not do its part.
     unavailable => "decisions-unavailable",
+    /// Denied calls that share a record with others of their account.
+    denials_summarised => "denials-summarised",
     /// Clients turned away because too many were connected.
     clients_refused => "clients-refused",
     /// Connections closed because a deadline passed.

@@ -10,6 +10,7 @@
 mod approvals;
 mod authorize;
 mod batch;
+mod denials;
 mod desk;
 mod evidence;
 mod explain;

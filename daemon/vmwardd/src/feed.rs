@@ -26,6 +26,7 @@ impl Published {
     pub fn grant(&self) -> Option<&str> {
         match &self.body {
             AuditBody::Decision(record) => Some(&record.caller.grant),
+            AuditBody::Denials(record) => Some(&record.last.caller.grant),
             AuditBody::Outcome(record) => record.grant.as_deref(),
             AuditBody::Approval(record) => Some(&record.grant),
             _ => None,
@@ -38,6 +39,7 @@ impl Published {
             AuditBody::Genesis(_) => "genesis",
             AuditBody::Daemon(_) => "daemon",
             AuditBody::Decision(_) => "decision",
+            AuditBody::Denials(_) => "denials",
             AuditBody::Outcome(_) => "outcome",
             AuditBody::Lease(_) => "lease",
             AuditBody::Approval(_) => "approval",
@@ -49,8 +51,9 @@ impl Published {
 }
 
 /// Every word that [`Published::kind`] can be.
-pub const KINDS: [&str; 9] = [
-    "genesis", "daemon", "decision", "outcome", "lease", "approval", "vm", "kernel", "loss",
+pub const KINDS: [&str; 10] = [
+    "genesis", "daemon", "decision", "denials", "outcome", "lease", "approval", "vm", "kernel",
+    "loss",
 ];
 
 /// One for the whole daemon.

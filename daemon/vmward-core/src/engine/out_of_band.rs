@@ -18,8 +18,8 @@ use crate::{
 
 impl Engine {
     /// Charges a stop that happened beside the gateway to every limit that an
-    /// `effect` on this VM by the grant `uid:ACTOR_UID` would have been charged
-    /// to: once each, for good, and also where no room is left. Returns what to
+    /// `effect` on this VM by this user and grant would have been charged to: once
+    /// each, for good, and also where no room is left. Returns what to
     /// make durable, and those limits as they stand then. Nothing when no limit
     /// applies.
     ///
@@ -30,9 +30,10 @@ impl Engine {
         effect: Effect,
         vm: &VmTarget,
         actor_uid: u32,
+        grant: String,
         now: Now,
     ) -> (Vec<JournalEntry>, Vec<LimitRow>) {
-        let request = stop_by(effect, vm, actor_uid);
+        let request = stop_by(effect, vm, actor_uid, grant);
         let policy = std::sync::Arc::clone(&self.policy);
         let uuid = uuid_text(&request);
         let call = Call::new(&request, uuid.as_deref(), now);
@@ -55,7 +56,7 @@ impl Engine {
 }
 
 /// The call that was not made.
-fn stop_by(effect: Effect, vm: &VmTarget, actor_uid: u32) -> Request {
+fn stop_by(effect: Effect, vm: &VmTarget, actor_uid: u32, grant: String) -> Request {
     let nobody = Process {
         pid: 0,
         start_ticks: 0,
@@ -70,7 +71,7 @@ fn stop_by(effect: Effect, vm: &VmTarget, actor_uid: u32) -> Request {
         args_digest: String::new(),
         target: Target::Vm(vm.clone()),
         caller: Caller {
-            grant: format!("uid:{actor_uid}"),
+            grant,
             process: nobody,
             uid: actor_uid,
             comm: String::new(),

@@ -74,6 +74,11 @@ impl ArgsSchema {
     }
 }
 
+/// How many patterns a schema has to compile.
+pub fn patterns(schema: &Value) -> usize {
+    keywords::patterns(schema)
+}
+
 /// A mistake in a schema, with its place.
 fn explain(error: &ValidationError<'_>) -> String {
     let text = match error.kind() {

@@ -1,5 +1,7 @@
 //! What is right in a policy and still worth a second look.
 
+mod reach;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Map;
@@ -27,6 +29,9 @@ pub(super) fn find(policy: &Policy, places: &Places) -> Vec<Finding> {
         soft: BTreeSet::new(),
     };
     linter.default_allow();
+    linter.other_names();
+    linter.out_of_reach();
+    linter.crowded();
     linter.shadow();
     linter.tools();
     linter.effects();

@@ -17,6 +17,8 @@ mod builtin;
 mod suspect;
 mod table;
 
+use std::collections::BTreeSet;
+
 use super::{
     facts::Facts,
     predicate::{Path, Predicate},
@@ -143,6 +145,25 @@ pub fn effects_of(own: &[MapEntry], tool: &str) -> Vec<Effect> {
         mine.any(|entry| entry.effect == Some(*effect)) || builtin::can(tool, *effect)
     };
     Effect::ALL.into_iter().filter(has).collect()
+}
+
+/// Every effect that a call of this tool can have, where none of its calls is
+/// without one or unknown, whatever the arguments.
+pub fn always(own: &[MapEntry], tool: &str) -> Option<Vec<Effect>> {
+    let mut effects = Vec::new();
+    for entry in own.iter().filter(|entry| entry.tool == tool) {
+        effects.push(entry.effect?);
+        if entry.when.is_empty() && entry.server.is_none() {
+            return Some(effects);
+        }
+    }
+    effects.extend(builtin::always(tool)?);
+    Some(effects)
+}
+
+/// The shipped tools that have this effect with some arguments, by name.
+pub fn tools_with(effect: Effect) -> BTreeSet<&'static str> {
+    builtin::tools_with(effect)
 }
 
 /// Does the entry apply? An error where one of its conditions cannot be judged.

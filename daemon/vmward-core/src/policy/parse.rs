@@ -39,6 +39,27 @@ const TOP_KEYS: [&str; 11] = [
     "host_rules",
 ];
 
+pub(super) fn parse_bytes(
+    bytes: &[u8],
+    file: &str,
+    builtin: BTreeMap<String, HostRule>,
+) -> Result<Policy, PolicyErrors> {
+    let error = match str::from_utf8(bytes) {
+        Ok(text) => return parse(text, file, builtin),
+        Err(error) => error,
+    };
+    // What comes before the first bad byte stands at the same place here.
+    let text = String::from_utf8_lossy(bytes);
+    let start = error.valid_up_to();
+    let finding = Finding {
+        start,
+        end: start + char::REPLACEMENT_CHARACTER.len_utf8(),
+        message: "the text is not UTF-8 here".to_owned(),
+        help: Some("save the file as UTF-8".to_owned()),
+    };
+    Err(PolicyErrors::new(file, &text, vec![finding]))
+}
+
 pub(super) fn parse(
     text: &str,
     file: &str,
@@ -87,8 +108,10 @@ struct Checker {
     places: Places,
     /// The first use of each counter.
     counters: BTreeMap<String, limits::Use>,
-    /// How many conditions have a pattern.
+    /// How many patterns there are.
     patterns: usize,
+    /// How many rules have an `args_schema`.
+    schemas: usize,
 }
 
 impl Checker {
@@ -142,6 +165,8 @@ impl Checker {
 
     /// `"*"`, or a list of tools, in which `"*"` stands for all.
     fn hide(&mut self, node: &Node) -> Hide {
+        self.places
+            .insert("/hide".to_owned(), (node.start, node.end));
         let mut hide = Hide::default();
         let is_star = matches!(&node.value, Value::String(text) if text == "*");
         let items = if is_star {

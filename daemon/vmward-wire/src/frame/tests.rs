@@ -75,7 +75,14 @@ fn text_that_is_not_plain_utf8_json_is_refused() {
     refused(b"\xef\xbb\xbf{}", "Byte order mark");
     refused(b"{} {}", "trailing characters");
     refused(b"{\"a\":NaN}", "expected value");
-    refused(b"1e999", "number out of range");
+    for huge in [
+        "1e999",
+        "1e20",
+        "18446744073709551616",
+        "-9223372036854775809",
+    ] {
+        refused(huge.as_bytes(), "number out of range");
+    }
     refused(br#""\ud800""#, "column");
     refused(b"", "EOF");
 }

@@ -51,6 +51,13 @@ fn describe(body: &AuditBody) -> (String, String) {
             )
         }
         AuditBody::Decision(decision) => decide(decision),
+        AuditBody::Denials(denials) => {
+            let (verdict, last) = decide(&denials.last);
+            (
+                verdict,
+                format!("{last}  {} calls, the last of them", denials.count),
+            )
+        }
         AuditBody::Approval(record) => ("APPROVAL".to_owned(), approval(record)),
         AuditBody::Outcome(outcome) => ("OUTCOME".to_owned(), end(outcome)),
         AuditBody::Lease(lease) => ("LEASE".to_owned(), lease_state(lease)),

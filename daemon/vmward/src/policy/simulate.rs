@@ -5,17 +5,11 @@
 //! labels of VMs, and arguments that were too long to be kept; calls whose
 //! arguments are missing are judged without them and counted. Of leases only
 //! the refunds are replayed, so a call that was only refused because a lease was
-//! live, or because the VM was unknown or off, is left out. What people said to
-//! requests for approval, they say again.
+//! live, or because the VM was unknown or off, is left out, and so are
+//! denied calls that share a record. What people said to requests for approval,
+//! they say again.
 
-use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
-    fs::File,
-    io::{BufRead, BufReader},
-    path::Path,
-    process::ExitCode,
-};
+use std::{collections::BTreeMap, fmt::Write as _, io::BufRead, path::Path, process::ExitCode};
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
@@ -33,6 +27,7 @@ use super::{
     read_policy,
 };
 use crate::{
+    audit::files,
     exit::Exit,
     text::{plain, print, table, word},
 };
@@ -91,11 +86,15 @@ pub(super) fn simulate(
         None => i64::MIN,
     };
     let cannot_read = || format!("Failed to read {}", log.display());
-    let file = File::open(log).with_context(cannot_read)?;
+    let files = files::open(log).with_context(cannot_read)?;
+    let lines = files.into_iter().flat_map(|(path, file)| {
+        let numbered = file.lines().enumerate();
+        numbered.map(move |(index, line)| (format!("{}:{}", path.display(), index + 1), line))
+    });
     let mut outcome = Outcome::default();
-    for (index, line) in BufReader::new(file).lines().enumerate() {
+    for (at, line) in lines {
         let line = line.with_context(cannot_read)?;
-        let place = || format!("{}:{} is no audit record", log.display(), index + 1);
+        let place = || format!("{at} is no audit record");
         let line: Line = serde_json::from_str(&line).with_context(place)?;
         let at_ns = clock::parse_rfc3339(&line.time).with_context(place)?;
         if at_ns < since_ns {
@@ -105,6 +104,7 @@ pub(super) fn simulate(
             AuditBody::Decision(record) => {
                 replay(&mut engine, &record, at_ns, &line.time, &mut outcome);
             }
+            AuditBody::Denials(record) => outcome.left_out += record.count,
             AuditBody::Lease(record) => refund(&mut engine, &record, &mut outcome),
             _ => {}
         }
@@ -323,7 +323,7 @@ fn report(outcome: &Outcome, json: bool) -> anyhow::Result<ExitCode> {
         let _infallible = writeln!(
             text,
             "{replayed} decisions replayed, {changed} would change; {left_out} left out (no such \
-             VM, a live lease, or the daemon could not act)"
+             VM, a live lease, the daemon could not act, or too many to record)"
         );
         if *without_arguments > 0 {
             let _infallible = writeln!(

@@ -114,8 +114,12 @@ struct Failure {
 
 pub(super) fn run(cases: &Path, policy: Option<&Path>, json: bool) -> anyhow::Result<ExitCode> {
     let text = read_text(cases)?;
-    let file: File = serde_json::from_str(&text)
-        .with_context(|| format!("{} is no file of cases", cases.display()))?;
+    let file: File = serde_json::from_str(&text).with_context(|| {
+        format!(
+            "{} is no file of cases, such as --example prints",
+            cases.display()
+        )
+    })?;
     let own = file.policy.as_ref().map(|own| {
         let folder = cases.parent().unwrap_or(Path::new(""));
         folder.join(own)
@@ -127,6 +131,9 @@ pub(super) fn run(cases: &Path, policy: Option<&Path>, json: bool) -> anyhow::Re
         );
     };
     let policy = read_policy(&path)?;
+    if file.cases.is_empty() {
+        bail!("{} has no cases", cases.display());
+    }
     let mut failures = Vec::new();
     for (index, case) in file.cases.iter().enumerate() {
         play(case, &policy, &mut failures)
@@ -139,6 +146,10 @@ fn play(case: &Case, policy: &Policy, failures: &mut Vec<Failure>) -> anyhow::Re
     let mut engine = Engine::new(policy.clone(), "case");
     let mut now_ns = MONDAY_NOON_NS;
     let mut open: Option<DecisionId> = None;
+    let says = |step: &Step| step.expect.is_some() && step.repeat > 0;
+    if !case.steps.iter().any(says) {
+        bail!("it expects nothing, so it could not fail");
+    }
     for (index, step) in case.steps.iter().enumerate() {
         let number = index + 1;
         now_ns = time_of(step, now_ns).with_context(|| format!("step {number}"))?;

@@ -8,7 +8,10 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use vmward_core::{audit::chain::Chain, clock::Now};
+use vmward_core::{
+    audit::{AuditBody, DaemonRecord, chain::Chain},
+    clock::Now,
+};
 
 fn lines(count: usize) -> Vec<String> {
     let mut chain = Chain::new();
@@ -162,4 +165,86 @@ fn a_log_that_is_not_there_is_named() {
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("/nonexistent/audit.jsonl"), "{said}");
+}
+
+/// A log in three files, two of which were put aside.
+fn rotated(lines: &[String]) -> (tempfile::TempDir, std::path::PathBuf) {
+    let (folder, path) = log(&lines[4..]);
+    for (name, lines) in [
+        ("audit-000001", &lines[..2]),
+        ("audit-000002", &lines[2..4]),
+    ] {
+        let text = lines.join("\n") + "\n";
+        fs::write(folder.path().join(name).with_extension("jsonl"), text).unwrap();
+    }
+    (folder, path)
+}
+
+#[test]
+fn the_chain_is_checked_and_shown_through_all_files_of_the_log() {
+    let lines = lines(6);
+    let (_folder, path) = rotated(&lines);
+    let output = audit(&["verify"], &path);
+    assert_eq!(output.status.code(), Some(0));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.contains("6 records in 3 files, chain intact"),
+        "{text}"
+    );
+    let output = audit(&["tail", "-n", "3", "--json"], &path);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text, lines[3..].join("\n") + "\n");
+}
+
+#[test]
+fn a_file_that_is_missing_or_changed_breaks_the_chain_unless_it_was_removed_on_record() {
+    let six = lines(6);
+    let broken = |change: &dyn Fn(&Path)| {
+        let (folder, path) = rotated(&six);
+        change(folder.path());
+        let output = audit(&["verify", "--json"], &path);
+        assert_eq!(output.status.code(), Some(5));
+        let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+        value["error"].as_str().unwrap().to_owned()
+    };
+    let remove = |folder: &Path, name: &str| fs::remove_file(folder.join(name)).unwrap();
+    let middle = broken(&|folder| remove(folder, "audit-000002.jsonl"));
+    assert!(
+        middle.contains("record 5 stands where record 3 belongs"),
+        "{middle}"
+    );
+    let first = broken(&|folder| remove(folder, "audit-000001.jsonl"));
+    assert!(first.contains("the log begins at record 3"), "{first}");
+    let torn = broken(&|folder| {
+        let path = folder.join("audit-000001.jsonl");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, &text[..text.len() - 3]).unwrap();
+    });
+    assert!(torn.contains("not an audit record"), "{torn}");
+
+    let (folder, path) = rotated(&six);
+    remove(folder.path(), "audit-000001.jsonl");
+    let last_of_it: Value = serde_json::from_str(&six[1]).unwrap();
+    let mut chain = Chain::resume(&six[5]).unwrap();
+    let removed = AuditBody::Daemon(DaemonRecord {
+        event: "audit-file-removed".to_owned(),
+        detail: Some(format!(
+            "audit-000001.jsonl, {}",
+            last_of_it["hash"].as_str().unwrap()
+        )),
+    });
+    let at = Now {
+        boot_ns: 0,
+        wall_ns: 0,
+    };
+    let line = chain.append(&removed, "boot", at);
+    let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+    writeln!(file, "{line}").unwrap();
+    let output = audit(&["verify"], &path);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(
+        text.contains("begins at record 3, since older files were removed"),
+        "{text}"
+    );
 }

@@ -116,6 +116,39 @@ fn a_case_that_fails_says_what_was_expected_and_what_came() {
 }
 
 #[test]
+fn cases_that_could_not_fail_are_refused() {
+    let call = json!({"tool": "vm_stop", "arguments": {"identifier": "web-1"}});
+    for (cases, why) in [
+        (json!([]), "has no cases"),
+        (json!([{"name": "n", "steps": []}]), "expects nothing"),
+        (
+            json!([{"name": "n", "steps": [{"call": call}]}]),
+            "expects nothing",
+        ),
+        (
+            json!([{"name": "n", "steps": [{"call": call, "repeat": 0, "expect": "deny"}]}]),
+            "expects nothing",
+        ),
+    ] {
+        let cases = json!({"policy": "policy.json", "cases": cases}).to_string();
+        let folder = Folder::with(&[("policy.json", SEED), ("cases.json", &cases)]);
+        let text = folder.policy(1, &["test", "cases.json"]);
+        assert!(text.contains(why), "{text}");
+    }
+}
+
+#[test]
+fn a_policy_that_is_no_text_is_shown_with_its_place() {
+    let folder = Folder::with(&[]);
+    fs::write(folder.path("policy.json"), b"{\n \"\xff\": 1}").unwrap();
+    let text = folder.policy(1, &["check", "policy.json"]);
+    assert!(
+        text.contains("policy.json:2:3: the text is not UTF-8 here"),
+        "{text}"
+    );
+}
+
+#[test]
 fn explain_names_the_rule_that_decides_and_each_of_its_steps() {
     let forced = json!({"deny_if": [{"path": "args.force", "op": "eq", "value": true}]});
     let text = with(&json!({"tools": {"vm_stop": forced}}));

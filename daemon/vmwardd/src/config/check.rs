@@ -22,6 +22,9 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
             ));
         }
     }
+    if config.audit_file_mib == 0 {
+        return Err("audit-file-mib must be at least 1; the usual value is 64".to_owned());
+    }
     config.approvals.check()?;
     config.arming.check()?;
     if config.libvirt_uri.is_empty() {

@@ -1,7 +1,7 @@
 //! From a call to a decision: which tool, which effect, which VM, then the
 //! engine, then the answer that waits for the batch.
 
-use vmward_core::audit::AuditBody;
+use vmward_core::audit::{AuditBody, DecisionRecord};
 use vmward_core::clock::Now;
 use vmward_core::digest::args_digest;
 use vmward_core::engine::{Authorized, Decision, Request, Target, Via};
@@ -14,6 +14,7 @@ use vmward_wire::v1;
 use super::AuthorizeCall;
 use super::batch::{Batch, PendingAnswer};
 use super::shell::Shell;
+use crate::counters::count;
 use crate::{clock, convert, crash};
 
 /// Longest names of tools, VMs and agents, in characters.
@@ -63,6 +64,14 @@ impl Shell {
             reply,
         };
         let takes = matches!(decision, Decision::Allow(_)) || !journal.is_empty();
+        if let Some(AuditBody::Decision(record)) = &pending.audit
+            && !takes
+            && !self.denials.take(record, now.boot_ns)
+        {
+            count(&self.counters.denials_summarised);
+            drop(pending.reply.send(Err(slow_down(record))));
+            return;
+        }
         if let Some(fault) = self.fault().filter(|_| takes) {
             self.engine.undo(id);
             pending.journalled = false;
@@ -187,6 +196,15 @@ fn check_lengths(params: &v1::AuthorizeParams) -> Result<(), ErrorObject> {
         }
     }
     Ok(())
+}
+
+fn slow_down(denied: &DecisionRecord) -> ErrorObject {
+    let message = format!(
+        "slow down: uid {} is denied so often that this call has no record of its own. It is not \
+         allowed: {}",
+        denied.caller.uid, denied.message
+    );
+    ErrorObject::new(ErrorCode::TooBusy, message)
 }
 
 fn invalid(message: &str) -> ErrorObject {

@@ -8,11 +8,13 @@ use std::time::Duration;
 use vmward_core::audit::{AuditBody, DaemonRecord};
 use vmward_core::clock::{NS_PER_S, Now};
 use vmward_core::engine::Engine;
+use vmward_core::grant::Grants;
 use vmward_wire::rpc::{ErrorCode, ErrorObject};
 use vmward_wire::v1;
 
 use super::authorize::TEXT_CHARS_MAX;
 use super::batch::Batch;
+use super::denials::Denials;
 use super::evidence::Evidence;
 use super::flood::Flood;
 use super::host_side::HostSide;
@@ -20,7 +22,7 @@ use super::policy_state::PolicyState;
 use super::seq::Seq;
 use super::vms::Vms;
 use super::{CallerFacts, KernelSide, Message, Reply};
-use crate::audit_file::AuditFile;
+use crate::audit_file::{AuditFile, Rotation};
 use crate::convert;
 use crate::counters::{SharedCounters, count};
 use crate::feed::Feed;
@@ -43,12 +45,15 @@ pub struct Shell {
     /// Nothing is decided any more.
     pub(super) ended: bool,
     pub(super) audit: AuditFile,
+    pub(super) rotation: Rotation,
     pub(super) kernel: KernelSide,
     pub(super) vms: Vms,
     pub(super) policy: PolicyState,
     pub(super) seq: Seq,
     pub(super) evidence: Evidence,
     pub(super) flood: Flood,
+    pub(super) denials: Denials,
+    pub(super) grants: Grants,
     pub(super) host: HostSide,
     pub(super) counters: SharedCounters,
     pub(super) feed: Arc<Feed>,
@@ -193,10 +198,17 @@ impl Shell {
         self.beat(now);
         let held = self.flood.due(now.boot_ns);
         self.take_down_held(held, batch);
+        for record in self.denials.due(now.boot_ns) {
+            batch.audit(AuditBody::Denials(Box::new(record)));
+        }
         for gap in self.seq.lost(now.boot_ns) {
             self.lost(gap, batch);
         }
         self.audit.flush();
+        if let Err(error) = self.audit.rotate(self.rotation, now) {
+            count(&self.counters.audit_errors);
+            self.complain("audit rotation", &error);
+        }
     }
 
     /// Tells the kernel that this daemon is well.
@@ -263,6 +275,9 @@ impl Shell {
         let mut batch = Batch::default();
         let held = self.flood.drain();
         self.take_down_held(held, &mut batch);
+        for record in self.denials.drain() {
+            batch.audit(AuditBody::Denials(Box::new(record)));
+        }
         for gap in self.seq.lost_at_end() {
             self.lost(gap, &mut batch);
         }

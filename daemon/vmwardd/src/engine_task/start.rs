@@ -20,6 +20,7 @@ use vmward_core::policy::Policy;
 
 use super::KernelSide;
 use super::batch::Batch;
+use super::denials::Denials;
 use super::evidence::Evidence;
 use super::flood::Flood;
 use super::host_side::HostSide;
@@ -104,7 +105,7 @@ pub fn recover(
             tracing::error!(why, "the journal is damaged; every call will be denied");
             let (audit, resumed) = AuditFile::open(&config.log_dir, boot_id, now, &HashSet::new())?;
             return Ok(Recovered {
-                engine: Engine::new(policy, boot_id),
+                engine: numbered_after(Engine::new(policy, boot_id), &resumed),
                 ledger: Ledger::closed(Box::new(storage), why),
                 audit,
                 resumed,
@@ -162,6 +163,14 @@ pub fn recover(
         warnings,
         boot_id: boot_id.to_owned(),
     })
+}
+
+/// Numbers of decisions that the log has are not used again.
+fn numbered_after(mut engine: Engine, resumed: &Resumed) -> Engine {
+    if let Some(newest) = resumed.newest {
+        engine.skip_ids(newest);
+    }
+    engine
 }
 
 fn damaged(path: &str, error: &ReplayError) -> String {
@@ -271,6 +280,7 @@ impl Recovered {
             waiting: Batch::default(),
             ended: false,
             audit,
+            rotation: config.rotation(),
             feed,
             kernel: kernel.side,
             vms: Vms::new(config.is_unwatched(), Names::load(&config.state_dir)),
@@ -278,6 +288,8 @@ impl Recovered {
             seq,
             evidence: Evidence::default(),
             flood: Flood::default(),
+            denials: Denials::default(),
+            grants: config.grants.clone(),
             host: HostSide::default(),
             counters,
             observe,
@@ -289,21 +301,23 @@ impl Recovered {
             audit_synced_ns: now.boot_ns,
             snapshot_failed_ns: None,
         };
-        let detail = format!(
-            "version {}, pid {}, policy {}",
-            env!("CARGO_PKG_VERSION"),
-            std::process::id(),
-            shell.engine.policy().hash()
-        );
-        shell
-            .audit
-            .append(daemon_record("started", Some(detail)), now);
+        shell.audit.append(started(&shell.engine), now);
         if kernel.took_over {
             shell.audit.append(daemon_record("takeover", None), now);
         }
         shell.adopt(now)?;
         Ok(shell)
     }
+}
+
+fn started(engine: &Engine) -> AuditBody {
+    let detail = format!(
+        "version {}, pid {}, policy {}",
+        env!("CARGO_PKG_VERSION"),
+        std::process::id(),
+        engine.policy().hash()
+    );
+    daemon_record("started", Some(detail))
 }
 
 impl Shell {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use vmward_core::audit::Actor;
+use vmward_wire::rpc::ErrorCode;
 
 use super::start::{KernelStart, recover};
 use super::*;
@@ -157,5 +158,95 @@ fn the_number_of_an_event_is_kept_once_its_record_is_written_and_its_gap_is_told
     assert!(
         log.contains("\"kind\":\"loss\""),
         "1 and 2 never came: {log}"
+    );
+}
+
+/// What becomes of a call of `tool` by `uid`.
+fn ask(shell: &mut Shell, uid: u32, tool: &str) -> Result<v1::AuthorizeResult, ErrorObject> {
+    let (reply, mut answer) = oneshot::channel();
+    let call = AuthorizeCall {
+        params: v1::AuthorizeParams {
+            tool: Some(tool.to_owned()),
+            ..v1::AuthorizeParams::default()
+        },
+        caller: CallerFacts {
+            grant: format!("uid:{uid}"),
+            process: VM,
+            uid,
+            comm: "agent".to_owned(),
+            exe: None,
+            unit: None,
+            loginuid: None,
+        },
+        holder: VM,
+        reply,
+    };
+    assert!(
+        shell
+            .step(vec![Message::Authorize(Box::new(call))])
+            .is_none()
+    );
+    answer.try_recv().unwrap()
+}
+
+#[test]
+fn a_caller_that_is_denied_in_a_loop_cannot_fill_the_log_and_is_still_told_no() {
+    let dir = tempfile::tempdir().unwrap();
+    let policy = r#"{"version": "1", "default": "deny", "tools": {"vm_list": {}}}"#;
+    let mut shell = shell_with(dir.path(), policy);
+    let answers: Vec<_> = (0..500)
+        .map(|_| ask(&mut shell, 1000, "vm_start"))
+        .collect();
+    let slowed: Vec<&ErrorObject> = answers.iter().filter_map(|a| a.as_ref().err()).collect();
+    assert!(slowed.len() >= 350, "{} of 500 slowed", slowed.len());
+    assert_eq!(slowed[0].code, ErrorCode::TooBusy.number());
+    assert!(
+        slowed[0].message.contains("the policy denies"),
+        "{}",
+        slowed[0].message
+    );
+    // Neither what is allowed nor another user is held up.
+    assert_eq!(
+        ask(&mut shell, 1000, "vm_list").unwrap().decision,
+        v1::Decision::Allow
+    );
+    assert_eq!(
+        ask(&mut shell, 1001, "vm_start").unwrap().decision,
+        v1::Decision::Deny
+    );
+    shell.finish();
+    let text = std::fs::read_to_string(dir.path().join("audit.jsonl")).unwrap();
+    let records: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let denied = records
+        .iter()
+        .filter(|record| record["decision"] == "deny")
+        .count();
+    let counts = records.iter().filter_map(|record| record["count"].as_u64());
+    assert_eq!(denied as u64 + counts.sum::<u64>(), 501);
+    assert!(denied <= 150, "{denied} records of their own");
+}
+
+#[test]
+fn no_number_of_a_decision_is_used_again_where_the_journal_is_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let policy = SEED.replace("vm_stop\"", "vm_list\"");
+    let mut before = shell_with(dir.path(), &policy);
+    let last = ask(&mut before, 1000, "vm_list").unwrap().decision_id;
+    before.finish();
+    drop(before);
+    let journal = dir.path().join("journal.jsonl");
+    let mut bytes = std::fs::read(&journal).unwrap();
+    bytes[20] ^= 1;
+    std::fs::write(&journal, bytes).unwrap();
+    let mut after = shell_with(dir.path(), &policy);
+    let denied = ask(&mut after, 1000, "vm_list").unwrap();
+    assert_eq!(denied.reason_code, v1::ReasonCode::Unavailable);
+    assert!(
+        denied.decision_id > last,
+        "{} after {last}",
+        denied.decision_id
     );
 }

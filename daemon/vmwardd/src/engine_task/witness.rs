@@ -8,6 +8,7 @@ use vmward_core::audit::{
 use vmward_core::clock::Now;
 use vmward_core::effect::Effect;
 use vmward_core::engine::VmTarget;
+use vmward_core::grant::Credentials;
 use vmward_core::ids::{DecisionId, Process, VmUuid};
 
 use super::batch::Batch;
@@ -248,7 +249,7 @@ impl Shell {
         if let Some(last) = &last
             && [OBSERVED, HOST_RULE].contains(&cause)
         {
-            self.charge_stop(event, last.actor.uid, now, batch);
+            self.charge_stop(event, &last.actor, now, batch);
         }
         let code = i32::try_from((event.exit_code >> 8) & 0xff).ok();
         // A VM ends once in the log; what comes late only adds to it.
@@ -274,8 +275,9 @@ impl Shell {
     }
 
     /// A stop beside the gateway counts as if it had been asked for, by the grant
-    /// of whoever did it.
-    fn charge_stop(&mut self, event: &KernelEvent, by: u32, now: Now, batch: &mut Batch) {
+    /// of whoever did it: the one that its user, its primary group and its unit
+    /// give it without a claim.
+    fn charge_stop(&mut self, event: &KernelEvent, by: &Actor, now: Now, batch: &mut Batch) {
         let VmRef { uuid, name } = self.reference(event);
         let uuid = uuid.unwrap_or_else(|| VmUuid::from_bytes(event.vm_uuid));
         let vm = VmTarget {
@@ -286,7 +288,15 @@ impl Shell {
             protected: true,
         };
         let effect = Effect::ForceStop;
-        let (journal, rows) = self.engine.charge_out_of_band(effect, &vm, by, now);
+        let grant = self.grants.by_credentials(&Credentials {
+            uid: by.uid,
+            gids: &[by.gid],
+            unit: by.unit.as_deref(),
+        });
+        let charged = self
+            .engine
+            .charge_out_of_band(effect, &vm, by.uid, grant, now);
+        let (journal, rows) = charged;
         batch.journal(journal);
         let over = rows.iter().filter(|row| row.remaining == 0);
         for row in over {

@@ -188,20 +188,33 @@ fn a_stop_out_of_band_is_charged_for_good_even_where_no_room_is_left() {
             {"counter": "s", "window": "hour", "max": 1, "scope": "session"}]}},
         "effects": {"force_stop": {"action": "deny", "mode": "shadow"}}});
     let mut engine = Engine::new(policy(&text.to_string()), BOOT);
-    let (journal, rows) = engine.charge_out_of_band(Effect::ForceStop, &vm(1), 1000, at(0));
+    let (journal, rows) = engine.charge_out_of_band(
+        Effect::ForceStop,
+        &vm(1),
+        1000,
+        "uid:1000".to_owned(),
+        at(0),
+    );
     let [JournalEntry::OutOfBand { id, charges, .. }] = journal.as_slice() else {
         panic!("{journal:?}")
     };
     assert_eq!(charges.len(), 1, "nobody knows the session");
     assert_eq!((&*rows[0].key, rows[0].remaining), ("uid:1000", 0));
     denied(&engine.authorize(&stop(1), at(1)), ReasonCode::RateLimited);
-    engine.charge_out_of_band(Effect::ForceStop, &vm(2), 1000, at(60));
+    engine.charge_out_of_band(
+        Effect::ForceStop,
+        &vm(2),
+        1000,
+        "uid:1000".to_owned(),
+        at(60),
+    );
     denied(
         &engine.authorize(&stop(1), at(3601)),
         ReasonCode::RateLimited,
     );
     assert!(!engine.limiter.clone().release(*id), "never given back");
-    let (journal, rows) = engine.charge_out_of_band(Effect::Save, &vm(1), 1000, at(60));
+    let (journal, rows) =
+        engine.charge_out_of_band(Effect::Save, &vm(1), 1000, "uid:1000".to_owned(), at(60));
     assert!(journal.is_empty() && rows.is_empty(), "no limit applies");
 }
 
@@ -209,7 +222,8 @@ fn a_stop_out_of_band_is_charged_for_good_even_where_no_room_is_left() {
 fn a_stop_out_of_band_is_still_counted_after_a_crash() {
     let mut engine = engine_of(&one_an_hour("vm"));
     let mut journal = vec![engine.boot_entry(at(0))];
-    let (entries, _) = engine.charge_out_of_band(Effect::Stop, &vm(1), 0, at(5));
+    let (entries, _) =
+        engine.charge_out_of_band(Effect::Stop, &vm(1), 0, "uid:0".to_owned(), at(5));
     journal.extend(entries);
     let lines: Vec<u8> = journal
         .iter()
@@ -220,4 +234,17 @@ fn a_stop_out_of_band_is_still_counted_after_a_crash() {
     denied(&engine.authorize(&stop(1), at(6)), ReasonCode::RateLimited);
     let next = allowed(&engine.authorize(&stop(2), at(6))).id();
     assert_eq!(next, DecisionId(3), "its number is not used again");
+}
+
+#[test]
+fn a_stop_out_of_band_takes_from_the_grant_that_its_user_has() {
+    let mut engine = engine_of(&one_an_hour("grant"));
+    let by = "agents".to_owned();
+    let (_, rows) = engine.charge_out_of_band(Effect::Stop, &vm(1), 1000, by.clone(), at(0));
+    assert_eq!((&*rows[0].key, rows[0].remaining), ("grant:agents", 0));
+    let mut call = stop(2);
+    call.caller.grant = by;
+    denied(&engine.authorize(&call, at(1)), ReasonCode::RateLimited);
+    "other".clone_into(&mut call.caller.grant);
+    allowed(&engine.authorize(&call, at(1)));
 }

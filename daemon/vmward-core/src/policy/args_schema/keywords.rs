@@ -77,6 +77,26 @@ pub(super) fn check(schema: &Value) -> Result<(), String> {
     check_at(schema, &Location::new())
 }
 
+/// How many patterns there are in it to compile; what is a name and not a keyword
+/// may count too.
+pub(super) fn patterns(schema: &Value) -> usize {
+    match schema {
+        Value::Object(members) => {
+            let of = |(key, value): (&String, &Value)| {
+                let own = match (key.as_str(), value) {
+                    ("pattern", Value::String(_)) => 1,
+                    ("patternProperties", Value::Object(named)) => named.len(),
+                    _ => 0,
+                };
+                own + patterns(value)
+            };
+            members.iter().map(of).sum()
+        }
+        Value::Array(items) => items.iter().map(patterns).sum(),
+        _ => 0,
+    }
+}
+
 fn check_at(schema: &Value, place: &Location) -> Result<(), String> {
     let Value::Object(members) = schema else {
         return Ok(());

@@ -4,7 +4,10 @@
 //! caller's to choose, and often there is none, so nothing may depend on it;
 //! where two servers give one name to two things, the table has the harder one.
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::LazyLock,
+};
 
 use serde_json::{Map, Value};
 
@@ -94,6 +97,29 @@ fn by_tool() -> HashMap<&'static str, Vec<Named>> {
         }
     }
     by_tool
+}
+
+/// The effects of a tool all of whose calls have one.
+pub(super) fn always(tool: &str) -> Option<Vec<Effect>> {
+    let mut effects = Vec::new();
+    let entries = table::SERVERS.iter().flat_map(|server| server.entries);
+    for entry in entries.filter(|entry| entry.tools.contains(&tool)) {
+        let What::Does(effect) = entry.what else {
+            return None;
+        };
+        effects.push(effect);
+        if entry.when.is_empty() {
+            return Some(effects);
+        }
+    }
+    None
+}
+
+/// The tools that some entry gives this effect.
+pub(super) fn tools_with(effect: Effect) -> BTreeSet<&'static str> {
+    let entries = table::SERVERS.iter().flat_map(|server| server.entries);
+    let with = entries.filter(|entry| matches!(entry.what, What::Does(does) if does == effect));
+    with.flat_map(|entry| entry.tools).copied().collect()
 }
 
 /// Is there an entry that gives the tool this effect?

@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 
 use super::{Checker, read::Object};
 use crate::policy::{
-    args_schema::ArgsSchema,
+    args_schema::{self, ArgsSchema},
     json::{Node, Value},
     predicate::{Part, Path, Predicate},
 };
 
 const PREDICATE_KEYS: [&str; 4] = ["path", "op", "value", "on_deny"];
 
-/// Most conditions with a pattern: each may take milliseconds to compile, and
-/// memory for as long as the policy is in force.
+/// Most patterns, in conditions and in schemas: each may take milliseconds to
+/// compile, and memory for as long as the policy is in force.
 const PATTERNS_MAX: usize = 500;
+/// Most rules with an `args_schema`, for the same reason.
+const SCHEMAS_MAX: usize = 500;
 
 /// The conditions that were read, with the place of each.
 #[derive(Default)]
@@ -54,12 +56,7 @@ impl Checker {
             None => None,
         };
         let (path, op) = (path?, op?);
-        self.patterns += usize::from(op == "regex");
-        if op == "regex" && self.patterns > PATTERNS_MAX {
-            if self.patterns == PATTERNS_MAX + 1 {
-                let message = format!("a policy has at most {PATTERNS_MAX} patterns");
-                self.at_node(object.place("op"), message, Some("join some with \"|\""));
-            }
+        if !self.patterns(usize::from(op == "regex"), object.place("op")) {
             return None;
         }
         let text = format!("{} {op} {json:?}", path.text());
@@ -108,6 +105,32 @@ impl Checker {
         None
     }
 
+    /// Is there room for as many patterns more? The first that finds none is told.
+    fn patterns(&mut self, more: usize, place: &Node) -> bool {
+        let told = self.patterns > PATTERNS_MAX;
+        self.patterns += more;
+        let has_room = more == 0 || self.patterns <= PATTERNS_MAX;
+        if !told && !has_room {
+            let message = format!("a policy has at most {PATTERNS_MAX} patterns");
+            self.at_node(place, message, Some("join some with \"|\""));
+        }
+        has_room
+    }
+
+    /// Is there room for one more schema, with all its patterns?
+    fn room_for(&mut self, schema: &serde_json::Value, place: &Node) -> bool {
+        self.schemas += 1;
+        if self.schemas > SCHEMAS_MAX {
+            if self.schemas == SCHEMAS_MAX + 1 {
+                let message = format!("a policy has at most {SCHEMAS_MAX} \"args_schema\"");
+                let help = "leave them out where conditions say enough";
+                self.at_node(place, message, Some(help));
+            }
+            return false;
+        }
+        self.patterns(args_schema::patterns(schema), place)
+    }
+
     pub(super) fn args_schema(&mut self, node: &Node) -> Option<ArgsSchema> {
         if !matches!(node.value, Value::Object(_)) {
             let message = format!(
@@ -118,6 +141,9 @@ impl Checker {
             return None;
         }
         let source = self.json(node)?;
+        if !self.room_for(&source, node) {
+            return None;
+        }
         match ArgsSchema::compile(&source) {
             Ok(schema) => Some(schema),
             Err(message) => {

@@ -62,7 +62,6 @@ fn a_tool_that_stops_vms_needs_a_limit_somewhere() {
         r#""tools":{"vm_pause":{"rate_limit":{"max":1,"window":1}}}"#,
         r#""tools":{"vm_pause":{}},"effects":{"pause":{"rate_limit":{"max":1,"window":1}}}"#,
         r#""tools":{"vm_pause":{}},"all_tools":{"rate_limit":{"max":1,"window":1}}"#,
-        r#""tools":{"vm_pause":{}},"effects":{"pause":{"action":"deny"}}"#,
         r#""tools":{"vm_pause":{"action":"require_approval"}}"#,
         r#""tools":{"vm_pause":{"action":"deny"}}"#,
         // A name for the same thing shares its limits.
@@ -70,6 +69,11 @@ fn a_tool_that_stops_vms_needs_a_limit_somewhere() {
     ] {
         assert_eq!(lints("deny", enough), [""; 0], "{enough}");
     }
+    let never = lints(
+        "deny",
+        r#""tools":{"vm_pause":{}},"effects":{"pause":{"action":"deny"}}"#,
+    );
+    assert!(!never.contains(&unlimited[0].to_owned()), "{never:?}");
     let recorded = r#""tools":{"vm_pause":{"mode":"shadow","rate_limit":{"max":1,"window":1}}}"#;
     assert!(lints("allow", recorded).contains(&unlimited[0].to_owned()));
     assert_eq!(lints("deny", recorded).len(), 1, "it is recorded only");
@@ -81,10 +85,9 @@ fn a_tool_that_stops_vms_needs_a_limit_somewhere() {
             r#"{"tool":"turn_off","effect":"stop"}: "turn_off" can stop VMs and no limit applies to it"#
         ]
     );
-    assert_eq!(
-        lints("allow", &format!(r#""hide":["turn_off"],{mapped}"#)).len(),
-        1
-    );
+    let hidden =
+        format!(r#""hide":["turn_off"],"effects":{{"stop":{{"action":"deny"}}}},{mapped}"#);
+    assert_eq!(lints("allow", &hidden).len(), 1);
 }
 
 #[test]
@@ -223,4 +226,85 @@ fn a_tool_that_is_harmless_but_for_what_was_thought_of_is_named() {
     ] {
         assert_eq!(lints(&sure), [""; 0], "{sure:?}");
     }
+}
+
+#[test]
+fn a_tool_that_is_denied_while_others_for_the_same_thing_are_not_is_named() {
+    let says = |denied: &str| lints("allow", denied)[1..].to_vec();
+    let deny = r#""tools":{"vm_stop":{"action":"deny"}}"#;
+    let found = says(deny);
+    assert_eq!(found.len(), 1, "{found:?}");
+    let start =
+        "\"vm_stop\": \"vm_stop\" is denied, and other tools that do the same are allowed: ";
+    assert!(found[0].starts_with(start), "{found:?}");
+    assert!(found[0].contains(" more"), "{found:?}");
+    let own = r#""effect_map":[{"tool":"a_switch","effect":"save"}]"#;
+    let effects = r#""effects":{"stop":{"action":"deny"},"force_stop":{"action":"deny"}}"#;
+    let save = r#""hide":["vm_save"]"#;
+    let found = says(&format!("{own},{save}"));
+    let named = "the same are allowed: a_switch, ";
+    assert!(found.iter().any(|one| one.contains(named)), "{found:?}");
+    // One of the two effects is not enough, nor is a rule that only watches.
+    let half = r#""effects":{"stop":{"action":"deny"}}"#;
+    assert_eq!(says(&format!("{deny},{half}")).len(), 1);
+    let shadow = effects.replace(
+        r#"{"action":"deny"}"#,
+        r#"{"action":"deny","mode":"shadow"}"#,
+    );
+    let found = says(&format!("{deny},{shadow}"));
+    assert!(found.iter().any(|one| one.starts_with(start)), "{found:?}");
+    assert_eq!(says(&format!("{deny},{effects}")), [""; 0]);
+    assert_eq!(says(r#""tools":{"vm_list":{"action":"deny"}}"#), [""; 0]);
+    assert_eq!(lints("deny", deny), [""; 0]);
+}
+
+#[test]
+fn a_rule_that_another_one_always_denies_before_is_named() {
+    let limited = r#"{"rate_limit":{"max":1,"window":1}}"#;
+    let never = |rest: &str| lints("deny", rest);
+    let both = r#""effects":{"stop":{"action":"deny"},"force_stop":{"action":"deny"}}"#;
+    assert_eq!(
+        never(&format!(r#""tools":{{"vm_stop":{limited}}},{both}"#)),
+        [
+            "\"vm_stop\": no call of \"vm_stop\" is ever allowed: /effects/force_stop or \
+             /effects/stop denies it"
+        ]
+    );
+    let all = format!(r#""all_tools":{{"action":"deny"}},"tools":{{"vm_stop":{limited}}}"#);
+    assert_eq!(
+        never(&all),
+        [r#"{"action":"deny"}: every call is denied here, whatever the other rules say"#]
+    );
+    let harmless = r#""effect_map":[
+        {"tool":"vm_stop","when":[{"path":"args.dry","op":"eq","value":true}],"effect":"none"}]"#;
+    for reached in [
+        r#""all_tools":{"action":"deny"}"#.to_owned(),
+        // A power cut is denied, a stop is not.
+        format!(
+            r#""tools":{{"vm_stop":{limited}}},"effects":{{"force_stop":{{"action":"deny"}}}}"#
+        ),
+        format!(r#""tools":{{"vm_stop":{limited}}},{both},{harmless}"#),
+    ] {
+        assert_eq!(never(&reached), [""; 0], "{reached}");
+    }
+}
+
+#[test]
+fn a_caller_whom_more_host_rules_name_than_the_kernel_looks_at_is_named() {
+    let rules = |count: usize, effect: &str| {
+        let one =
+            |n| format!(r#""r{n}":{{"uid":7,"effects":"{effect}","vms":[{{"name":"vm-{n}"}}]}}"#);
+        let all: Vec<String> = (0..count).map(one).collect();
+        lints("deny", &format!(r#""host_rules":{{{}}}"#, all.join(",")))
+    };
+    assert_eq!(rules(4, "force_stop"), [""; 0]);
+    assert_eq!(
+        rules(6, "force_stop"),
+        [
+            "\"r4\": uid 7 is named by more than 4 host rules, and the kernel looks at 4 of those \
+             that are about one VM"
+        ]
+    );
+    // Those never come to the kernel.
+    assert_eq!(rules(6, "save"), [""; 0]);
 }

@@ -185,6 +185,21 @@ fn patterns_and_the_limits_of_a_rule_are_bounded() {
     let found = messages(&patterns(600));
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].ends_with("a policy has at most 500 patterns"));
+    let schemas = |count: usize, schema: &str| {
+        let one = |n| format!(r#""t{n}":{{"args_schema":{schema}}}"#);
+        let all: Vec<String> = (0..count).map(one).collect();
+        let tools = all.join(",");
+        format!(r#"{{"version":"1","default":"deny","tools":{{{tools}}}}}"#)
+    };
+    let plain = r#"{"properties":{"a":{"maxLength":3}}}"#;
+    accepted(&schemas(500, plain));
+    let found = messages(&schemas(600, plain));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].ends_with("a policy has at most 500 \"args_schema\""));
+    let three = r#"{"properties":{"a":{"pattern":"x"}},"patternProperties":{"b":{},"c":{}}}"#;
+    let found = messages(&schemas(167, three));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].ends_with("a policy has at most 500 patterns"));
     let limits = |count: usize| {
         let one = |n| format!(r#"{{"counter":"c{n}","window":"day","max":1,"scope":"grant"}}"#);
         let all: Vec<String> = (0..count).map(one).collect();
@@ -305,3 +320,17 @@ const EXAMPLES: [&str; 9] = [
     example!("effect-map"),
     example!("hours"),
 ];
+
+#[test]
+fn bytes_that_are_no_text_are_shown_in_their_place() {
+    let bytes = b"{\n  \"version\": \"1\",\n  \"d\xc3\xa4\xff\": 1\n}";
+    let errors = Policy::parse_bytes(bytes, "p").unwrap_err();
+    let shown = errors.to_string();
+    assert!(
+        shown.starts_with("p:3:6: the text is not UTF-8 here\n"),
+        "{shown}"
+    );
+    assert!(shown.contains("\n   |      ^\n"), "{shown}");
+    let good = Policy::parse_bytes(SEED.as_bytes(), "p").unwrap();
+    assert_eq!(good.hash(), accepted(SEED).hash());
+}

@@ -103,8 +103,8 @@ fn request(engine: &Engine, tool: &str, arguments: Map<String, Value>) -> Reques
     }
 }
 
-const NOTHING: &str = "would change; 0 left out (no such VM, a live lease, or the daemon could not \
-    act)\n";
+const NOTHING: &str = "would change; 0 left out (no such VM, a live lease, the daemon could not act, \
+    or too many to record)\n";
 
 #[test]
 fn simulate_shows_which_decisions_another_policy_would_change() {

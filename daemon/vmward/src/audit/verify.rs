@@ -1,0 +1,175 @@
+//! `vmward audit verify`: the chain, from the first record to the last, through
+//! all files of the log.
+
+use std::{io::BufRead, path::Path, process::ExitCode};
+
+use anyhow::Context;
+use serde::Deserialize;
+use serde_json::json;
+use vmward_core::audit::{chain::Verifier, files::REMOVED};
+
+use super::{cannot_read, files};
+use crate::{exit::Exit, text::print};
+
+/// What reading the log came to.
+#[derive(Default)]
+struct Report {
+    files: usize,
+    /// Records found good.
+    records: u64,
+    /// The number of the first record that is here.
+    first: u64,
+    head: String,
+    /// Where the chain broke: file, line, and why.
+    broken: Option<(String, u64, String)>,
+    incomplete: bool,
+    /// Files were removed before the first one here, and the log says so.
+    removed: bool,
+}
+
+/// What is read of a record here.
+#[derive(Deserialize)]
+struct Peek {
+    seq: u64,
+    prev: String,
+    #[serde(default)]
+    event: String,
+    #[serde(default)]
+    detail: String,
+}
+
+/// Checks the chain and says what came of it.
+pub(crate) fn verify(log: &Path, json: bool) -> anyhow::Result<ExitCode> {
+    let report = read(log)?;
+    print(&if json {
+        report.json(log)
+    } else {
+        report.text(log)
+    })?;
+    Ok(if report.broken.is_some() {
+        Exit::ChainBroken.into()
+    } else {
+        Exit::Done.into()
+    })
+}
+
+fn read(log: &Path) -> anyhow::Result<Report> {
+    let mut report = Report::default();
+    let mut verifier = Verifier::new();
+    // What the first record continues, where it is not the very first.
+    let mut before: Option<(String, String)> = None;
+    let opened = files::open(log).with_context(|| cannot_read(log))?;
+    let newest = opened.len();
+    for (path, mut file) in opened {
+        report.files += 1;
+        let mut number = 0;
+        let mut bytes = Vec::new();
+        while file
+            .read_until(b'\n', &mut bytes)
+            .with_context(|| cannot_read(&path))?
+            > 0
+        {
+            number += 1;
+            let whole = bytes.pop_if(|last| *last == b'\n').is_some();
+            if !whole && report.files == newest {
+                // The daemon is writing this very line, or was killed doing so.
+                report.incomplete = true;
+                break;
+            }
+            let line = String::from_utf8_lossy(&bytes);
+            let peek = serde_json::from_str::<Peek>(&line).ok();
+            if let Some(peek) = peek.filter(|_| verifier.checked() == 0) {
+                report.first = peek.seq;
+                if peek.seq > 1 {
+                    before = Some((path.display().to_string(), peek.prev));
+                    verifier = Verifier::anywhere();
+                }
+            }
+            if let Err(error) = verifier.check_line(&line) {
+                let why = format!("{:#}", anyhow::Error::from(error));
+                report.broken = Some((path.display().to_string(), number, why));
+                report.finish(&verifier);
+                return Ok(report);
+            }
+            if let Some((_, hash)) = &before {
+                report.removed |= removes(&line, hash);
+            }
+            bytes.clear();
+        }
+    }
+    report.finish(&verifier);
+    if let Some((file, _)) = before
+        && !report.removed
+    {
+        let why = format!(
+            "the log begins at record {}, and no record says that what came before was removed",
+            report.first
+        );
+        report.broken = Some((file, 1, why));
+    }
+    Ok(report)
+}
+
+/// Does this record say that the file was removed whose last record has this hash?
+fn removes(line: &str, hash: &str) -> bool {
+    line.contains(REMOVED)
+        && serde_json::from_str::<Peek>(line)
+            .is_ok_and(|peek| peek.event == REMOVED && peek.detail.ends_with(hash))
+}
+
+impl Report {
+    fn finish(&mut self, verifier: &Verifier) {
+        self.records = verifier.checked();
+        let head = verifier.chain().map(|chain| chain.head().to_owned());
+        self.head = head.unwrap_or_default();
+    }
+
+    fn json(&self, log: &Path) -> String {
+        let broken = self.broken.as_ref();
+        let report = json!({
+            "log": log.display().to_string(),
+            "files": self.files,
+            "intact": broken.is_none(),
+            "records": self.records,
+            "first_record": self.first,
+            "head": self.head,
+            "broken_file": broken.map(|(file, _, _)| file),
+            "broken_line": broken.map(|(_, line, _)| line),
+            "error": broken.map(|(_, _, why)| why),
+            "incomplete_last_line": self.incomplete,
+        });
+        format!("{report}\n")
+    }
+
+    fn text(&self, log: &Path) -> String {
+        if let Some((file, line, why)) = &self.broken {
+            return format!(
+                "{file}:{line}: CHAIN BROKEN: {why}; {} records are intact\n",
+                self.records
+            );
+        }
+        let files = match self.files {
+            1 => String::new(),
+            files => format!(" in {files} files"),
+        };
+        let removed = if self.removed {
+            format!(
+                "; begins at record {}, since older files were removed by age, on record",
+                self.first
+            )
+        } else {
+            String::new()
+        };
+        let tail = if self.incomplete {
+            "; the last line is incomplete (being written, or cut off) and not counted"
+        } else {
+            ""
+        };
+        format!(
+            "{}: {} records{files}, chain intact, head {}{removed}{tail}\n",
+            log.display(),
+            self.records,
+            self.head
+        )
+    }
+}
