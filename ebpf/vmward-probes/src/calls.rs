@@ -14,25 +14,28 @@ use crate::atomic::fetch_add_u32;
 use crate::host;
 use crate::maps::{CALLS, LEASES};
 use crate::scope::Vm;
-use crate::task::{Task, current_tgid, read};
+use crate::task::{Task, current_tgid, forget, read};
 
 /// Who is behind libvirt.
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub struct Requester {
     /// Address of the [`Call`]; 0 when nobody is known to have asked. A number,
     /// since the verifier loses track of a pointer on the way; it lies in the
     /// map, where a few calls later it is another's.
     call: u64,
-    /// Nobody else can have asked.
-    pub sure: bool,
+    /// Nobody else can have asked: 1.
+    sure: u64,
 }
 
 impl Requester {
     /// Nobody is known to have asked.
-    pub const UNKNOWN: Self = Self {
-        call: 0,
-        sure: false,
-    };
+    pub const UNKNOWN: Self = Self { call: 0, sure: 0 };
+
+    /// Nobody else can have asked.
+    pub fn is_sure(&self) -> bool {
+        self.sure != 0
+    }
 
     fn field<T: Copy + Default>(&self, offset: usize) -> T {
         read(self.call, offset).unwrap_or_default()
@@ -77,10 +80,20 @@ fn is_recent(then: u64, now: u64) -> bool {
 }
 
 /// Notes that the running process asked for what does `seen` to `vm`.
-///
-/// A frame of its own: with what calls it, it would not fit on the stack.
-#[inline(never)]
+#[inline(always)]
 pub fn note(vm: &Vm, seen: u32) {
+    forget(vm);
+    vmward_note(vm, seen);
+}
+
+/// [`note`], verified by itself.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vmward_note(vm: *const Vm, seen: u32) -> i32 {
+    // SAFETY: null or alive.
+    let Some(vm) = (unsafe { vm.as_ref() }) else {
+        return 0;
+    };
     let task = Task::current();
     let mut call = caller(task, seen);
     call.lease = held_lease(vm, task);
@@ -89,11 +102,15 @@ pub fn note(vm: &Vm, seen: u32) {
         call.host_rule = id;
     }
     keep(&vm.row.uuid, &call);
+    0
 }
 
 /// Notes that the running process sent libvirt what could not be read.
-pub fn note_unread() {
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn vmward_note_unread() -> i32 {
     keep(&UNREAD_UUID, &caller(Task::current(), u32::MAX));
+    0
 }
 
 fn caller(task: Task, seen: u32) -> Call {
@@ -164,8 +181,26 @@ fn keep(uuid: &[u8; 16], call: &Call) {
 
 /// Who asked for what libvirt now does to the VM: the newest call that fits.
 /// One that was passed on counts only where there is no other.
-#[inline(never)]
+#[inline(always)]
 pub fn behind(uuid: &[u8; 16], effect: u32) -> Requester {
+    let mut requester = Requester::UNKNOWN;
+    vmward_behind(uuid, effect, &raw mut requester);
+    requester
+}
+
+/// [`behind`], verified by itself.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vmward_behind(uuid: *const [u8; 16], effect: u32, out: *mut Requester) -> i32 {
+    // SAFETY: null or alive.
+    if let (Some(uuid), Some(out)) = unsafe { (uuid.as_ref(), out.as_mut()) } {
+        *out = find(uuid, effect);
+    }
+    0
+}
+
+#[inline(always)]
+fn find(uuid: &[u8; 16], effect: u32) -> Requester {
     // SAFETY: a live map value, only read.
     let Some(calls) = (unsafe { CALLS.get(uuid) }) else {
         return Requester::UNKNOWN;
@@ -201,7 +236,7 @@ pub fn behind(uuid: &[u8; 16], effect: u32) -> Requester {
     };
     Requester {
         call: core::ptr::from_ref(call) as u64,
-        sure: sure && !others_unread(call, now),
+        sure: u64::from(sure && !others_unread(call, now)),
     }
 }
 

@@ -8,7 +8,7 @@ use vmward_abi::{CgroupKey, CgroupRow, HOST_CGROUP, cgroup_flag, vm_flag};
 
 use crate::maps::{CGROUPS, VMS, offset};
 use crate::scope::{Vm, host};
-use crate::task::read;
+use crate::task::{forget, read};
 
 /// How many levels are looked at: libvirt's cgroups are five deep.
 const DEPTH_MAX: usize = 24;
@@ -109,8 +109,26 @@ fn host_for(row: &CgroupRow) -> Vm {
 
 /// A thread of `vm` is in `cgroup` now: its files, and those of the cgroups
 /// above it, are the VM's from here on.
+#[inline(always)]
+pub fn cover(vm: &Vm, cgroup: u64) {
+    forget(vm);
+    vmward_cover(vm, cgroup);
+}
+
+/// [`cover`], verified by itself.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub fn cover(vm: &Vm, cgroup: u64) -> Option<()> {
+extern "C" fn vmward_cover(vm: *const Vm, cgroup: u64) -> i32 {
+    // SAFETY: null or alive.
+    if let Some(vm) = unsafe { vm.as_ref() } {
+        // The way ends at the top.
+        let _ = cover_above(vm, cgroup);
+    }
+    0
+}
+
+#[inline(always)]
+fn cover_above(vm: &Vm, cgroup: u64) -> Option<()> {
     // In a threaded tree, threads move freely below its domain.
     let domain: u64 = read(cgroup, offset!(cgroup_domain))?;
     let mut folder = Folder(read(domain, offset!(cgroup_kn))?);

@@ -8,16 +8,15 @@ use crate::atomic::fetch_add_u64;
 use crate::calls::Requester;
 use crate::maps::{EVENTS, TOTALS, VM_STATES};
 use crate::scope::Vm;
-use crate::task::{Task, current_pid, current_tgid, read_to};
+use crate::task::{Task, current_pid, current_tgid, forget, read_to};
 use crate::verdict::Attempt;
 
 /// What differs from event to event.
 #[derive(Clone, Copy)]
-pub struct Report<'a> {
+#[repr(C)]
+pub struct Report {
     /// One of `event_kind`.
     pub kind: u32,
-    /// What was tried; of a FINISHING only the cause, in place of the signal.
-    pub attempt: &'a Attempt,
     /// The lease that covered it; 0 for none.
     pub lease: u64,
     /// The host rule that decided; 0 for none.
@@ -32,12 +31,11 @@ pub struct Report<'a> {
     pub rode: bool,
 }
 
-impl<'a> Report<'a> {
-    /// A report of `kind` about `attempt`, and nothing else.
-    pub fn of(kind: u32, attempt: &'a Attempt) -> Self {
+impl Report {
+    /// A report of `kind`, and nothing else.
+    pub fn of(kind: u32) -> Self {
         Self {
             kind,
-            attempt,
             lease: 0,
             host_rule: 0,
             exit_code: 0,
@@ -57,12 +55,12 @@ fn next(counter: Option<*mut u64>) -> u64 {
     }
 }
 
-fn flags(what: &Report<'_>) -> u32 {
+fn flags(what: &Report) -> u32 {
     let mut flags = 0;
     if what.deputy {
         flags |= actor_flag::DEPUTY;
     }
-    if what.requester.sure {
+    if what.requester.is_sure() {
         flags |= actor_flag::REQUESTER_SURE;
     }
     if what.rode {
@@ -71,9 +69,30 @@ fn flags(what: &Report<'_>) -> u32 {
     flags
 }
 
-/// Reports `what` about `vm`, with the running task as the actor.
-pub fn emit(vm: &Vm, what: &Report<'_>) {
-    let attempt = what.attempt;
+/// Reports `what` about `attempt` on `vm`, with the running task as the actor. Of
+/// a FINISHING the attempt has only the cause, in place of the signal.
+#[inline(always)]
+pub fn emit(vm: &Vm, attempt: &Attempt, what: &Report) {
+    forget(vm);
+    forget(attempt);
+    forget(what);
+    vmward_emit(vm, attempt, what);
+}
+
+/// [`emit`], verified by itself.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vmward_emit(vm: *const Vm, attempt: *const Attempt, what: *const Report) -> i32 {
+    // SAFETY: null or alive.
+    let given = unsafe { (vm.as_ref(), attempt.as_ref(), what.as_ref()) };
+    if let (Some(vm), Some(attempt), Some(what)) = given {
+        write(vm, attempt, what);
+    }
+    0
+}
+
+#[inline(always)]
+fn write(vm: &Vm, attempt: &Attempt, what: &Report) {
     let seq = next(TOTALS.get_ptr_mut(total::EVENTS));
     let vm_seq = next(VM_STATES.get_ptr_mut(vm.tgid).map(|state| {
         // SAFETY: a field of a live map value; no reference is made.

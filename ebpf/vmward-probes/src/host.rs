@@ -28,53 +28,69 @@ pub enum Use {
     UsedUp(u64),
 }
 
-/// Uses a rule that is about `vm`, names the running task and covers `effect`.
-pub fn use_rule(vm: &Vm, effect: u32, sender: Task) -> Use {
-    // SAFETY: a plain copy of a live map value.
-    let picks = unsafe { HOST_PICKS.get(vm.row.uuid) }.copied().unwrap_or(0);
-    if picks == 0 {
-        return Use::None;
-    }
-    let rules = picks & rules_of(sender);
-    if rules == 0 {
-        return Use::None;
-    }
-    let mut used_up = Use::None;
-    let mut left = rules;
-    for _ in 0..RULES_OF_ONE_MAX {
-        if left == 0 {
-            break;
-        }
-        let number = left.trailing_zeros();
-        left &= left - 1;
-        let Some(rule) = HOST_RULES.get(number) else {
-            continue;
-        };
-        if rule.effects & effect == 0 {
-            continue;
-        }
-        if take(number, rule) {
-            return Use::Allowed(rule.id);
-        }
-        used_up = Use::UsedUp(rule.id);
-    }
-    used_up
+/// A rule that is about a VM, names an actor and covers an effect.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Found {
+    id: u64,
+    number: u32,
+    outcome: u32,
 }
 
-/// The first rule that is about `vm`, names the running task and covers any of
-/// `effects`: its number and its id.
-pub fn rule_for(vm: &Vm, effects: u32, sender: Task) -> Option<(u32, u64)> {
+const NOTHING: u32 = 0;
+const COVERS: u32 = 1;
+const USED_UP: u32 = 2;
+
+/// Uses a rule that is about `vm`, names `actor` and covers `effect`.
+pub fn use_rule(vm: &Vm, effect: u32, actor: Task) -> Use {
+    let found = look(vm, effect, actor, true);
+    match found.outcome {
+        COVERS => Use::Allowed(found.id),
+        USED_UP => Use::UsedUp(found.id),
+        _ => Use::None,
+    }
+}
+
+/// The first rule that is about `vm`, names `actor` and covers any of `effects`:
+/// its number and its id.
+pub fn rule_for(vm: &Vm, effects: u32, actor: Task) -> Option<(u32, u64)> {
+    let found = look(vm, effects, actor, false);
+    (found.outcome == COVERS).then_some((found.number, found.id))
+}
+
+#[inline(always)]
+fn look(vm: &Vm, effects: u32, actor: Task, uses: bool) -> Found {
+    let mut found = Found {
+        id: 0,
+        number: 0,
+        outcome: NOTHING,
+    };
+    let uuid = &raw const vm.row.uuid;
+    vmward_host_rule(uuid, effects, actor.address(), uses.into(), &raw mut found);
+    found
+}
+
+/// The rules' one loop, verified by itself; `uses` is 1 to count a use.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vmward_host_rule(
+    uuid: *const [u8; 16],
+    effects: u32,
+    actor: u64,
+    uses: u32,
+    out: *mut Found,
+) -> i32 {
+    // SAFETY: null or alive.
+    let (Some(uuid), Some(out)) = (unsafe { (uuid.as_ref(), out.as_mut()) }) else {
+        return 0;
+    };
     // SAFETY: a plain copy of a live map value.
-    let picks = unsafe { HOST_PICKS.get(vm.row.uuid) }.copied().unwrap_or(0);
+    let picks = unsafe { HOST_PICKS.get(uuid) }.copied().unwrap_or(0);
     if picks == 0 {
-        return None;
+        return 0;
     }
-    let rules = picks & rules_of(sender);
-    if rules == 0 {
-        return None;
-    }
-    // Whoever is named by more rules than this is named by these.
-    let mut left = rules;
+    // Whoever is named by more rules than are looked at is named by the first.
+    let mut left = picks & rules_of(Task::at(actor));
     for _ in 0..RULES_OF_ONE_MAX {
         if left == 0 {
             break;
@@ -84,11 +100,18 @@ pub fn rule_for(vm: &Vm, effects: u32, sender: Task) -> Option<(u32, u64)> {
         let Some(rule) = HOST_RULES.get(number) else {
             continue;
         };
-        if rule.effects & effects != 0 {
-            return Some((number, rule.id));
+        if rule.effects & effects == 0 {
+            continue;
         }
+        out.number = number;
+        out.id = rule.id;
+        if uses == 0 || take(number, rule) {
+            out.outcome = COVERS;
+            break;
+        }
+        out.outcome = USED_UP;
     }
-    None
+    0
 }
 
 /// Uses the rule that named somebody when it asked, where its number is still

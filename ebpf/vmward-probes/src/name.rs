@@ -5,6 +5,7 @@ use vmward_abi::WORD_LEN;
 
 /// A name, NUL padded; one that is longer is cut.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(transparent)]
 pub struct Name([u64; WORD_LEN / 8]);
 
 impl Name {

@@ -6,8 +6,8 @@ use vmward_abi::{ObjectKey, ObjectRow, fact, object, role, vm_flag};
 use crate::atomic::fetch_add_u64;
 use crate::maps::{FACTS, OBJECTS, VMS, offset};
 use crate::scope::{Vm, guarded, host};
-use crate::task::{Task, current_tgid, read};
-use crate::verdict::{Attempt, is_leased, refuse};
+use crate::task::{Task, current_tgid, forget, opaque, read};
+use crate::verdict::{Attempt, EPERM, is_leased, refuse, returned};
 
 /// The number in a slot of `vmward_abi::fact`.
 pub fn fact(slot: u32) -> u64 {
@@ -44,8 +44,19 @@ pub fn inode_of(dentry: u64) -> u64 {
 /// new daemon can take over from one that has gone. A process that somebody
 /// traces does what the tracer wants, and the self-test's canary plays a
 /// stranger.
+#[inline(always)]
 pub fn is_own() -> bool {
-    let task = Task::current();
+    vmward_is_own() == 1
+}
+
+/// [`is_own`], verified by itself.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vmward_is_own() -> i32 {
+    opaque(runs_own(Task::current()).into())
+}
+
+fn runs_own(task: Task) -> bool {
     if guarded(task, current_tgid()).is_some_and(|found| found.row.role == role::VM) {
         return false;
     }
@@ -61,9 +72,20 @@ pub fn is_own() -> bool {
 const PROGRAM: [u8; 8] = *b"vmwardd\0";
 
 /// Is it vmward's program: the very file, or one of its name in its folder, which
-/// an upgrade has put there? With a stack frame of its own.
-#[inline(never)]
+/// an upgrade has put there?
+#[inline(always)]
 pub fn is_own_file(file: u64) -> bool {
+    vmward_is_own_file(file) == 1
+}
+
+/// [`is_own_file`], verified by itself.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vmward_is_own_file(file: u64) -> i32 {
+    opaque(is_own_program(file).into())
+}
+
+fn is_own_program(file: u64) -> bool {
     let inode: u64 = read(file, offset!(file_inode)).unwrap_or(0);
     let Some((number, dev)) = identify(inode) else {
         return false;
@@ -100,17 +122,43 @@ pub fn is_canary() -> bool {
 }
 
 /// The wall around what is vmward's own.
+#[inline(always)]
 pub fn own_wall(attempt: &Attempt) -> i32 {
+    forget(attempt);
+    returned(vmward_own_wall(attempt))
+}
+
+/// [`own_wall`], verified by itself.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vmward_own_wall(attempt: *const Attempt) -> i32 {
+    // SAFETY: null or alive.
+    let Some(attempt) = (unsafe { attempt.as_ref() }) else {
+        return opaque(EPERM);
+    };
     let (mut about, canary) = subject();
     if !canary && fact(fact::OBSERVE) != 0 {
         about.row.flags = vm_flag::OBSERVE;
     }
-    refuse(&about, attempt)
+    opaque(refuse(&about, attempt))
 }
 
 /// The wall around the host: stands while VMs run, and lets everything through
 /// where each of them is only observed.
+#[inline(always)]
 pub fn host_wall(attempt: &Attempt) -> i32 {
+    forget(attempt);
+    returned(vmward_host_wall(attempt))
+}
+
+/// [`host_wall`], verified by itself.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vmward_host_wall(attempt: *const Attempt) -> i32 {
+    // SAFETY: null or alive.
+    let Some(attempt) = (unsafe { attempt.as_ref() }) else {
+        return opaque(EPERM);
+    };
     let (mut about, canary) = subject();
     if !canary {
         if running(fact::VMS_ENFORCED) {
@@ -118,13 +166,13 @@ pub fn host_wall(attempt: &Attempt) -> i32 {
         } else if running(fact::VMS_OBSERVED) {
             about.row.flags = vm_flag::OBSERVE;
         } else {
-            return 0;
+            return opaque(0);
         }
     }
     if is_leased(&about, attempt) {
-        return 0;
+        return opaque(0);
     }
-    refuse(&about, attempt)
+    opaque(refuse(&about, attempt))
 }
 
 /// Is any VM of this kind under protection?

@@ -8,6 +8,7 @@ use crate::task::Task;
 
 /// A VM under protection.
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub struct Vm {
     /// Its thread group.
     pub tgid: u32,

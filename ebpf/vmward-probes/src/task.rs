@@ -3,10 +3,13 @@
 //! Every read goes through `bpf_probe_read_kernel`: a bad pointer gives
 //! `None`, never a fault.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_probe_read_kernel, generated};
 use vmward_abi::{ANCESTORS_MAX, Ancestor, COMM_LEN, OFFSET_ABSENT, TICK_NS, WORD_LEN};
 
 use crate::maps::offset;
+use crate::objects::identify;
 
 /// How far up a process tree the holder of a lease is looked for.
 const DESCENT_MAX: usize = 16;
@@ -40,8 +43,31 @@ pub unsafe fn read_to<T>(to: *mut T, from: u64) {
     }
 }
 
+/// Reads a `T` at `base + offset`; zeros where it cannot be read. One way on, where
+/// [`read`] has three.
+fn read_or_zero<T: Copy>(base: u64, offset: usize) -> T {
+    let mut value = MaybeUninit::uninit();
+    // SAFETY: writable; the helper fills the whole of it, and every caller's `T`
+    // is an integer.
+    unsafe {
+        read_to(value.as_mut_ptr(), base.wrapping_add(offset as u64));
+        value.assume_init()
+    }
+}
+
+/// A result that the compiler knows nothing of. The verifier does not look into a
+/// function that it has verified by itself, so its caller must check what comes
+/// back, and the compiler must not find that check needless.
+#[inline(always)]
+pub fn opaque(result: i32) -> i32 {
+    // SAFETY: a local.
+    unsafe { core::ptr::read_volatile(&raw const result) }
+}
+
 /// Copies a value onto itself. Nothing changes but what the verifier knows of it:
-/// the many ways that lead here become one, and what follows is walked once.
+/// the many ways that lead here become one, and what follows is walked once. What
+/// lies between its fields is written too, which the verifier asks of what is
+/// handed to a function that it verifies by itself.
 #[inline(always)]
 pub fn forget<T: Copy>(value: &T) {
     let at = core::ptr::from_ref(value);
@@ -49,6 +75,15 @@ pub fn forget<T: Copy>(value: &T) {
     unsafe {
         generated::bpf_probe_read_kernel(at.cast_mut().cast(), size_of::<T>() as u32, at.cast())
     };
+}
+
+/// An argument of a hook as a plain number. The verifier knows what it points to,
+/// and lets no pointer stand where a function that it verifies by itself takes a
+/// number.
+#[inline(always)]
+pub fn number(argument: u64) -> u64 {
+    forget(&argument);
+    argument
 }
 
 impl Task {
@@ -60,6 +95,11 @@ impl Task {
     /// The task at an address that was read.
     pub fn at(address: u64) -> Self {
         Self(address)
+    }
+
+    /// Its address.
+    pub fn address(self) -> u64 {
+        self.0
     }
 
     /// The running task.
@@ -140,12 +180,7 @@ impl Task {
     /// The inode that the process runs, and the number of its file system's
     /// device; `None` for a kernel thread.
     pub fn exe(self) -> Option<(u64, u32)> {
-        let inode: u64 = read(self.exe_file()?, offset!(file_inode))?;
-        let sb: u64 = read(inode, offset!(inode_sb))?;
-        Some((
-            read(inode, offset!(inode_number))?,
-            read(sb, offset!(sb_dev))?,
-        ))
+        identify(read(self.exe_file()?, offset!(file_inode))?)
     }
 
     /// Thread group id of its parent.
@@ -178,20 +213,7 @@ impl Task {
     /// Is this task in the process `(tgid, start_ticks)` or one of its
     /// descendants?
     pub fn descends_from(self, tgid: u32, start_ticks: u64) -> bool {
-        let mut task = self;
-        for _ in 0..DESCENT_MAX {
-            if task.tgid() == Some(tgid) && task.start_ticks() == Some(start_ticks) {
-                return true;
-            }
-            let Some(parent) = task.parent() else {
-                return false;
-            };
-            if parent.0 == task.0 {
-                return false;
-            }
-            task = parent;
-        }
-        false
+        vmward_descends(self.0, tgid, start_ticks) != 0
     }
 
     /// Writes the ancestors, nearest first, zero-filled.
@@ -199,29 +221,49 @@ impl Task {
     /// # Safety
     /// `out` is writable for the whole array.
     pub unsafe fn write_ancestors(self, out: *mut [Ancestor; ANCESTORS_MAX]) {
-        let mut task = self;
-        let mut done = false;
+        let mut task = self.0;
         for i in 0..ANCESTORS_MAX {
-            let mut tgid = 0;
-            let mut comm = 0;
-            if !done {
-                match task.parent() {
-                    Some(parent) if parent.0 != task.0 => {
-                        task = parent;
-                        tgid = parent.tgid().unwrap_or(0);
-                        comm = parent.0.wrapping_add(offset!(task_comm) as u64);
-                        done = tgid <= 1;
-                    }
-                    _ => done = true,
-                }
-            }
+            let parent: u64 = read_or_zero(task, offset!(task_real_parent));
+            // The first task is its own parent. Of no task, all that is read is 0.
+            task = if parent == task { 0 } else { parent };
+            let tgid: u32 = read_or_zero(task, offset!(task_tgid));
+            let comm = task.wrapping_add(offset!(task_comm) as u64);
             // SAFETY: `i` is inside the array that the caller vouches for.
             unsafe {
                 (*out)[i].tgid = tgid;
                 read_to(&raw mut (*out)[i].comm, comm);
             }
+            if tgid <= 1 {
+                task = 0;
+            }
         }
     }
+}
+
+/// [`Task::descends_from`]. What cannot be read is 0, and nobody's number. Written
+/// so that the verifier walks each turn of the loop once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vmward_descends(task: u64, tgid: u32, start_ticks: u64) -> i32 {
+    if tgid == 0 || start_ticks == 0 {
+        return opaque(0);
+    }
+    let mut task = task;
+    for _ in 0..DESCENT_MAX {
+        let found: u32 = read_or_zero(task, offset!(task_tgid));
+        let leader: u64 = read_or_zero(task, offset!(task_group_leader));
+        let start_ns: u64 = read_or_zero(leader, offset!(task_start_boottime));
+        let differs = u64::from(found ^ tgid) | (start_ns / TICK_NS ^ start_ticks);
+        if differs == 0 {
+            return opaque(1);
+        }
+        let parent: u64 = read_or_zero(task, offset!(task_real_parent));
+        if parent == task {
+            return opaque(0);
+        }
+        task = parent;
+    }
+    opaque(0)
 }
 
 fn optional(base: u64, at: usize) -> u32 {

@@ -13,13 +13,15 @@ use crate::emit::{Report, emit};
 use crate::host::{self, Use};
 use crate::maps::{LEASES, PASSING, Turn, VM_STATES, turn};
 use crate::scope::Vm;
-use crate::task::{Task, current_tgid, forget};
+use crate::task::{Task, current_tgid, forget, opaque};
 
-const EPERM: i32 = -1;
+/// What a wall returns to refuse.
+pub const EPERM: i32 = -1;
 const ALLOW: i32 = 0;
 
 /// What somebody tries.
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub struct Attempt {
     /// One of `vmward_abi::vector`.
     pub vector: u32,
@@ -59,7 +61,52 @@ impl Attempt {
 
 /// A whole wall: decides where it is this generation's turn to, reports, and
 /// gives what the hook returns.
+#[inline(always)]
 pub fn wall(vm: &Vm, attempt: &Attempt) -> i32 {
+    forget(vm);
+    forget(attempt);
+    returned(vmward_wall(vm, attempt))
+}
+
+/// A wall that neither a lease nor a host rule opens: around what is no VM.
+#[inline(always)]
+pub fn refuse(vm: &Vm, attempt: &Attempt) -> i32 {
+    forget(vm);
+    forget(attempt);
+    returned(vmward_refuse(vm, attempt))
+}
+
+/// Lets the attempt through under the lease of what is meant, where there is
+/// one.
+#[inline(always)]
+pub fn is_leased(vm: &Vm, attempt: &Attempt) -> bool {
+    forget(vm);
+    forget(attempt);
+    vmward_is_leased(vm, attempt) == 1
+}
+
+/// Would a lease or a host rule let `actor` do this by itself? Uses neither.
+#[inline(always)]
+pub fn is_covered(vm: &Vm, needed: u32, actor: Task) -> bool {
+    forget(vm);
+    vmward_is_covered(vm, needed, actor.address()) == 1
+}
+
+/// What a hook may return: newer verifiers ask for the proof.
+#[inline(always)]
+pub fn returned(verdict: i32) -> i32 {
+    if verdict == ALLOW { ALLOW } else { EPERM }
+}
+
+/// [`wall`], verified by itself, as are the functions below: once a program, not
+/// once for every way that leads to it. None of them is ever given null.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vmward_wall(vm: *const Vm, attempt: *const Attempt) -> i32 {
+    // SAFETY: null or alive.
+    let (Some(vm), Some(attempt)) = (unsafe { (vm.as_ref(), attempt.as_ref()) }) else {
+        return opaque(EPERM);
+    };
     let thread = bpf_get_current_pid_tgid();
     match turn() {
         Turn::Mine => {}
@@ -67,11 +114,11 @@ pub fn wall(vm: &Vm, attempt: &Attempt) -> i32 {
             // A note of an earlier attempt must not pass for a decision on this
             // one. A failed removal means that there was none.
             let _ = PASSING.remove(thread);
-            return ALLOW;
+            return opaque(ALLOW);
         }
         // The kernel asks the newest program first. Where the turn changed after
         // that one stepped aside, nobody has decided yet.
-        Turn::Later if has_leave(vm, attempt) => return ALLOW,
+        Turn::Later if has_leave(vm, attempt) => return opaque(ALLOW),
         Turn::Later => {}
     }
     let verdict = judge(vm, attempt);
@@ -81,23 +128,20 @@ pub fn wall(vm: &Vm, attempt: &Attempt) -> i32 {
     } else {
         let _ = PASSING.remove(thread);
     }
-    verdict
+    opaque(verdict)
 }
 
-/// A copy on the caller's own stack: the verifier from 7.x on takes what two
-/// frames down reads of it for dead. Volatile, or the compiler leaves it out.
-#[inline(always)]
-fn own_copy(attempt: &Attempt) -> Attempt {
-    // SAFETY: a reference is valid to read.
-    unsafe { core::ptr::read_volatile(attempt) }
-}
-
-/// A wall that neither a lease nor a host rule opens: around what is no VM.
-pub fn refuse(vm: &Vm, attempt: &Attempt) -> i32 {
-    let attempt = &own_copy(attempt);
+/// [`refuse`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vmward_refuse(vm: *const Vm, attempt: *const Attempt) -> i32 {
+    // SAFETY: null or alive.
+    let (Some(vm), Some(attempt)) = (unsafe { (vm.as_ref(), attempt.as_ref()) }) else {
+        return opaque(EPERM);
+    };
     match turn() {
-        Turn::Other => return ALLOW,
-        Turn::Later if has_leave(vm, attempt) => return ALLOW,
+        Turn::Other => return opaque(ALLOW),
+        Turn::Later if has_leave(vm, attempt) => return opaque(ALLOW),
         Turn::Mine | Turn::Later => {}
     }
     let observed = vm.row.flags & vm_flag::OBSERVE != 0;
@@ -108,26 +152,59 @@ pub fn refuse(vm: &Vm, attempt: &Attempt) -> i32 {
     } else {
         event_kind::REFUSED
     };
-    emit(vm, &Report::of(kind, attempt));
-    if observed { ALLOW } else { EPERM }
+    emit(vm, attempt, &Report::of(kind));
+    opaque(if observed { ALLOW } else { EPERM })
 }
 
-/// Lets the attempt through under the lease of what is meant, where there is
-/// one. With a stack frame of its own: the callers' are full.
+/// [`is_leased`].
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub fn is_leased(vm: &Vm, attempt: &Attempt) -> bool {
+extern "C" fn vmward_is_leased(vm: *const Vm, attempt: *const Attempt) -> i32 {
+    // SAFETY: null or alive.
+    let (Some(vm), Some(attempt)) = (unsafe { (vm.as_ref(), attempt.as_ref()) }) else {
+        return opaque(0);
+    };
     if turn() != Turn::Mine {
-        return false;
+        return opaque(0);
     }
     let Some((lease, kind)) = claim(vm, attempt, Task::current(), None) else {
-        return false;
+        return opaque(0);
     };
     // As in `wall`.
     let _ = PASSING.insert(bpf_get_current_pid_tgid(), attempt.passage(vm), 0);
-    let mut report = Report::of(kind, attempt);
+    let mut report = Report::of(kind);
     report.lease = lease;
-    emit(vm, &report);
-    true
+    emit(vm, attempt, &report);
+    opaque(1)
+}
+
+/// [`is_covered`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vmward_is_covered(vm: *const Vm, needed: u32, actor: u64) -> i32 {
+    // SAFETY: null or alive.
+    let Some(vm) = (unsafe { vm.as_ref() }) else {
+        return opaque(0);
+    };
+    let actor = Task::at(actor);
+    // SAFETY: a plain copy of a live map value.
+    if let Some(lease) = unsafe { LEASES.get(vm.tgid) }.copied()
+        && lease.vm_start_ticks == vm.row.start_ticks
+        && lease.effects & needed != 0
+        && actor.descends_from(lease.holder_tgid, lease.holder_start_ticks)
+    {
+        // SAFETY: the helper has no precondition.
+        let now = unsafe { generated::bpf_ktime_get_boot_ns() };
+        let until = if lease.state == lease_state::EXECUTING {
+            lease.claimed_ns.wrapping_add(EXECUTING_NS)
+        } else {
+            lease.deadline_ns
+        };
+        if now <= until {
+            return opaque(1);
+        }
+    }
+    opaque(host::rule_for(vm, needed, actor).is_some().into())
 }
 
 /// Has a wall let the running thread do this?
@@ -148,24 +225,21 @@ pub fn is_passing(vm: &Vm, attempt: &Attempt) -> bool {
     true
 }
 
-/// Decides without asking whose turn it is, and reports. For hooks that carry
-/// the verdict out by other means than their return value.
+/// Decides without asking whose turn it is, and reports.
 ///
 /// Fails closed: what cannot be read covers nothing.
-#[inline(never)]
-pub fn judge(vm: &Vm, attempt: &Attempt) -> i32 {
-    forget(vm);
-    forget(attempt);
+#[inline(always)]
+fn judge(vm: &Vm, attempt: &Attempt) -> i32 {
     let actor = Task::current();
     let (deputy, finishing) = libvirt_side(vm, actor);
-    let mut report = Report::of(event_kind::FINISHING_KILL, attempt);
+    let mut report = Report::of(event_kind::FINISHING_KILL);
     report.deputy = deputy;
     if deputy {
         report.requester = calls::behind(&vm.row.uuid, attempt.effect | attempt.covers);
     }
     let ends = attempt.signal != 0 || attempt.vector == vector::MONITOR_COMMAND;
     if ends && deputy && finishing != 0 {
-        emit(vm, &report);
+        emit(vm, attempt, &report);
         return ALLOW;
     }
     let asked_by = deputy.then_some(&report.requester);
@@ -173,7 +247,7 @@ pub fn judge(vm: &Vm, attempt: &Attempt) -> i32 {
         report.kind = kind;
         report.lease = lease;
         report.rode = deputy && report.requester.lease() != lease;
-        emit(vm, &report);
+        emit(vm, attempt, &report);
         return ALLOW;
     }
     report.kind = event_kind::REFUSED;
@@ -181,7 +255,7 @@ pub fn judge(vm: &Vm, attempt: &Attempt) -> i32 {
         Use::Allowed(rule) => {
             report.kind = event_kind::HOST_RULE;
             report.host_rule = rule;
-            emit(vm, &report);
+            emit(vm, attempt, &report);
             return ALLOW;
         }
         Use::UsedUp(rule) => {
@@ -192,10 +266,10 @@ pub fn judge(vm: &Vm, attempt: &Attempt) -> i32 {
     }
     if vm.row.flags & vm_flag::OBSERVE != 0 {
         report.kind = event_kind::WOULD_REFUSE;
-        emit(vm, &report);
+        emit(vm, attempt, &report);
         return ALLOW;
     }
-    emit(vm, &report);
+    emit(vm, attempt, &report);
     EPERM
 }
 
@@ -219,34 +293,11 @@ fn host_rule(vm: &Vm, effect: u32, actor: Task, deputy: bool, asked_by: &Request
     if !deputy {
         return host::use_rule(vm, effect, actor);
     }
-    if !asked_by.sure {
+    if !asked_by.is_sure() {
         return Use::None;
     }
     let (number, id) = asked_by.host_rule();
     host::use_noted(number, id, effect)
-}
-
-/// Would a lease or a host rule let `actor` do this by itself? Uses neither.
-#[inline(never)]
-pub fn is_covered(vm: &Vm, needed: u32, actor: Task) -> bool {
-    // SAFETY: a plain copy of a live map value.
-    if let Some(lease) = unsafe { LEASES.get(vm.tgid) }.copied()
-        && lease.vm_start_ticks == vm.row.start_ticks
-        && lease.effects & needed != 0
-        && actor.descends_from(lease.holder_tgid, lease.holder_start_ticks)
-    {
-        // SAFETY: the helper has no precondition.
-        let now = unsafe { generated::bpf_ktime_get_boot_ns() };
-        let until = if lease.state == lease_state::EXECUTING {
-            lease.claimed_ns.wrapping_add(EXECUTING_NS)
-        } else {
-            lease.deadline_ns
-        };
-        if now <= until {
-            return true;
-        }
-    }
-    host::rule_for(vm, needed, actor).is_some()
 }
 
 /// Uses the VM's lease for this attempt, where there is one that covers it.
@@ -271,7 +322,7 @@ fn claim(
         return None;
     }
     let is_holders = match asked_by {
-        Some(requester) => !requester.sure || requester.lease() == lease.id,
+        Some(requester) => !requester.is_sure() || requester.lease() == lease.id,
         None => actor.descends_from(lease.holder_tgid, lease.holder_start_ticks),
     };
     if !is_holders {

@@ -13,11 +13,12 @@
 //! generations report the same event. A crash at any step leaves a folder that
 //! is not the active one; the next start removes it.
 
+mod verify;
+
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use aya::maps::{Array, Map, MapData};
 use aya::programs::Program;
@@ -206,37 +207,33 @@ fn load_and_attach(
         .map_err(|e| KernelError::Load(Box::new(e)))?;
     let folder = generation_dir(&programs.dir, programs.generation);
     create_dir(&folder)?;
+    verify::all(&mut ebpf, &btf)?;
     for (name, hook) in PROGRAMS.iter().copied() {
-        let began = Instant::now();
-        let link = attach_one(&mut ebpf, name, hook, &btf)?;
-        tracing::debug!(program = name, took = ?began.elapsed(), "attached");
+        let link = attach_one(&mut ebpf, name, hook)?;
         // The pin holds the link from here on.
-        link.pin(folder.join(name))
-            .map_err(|e| KernelError::Program {
-                what: "pin",
-                program: name,
-                source: Box::new(e),
-            })?;
+        link.pin(folder.join(name)).map_err(failed("pin", name))?;
     }
     Ok(ebpf)
 }
 
-fn attach_one(
-    ebpf: &mut Ebpf,
-    name: &'static str,
-    hook: Hook,
-    btf: &Btf,
-) -> Result<FdLink, KernelError> {
-    fn failed<E: std::error::Error + Send + Sync + 'static>(
-        what: &'static str,
-        program: &'static str,
-    ) -> impl FnOnce(E) -> KernelError {
-        move |e| KernelError::Program {
-            what,
-            program,
-            source: Box::new(e),
-        }
+fn failed<E: std::error::Error + Send + Sync + 'static>(
+    what: &'static str,
+    program: &'static str,
+) -> impl FnOnce(E) -> KernelError {
+    move |e| KernelError::Program {
+        what,
+        program,
+        source: Box::new(e),
     }
+}
+
+fn of_wrong_type(name: &str) -> KernelError {
+    KernelError::MissingField {
+        what: format!("program {name} of the right type"),
+    }
+}
+
+fn attach_one(ebpf: &mut Ebpf, name: &'static str, hook: Hook) -> Result<FdLink, KernelError> {
     let program = ebpf
         .program_mut(name)
         .ok_or_else(|| KernelError::MissingField {
@@ -244,20 +241,16 @@ fn attach_one(
         })?;
     match (program, hook) {
         (Program::Lsm(p), Hook::Wall) => {
-            p.load(name, btf).map_err(failed("load", name))?;
             let id = p.attach().map_err(failed("attach", name))?;
             let link = p.take_link(id).map_err(failed("attach", name))?;
             Ok(FdLink::from(link))
         }
         (Program::BtfTracePoint(p), Hook::Tracepoint) => {
-            p.load(name, btf).map_err(failed("load", name))?;
             let id = p.attach().map_err(failed("attach", name))?;
             let link = p.take_link(id).map_err(failed("attach", name))?;
             Ok(FdLink::from(link))
         }
-        _ => Err(KernelError::MissingField {
-            what: format!("program {name} of the right type"),
-        }),
+        _ => Err(of_wrong_type(name)),
     }
 }
 

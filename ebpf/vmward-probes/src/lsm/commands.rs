@@ -21,8 +21,8 @@ use super::libvirt;
 use super::unix::{self, HEAD_LEN, Message, starts};
 use crate::maps::{COMMAND, COMMANDS, MONITOR_MODE, Turn, turn};
 use crate::scope::Vm;
-use crate::task::current_tgid;
-use crate::verdict::{Attempt, wall};
+use crate::task::{current_tgid, forget, number, opaque};
+use crate::verdict::{Attempt, EPERM, wall};
 
 const ALLOW: i32 = 0;
 /// The sender tries again, with the same text.
@@ -64,27 +64,46 @@ pub struct Order {
 
 /// Something is sent to the socket `peer`. Gives what the hook returns, where
 /// it is a VM's monitor or agent.
-#[inline(never)]
+#[inline(always)]
 pub fn on_send(peer: u64, header: u64, size: u32) -> Option<i32> {
-    let (mut vm, kind) = unix::listening_vm(peer)?;
+    let (vm, kind) = unix::listening_vm(peer)?;
     if current_tgid() == vm.tgid {
         return Some(ALLOW);
     }
+    forget(&vm);
+    Some(
+        match vmward_order(&raw const vm, kind, number(header), size) {
+            ALLOW => ALLOW,
+            EAGAIN => EAGAIN,
+            _ => EPERM,
+        },
+    )
+}
+
+/// The rest of [`on_send`], verified by itself.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vmward_order(vm: *const Vm, kind: u32, header: u64, size: u32) -> i32 {
+    // SAFETY: null or alive.
+    let Some(vm) = (unsafe { vm.as_ref() }) else {
+        return opaque(EPERM);
+    };
     // The connection may be older than the protection, or another's.
     if kind == monitor_kind::OTHER || !libvirt::is_current() {
-        return Some(reach(&vm, kind));
+        return opaque(reach(vm, kind));
     }
+    let mut vm = *vm;
     if mode() == monitor_mode::OBSERVE {
         vm.row.flags |= vm_flag::OBSERVE;
     }
     // What cannot be read now may be read later; until then it is not sent.
-    Some(command(&vm, kind, Message { header, size }).unwrap_or(EAGAIN))
+    opaque(command(&vm, kind, Message { header, size }).unwrap_or(EAGAIN))
 }
 
 fn command(vm: &Vm, kind: u32, message: Message) -> Option<i32> {
     let (head, address) = message.head()?;
     let order = COMMAND.get_ptr_mut(0)?;
-    understand(head, kind, order);
+    vmward_understand(head, kind, order);
     // SAFETY: this CPU's own row; volatile, so that it is read from there.
     let row = unsafe { core::ptr::read_volatile(&raw const (*order).row) };
     if row.effect == 0 {
@@ -131,9 +150,19 @@ fn spoil(address: u64, order: *const Order) -> Option<i32> {
     (failed == 0).then_some(ALLOW)
 }
 
-/// Finds the command and what it needs.
+/// Finds the command and what it needs. Verified by itself.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn understand(head: &[u8; HEAD_LEN], kind: u32, order: *mut Order) {
+extern "C" fn vmward_understand(head: *const [u8; HEAD_LEN], kind: u32, order: *mut Order) -> i32 {
+    // SAFETY: null, or this CPU's own rows; nobody else has a reference to them.
+    if let (Some(head), Some(order)) = unsafe { (head.as_ref(), order.as_mut()) } {
+        understand(head, kind, order);
+    }
+    0
+}
+
+#[inline(always)]
+fn understand(head: &[u8; HEAD_LEN], kind: u32, order: &mut Order) {
     let agent = kind == monitor_kind::AGENT;
     let start = if agent && head[0] == AGENT_RESET {
         1
@@ -154,8 +183,6 @@ fn understand(head: &[u8; HEAD_LEN], kind: u32, order: *mut Order) {
         (_, true) => (at + HMP.len(), language::HMP),
         _ => (at, language::QMP),
     };
-    // SAFETY: this CPU's own row; nobody else has a reference to it.
-    let order = unsafe { &mut *order };
     name(head, name_at, order, speaks);
     if turn() == Turn::Later && is_spoilt(head, start, at, front == 0) {
         order.row = BENIGN;

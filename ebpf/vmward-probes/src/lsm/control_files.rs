@@ -17,6 +17,7 @@ use crate::emit::{Report, emit};
 use crate::maps::{is_active, offset};
 use crate::name::Name;
 use crate::scope::{Vm, host};
+use crate::task::{forget, number};
 use crate::verdict::{Attempt, wall};
 
 const MAY_WRITE: i32 = 2;
@@ -73,6 +74,8 @@ pub fn file_permission(ctx: LsmContext) -> i32 {
 
 /// What was found out about a write. Filled in by functions that are not inlined:
 /// what they need of the small stack is free again when the wall decides.
+#[derive(Clone, Copy)]
+#[repr(C)]
 struct Found {
     name: Name,
     vm: Vm,
@@ -87,13 +90,16 @@ const WITNESS_DEPUTY: u32 = 3;
 pub const TAKE_IN: u32 = 4;
 
 impl Found {
+    #[inline(always)]
     fn nothing() -> Self {
-        Self {
+        let nothing = Self {
             name: Name::EMPTY,
             vm: host(),
             attempt: Attempt::new(0, 0),
             act: 0,
-        }
+        };
+        forget(&nothing);
+        nothing
     }
 
     fn set(&mut self, act: Option<Act>) {
@@ -123,54 +129,82 @@ impl Found {
 #[inline(never)]
 fn witness(found: &Found) {
     if is_active() {
-        let mut report = Report::of(event_kind::WITNESSED, &found.attempt);
+        let mut report = Report::of(event_kind::WITNESSED);
         report.deputy = found.act == WITNESS_DEPUTY;
-        emit(&found.vm, &report);
+        emit(&found.vm, &found.attempt, &report);
     }
 }
 
 fn control_file(magic: u64, file: u64, inode: u64) -> i32 {
     let mut found = Found::nothing();
+    let (file, inode) = (number(file), number(inode));
     match magic {
-        CGROUP_MAGIC | CGROUP2_MAGIC => find_cgroup(inode, &mut found),
-        PROC_MAGIC => find_proc(file, inode, &mut found),
-        _ => find_sysfs(file, &mut found),
-    }
+        CGROUP_MAGIC | CGROUP2_MAGIC => vmward_find_cgroup(inode, &raw mut found),
+        PROC_MAGIC => vmward_find_proc(file, inode, &raw mut found),
+        _ => vmward_find_sysfs(file, &raw mut found),
+    };
     if found.act == TAKE_IN {
-        find_taken_in(&mut found);
+        vmward_find_taken_in(&raw mut found);
     }
     found.verdict()
 }
 
+// Each of the next is verified by itself, and never given null.
+
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn find_cgroup(inode: u64, found: &mut Found) {
-    let act = cgroup_files::written(inode, &mut found.name, &mut found.act);
-    found.set(act);
+extern "C" fn vmward_find_cgroup(inode: u64, found: *mut Found) -> i32 {
+    // SAFETY: null or alive.
+    if let Some(found) = unsafe { found.as_mut() } {
+        let act = cgroup_files::written(inode, &mut found.name, &mut found.act);
+        found.set(act);
+    }
+    0
 }
 
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn find_taken_in(found: &mut Found) {
-    found.act = 0;
-    let act = cgroup_files::taken_in();
-    found.set(act);
+extern "C" fn vmward_find_taken_in(found: *mut Found) -> i32 {
+    // SAFETY: null or alive.
+    if let Some(found) = unsafe { found.as_mut() } {
+        found.act = 0;
+        let act = cgroup_files::taken_in();
+        found.set(act);
+    }
+    0
 }
 
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn find_proc(file: u64, inode: u64, found: &mut Found) {
-    let act = kernel_files::proc_written(file, inode, &mut found.name);
-    found.set(act);
+extern "C" fn vmward_find_proc(file: u64, inode: u64, found: *mut Found) -> i32 {
+    // SAFETY: null or alive.
+    if let Some(found) = unsafe { found.as_mut() } {
+        let act = kernel_files::proc_written(file, inode, &mut found.name);
+        found.set(act);
+    }
+    0
 }
 
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn find_sysfs(file: u64, found: &mut Found) {
-    let act = kernel_files::sysfs_written(file, &mut found.name);
-    found.set(act);
+extern "C" fn vmward_find_sysfs(file: u64, found: *mut Found) -> i32 {
+    // SAFETY: null or alive.
+    if let Some(found) = unsafe { found.as_mut() } {
+        let act = kernel_files::sysfs_written(file, &mut found.name);
+        found.set(act);
+    }
+    0
 }
 
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn find_memory(file: u64, inode: u64, found: &mut Found) {
-    let act = kernel_files::memory_opened(file, inode, &mut found.name);
-    found.set(act);
+extern "C" fn vmward_find_memory(file: u64, inode: u64, found: *mut Found) -> i32 {
+    // SAFETY: null or alive.
+    if let Some(found) = unsafe { found.as_mut() } {
+        let act = kernel_files::memory_opened(file, inode, &mut found.name);
+        found.set(act);
+    }
+    0
 }
 
 /// Devices whose opening is enough: what is mapped is written without a call.
@@ -194,6 +228,6 @@ pub fn file_open(ctx: LsmContext) -> i32 {
         return 0;
     }
     let mut found = Found::nothing();
-    find_memory(file as u64, inode as u64, &mut found);
+    vmward_find_memory(number(file as u64), number(inode as u64), &raw mut found);
     found.verdict()
 }

@@ -13,7 +13,7 @@ use vmward_abi::{effect, fact, object, vector};
 use crate::lsm::own::try_bpf;
 use crate::maps::{FACTS, offset};
 use crate::objects::{fact, find, host_wall, is_own};
-use crate::task::{forget, read};
+use crate::task::{forget, number, opaque, read};
 use crate::verdict::Attempt;
 
 /// Instructions are read in chunks of so many.
@@ -48,23 +48,17 @@ fn try_prog(prog: u64) -> i32 {
     if find(object::BPF_PROG, u64::from(id), 0).is_some() {
         return try_bpf(object::BPF_PROG, id);
     }
-    let first = prog.wrapping_add(offset!(bpf_prog_insns) as u64);
+    let first = number(prog).wrapping_add(offset!(bpf_prog_insns) as u64);
     let length: u32 = read(prog, offset!(bpf_prog_len)).unwrap_or(u32::MAX);
     if is_own() {
-        learn(first);
+        vmward_learn(first);
         return 0;
     }
     let kind: u32 = read(prog, offset!(bpf_prog_type)).unwrap_or(0);
     let doubt = kind >= 32 || KINDS & 1 << kind != 0;
-    if !is_dangerous(first, length as usize, doubt) {
+    if vmward_is_dangerous(first, length, doubt.into()) == 0 {
         return 0;
     }
-    refuse_program(id)
-}
-
-/// With a stack frame of its own: the caller's is full.
-#[inline(never)]
-fn refuse_program(id: u32) -> i32 {
     host_wall(&Attempt {
         detail: id,
         ..Attempt::new(vector::BPF_PROGRAM, effect::FORCE_STOP)
@@ -92,8 +86,14 @@ fn differ(one: u64, other: u64, shift: u32) -> u64 {
 }
 
 /// Does it make one of the calls? Where a program is too long to tell, the
-/// answer is `doubt`. With a stack frame of its own: the caller's is full.
+/// answer is `doubt`. Verified by itself.
+#[unsafe(no_mangle)]
 #[inline(never)]
+extern "C" fn vmward_is_dangerous(first: u64, length: u32, doubt: u32) -> i32 {
+    opaque(is_dangerous(first, length as usize, doubt != 0).into())
+}
+
+#[inline(always)]
 fn is_dangerous(first: u64, length: usize, doubt: bool) -> bool {
     let calls = [call(0), call(1), call(2), call(3), call(4)];
     // Each look-up has two outcomes, and the loop is long.
@@ -120,8 +120,15 @@ fn is_dangerous(first: u64, length: usize, doubt: bool) -> bool {
 }
 
 /// The daemon has loaded a program that makes one call, to see how this kernel
-/// writes it.
+/// writes it. Verified by itself.
+#[unsafe(no_mangle)]
 #[inline(never)]
+extern "C" fn vmward_learn(first: u64) -> i32 {
+    learn(first);
+    0
+}
+
+#[inline(always)]
 fn learn(first: u64) {
     let lesson = fact(fact::LESSON);
     if lesson == 0 || lesson > u64::from(fact::CALLS_LEN) {

@@ -19,14 +19,11 @@ use crate::emit::{Report, emit};
 use crate::lsm::commands;
 use crate::maps::{VM_STATES, is_active, offset};
 use crate::scope::{Vm, guarded};
-use crate::task::{Task, current_tgid, read};
+use crate::task::{Task, current_tgid, forget, number, read};
 use crate::verdict::Attempt;
 
-/// `struct sockaddr_un` before its path.
-const SUN_PATH: usize = 2;
 /// How libvirt names the monitor socket of a domain.
 const MONITOR_NAME: [u8; 13] = *b"/monitor.sock";
-const SUN_LEN_MAX: u32 = 110;
 
 /// Everything that is sent on a Unix socket: by QEMU, by libvirt to QEMU, by
 /// others to QEMU.
@@ -50,41 +47,61 @@ pub fn socket_sendmsg(ctx: LsmContext) -> i32 {
     if let Some(verdict) = commands::on_send(unix::peer(sk), message.header, message.size) {
         return verdict;
     }
-    // What it can do is done; nobody is to be told.
-    let _ = watch_monitor(sk, message.header, message.size);
+    watch_monitor(sk, message.header, message.size);
     super::rpc::watch(socket, message.header, message.size)
 }
 
-/// `None` leaves early: not a VM, not its monitor, nothing of interest.
+/// What a VM says.
+#[inline(always)]
+fn watch_monitor(sk: u64, header: u64, size: u32) {
+    let Some(vm) = guarded(Task::current(), current_tgid()) else {
+        return;
+    };
+    if vm.row.role == role::VM {
+        forget(&vm);
+        vmward_watch_monitor(&raw const vm, sk, number(header), size);
+    }
+}
+
+/// The rest of [`watch_monitor`], verified by itself.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn watch_monitor(sk: u64, header: u64, size: u32) -> Option<()> {
-    let message = Message { header, size };
-    let tgid = current_tgid();
-    let vm = guarded(Task::current(), tgid)?;
-    if vm.row.role != role::VM || !is_active() || !is_monitor(sk)? {
+extern "C" fn vmward_watch_monitor(vm: *const Vm, sk: u64, header: u64, size: u32) -> i32 {
+    // SAFETY: null or alive.
+    if let Some(vm) = unsafe { vm.as_ref() } {
+        // What it can do is done; nobody is to be told.
+        let _ = heard(vm, sk, Message { header, size });
+    }
+    0
+}
+
+/// `None` leaves early: not its monitor, nothing of interest.
+#[inline(always)]
+fn heard(vm: &Vm, sk: u64, message: Message) -> Option<()> {
+    if !is_active() || !is_monitor(sk) {
         return None;
     }
-    let state = VM_STATES.get_ptr_mut(tgid)?;
+    let state = VM_STATES.get_ptr_mut(vm.tgid)?;
     remember_peer(sk, state);
     let (head, _) = message.head()?;
     // SAFETY: a field of a live map value; only this VM's monitor writes it.
     let before = unsafe { (*state).finishing };
-    match classify(head) {
-        Said::Over(cause) => {
-            // SAFETY: as above.
-            unsafe { (*state).finishing = before | cause };
-            if before & cause == 0 {
-                say(&vm, event_kind::FINISHING, cause);
-            }
-        }
-        Said::Runs => {
+    match vmward_classify(head) {
+        NOTHING => {}
+        RUNS => {
             // SAFETY: as above.
             unsafe { (*state).finishing = 0 };
             if before != 0 {
-                say(&vm, event_kind::RESUMED, 0);
+                say(vm, event_kind::RESUMED, 0);
             }
         }
-        Said::Nothing => {}
+        cause => {
+            // SAFETY: as above.
+            unsafe { (*state).finishing = before | cause };
+            if before & cause == 0 {
+                say(vm, event_kind::FINISHING, cause);
+            }
+        }
     }
     Some(())
 }
@@ -94,23 +111,13 @@ fn say(vm: &Vm, kind: u32, cause: u32) {
         signal: cause,
         ..Attempt::new(0, 0)
     };
-    emit(vm, &Report::of(kind, &attempt));
+    emit(vm, &attempt, &Report::of(kind));
 }
 
 /// Is this the accepted end of libvirt's monitor socket? The path is the
 /// listener's, given by libvirt when it bound it; a guest has no say in it.
-fn is_monitor(sk: u64) -> Option<bool> {
-    let address: u64 = read(sk, offset!(unix_addr))?;
-    let len: u32 = read(address, offset!(unix_address_len))?;
-    // The length counts the family and, for a bound path, the final NUL.
-    if len > SUN_LEN_MAX || (len as usize) < SUN_PATH + MONITOR_NAME.len() + 1 {
-        return Some(false);
-    }
-    let end = offset!(unix_address_name) + len as usize;
-    let last: u8 = read(address, end - 1)?;
-    let nul = if last == 0 { 1 } else { 0 };
-    let tail: [u8; 13] = read(address, end - nul - MONITOR_NAME.len())?;
-    Some(tail == MONITOR_NAME)
+fn is_monitor(sk: u64) -> bool {
+    unix::path_tail(sk) == Some(MONITOR_NAME)
 }
 
 /// Notes the process that connected to the monitor.
@@ -141,8 +148,23 @@ const TIMESTAMP_MAX: usize = EVENT_HEAD.len() + 60;
 
 /// A line that starts with a timestamp is an event: answers start with
 /// `return` or `error`, and text that QEMU echoes comes with its quotes
-/// escaped.
+/// escaped. Verified by itself.
+#[unsafe(no_mangle)]
 #[inline(never)]
+extern "C" fn vmward_classify(head: *const [u8; HEAD_LEN]) -> u32 {
+    // SAFETY: null or alive.
+    match unsafe { head.as_ref() }.map_or(Said::Nothing, classify) {
+        Said::Nothing => NOTHING,
+        Said::Runs => RUNS,
+        Said::Over(cause) => cause,
+    }
+}
+
+/// [`Said`] as a number; others are causes.
+const NOTHING: u32 = 0;
+const RUNS: u32 = u32::MAX;
+
+#[inline(always)]
 fn classify(head: &[u8; HEAD_LEN]) -> Said {
     if starts(head, 0, EVENT_HEAD) {
         let mut at = 0;
@@ -156,6 +178,8 @@ fn classify(head: &[u8; HEAD_LEN]) -> Said {
                 break;
             }
         }
+        // Sixty places, and what follows is walked once.
+        forget(&at);
         if at == 0 || !starts(head, at, EVENT_KEY) {
             return Said::Nothing;
         }

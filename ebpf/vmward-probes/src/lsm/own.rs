@@ -12,8 +12,8 @@ use vmward_abi::{ObjectRow, effect, fact, object, object_class, role, vector};
 use crate::maps::offset;
 use crate::objects::{fact, find, inode_of, is_own, of_inode, own_wall, vm_of_lifeline};
 use crate::scope::guarded;
-use crate::task::{Task, current_tgid, read};
-use crate::verdict::{Attempt, libvirt_side, refuse};
+use crate::task::{Task, current_tgid, number, opaque, read};
+use crate::verdict::{Attempt, libvirt_side, refuse, returned};
 
 /// systemd, which makes the sockets.
 const INIT: u32 = 1;
@@ -146,20 +146,28 @@ fn try_lifeline(row: &ObjectRow, deed: Deed) -> i32 {
 
 /// A signal to vmward's own daemon. As long as it is well, only who started it
 /// may end it (systemd, by stop and restart); one that hangs, anybody may.
-#[inline(never)]
+#[inline(always)]
 pub fn try_signal(target: Task, tgid: u32, signal: u32) -> i32 {
     let is_daemon = guarded(target, tgid).is_some_and(|found| found.row.role == role::OWN);
     if !is_daemon || signal == SIGHUP {
         return 0;
     }
+    returned(vmward_try_signal(number(target.address()), tgid, signal))
+}
+
+/// The rest of [`try_signal`], verified by itself.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vmward_try_signal(target: u64, tgid: u32, signal: u32) -> i32 {
     // SAFETY: the helper has no precondition.
     let now = unsafe { generated::bpf_ktime_get_boot_ns() };
     let mine = current_tgid();
-    if now > fact(fact::WELL_UNTIL) || mine == tgid || target.parent_tgid() == Some(mine) {
-        return 0;
+    let parent = Task::at(target).parent_tgid();
+    if now > fact(fact::WELL_UNTIL) || mine == tgid || parent == Some(mine) {
+        return opaque(0);
     }
-    own_wall(&Attempt {
+    opaque(own_wall(&Attempt {
         signal,
         ..Attempt::new(vector::SIGNAL, 0)
-    })
+    }))
 }

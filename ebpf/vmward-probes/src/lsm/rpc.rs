@@ -15,12 +15,13 @@ use vmward_abi::{
     HOST_UUID, ProcedureKey, ProcedureRow, event_kind, procedure_flag, role, vector, vm_flag,
 };
 
+use super::unix;
 use crate::calls;
 use crate::emit::{Report, emit};
 use crate::maps::{AUTODESTROY, PROCEDURES, UUIDS, VMS, is_active, offset};
 use crate::scope::{Vm, host};
-use crate::task::{Task, read};
-use crate::verdict::{Attempt, is_covered, wall};
+use crate::task::{Task, forget, number, opaque, read};
+use crate::verdict::{Attempt, is_covered, returned, wall};
 
 /// The ends of the paths of libvirt's sockets that take orders, no longer than
 /// [`TAIL`]. virtproxyd has those of libvirtd.
@@ -31,10 +32,6 @@ const SOCKETS: [&[u8]; 4] = [
     b"qemud-admin-sock",
 ];
 const TAIL: usize = 16;
-/// `struct sockaddr_un` before its path.
-const SUN_PATH: usize = 2;
-const SUN_LEN_MAX: u32 = 110;
-const AF_UNIX: u16 = 1;
 
 /// A message's length and header, in bytes.
 const HEADER: u32 = 28;
@@ -63,23 +60,32 @@ pub fn watch(socket: u64, message: u64, size: u32) -> i32 {
         number: 0,
         autodestroy: 0,
     };
-    if parse(message, size, &mut order) {
-        return judge(sk, &order);
+    forget(&order);
+    if vmward_parse(number(message), size, &raw mut order) == 1 {
+        return returned(vmward_judge_call(sk, &raw const order));
     }
     0
 }
 
-/// Reads what is sent; true where it is an order of interest. A frame of its
-/// own, as all that is called from the hook: together they would not fit on the
-/// stack.
+/// Reads what is sent; 1 where it is an order of interest. Verified by itself.
+#[unsafe(no_mangle)]
 #[inline(never)]
+extern "C" fn vmward_parse(message: u64, size: u32, order: *mut Order) -> i32 {
+    // SAFETY: null or alive.
+    match unsafe { order.as_mut() } {
+        Some(order) => opaque(parse(message, size, order).into()),
+        None => opaque(0),
+    }
+}
+
+#[inline(always)]
 fn parse(message: u64, size: u32, order: &mut Order) -> bool {
     let read = match start_of(message) {
         Some(from) => Sent { from, size }.order(order),
         None => Err(Unread),
     };
     if read.is_err() && is_active() {
-        calls::note_unread();
+        calls::vmward_note_unread();
     }
     matches!(read, Ok(true))
 }
@@ -87,20 +93,8 @@ fn parse(message: u64, size: u32, order: &mut Order) -> bool {
 /// The sending socket, where libvirt's daemon is at its other end. A stranger's
 /// socket of that name does not count: root must have opened it.
 fn client_of_libvirt(socket: u64) -> Option<u64> {
-    let sk: u64 = read(socket, offset!(socket_sk))?;
-    if read::<u16>(sk, offset!(sock_family))? != AF_UNIX {
-        return None;
-    }
-    let peer: u64 = read(sk, offset!(unix_peer))?;
-    let address: u64 = read(peer, offset!(unix_addr))?;
-    let len: u32 = read(address, offset!(unix_address_len))?;
-    if len > SUN_LEN_MAX || (len as usize) < SUN_PATH + TAIL + 1 {
-        return None;
-    }
-    let end = offset!(unix_address_name) + len as usize;
-    let last: u8 = read(address, end - 1)?;
-    let nul = if last == 0 { 1 } else { 0 };
-    let tail: [u8; TAIL] = read(address, end - nul - TAIL)?;
+    let sk = unix::sock_of(socket)?;
+    let tail: [u8; TAIL] = unix::path_tail(unix::peer(sk))?;
     if !SOCKETS.iter().any(|socket| tail.ends_with(socket)) {
         return None;
     }
@@ -112,6 +106,8 @@ fn client_of_libvirt(socket: u64) -> Option<u64> {
 struct Unread;
 
 /// A procedure, and what it is about.
+#[derive(Clone, Copy)]
+#[repr(C)]
 struct Order {
     /// Address of the [`ProcedureRow`]: the verifier would lose a pointer.
     procedure: u64,
@@ -238,7 +234,18 @@ fn target(uuid: &[u8; 16]) -> Option<Vm> {
     (row.role == role::VM && row.uuid == *uuid).then_some(Vm { tgid, row })
 }
 
+/// Verified by itself.
+#[unsafe(no_mangle)]
 #[inline(never)]
+extern "C" fn vmward_judge_call(sk: u64, order: *const Order) -> i32 {
+    // SAFETY: null or alive.
+    match unsafe { order.as_ref() } {
+        Some(order) => opaque(judge(sk, order)),
+        None => opaque(0),
+    }
+}
+
+#[inline(always)]
 fn judge(sk: u64, order: &Order) -> i32 {
     if order.has(procedure_flag::AUTODESTROY) && order.autodestroy == 0 {
         return 0;
@@ -268,14 +275,9 @@ fn judge(sk: u64, order: &Order) -> i32 {
         return wall(&vm, &attempt);
     }
     if order.has(procedure_flag::WITNESS) && is_active() {
-        witness(&vm, &attempt);
+        emit(&vm, &attempt, &Report::of(event_kind::WITNESSED));
     }
     0
-}
-
-#[inline(never)]
-fn witness(vm: &Vm, attempt: &Attempt) {
-    emit(vm, &Report::of(event_kind::WITNESSED, attempt));
 }
 
 /// Is this to be refused here, unless something covers it?

@@ -4,6 +4,7 @@ use aya_ebpf::helpers::{bpf_probe_read_user_buf, generated};
 use vmward_abi::{FileKey, role};
 
 use crate::maps::{MONITORS, SCRATCH, VMS, offset};
+use crate::objects::identify;
 use crate::scope::Vm;
 use crate::task::read;
 
@@ -12,6 +13,9 @@ use crate::task::read;
 pub const HEAD_LEN: usize = 256;
 
 const AF_UNIX: u16 = 1;
+/// `struct sockaddr_un` before its path.
+const SUN_PATH: usize = 2;
+const SUN_LEN_MAX: u32 = 110;
 
 /// Address of the `struct sock` behind a `struct socket`, where it is a Unix
 /// one.
@@ -38,15 +42,26 @@ pub fn listening_vm(sk: u64) -> Option<(Vm, u32)> {
         .then_some((Vm { tgid, row }, monitor.kind))
 }
 
+/// The last `N` bytes of the path that a socket is bound to, without a final NUL;
+/// none where it has no such path. Given by whoever bound it.
+#[inline(always)]
+pub fn path_tail<const N: usize>(sk: u64) -> Option<[u8; N]> {
+    let address: u64 = read(sk, offset!(unix_addr))?;
+    let len: u32 = read(address, offset!(unix_address_len))?;
+    // The length counts the family and, for a bound path, the final NUL.
+    if len > SUN_LEN_MAX || (len as usize) < SUN_PATH + N + 1 {
+        return None;
+    }
+    let end = offset!(unix_address_name) + len as usize;
+    let last: u8 = read(address, end - 1)?;
+    let nul = if last == 0 { 1 } else { 0 };
+    read(address, end - nul - N)
+}
+
 /// The file of a `struct dentry`.
 pub fn file_key(dentry: u64) -> Option<FileKey> {
-    let inode: u64 = read(dentry, offset!(dentry_inode))?;
-    let sb: u64 = read(inode, offset!(inode_sb))?;
-    Some(FileKey {
-        inode: read(inode, offset!(inode_number))?,
-        dev: read(sb, offset!(sb_dev))?,
-        pad: 0,
-    })
+    let (inode, dev) = identify(read(dentry, offset!(dentry_inode))?)?;
+    Some(FileKey { inode, dev, pad: 0 })
 }
 
 /// What is being sent.

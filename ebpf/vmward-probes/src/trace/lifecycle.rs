@@ -39,7 +39,8 @@ fn witness_signal(target: Task, signal: u32, info: u64) -> Option<()> {
     }
     emit(
         &vm,
-        &Report::of(event_kind::KERNEL_SIGNAL, &attempt(vector::SIGNAL, signal)),
+        &attempt(vector::SIGNAL, signal),
+        &Report::of(event_kind::KERNEL_SIGNAL),
     );
     Some(())
 }
@@ -88,10 +89,11 @@ fn witness_exit(task: Task) -> Option<()> {
         .map_or(0, |row| row.id);
     emit(
         &vm,
+        &Attempt::new(0, 0),
         &Report {
             lease,
             exit_code: task.exit_code(),
-            ..Report::of(event_kind::EXITED, &Attempt::new(0, 0))
+            ..Report::of(event_kind::EXITED)
         },
     );
     // A failed removal means the row was gone already.

@@ -9,7 +9,7 @@ use crate::cgroups::cover;
 use crate::emit::{Report, emit};
 use crate::maps::is_active;
 use crate::scope::{guarded, vm_of};
-use crate::task::{Task, current_tgid};
+use crate::task::{Task, current_tgid, number};
 use crate::verdict::{Attempt, is_passing, libvirt_side};
 
 /// No role.
@@ -31,28 +31,29 @@ fn witness_move(cgroup: u64, task: Task) -> Option<()> {
     if !is_active() {
         return None;
     }
-    cover(&vm, cgroup);
+    cover(&vm, number(cgroup));
     let attempt = Attempt::new(vector::CGROUP_MOVE, effect::PAUSE);
     // What a wall let through with a lease is on the record and stays.
     if is_passing(&vm, &attempt) {
         return None;
     }
     let actor = Task::current();
-    let role = role_of(actor);
+    let role = vmward_role_of(actor.address());
     if role == role::OWN {
         return None;
     }
-    let mut report = Report::of(event_kind::WITNESSED, &attempt);
+    let mut report = Report::of(event_kind::WITNESSED);
     report.deputy = libvirt_side(&vm, actor).0 || role == role::DEPUTY;
-    emit(&vm, &report);
+    emit(&vm, &attempt, &report);
     Some(())
 }
 
 /// `NOBODY` for who is not guarded. A number: the verifier does not follow an
 /// absent value that the compiler leaves undefined.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn role_of(actor: Task) -> u32 {
-    match guarded(actor, current_tgid()) {
+extern "C" fn vmward_role_of(actor: u64) -> u32 {
+    match guarded(Task::at(actor), current_tgid()) {
         Some(found) => found.row.role,
         None => NOBODY,
     }
