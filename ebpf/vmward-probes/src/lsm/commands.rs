@@ -62,22 +62,25 @@ pub struct Order {
     len: u32,
 }
 
-/// Something is sent to the socket `peer`. Gives what the hook returns, where
-/// it is a VM's monitor or agent.
-#[inline(always)]
-pub fn on_send(peer: u64, header: u64, size: u32) -> Option<i32> {
-    let (vm, kind) = unix::listening_vm(peer)?;
+/// What [`on_send`] gives where the socket is no VM's monitor or agent.
+pub const NOT_A_VMS: i32 = 1;
+
+/// Something is sent to the socket `peer`. Gives what the hook returns, or
+/// [`NOT_A_VMS`]. A frame of its own, which what comes after it does not carry.
+#[inline(never)]
+pub fn on_send(peer: u64, header: u64, size: u32) -> i32 {
+    let Some((vm, kind)) = unix::listening_vm(peer) else {
+        return NOT_A_VMS;
+    };
     if current_tgid() == vm.tgid {
-        return Some(ALLOW);
+        return ALLOW;
     }
     forget(&vm);
-    Some(
-        match vmward_order(&raw const vm, kind, number(header), size) {
-            ALLOW => ALLOW,
-            EAGAIN => EAGAIN,
-            _ => EPERM,
-        },
-    )
+    match vmward_order(&raw const vm, kind, number(header), size) {
+        ALLOW => ALLOW,
+        EAGAIN => EAGAIN,
+        _ => EPERM,
+    }
 }
 
 /// The rest of [`on_send`], verified by itself.

@@ -44,15 +44,16 @@ pub fn socket_sendmsg(ctx: LsmContext) -> i32 {
         header: ctx.arg::<*const u8>(1) as u64,
         size: size as u32,
     };
-    if let Some(verdict) = commands::on_send(unix::peer(sk), message.header, message.size) {
+    let verdict = commands::on_send(unix::peer(sk), message.header, message.size);
+    if verdict != commands::NOT_A_VMS {
         return verdict;
     }
     watch_monitor(sk, message.header, message.size);
     super::rpc::watch(socket, message.header, message.size)
 }
 
-/// What a VM says.
-#[inline(always)]
+/// What a VM says. A frame of its own, as in [`commands::on_send`].
+#[inline(never)]
 fn watch_monitor(sk: u64, header: u64, size: u32) {
     let Some(vm) = guarded(Task::current(), current_tgid()) else {
         return;

@@ -48,7 +48,7 @@ const START_AUTODESTROY: u32 = 2;
 const CANARY_UUID: [u8; 16] = [0; 16];
 
 /// For any process that sends on a socket. Gives what the hook returns.
-#[inline(always)]
+#[inline(never)]
 pub fn watch(socket: u64, message: u64, size: u32) -> i32 {
     let Some(sk) = client_of_libvirt(socket) else {
         return 0;
