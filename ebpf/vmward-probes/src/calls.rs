@@ -14,7 +14,7 @@ use crate::atomic::fetch_add_u32;
 use crate::host;
 use crate::maps::{CALLS, LEASES};
 use crate::scope::Vm;
-use crate::task::{Task, current_tgid, forget, read};
+use crate::task::{Task, current_tgid, forget, key, read};
 
 /// Who is behind libvirt.
 #[derive(Clone, Copy)]
@@ -158,7 +158,7 @@ fn held_lease(vm: &Vm, task: Task) -> u64 {
 /// The place of a call that is dropped is marked first, then made void, then
 /// filled: who looks on meanwhile is less sure, never wrong.
 fn keep(uuid: &[u8; 16], call: &Call) {
-    let Some(calls) = CALLS.get_ptr_mut(uuid) else {
+    let Some(calls) = CALLS.get_ptr_mut(key(uuid)) else {
         return;
     };
     let now = now();
@@ -202,7 +202,7 @@ extern "C" fn vmward_behind(uuid: *const [u8; 16], effect: u32, out: *mut Reques
 #[inline(always)]
 fn find(uuid: &[u8; 16], effect: u32) -> Requester {
     // SAFETY: a live map value, only read.
-    let Some(calls) = (unsafe { CALLS.get(uuid) }) else {
+    let Some(calls) = (unsafe { CALLS.get(key(uuid)) }) else {
         return Requester::UNKNOWN;
     };
     let now = now();

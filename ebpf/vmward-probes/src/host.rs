@@ -8,7 +8,7 @@ use vmward_abi::{HostActorKey, HostRuleRow, host_actor, host_rule_flag};
 use crate::atomic::fetch_add_u64;
 use crate::maps::{HOST_ACTORS, HOST_PICKS, HOST_RULES, HOST_USES};
 use crate::scope::Vm;
-use crate::task::Task;
+use crate::task::{Task, key};
 
 /// How deep below the root a cgroup is looked for: systemd nests services in
 /// slices, two or three deep.
@@ -85,7 +85,7 @@ extern "C" fn vmward_host_rule(
         return 0;
     };
     // SAFETY: a plain copy of a live map value.
-    let picks = unsafe { HOST_PICKS.get(uuid) }.copied().unwrap_or(0);
+    let picks = unsafe { HOST_PICKS.get(key(uuid)) }.copied().unwrap_or(0);
     if picks == 0 {
         return 0;
     }

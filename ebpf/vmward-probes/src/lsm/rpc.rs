@@ -20,7 +20,7 @@ use crate::calls;
 use crate::emit::{Report, emit};
 use crate::maps::{AUTODESTROY, PROCEDURES, UUIDS, VMS, is_active, offset};
 use crate::scope::{Vm, host};
-use crate::task::{Task, forget, number, opaque, read};
+use crate::task::{Task, forget, key, number, opaque, read};
 use crate::verdict::{Attempt, is_covered, returned, wall};
 
 /// The ends of the paths of libvirt's sockets that take orders, no longer than
@@ -50,9 +50,10 @@ const CANARY_UUID: [u8; 16] = [0; 16];
 /// For any process that sends on a socket. Gives what the hook returns.
 #[inline(never)]
 pub fn watch(socket: u64, message: u64, size: u32) -> i32 {
-    let Some(sk) = client_of_libvirt(socket) else {
+    let sk = client_of_libvirt(socket);
+    if sk == 0 {
         return 0;
-    };
+    }
     let mut order = Order {
         procedure: 0,
         flags: 0,
@@ -90,9 +91,16 @@ fn parse(message: u64, size: u32, order: &mut Order) -> bool {
     matches!(read, Ok(true))
 }
 
-/// The sending socket, where libvirt's daemon is at its other end. A stranger's
-/// socket of that name does not count: root must have opened it.
-fn client_of_libvirt(socket: u64) -> Option<u64> {
+/// The sending socket, where libvirt's daemon is at its other end; else 0. With
+/// a stack frame of its own, since the caller's is part of a long chain.
+#[inline(never)]
+fn client_of_libvirt(socket: u64) -> u64 {
+    to_libvirt(socket).unwrap_or(0)
+}
+
+/// A stranger's socket of that name does not count: root must have opened it.
+#[inline(always)]
+fn to_libvirt(socket: u64) -> Option<u64> {
     let sk = unix::sock_of(socket)?;
     let tail: [u8; TAIL] = unix::path_tail(unix::peer(sk))?;
     if !SOCKETS.iter().any(|socket| tail.ends_with(socket)) {
@@ -225,7 +233,7 @@ impl Sent {
 /// The protected VM that an order is about, or the host.
 fn target(uuid: &[u8; 16]) -> Option<Vm> {
     // SAFETY: plain copies of live map values.
-    let tgid = *unsafe { UUIDS.get(uuid) }?;
+    let tgid = *unsafe { UUIDS.get(key(uuid)) }?;
     if *uuid == HOST_UUID {
         return Some(host());
     }
