@@ -149,16 +149,9 @@ impl AuditFile {
         }
         rotate::look_back(dir, boot_id, wanted, &mut resumed).map_err(at_open)?;
         let mut len = scan.whole;
-        let mut first = genesis();
         let chain = match scan.last_line.as_deref().map(Chain::resume) {
-            None => match rotate::predecessor(dir).map_err(at_open)? {
-                None => Chain::new(),
-                // A crash came between putting the old file aside and this one.
-                Some((chain, continues)) => {
-                    first = continues;
-                    chain
-                }
-            },
+            // A crash may have come after the file before this one was put aside.
+            None => rotate::chain_before(dir).map_err(at_open)?,
             Some(Ok(chain)) => chain,
             Some(Err(error)) => {
                 let side = side_path(&path, "damaged", at);
@@ -190,7 +183,7 @@ impl AuditFile {
             feed: None,
         };
         if len == 0 {
-            audit.append(first, at);
+            audit.begin(at);
         }
         Ok((audit, resumed))
     }

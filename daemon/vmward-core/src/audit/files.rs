@@ -1,7 +1,7 @@
 //! The names of the files that the log is in: `audit.jsonl` is the one that is
 //! written, `audit-000001.jsonl`, `audit-000002.jsonl` and so on are what it was.
 
-/// The event of the record with which a file ends the one before it.
+/// The event of the record with which a file goes on where another ended.
 pub const ROTATED: &str = "audit-rotated";
 /// The event of the record that a file was removed: its `detail` ends in the hash
 /// of the file's last record.

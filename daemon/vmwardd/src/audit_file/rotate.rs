@@ -17,7 +17,7 @@ use vmward_core::clock::Now;
 use vmward_core::ids::DecisionId;
 
 use super::scan::scan;
-use super::{AUDIT_FILE, AuditFile, Resumed, open_append};
+use super::{AUDIT_FILE, AuditFile, Resumed, genesis, open_append};
 
 /// As many of the files that were put aside stay, however old: a clock that was
 /// set wrong must not take the whole log away.
@@ -50,8 +50,7 @@ impl AuditFile {
         let number = aside
             .last()
             .map_or(1, |(number, _)| number.saturating_add(1));
-        let name = rotated_name(AUDIT_FILE, number);
-        let to = dir.join(&name);
+        let to = dir.join(rotated_name(AUDIT_FILE, number));
         // What was put aside is never synced again.
         self.file.sync_data()?;
         fs::rename(&self.path, &to)?;
@@ -64,9 +63,19 @@ impl AuditFile {
         }
         self.len = 0;
         File::open(&dir)?.sync_all()?;
-        self.append(continues(&name), at);
+        self.begin(at);
         aside.push((number, to));
         self.remove_old(&aside, rotation, at)
+    }
+
+    /// The first record of an empty file.
+    pub(super) fn begin(&mut self, at: Now) {
+        let first = if self.chain.next_seq() == 1 {
+            genesis()
+        } else {
+            daemon(ROTATED, format!("record {} and on", self.chain.next_seq()))
+        };
+        self.append(first, at);
     }
 
     /// Removes what is too old, oldest first, and says which record was its last,
@@ -84,7 +93,8 @@ impl AuditFile {
         let surplus = aside.len().saturating_sub(KEPT_MIN);
         for (number, path) in aside.iter().take(surplus) {
             let written = fs::metadata(path)?.modified()?;
-            if now.duration_since(written).is_ok_and(|age| age <= age_max) {
+            // One from the future is not old: the clock was set back.
+            if !now.duration_since(written).is_ok_and(|age| age > age_max) {
                 return Ok(());
             }
             let name = rotated_name(AUDIT_FILE, *number);
@@ -96,11 +106,6 @@ impl AuditFile {
         }
         Ok(())
     }
-}
-
-/// The first record of a file that goes on where another ends.
-fn continues(name: &str) -> AuditBody {
-    daemon(ROTATED, format!("continues {name}"))
 }
 
 fn daemon(event: &str, detail: String) -> AuditBody {
@@ -125,14 +130,14 @@ fn rotated(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(all)
 }
 
-/// Where an empty log begins: after the newest file that was put aside, if there
-/// is one whose last record is whole. The record to begin with comes with it.
-pub(super) fn predecessor(dir: &Path) -> io::Result<Option<(Chain, AuditBody)>> {
-    let Some((number, path)) = rotated(dir)?.pop() else {
-        return Ok(None);
+/// The chain that an empty file goes on with: that of the newest file that was put
+/// aside, if there is one whose last record is whole.
+pub(super) fn chain_before(dir: &Path) -> io::Result<Chain> {
+    let Some((_, path)) = rotated(dir)?.pop() else {
+        return Ok(Chain::new());
     };
     let chain = last_line(&path)?.and_then(|line| Chain::resume(&line).ok());
-    Ok(chain.map(|chain| (chain, continues(&rotated_name(AUDIT_FILE, number)))))
+    Ok(chain.unwrap_or_default())
 }
 
 /// Looks into the files that were put aside for what the newest one does not say,
