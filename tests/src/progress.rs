@@ -39,7 +39,7 @@ impl Progress {
 fn ticks_of_domain(guest: &Guest) -> usize {
     let path = format!("/var/lib/vmward-guests/{}.serial", guest.name);
     let bytes = fs::read(path).unwrap_or_default();
-    bytes.iter().filter(|byte| **byte == b'.').count()
+    String::from_utf8_lossy(&bytes).matches('.').count()
 }
 
 /// A guest that was restored, migrated or reverted makes progress.
