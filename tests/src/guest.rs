@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use crate::wait;
 
+pub mod parts;
+
 /// How often a domain is ended until it is.
 const DESTROY_TRIES: u32 = 20;
 
@@ -67,6 +69,36 @@ impl Guest {
     pub fn start_again(&self) {
         let output = run("xtask", &["guest", "start", &self.name]);
         assert!(output.status.success(), "{}: {}", self.name, text(&output));
+    }
+
+    /// Defines a domain as `edit` makes it of the usual description, starts it,
+    /// and waits until its guest ticks.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[track_caller]
+    pub fn start_changed(name: &str, edit: impl FnOnce(&str) -> String) -> Self {
+        let guest = Self {
+            name: name.to_owned(),
+        };
+        let file = format!("/var/tmp/{name}.xml");
+        let usual = text(&run("xtask", &["guest", "xml", name]));
+        fs::write(&file, edit(&usual)).expect("/var/tmp is writable");
+        let output = virsh(&["define", &file]);
+        assert!(output.status.success(), "{name}: {}", text(&output));
+        guest.start_defined();
+        guest
+    }
+
+    /// Starts the domain as it is defined, and waits until its guest ticks.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[track_caller]
+    pub fn start_defined(&self) {
+        let output = virsh(&["start", &self.name]);
+        assert!(output.status.success(), "{}: {}", self.name, text(&output));
+        self.assert_ticks();
     }
 
     /// The QEMU process.
@@ -175,6 +207,11 @@ impl Drop for Guest {
                 break;
             }
         }
-        let _gone = virsh(&["undefine", &self.name]);
+        let _gone = virsh(&[
+            "undefine",
+            &self.name,
+            "--managed-save",
+            "--snapshots-metadata",
+        ]);
     }
 }

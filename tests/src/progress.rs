@@ -34,6 +34,27 @@ impl Progress {
     }
 }
 
+/// How often the guest has ticked by what its domain printed since it was started:
+/// a guest that was restored says nowhere that it has booted.
+fn ticks_of_domain(guest: &Guest) -> usize {
+    let path = format!("/var/lib/vmward-guests/{}.serial", guest.name);
+    let bytes = fs::read(path).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).matches('.').count()
+}
+
+/// A guest that was restored, migrated or reverted makes progress.
+///
+/// # Panics
+/// When it does not tick within thirty seconds.
+#[track_caller]
+pub fn assert_goes_on(guest: &Guest) {
+    let goal = ticks_of_domain(guest) + 3;
+    let what = format!("{} to go on", guest.name);
+    wait::until(&what, Duration::from_secs(30), || {
+        (ticks_of_domain(guest) >= goal).then_some(())
+    });
+}
+
 /// The guest ticks three times within `limit`.
 pub fn ticks_within(guest: &Guest, limit: Duration) -> bool {
     let goal = Progress::of(guest).ticks + 3;

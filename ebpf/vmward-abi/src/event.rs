@@ -50,6 +50,15 @@ pub mod finishing_cause {
     pub const STATUS: u32 = 8;
     /// The monitor event SHUTDOWN, by the host's doing: a signal, `quit`.
     pub const HOST_SHUTDOWN: u32 = 16;
+    /// Any of the above: the guest is over.
+    pub const OVER: u32 = 31;
+    /// With a wall's leave, QEMU was told to write the guest's memory away, and
+    /// the guest has not run since. Nobody announces the end of a dump or of a
+    /// snapshot.
+    pub const WRITTEN: u32 = 32;
+    /// libvirt takes the monitor's socket away: it has done with the VM, and
+    /// whether its last kill is refused makes no difference to it any more.
+    pub const GIVEN_UP: u32 = 64;
 }
 
 /// Bits of [`Event::actor_flags`].

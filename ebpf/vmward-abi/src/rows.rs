@@ -86,8 +86,7 @@ pub struct VmState {
     /// Thread group of that process; what the daemon found, until a monitor
     /// write was seen. 0 when unknown.
     pub deputy_tgid: u32,
-    /// Bits of [`crate::finishing_cause`]: QEMU itself said that the guest is
-    /// over.
+    /// Bits of [`crate::finishing_cause`]: what is known of the guest's end.
     pub finishing: u32,
 }
 

@@ -5,7 +5,9 @@
 //! of a guest that is over comes before all, and is a matter of signals alone.
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated};
-use vmward_abi::{EXECUTING_NS, LeaseRow, effect, event_kind, lease_state, vector, vm_flag};
+use vmward_abi::{
+    EXECUTING_NS, LeaseRow, effect, event_kind, finishing_cause, lease_state, vector, vm_flag,
+};
 
 use crate::atomic::{fetch_add_u32, replace_u32};
 use crate::calls::{self, Requester};
@@ -238,7 +240,7 @@ fn judge(vm: &Vm, attempt: &Attempt) -> i32 {
         report.requester = calls::behind(&vm.row.uuid, attempt.effect | attempt.covers);
     }
     let ends = attempt.signal != 0 || attempt.vector == vector::MONITOR_COMMAND;
-    if ends && deputy && finishing != 0 {
+    if ends && deputy && is_done(finishing) {
         emit(vm, attempt, &report);
         return ALLOW;
     }
@@ -251,7 +253,7 @@ fn judge(vm: &Vm, attempt: &Attempt) -> i32 {
         return ALLOW;
     }
     report.kind = event_kind::REFUSED;
-    match host_rule(vm, attempt.effect, actor, deputy, &report.requester) {
+    match host_rule(vm, attempt, actor, deputy, &report.requester) {
         Use::Allowed(rule) => {
             report.kind = event_kind::HOST_RULE;
             report.host_rule = rule;
@@ -273,8 +275,16 @@ fn judge(vm: &Vm, attempt: &Attempt) -> i32 {
     EPERM
 }
 
-/// Is the actor the process at the other end of the VM's monitor, and what has
-/// QEMU said about its end?
+/// Is libvirt to end the VM? Its guest is over; or it was written away with a
+/// wall's leave, and libvirt has done with it. Refusing would leave a QEMU that
+/// libvirt calls shut off.
+fn is_done(finishing: u32) -> bool {
+    const WRITTEN_AWAY: u32 = finishing_cause::WRITTEN | finishing_cause::GIVEN_UP;
+    finishing & finishing_cause::OVER != 0 || finishing & WRITTEN_AWAY == WRITTEN_AWAY
+}
+
+/// Is the actor the process at the other end of the VM's monitor, and what is
+/// known of its guest's end (bits of [`finishing_cause`])?
 pub fn libvirt_side(vm: &Vm, actor: Task) -> (bool, u32) {
     // SAFETY: a plain copy of a live map value.
     let Some(state) = (unsafe { VM_STATES.get(vm.tgid) }).copied() else {
@@ -289,15 +299,16 @@ pub fn libvirt_side(vm: &Vm, actor: Task) -> (bool, u32) {
 
 /// libvirt acts for anybody: a rule that names it would name everybody. What
 /// counts is who asked it, where that is beyond doubt.
-fn host_rule(vm: &Vm, effect: u32, actor: Task, deputy: bool, asked_by: &Requester) -> Use {
+fn host_rule(vm: &Vm, attempt: &Attempt, actor: Task, deputy: bool, asked_by: &Requester) -> Use {
     if !deputy {
-        return host::use_rule(vm, effect, actor);
+        return host::use_rule(vm, attempt.effect, actor);
     }
     if !asked_by.is_sure() {
         return Use::None;
     }
     let (number, id) = asked_by.host_rule();
-    host::use_noted(number, id, effect)
+    // As with a lease: who may save may pause on the way.
+    host::use_noted(number, id, attempt.effect | attempt.covers)
 }
 
 /// Uses the VM's lease for this attempt, where there is one that covers it.

@@ -41,7 +41,8 @@ enum GuestCommand {
         #[arg(long, default_value_t = 30)]
         seconds: u64,
     },
-    /// Send a guest bytes: p power off, r reset, i ignore the power button
+    /// Send a guest bytes: p power off, r reset, i ignore the power button,
+    /// c crash, w let a watchdog run out
     Send { name: String, bytes: String },
     /// The XML of a domain that runs the tick guest
     Xml { name: String },

@@ -6,6 +6,7 @@
 #   P  ACPI power button seen, powering off    I  seen and ignored
 # Bytes received on COM1:
 #   p  power off    r  reset    i  ignore the power button from now on
+#   c  tell pvpanic of a crash  w  arm the ib700 watchdog and never stroke it
 #
 # Built by `as --32` and `ld --oformat binary -Ttext 0x7c00`.
 
@@ -22,6 +23,9 @@
 .set POWER_BUTTON, 0x100
 .set SLEEP_S5,    0x2000        # SLP_EN with sleep type 0, soft-off on PIIX4
 .set RESET_PORT,  0xcf9
+.set PVPANIC,     0x505
+.set IB700_ARM,   0x443
+.set TWO_SECONDS, 0x0e          # the watchdog counts down from 15 by pairs
 
 _start:
     cli
@@ -73,6 +77,10 @@ no_button:
     je power_off
     cmp al, 'r'
     je reset
+    cmp al, 'c'
+    je crash
+    cmp al, 'w'
+    je watchdog
     cmp al, 'i'
     jne no_byte
     mov byte ptr [ignore], 1
@@ -102,6 +110,18 @@ reset:
     mov al, 6
     out dx, al
     jmp halt
+
+crash:
+    mov dx, PVPANIC
+    mov al, 1
+    out dx, al
+    jmp no_byte
+
+watchdog:
+    mov dx, IB700_ARM
+    mov al, TWO_SECONDS
+    out dx, al
+    jmp no_byte
 
 put:                            # the byte in al to COM1
     mov ah, al

@@ -5,7 +5,9 @@ mod guards;
 
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
-use vmward_abi::{LeaseRow as RawLease, VmRow, VmState, lease_state, role, total, vm_flag};
+use vmward_abi::{
+    LeaseRow as RawLease, VmRow, VmState, finishing_cause, lease_state, role, total, vm_flag,
+};
 use vmward_core::ids::Process;
 
 use super::calls::CallMaps;
@@ -175,7 +177,7 @@ impl Maps {
                     observe: row.flags & vm_flag::OBSERVE != 0,
                     deputy_pid: state.map_or(0, |s| s.deputy_tgid),
                 },
-                finishing: state.is_some_and(|s| s.finishing != 0),
+                finishing: state.is_some_and(|s| s.finishing & finishing_cause::OVER != 0),
                 events: state.map_or(0, |s| s.seq),
             });
         }

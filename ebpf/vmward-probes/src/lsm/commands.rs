@@ -12,14 +12,14 @@
 
 use aya_ebpf::helpers::generated;
 use vmward_abi::{
-    COMMAND_LEN, CommandKey, CommandRow, effect, language, monitor_kind, monitor_mode, vector,
-    vm_flag,
+    COMMAND_LEN, CommandKey, CommandRow, effect, finishing_cause, language, monitor_kind,
+    monitor_mode, vector, vm_flag,
 };
 
 use super::connect::reach;
 use super::libvirt;
 use super::unix::{self, HEAD_LEN, Message, starts};
-use crate::maps::{COMMAND, COMMANDS, MONITOR_MODE, Turn, turn};
+use crate::maps::{COMMAND, COMMANDS, MONITOR_MODE, Turn, VM_STATES, turn};
 use crate::scope::Vm;
 use crate::task::{current_tgid, forget, number, opaque};
 use crate::verdict::{Attempt, EPERM, wall};
@@ -126,10 +126,22 @@ fn command(vm: &Vm, kind: u32, message: Message) -> Option<i32> {
         ..Attempt::new(vector, row.effect)
     };
     let verdict = wall(vm, &attempt);
+    if verdict == ALLOW && row.effect == effect::SAVE {
+        note_written(vm);
+    }
     if verdict == ALLOW || mode() != monitor_mode::REWRITE {
         return Some(verdict);
     }
     spoil(address, order)
+}
+
+/// The guest's memory is written away, and libvirt may end the VM afterwards.
+fn note_written(vm: &Vm) {
+    if let Some(state) = VM_STATES.get_ptr_mut(vm.tgid) {
+        // SAFETY: a field of a live map value; QEMU says nothing of its guest
+        // before it has the command.
+        unsafe { (*state).finishing |= finishing_cause::WRITTEN };
+    }
 }
 
 /// What becomes of a refused command.

@@ -91,8 +91,8 @@ fn heard(vm: &Vm, sk: u64, message: Message) -> Option<()> {
         NOTHING => {}
         RUNS => {
             // SAFETY: as above.
-            unsafe { (*state).finishing = 0 };
-            if before != 0 {
+            unsafe { (*state).finishing = before & finishing_cause::GIVEN_UP };
+            if before & finishing_cause::OVER != 0 {
                 say(vm, event_kind::RESUMED, 0);
             }
         }
@@ -127,6 +127,10 @@ fn remember_peer(sk: u64, state: *mut VmState) -> Option<()> {
     let tgid: u32 = read(pid, offset!(pid_numbers) + offset!(upid_nr))?;
     // SAFETY: fields of a live map value; only this VM's monitor writes them.
     unsafe {
+        if (*state).deputy_pid_ptr != pid {
+            // Another libvirt keeps what the one before had done with.
+            (*state).finishing &= !finishing_cause::GIVEN_UP;
+        }
         (*state).deputy_tgid = tgid;
         (*state).deputy_pid_ptr = pid;
     }

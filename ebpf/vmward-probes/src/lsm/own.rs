@@ -7,14 +7,18 @@
 use aya_ebpf::helpers::generated;
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
-use vmward_abi::{ObjectRow, effect, fact, object, object_class, role, vector};
+use vmward_abi::{
+    FileKey, ObjectRow, effect, fact, finishing_cause, monitor_kind, object, object_class, role,
+    vector, vm_flag,
+};
 
-use crate::maps::offset;
-use crate::objects::{fact, find, inode_of, is_own, of_inode, own_wall, vm_of_lifeline};
-use crate::scope::guarded;
+use crate::maps::{MONITORS, VM_STATES, is_active, offset};
+use crate::objects::{fact, find, identify, inode_of, is_own, of_inode, own_wall, vm_of_lifeline};
+use crate::scope::{Vm, guarded};
 use crate::task::{Task, current_tgid, number, opaque, read};
 use crate::verdict::{Attempt, libvirt_side, refuse, returned};
 
+const EPERM: i32 = -1;
 /// systemd, which makes the sockets.
 const INIT: u32 = 1;
 /// Makes the daemon read its policy again.
@@ -49,10 +53,12 @@ pub fn try_bpf(kind: u32, id: u32) -> i32 {
 /// What somebody does to a file.
 #[derive(Clone, Copy)]
 pub enum Deed {
-    /// Takes its name away, gives it another, or another file its name.
+    /// Gives it another name, or another file its name.
     Name,
     /// Cuts it short.
     Truncate,
+    /// Takes its name away.
+    Remove,
 }
 
 /// match-proto: security/security.c:int security_inode_unlink(struct inode *dir, struct dentry *dentry)
@@ -62,7 +68,7 @@ pub fn inode_unlink(ctx: LsmContext) -> i32 {
     if earlier != 0 {
         return earlier;
     }
-    try_inode(inode_of(ctx.arg::<*const u8>(1) as u64), Deed::Name)
+    try_inode(inode_of(ctx.arg::<*const u8>(1) as u64), Deed::Remove)
 }
 
 /// match-proto: security/security.c:int security_inode_rmdir(struct inode *dir, struct dentry *dentry)
@@ -72,7 +78,7 @@ pub fn inode_rmdir(ctx: LsmContext) -> i32 {
     if earlier != 0 {
         return earlier;
     }
-    try_inode(inode_of(ctx.arg::<*const u8>(1) as u64), Deed::Name)
+    try_inode(inode_of(ctx.arg::<*const u8>(1) as u64), Deed::Remove)
 }
 
 /// The file that is renamed, and the one in whose place it comes.
@@ -104,14 +110,14 @@ pub fn path_truncate(ctx: LsmContext) -> i32 {
 
 fn try_inode(inode: u64, deed: Deed) -> i32 {
     match of_inode(inode) {
-        Some(row) => try_object(&row, deed),
+        Some(row) => try_object(&row, inode, deed),
         None => 0,
     }
 }
 
-fn try_object(row: &ObjectRow, deed: Deed) -> i32 {
+fn try_object(row: &ObjectRow, inode: u64, deed: Deed) -> i32 {
     if row.class == object_class::LIFELINE {
-        return try_lifeline(row, deed);
+        return try_lifeline(row, inode, deed);
     }
     let vector = match row.class {
         object_class::BPF => vector::BPF_OBJECT,
@@ -128,13 +134,18 @@ fn try_object(row: &ObjectRow, deed: Deed) -> i32 {
 }
 
 /// libvirt's files of a VM are libvirt's to change, and the VM's own.
-fn try_lifeline(row: &ObjectRow, deed: Deed) -> i32 {
+#[inline(never)]
+fn try_lifeline(row: &ObjectRow, inode: u64, deed: Deed) -> i32 {
     let Some(vm) = vm_of_lifeline(row) else {
         return 0;
     };
     let (actor, mine) = (Task::current(), current_tgid());
     let is_deputy = guarded(actor, mine).is_some_and(|found| found.row.role == role::DEPUTY);
-    if mine == vm.tgid || is_deputy || libvirt_side(&vm, actor).0 {
+    let (its_libvirt, finishing) = libvirt_side(&vm, actor);
+    if its_libvirt && keeps(&vm, inode, deed, finishing) {
+        return EPERM;
+    }
+    if mine == vm.tgid || is_deputy || its_libvirt {
         return 0;
     }
     let attempt = Attempt {
@@ -142,6 +153,42 @@ fn try_lifeline(row: &ObjectRow, deed: Deed) -> i32 {
         ..Attempt::new(vector::LIFELINE, effect::FORCE_STOP)
     };
     refuse(&vm, &attempt)
+}
+
+/// Are libvirt's files kept from libvirt itself? It removes the monitor's socket
+/// when it is about to end the VM whatever comes. Where the guest is not over,
+/// only the wall at that kill knows whether the VM ends: until it has, its files
+/// stay, so that a libvirt that starts anew finds a VM that still runs, and none
+/// starts a second process for it. Not recorded: the kill is.
+fn keeps(vm: &Vm, inode: u64, deed: Deed, finishing: u32) -> bool {
+    if finishing & finishing_cause::OVER != 0
+        || vm.row.flags & vm_flag::OBSERVE != 0
+        || !is_active()
+    {
+        return false;
+    }
+    if finishing & finishing_cause::GIVEN_UP != 0 {
+        return true;
+    }
+    if !matches!(deed, Deed::Remove) || !is_monitor(vm, inode) {
+        return false;
+    }
+    if let Some(state) = VM_STATES.get_ptr_mut(vm.tgid) {
+        // SAFETY: a field of a live map value; libvirt talks to QEMU no more.
+        unsafe { (*state).finishing |= finishing_cause::GIVEN_UP };
+    }
+    true
+}
+
+/// Is this the socket on which the VM takes libvirt's orders?
+fn is_monitor(vm: &Vm, inode: u64) -> bool {
+    let Some((inode, dev)) = identify(inode) else {
+        return false;
+    };
+    let key = FileKey { inode, dev, pad: 0 };
+    // SAFETY: a plain copy of a live map value.
+    unsafe { MONITORS.get(key) }
+        .is_some_and(|found| found.kind == monitor_kind::QMP && found.vm_tgid == vm.tgid)
 }
 
 /// A signal to vmward's own daemon. As long as it is well, only who started it

@@ -15,11 +15,12 @@ const CONNECT_OPEN: u32 = 1;
 const GET_VERSION: u32 = 3;
 const DESTROY: u32 = 12;
 const CREATE_WITH_FLAGS: u32 = 196;
+const REVERT_TO_SNAPSHOT: u32 = 192;
 /// Longer than anything that looks on would read.
 const LONG_NAME: usize = 200_000;
 
 const USAGE: &str = "rpc: plain|bytes|pipelined|iovecs|wrong-name|long-name|with-fds|trailing|\
-    sendmmsg|splice|io-uring|autodestroy UUID";
+    sendmmsg|splice|io-uring|autodestroy UUID, rpc: revert UUID SNAPSHOT";
 
 /// One that may take so much at once as the attack sends.
 struct Client {
@@ -28,15 +29,17 @@ struct Client {
 }
 
 pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
-    let [what, uuid] = args else {
-        return usage(USAGE);
+    let (what, uuid, snapshot) = match args {
+        [what, uuid] => (*what, *uuid, ""),
+        [what, uuid, snapshot] => (*what, *uuid, *snapshot),
+        _ => return usage(USAGE),
     };
     let Some(uuid) = parse(uuid) else {
         return usage(USAGE);
     };
     let mut client = Client::open()?;
     let plain = client.call(DESTROY, CALL, &domain(b"x", uuid));
-    match *what {
+    match what {
         "plain" => client.socket.write_all(&plain)?,
         "bytes" => {
             for byte in &plain {
@@ -79,6 +82,14 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
         "sendmmsg" => rpc_send::sendmmsg(&client.socket, &plain)?,
         "splice" => rpc_send::splice(&client.socket, &plain)?,
         "io-uring" => rpc_send::io_uring(&client.socket, &plain)?,
+        "revert" => {
+            let mut body = string(snapshot.as_bytes());
+            body.extend(domain(b"x", uuid));
+            body.extend(0_u32.to_be_bytes());
+            for byte in client.call(REVERT_TO_SNAPSHOT, CALL, &body) {
+                client.socket.write_all(&[byte])?;
+            }
+        }
         "autodestroy" => {
             let mut body = domain(b"x", uuid);
             body.extend(2_u32.to_be_bytes());
