@@ -42,6 +42,7 @@ impl Published {
             AuditBody::Lease(_) => "lease",
             AuditBody::Approval(_) => "approval",
             AuditBody::Vm(_) => "vm",
+            AuditBody::Protection(_) => "protection",
             AuditBody::Kernel(_) => "kernel",
             AuditBody::Loss(_) => "loss",
         }
@@ -49,8 +50,17 @@ impl Published {
 }
 
 /// Every word that [`Published::kind`] can be.
-pub const KINDS: [&str; 9] = [
-    "genesis", "daemon", "decision", "outcome", "lease", "approval", "vm", "kernel", "loss",
+pub const KINDS: [&str; 10] = [
+    "genesis",
+    "daemon",
+    "decision",
+    "outcome",
+    "lease",
+    "approval",
+    "vm",
+    "protection",
+    "kernel",
+    "loss",
 ];
 
 /// One for the whole daemon.

@@ -15,6 +15,7 @@ use vmward_wire::v1;
 
 use super::Reply;
 use super::approvals::Ruled;
+use super::disarm::Reprotected;
 use super::shell::Shell;
 use crate::counters::count;
 use crate::crash::{self, Point};
@@ -46,6 +47,8 @@ pub(super) struct Batch {
     done: Vec<Reply<v1::Done>>,
     /// What people decided.
     ruled: Vec<Ruled>,
+    /// What people took away or put back.
+    reprotected: Vec<Reprotected>,
     /// Set by the message that ends the engine.
     pub(super) stop: Option<oneshot::Sender<()>>,
 }
@@ -67,6 +70,10 @@ impl Batch {
         self.ruled.push(ruled);
     }
 
+    pub(super) fn reprotected(&mut self, one: Reprotected) {
+        self.reprotected.push(one);
+    }
+
     /// Is there anything to make durable before the answers?
     pub(super) fn needs_disk(&self) -> bool {
         !self.journal.is_empty()
@@ -80,6 +87,7 @@ impl Batch {
             answers,
             done,
             ruled,
+            reprotected,
             stop,
         } = later;
         self.journal.extend(journal);
@@ -87,6 +95,7 @@ impl Batch {
         self.answers.extend(answers);
         self.done.extend(done);
         self.ruled.extend(ruled);
+        self.reprotected.extend(reprotected);
         self.stop = stop.or(self.stop.take());
     }
 
@@ -148,6 +157,7 @@ impl Shell {
             mut answers,
             done,
             ruled,
+            reprotected,
             stop: _,
         } = batch;
         if !durable {
@@ -168,6 +178,7 @@ impl Shell {
             }
         }
         self.conclude_rulings(ruled, durable, now);
+        self.conclude_reprotected(reprotected, durable, now);
         self.keep_seq();
         crash::point(Point::AfterAudit);
         for pending in &mut answers {

@@ -106,6 +106,7 @@ impl Shell {
                 reply,
             } => drop(reply.send(self.filter(&params, caller))),
             Message::Approval(call) => self.approval(call, now, batch),
+            Message::Protection(call) => self.protection(*call, now, batch),
             Message::Status(reply) => drop(reply.send(self.status(now))),
             Message::Sighting(sighting) => {
                 self.sighted(sighting, batch);
@@ -185,6 +186,7 @@ impl Shell {
         batch.journal(self.engine.clock_mark(now).into_iter().collect());
         self.close_due(now, batch);
         self.expire_approvals(now, batch);
+        self.expire_disarms(now, batch);
         self.sweep(now, batch);
         self.beat(now);
         let held = self.flood.due(now.boot_ns);

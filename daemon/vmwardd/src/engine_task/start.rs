@@ -10,7 +10,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use vmward_core::audit::AuditBody;
+use vmward_core::audit::{AuditBody, ProtectionEvent};
 use vmward_core::clock::Now;
 use vmward_core::engine::Engine;
 use vmward_core::ids::DecisionId;
@@ -153,8 +153,13 @@ fn begin(engine: &Engine, replayed: &ReplayedState, ledger: &mut Ledger, now: No
         state: LeaseState::Lost,
         at: now,
     });
+    let armed = replayed.rebooted.iter().map(|disarm| JournalEntry::Armed {
+        process: disarm.process(),
+        at: now,
+    });
     let mut lines = Vec::new();
-    for entry in std::iter::once(engine.boot_entry(now)).chain(settled) {
+    let first = std::iter::once(engine.boot_entry(now));
+    for entry in first.chain(settled).chain(armed) {
         match encode_line(&entry) {
             Ok(line) => lines.extend_from_slice(&line),
             Err(error) => return ledger.close(chain(&error)),
@@ -169,8 +174,8 @@ fn begin(engine: &Engine, replayed: &ReplayedState, ledger: &mut Ledger, now: No
     }
 }
 
-/// Records that a crash kept from the audit log, and leases whose host went
-/// down.
+/// Records that a crash kept from the audit log, and what ended when the host
+/// went down.
 fn write_again(replayed: ReplayedState, resumed: &Resumed, audit: &mut AuditFile, now: Now) {
     let missing = replayed
         .decisions
@@ -185,6 +190,10 @@ fn write_again(replayed: ReplayedState, resumed: &Resumed, audit: &mut AuditFile
     }
     for lease in &replayed.lost {
         audit.append(AuditBody::lease(lease, false), now);
+    }
+    for disarm in &replayed.rebooted {
+        let body = AuditBody::disarm_over(disarm, ProtectionEvent::Rebooted);
+        audit.append(body, now);
     }
 }
 
@@ -292,6 +301,7 @@ impl Shell {
                 }
             }
         }
+        self.adopt_disarms(now, &mut batch)?;
         self.commit(batch, now);
         Ok(())
     }

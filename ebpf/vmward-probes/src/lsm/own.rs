@@ -12,11 +12,9 @@ use vmward_abi::{ObjectRow, effect, fact, object, object_class, role, vector};
 use crate::maps::offset;
 use crate::objects::{fact, find, inode_of, is_own, of_inode, own_wall, vm_of_lifeline};
 use crate::scope::guarded;
-use crate::task::{Task, current_tgid, read};
+use crate::task::{INIT, Task, current_tgid, read};
 use crate::verdict::{Attempt, libvirt_side, refuse};
 
-/// systemd, which makes the sockets.
-const INIT: u32 = 1;
 /// Makes the daemon read its policy again.
 const SIGHUP: u32 = 1;
 
