@@ -9,6 +9,8 @@ mod beside;
 mod bypass;
 mod control_files;
 mod crash;
+mod disarm;
+mod host_lease;
 mod host_rules;
 mod inventory;
 mod lease;

@@ -16,10 +16,10 @@ const HOST: &str = "(host)";
 
 /// Shell commands on what the tests' daemon keeps, and the vector of each.
 const COMMANDS: [(&str, &str); 10] = [
-    ("rm -r /sys/fs/bpf/vmward/abi3/VMS", "bpf-object"),
-    ("rm -r /sys/fs/bpf/vmward/abi3/gen-1", "bpf-object"),
+    ("rm -r /sys/fs/bpf/vmward/abi4/VMS", "bpf-object"),
+    ("rm -r /sys/fs/bpf/vmward/abi4/gen-1", "bpf-object"),
     ("mv /sys/fs/bpf/vmward /sys/fs/bpf/other", "bpf-object"),
-    ("rmdir /sys/fs/bpf/vmward/abi3", "bpf-object"),
+    ("rmdir /sys/fs/bpf/vmward/abi4", "bpf-object"),
     ("umount /sys/fs/bpf", "mount"),
     ("umount --lazy /sys/fs/bpf", "mount"),
     ("mount -t tmpfs none /sys/fs/bpf", "mount"),
@@ -75,7 +75,7 @@ fn root_reaches_none_of_vmwards_own_objects_and_each_attempt_is_on_record() {
     }
     let map = first_map();
     assert_refused("the map", &attack("own", "map", &[&map]));
-    let pin = "/sys/fs/bpf/vmward/abi3/VMS";
+    let pin = "/sys/fs/bpf/vmward/abi4/VMS";
     assert_refused("the pinned map", &attack("own", "pin", &[pin]));
     // What somebody does in a mount namespace of his own is his own affair.
     let private = run("unshare", &["-m", "umount", "--lazy", "/sys/fs/bpf"]);
@@ -90,7 +90,7 @@ fn root_reaches_none_of_vmwards_own_objects_and_each_attempt_is_on_record() {
 fn control_without_vmward_the_same_commands_work() {
     assert_in_vm();
     vmward_tests::daemon::take_enforcement_out();
-    let make = "mkdir -p /run/vmward /sys/fs/bpf/vmward/abi3/gen-1 /sys/fs/bpf/vmward/abi3/VMS \
+    let make = "mkdir -p /run/vmward /sys/fs/bpf/vmward/abi4/gen-1 /sys/fs/bpf/vmward/abi4/VMS \
                 && touch /run/vmward/admin.sock /run/vmward/policy.sock";
     for (command, _) in COMMANDS {
         assert!(sh(make).status.success());

@@ -7,9 +7,11 @@ mod approval;
 pub mod chain;
 pub mod files;
 mod kernel;
+mod protection;
 
 pub use approval::{ApprovalEvent, ApprovalRecord};
 pub use kernel::{Actor, Ancestor, KernelRecord, KernelVerdict, Requester, Signal};
+pub use protection::{ProtectionEvent, ProtectionRecord};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -47,6 +49,8 @@ pub enum AuditBody {
     Approval(Box<ApprovalRecord>),
     /// A VM came under protection, left it, or ended.
     Vm(Box<VmRecord>),
+    /// A person took protection away, or it came back.
+    Protection(Box<ProtectionRecord>),
     /// The kernel judged or saw something.
     Kernel(Box<KernelRecord>),
     /// Kernel events that nobody will ever see.

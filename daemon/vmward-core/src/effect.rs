@@ -25,11 +25,14 @@ pub enum Effect {
     Migrate,
     /// Remove the VM for good.
     Delete,
+    /// Restart, halt or replace the host's kernel at once, and end every VM with
+    /// it. Of the host, not of a VM.
+    HostReboot,
 }
 
 impl Effect {
     /// Every effect, in the order of their bits.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Stop,
         Self::ForceStop,
         Self::Reboot,
@@ -38,6 +41,7 @@ impl Effect {
         Self::Save,
         Self::Migrate,
         Self::Delete,
+        Self::HostReboot,
     ];
 
     /// The effect's bit in a lease's mask in the kernel.
@@ -51,6 +55,7 @@ impl Effect {
             Self::Save => 1 << 5,
             Self::Migrate => 1 << 6,
             Self::Delete => 1 << 7,
+            Self::HostReboot => 1 << 8,
         }
     }
 
@@ -71,7 +76,8 @@ impl Effect {
             | Self::Pause
             | Self::Save
             | Self::Migrate
-            | Self::Delete => 60_000,
+            | Self::Delete
+            | Self::HostReboot => 60_000,
         }
     }
 
@@ -85,6 +91,7 @@ impl Effect {
             Self::Save => "vm_save",
             Self::Migrate => "vm_migrate",
             Self::Delete => "vm_delete",
+            Self::HostReboot => "host_reboot",
         }
     }
 
@@ -99,14 +106,20 @@ impl Effect {
             Self::Save => "save",
             Self::Migrate => "migrate",
             Self::Delete => "delete",
+            Self::HostReboot => "host_reboot",
         }
     }
 
-    /// Does a QEMU process that still runs at the deadline prove that the effect
+    /// Is it done to the host as a whole?
+    pub fn is_of_host(self) -> bool {
+        self == Self::HostReboot
+    }
+
+    /// Does a QEMU process (or host) that still runs at the deadline prove that the effect
     /// did not happen? A reboot, a reset and a pause leave it running, and a
     /// save or a migration may be under way.
     pub fn is_refuted_by_survival(self) -> bool {
-        matches!(self, Self::Stop | Self::ForceStop)
+        matches!(self, Self::Stop | Self::ForceStop | Self::HostReboot)
     }
 }
 
@@ -120,7 +133,7 @@ mod tests {
         let mask = Effect::ALL
             .iter()
             .fold(0, |mask, effect| mask | effect.bit());
-        assert_eq!(mask, 0xff);
+        assert_eq!(mask, 0x1ff);
         for effect in Effect::ALL {
             assert!(effects_of(&[], effect.tool()).contains(&effect));
             let word = serde_json::to_value(effect).expect("JSON");

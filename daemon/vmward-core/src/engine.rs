@@ -9,6 +9,7 @@ mod approvals;
 mod authorize;
 mod charge;
 mod closing;
+mod disarming;
 mod explain;
 mod filter;
 mod govern;
@@ -35,13 +36,14 @@ pub use govern::Origin;
 use recent::Recent;
 pub use recent::RecentDecision;
 pub use types::{
-    Authorized, Caller, Closed, Decision, Denial, LimitRow, Outcome, Pending, Permit, ReasonCode,
-    ReleaseError, Released, ReportError, Request, Shadow, Target, Via, VmTarget,
+    Authorized, Caller, Closed, Decision, Denial, LimitRow, Outcome, Pending, Permit, Rearmed,
+    ReasonCode, ReleaseError, Released, ReportError, Request, Shadow, Target, Via, VmTarget,
 };
 
 use crate::{
     approval::{ApprovalConfig, Approvals},
     clock::{NS_PER_MS, Now},
+    disarm::Disarms,
     ids::DecisionId,
     lease::{EXECUTING_MS, Lease},
     limit::Limiter,
@@ -64,6 +66,7 @@ pub struct Engine {
     recent: Recent,
     approvals: Approvals,
     approval_config: ApprovalConfig,
+    disarms: Disarms,
     /// Do records of decisions hold the arguments?
     records_arguments: bool,
     next_id: u64,
@@ -86,6 +89,7 @@ impl Engine {
             recent: Recent::default(),
             approvals: Approvals::default(),
             approval_config: ApprovalConfig::default(),
+            disarms: Disarms::default(),
             records_arguments: true,
             next_id: 1,
             wall_ahead_ns: None,
@@ -131,12 +135,13 @@ impl Engine {
     }
 
     /// The boot-time nanosecond of the next deadline, for the shell's timer:
-    /// that of a lease ([`Engine::due`]) or of a request for approval
-    /// ([`Engine::expire_approvals`]).
+    /// that of a lease ([`Engine::due`]), of a request for approval
+    /// ([`Engine::expire_approvals`]) or of a disarm ([`Engine::expire_disarms`]).
     pub fn next_deadline(&self) -> Option<i64> {
         let leases = self.leases.values().map(|lease| lease.deadline_ns);
         let approvals = self.approvals.next_deadline(self.policy.hash());
-        leases.chain(approvals).min()
+        let disarms = self.disarms.next_deadline();
+        leases.chain(approvals).chain(disarms).min()
     }
 
     /// Leases past their deadline, which the shell must look up in the kernel

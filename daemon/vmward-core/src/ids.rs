@@ -17,6 +17,9 @@ pub struct VmUuidError {
 }
 
 impl VmUuid {
+    /// Stands for the host where no VM is meant, or all of them are.
+    pub const HOST: Self = Self([0xff; 16]);
+
     /// The UUID with these bytes, in the order in which they are written.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
@@ -91,6 +94,15 @@ pub struct Process {
     pub pid: u32,
     /// Start time after boot in clock ticks: field 22 of `/proc/PID/stat`.
     pub start_ticks: u64,
+}
+
+impl Process {
+    /// Stands for the host where no VM's process is meant: what holds of it holds
+    /// as long as the host runs.
+    pub const HOST: Self = Self {
+        pid: 0,
+        start_ticks: 0,
+    };
 }
 
 /// Names a decision in the audit, and its lease, where it has one. Rises by one

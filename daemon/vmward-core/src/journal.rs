@@ -16,8 +16,9 @@ use crate::{
     approval::Approval,
     audit::AuditBody,
     clock::Now,
+    disarm::Disarm,
     engine::RecentDecision,
-    ids::DecisionId,
+    ids::{DecisionId, Process},
     lease::{Lease, LeaseState},
     limit::{Charge, CounterKey},
 };
@@ -76,6 +77,16 @@ pub enum JournalEntry {
     /// A request for approval as it stands from now on; one that was used or has
     /// expired is forgotten.
     Approval(Box<Approval>),
+    /// A person took protection away.
+    Disarm(Box<Disarm>),
+    /// Protection came back.
+    Armed {
+        /// Of this VM's process; of the host where absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        process: Option<Process>,
+        /// When.
+        at: Now,
+    },
     /// A VM was stopped without a decision: what that counts. Never given back.
     OutOfBand {
         /// Names the charge, like a decision.
@@ -109,9 +120,11 @@ impl JournalEntry {
             | Self::Settle { at, .. }
             | Self::Lease { at, .. }
             | Self::Report { at, .. }
+            | Self::Armed { at, .. }
             | Self::OutOfBand { at, .. } => Some(*at),
             // When it was opened: this was written then or later.
             Self::Approval(approval) => Some(approval.opened),
+            Self::Disarm(disarm) => Some(disarm.since),
             Self::Snapshot { .. } | Self::Counter(_) | Self::Open(_) => None,
         }
     }

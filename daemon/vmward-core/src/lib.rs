@@ -14,6 +14,7 @@
 //! | [`lease`] | the states of a permission that the kernel holds |
 //! | [`engine`] | the decision, what to write down for it, and what became of it |
 //! | [`journal`] | the lines that make a decision survive a crash |
+//! | [`disarm`] | what protection people took away, and until when |
 //! | [`audit`] | the lines that prove what happened |
 //!
 //! Invariants:
@@ -30,6 +31,7 @@ pub mod approval;
 pub mod audit;
 pub mod clock;
 pub mod digest;
+pub mod disarm;
 pub mod effect;
 pub mod engine;
 pub mod grant;

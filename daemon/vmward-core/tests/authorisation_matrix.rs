@@ -99,10 +99,12 @@ enum State {
     Unknown,
     Unchecked,
     Unnamed,
+    /// The host, for what is done to it as a whole.
+    Host,
 }
 
 impl State {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Running,
         Self::Database,
         Self::Unprotected,
@@ -111,6 +113,7 @@ impl State {
         Self::Unknown,
         Self::Unchecked,
         Self::Unnamed,
+        Self::Host,
     ];
 
     fn name(self) -> &'static str {
@@ -123,6 +126,7 @@ impl State {
             Self::Unknown => "unknown",
             Self::Unchecked => "unchecked",
             Self::Unnamed => "unnamed",
+            Self::Host => "host",
         }
     }
 
@@ -148,6 +152,7 @@ impl State {
             Self::Unknown => Target::Unknown("web-9".to_owned()),
             Self::Unchecked => Target::Unchecked("web-1".to_owned()),
             Self::Unnamed => Target::None,
+            Self::Host => Target::Vm(VmTarget::host(true)),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! files for ever; a new optional field is no new version.
 
 pub mod approval;
+pub mod disarm;
 pub mod events;
 pub mod explain;
 mod hello;
@@ -48,6 +49,10 @@ pub mod method {
     pub const APPROVAL_APPROVE: &str = "approval.approve";
     /// Say no.
     pub const APPROVAL_DENY: &str = "approval.deny";
+    /// Take protection away. Admin socket only, as the next.
+    pub const DISARM: &str = "disarm";
+    /// Put it back.
+    pub const ARM: &str = "arm";
     /// Audit records as they are written.
     pub const EVENTS_SUBSCRIBE: &str = "events.subscribe";
 }
@@ -72,6 +77,9 @@ pub enum Effect {
     Migrate,
     /// Remove the VM for good.
     Delete,
+    /// Restart, halt or replace the host's kernel at once: the one effect that is
+    /// done to the host, so no `vm` goes with it.
+    HostReboot,
 }
 
 /// Who may use the lease.
@@ -86,7 +94,8 @@ pub enum Holder {
     Parent,
 }
 
-/// Parameters of `authorize`. Either `tool` or `effect` with `vm` must be there.
+/// Parameters of `authorize`. Either `tool` or `effect` with
+/// `vm` must be there; `host_reboot` goes without one.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AuthorizeParams {

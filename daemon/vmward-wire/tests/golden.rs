@@ -4,7 +4,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 use vmward_wire::v1::{
     AuthorizeParams, AuthorizeResult, CompleteParams, Done, HelloParams, HelloResult,
-    LeaseReleaseParams, StatusResult, approval, events, explain, tools,
+    LeaseReleaseParams, StatusResult, approval, disarm, events, explain, tools,
 };
 
 #[track_caller]
@@ -50,6 +50,23 @@ fn what_came_with_the_whole_policy_language_is_read_and_written_as_the_golden_fi
     check::<events::SubscribeParams>(include_str!("golden/v1/events-subscribe.params.json"));
     check::<events::Notification>(include_str!("golden/v1/event-record.notification.json"));
     check::<events::Notification>(include_str!("golden/v1/event-missed.notification.json"));
+}
+
+#[test]
+fn what_came_with_disarming_is_read_and_written_as_the_golden_files_say() {
+    check::<disarm::DisarmParams>(include_str!("golden/v1/disarm-vm.params.json"));
+    check::<disarm::DisarmParams>(include_str!("golden/v1/disarm-all.params.json"));
+    check::<disarm::Disarmed>(include_str!("golden/v1/disarm.result.json"));
+    check::<disarm::ArmParams>(include_str!("golden/v1/arm.params.json"));
+    check::<disarm::ArmResult>(include_str!("golden/v1/arm.result.json"));
+    check::<StatusResult>(include_str!("golden/v1/status-disarmed.result.json"));
+}
+
+#[test]
+fn nothing_is_disarmed_without_a_reason() {
+    let error = serde_json::from_str::<disarm::DisarmParams>(r#"{"all":true}"#)
+        .expect_err("must be refused");
+    assert!(error.to_string().contains("missing field `reason`"));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 use vmward_wire::v1::{
-    AuthorizeParams, AuthorizeResult, Decision, approval::ApprovalState, method,
+    AuthorizeParams, AuthorizeResult, Decision, Effect, approval::ApprovalState, method,
 };
 
 use crate::{
@@ -24,7 +24,7 @@ pub(crate) fn authorize(socket: &Socket, args: AuthorizeArgs) -> anyhow::Result<
         server: None,
         arguments: args.args.unwrap_or_default(),
         vm: args.vm,
-        effect: args.effect,
+        effect: effect_or_host(args.effect, args.host),
         reason: args.reason,
         agent: None,
         holder: args.holder,
@@ -40,6 +40,15 @@ pub(crate) fn authorize(socket: &Socket, args: AuthorizeArgs) -> anyhow::Result<
         Decision::Allow => Exit::Done.into(),
         Decision::Deny | Decision::Pending => Exit::Denied.into(),
     })
+}
+
+/// The effect that was named, or the one that `--host` stands for.
+pub(crate) fn effect_or_host(effect: Option<Effect>, host: bool) -> Option<Effect> {
+    if host {
+        Some(Effect::HostReboot)
+    } else {
+        effect
+    }
 }
 
 /// Asks, waits for a person where one must approve, and asks again. Returns the

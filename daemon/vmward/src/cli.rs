@@ -2,6 +2,7 @@
 
 pub(crate) mod approvals;
 pub(crate) mod policy;
+pub(crate) mod protection;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -14,7 +15,10 @@ use vmward_wire::{
     v1::{Effect, HelloParams, Holder},
 };
 
-use self::approvals::{ApprovalsCommand, EventsArgs};
+use self::{
+    approvals::{ApprovalsCommand, EventsArgs},
+    protection::{ArmArgs, DisarmArgs},
+};
 use crate::{
     audit, authorize, events,
     exit::{self, Exit},
@@ -34,7 +38,7 @@ const LOG_VARIABLE: &str = "VMWARD_LOG";
 #[command(name = "vmward", version, after_help = exit::HELP)]
 pub(crate) struct Cli {
     /// The daemon's socket [default: /run/vmward/policy.sock, and admin.sock beside it for
-    /// `approvals` and `events --admin`]
+    /// `approvals`, `disarm`, `arm` and `events --admin`]
     #[arg(long, global = true, value_name = "PATH")]
     pub(crate) socket: Option<PathBuf>,
     #[command(flatten)]
@@ -68,6 +72,11 @@ pub(crate) enum Command {
     /// Requests for approval: list, show, approve, deny, watch
     #[command(subcommand)]
     Approvals(ApprovalsCommand),
+    /// Take protection away, of one VM or of the whole host: it comes back by itself, and what is
+    /// done meanwhile is recorded
+    Disarm(DisarmArgs),
+    /// Put protection back
+    Arm(ArmArgs),
     /// Print audit records as the daemon writes them
     Events(EventsArgs),
     /// Make a bearer token for a grant, and the lines of vmward.toml that go with it
@@ -84,7 +93,7 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct AuthorizeArgs {
     /// The tool to be called
-    #[arg(long, required_unless_present = "effect", conflicts_with = "effect")]
+    #[arg(long, required_unless_present_any = ["effect", "host"], conflicts_with = "effect")]
     pub(crate) tool: Option<String>,
     /// The tool's arguments, as a JSON object
     #[arg(long, value_name = "JSON", requires = "tool", value_parser = parse_arguments)]
@@ -92,6 +101,9 @@ pub(crate) struct AuthorizeArgs {
     /// The effect, for a caller that names no tool
     #[arg(long, requires = "vm", value_parser = parse_effect)]
     pub(crate) effect: Option<Effect>,
+    /// The effect host_reboot: this host is restarted, halted or given another kernel at once
+    #[arg(long, conflicts_with_all = ["tool", "effect", "vm"])]
+    pub(crate) host: bool,
     /// The VM, by name or UUID
     #[arg(long)]
     pub(crate) vm: Option<String>,
@@ -113,11 +125,15 @@ pub(crate) struct AuthorizeArgs {
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// The VM, by name or UUID
-    #[arg(long)]
-    pub(crate) vm: String,
+    #[arg(long, required_unless_present = "host", requires = "effect")]
+    pub(crate) vm: Option<String>,
     /// What the command does to it: stop, force-stop, reboot, reset, pause, save, migrate, delete
-    #[arg(long, value_parser = parse_effect)]
-    pub(crate) effect: Effect,
+    #[arg(long, requires = "vm", value_parser = parse_effect)]
+    pub(crate) effect: Option<Effect>,
+    /// The command restarts or halts this host at once, as reboot -f and kexec -e do, and ends its
+    /// VMs; an orderly shutdown (systemctl reboot) needs no lease
+    #[arg(long, conflicts_with_all = ["vm", "effect"])]
+    pub(crate) host: bool,
     /// Why, for the audit log
     #[arg(long)]
     pub(crate) reason: String,
@@ -198,7 +214,10 @@ pub(crate) fn start(cli: Cli) -> ExitCode {
         .init();
     let is_for_people = matches!(
         &cli.command,
-        Command::Approvals(_) | Command::Events(EventsArgs { admin: true, .. })
+        Command::Approvals(_)
+            | Command::Disarm(_)
+            | Command::Arm(_)
+            | Command::Events(EventsArgs { admin: true, .. })
     );
     let usual = if is_for_people {
         vmward_wire::ADMIN_SOCKET
@@ -222,6 +241,8 @@ pub(crate) fn start(cli: Cli) -> ExitCode {
         Command::Audit(AuditCommand::Verify { json, log }) => audit::verify(&log, json),
         Command::Policy(command) => crate::policy::run(&socket, command),
         Command::Approvals(command) => crate::approvals::run(&socket, command),
+        Command::Disarm(args) => crate::protection::disarm(&socket, args),
+        Command::Arm(args) => crate::protection::arm(&socket, args),
         Command::Events(args) => events::watch(&socket, args.kinds, args.json),
         Command::Mcp(args) => mcp::serve(&socket, args),
         Command::Wrap(args) => mcp::wrap(&socket, args),
@@ -265,7 +286,8 @@ impl Socket {
 
 fn parse_effect(text: &str) -> Result<Effect, String> {
     serde_json::from_value(Value::from(text.replace('-', "_"))).map_err(|_error| {
-        "it is one of stop, force_stop, reboot, reset, pause, save, migrate, delete".to_owned()
+        "it is one of stop, force_stop, reboot, reset, pause, save, migrate, delete, host_reboot"
+            .to_owned()
     })
 }
 

@@ -14,6 +14,7 @@ mod exit;
 mod identity;
 mod mcp;
 mod policy;
+mod protection;
 mod run;
 mod status;
 mod text;

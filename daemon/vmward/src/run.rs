@@ -23,8 +23,8 @@ use crate::{
 /// Asks, runs, reports. Returns the command's own exit status.
 pub(crate) fn run(socket: &Socket, args: RunArgs) -> anyhow::Result<ExitCode> {
     let params = AuthorizeParams {
-        vm: Some(args.vm),
-        effect: Some(args.effect),
+        vm: args.vm,
+        effect: authorize::effect_or_host(args.effect, args.host),
         reason: Some(args.reason),
         holder: Holder::Caller,
         ..AuthorizeParams::default()

@@ -8,6 +8,7 @@ use vmward_wire::v1::{Mode, StatusResult, method};
 use crate::{
     cli::Socket,
     exit::Exit,
+    protection::alarm,
     text::{plain, print, table, word},
 };
 
@@ -43,7 +44,7 @@ fn render(status: &StatusResult) -> String {
 
 /// What the reader must not miss.
 fn alarms(status: &StatusResult) -> String {
-    let mut alarms = Vec::new();
+    let mut alarms: Vec<String> = status.disarmed.iter().map(alarm).collect();
     match status.mode {
         Mode::Enforce => {}
         Mode::Observe => alarms
@@ -92,13 +93,23 @@ fn overview(status: &StatusResult) -> String {
         let _infallible = write!(libvirt, "; asked by process {pid}");
     }
     let protected = status.vms.iter().filter(|vm| vm.protected).count();
+    let disarmed = match status
+        .disarmed
+        .iter()
+        .filter(|one| one.vm.is_some())
+        .count()
+    {
+        _ if status.disarmed.iter().any(|one| one.vm.is_none()) => ", ALL DISARMED".to_owned(),
+        0 => String::new(),
+        count => format!(", {count} DISARMED"),
+    };
     format!(
         "mode     {}\n\
          daemon   vmwardd {}, process {}, ready for {} s\n\
          kernel   {}, {ready}; {} events, {} lost\n\
          policy   {}, loaded {}, sha256 {}\n\
          libvirt  {}, {libvirt}\n\
-         VMs      {} running, {protected} protected\n{}",
+         VMs      {} running, {protected} protected{disarmed}\n{}",
         word(&status.mode),
         plain(&status.version),
         status.pid,

@@ -9,6 +9,7 @@
 //! answer that nobody reads ends the connection.
 
 mod answer;
+mod protection;
 mod questions;
 mod subscribe;
 
@@ -258,13 +259,15 @@ impl Client {
             method::APPROVAL_SHOW => reply(id, self.show_approval(request).await),
             method::APPROVAL_APPROVE => reply(id, self.decide(request, true).await),
             method::APPROVAL_DENY => reply(id, self.decide(request, false).await),
+            method::DISARM => reply(id, self.disarm(request).await),
+            method::ARM => reply(id, self.arm(request).await),
             method::EVENTS_SUBSCRIBE => reply(id, self.subscribe(request)),
             other => {
                 let message = format!(
                     "unknown method {other:?}; known are hello, authorize, complete, \
                      lease.release, tools.filter, explain, approval.wait, events.subscribe, \
                      status, and on the admin socket approval.list, approval.show, \
-                     approval.approve and approval.deny"
+                     approval.approve, approval.deny, disarm and arm"
                 );
                 reply::<()>(id, Err(ErrorObject::new(ErrorCode::UnknownMethod, message)))
             }

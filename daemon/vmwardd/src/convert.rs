@@ -4,6 +4,7 @@
 use vmward_core::approval::{self, ApprovalState};
 use vmward_core::audit::Verdict;
 use vmward_core::clock::{Now, ceil_ms, rfc3339};
+use vmward_core::disarm::Disarm;
 use vmward_core::effect::Effect;
 use vmward_core::engine::{
     Caller, ExplainedRule, ExplainedStep, LimitRow, Outcome, ReasonCode, Shadow,
@@ -33,6 +34,7 @@ pub fn effect(wire: v1::Effect) -> Effect {
         v1::Effect::Save => Effect::Save,
         v1::Effect::Migrate => Effect::Migrate,
         v1::Effect::Delete => Effect::Delete,
+        v1::Effect::HostReboot => Effect::HostReboot,
     }
 }
 
@@ -47,6 +49,7 @@ pub fn wire_effect(effect: Effect) -> v1::Effect {
         Effect::Save => v1::Effect::Save,
         Effect::Migrate => v1::Effect::Migrate,
         Effect::Delete => v1::Effect::Delete,
+        Effect::HostReboot => v1::Effect::HostReboot,
     }
 }
 
@@ -165,16 +168,12 @@ pub fn wire_approval_state(state: ApprovalState) -> v1::approval::ApprovalState 
 
 /// A request for approval for the wire.
 pub fn wire_approval(approval: &approval::Approval, now: Now) -> v1::approval::Approval {
-    let person = |person: &approval::Person| v1::approval::Person {
-        uid: person.uid,
-        loginuid: person.loginuid,
-    };
     let binding = &approval.binding;
     v1::approval::Approval {
         id: approval.id.0,
         state: wire_approval_state(approval.state),
         grant: binding.grant.clone(),
-        requester: person(&approval.requester),
+        requester: wire_person(&approval.requester),
         agent: approval.agent.clone(),
         tool: binding.tool.clone(),
         effect: binding.effect.map(wire_effect),
@@ -190,8 +189,34 @@ pub fn wire_approval(approval: &approval::Approval, now: Now) -> v1::approval::A
         policy_hash: binding.policy_hash.clone(),
         opened: rfc3339(approval.opened.wall_ns),
         expires_in_ms: ceil_ms(approval.deadline_ns.saturating_sub(now.boot_ns)),
-        decided_by: approval.decided_by.as_ref().map(person),
+        decided_by: approval.decided_by.as_ref().map(wire_person),
         note: approval.note.clone(),
+    }
+}
+
+/// Protection that was taken away, for the wire.
+pub fn wire_disarm(disarm: &Disarm, now: Now) -> v1::disarm::Disarmed {
+    v1::disarm::Disarmed {
+        vm: disarm.vm.as_ref().map(|vm| v1::VmRef {
+            uuid: vm.uuid.to_string(),
+            name: vm.name.clone(),
+        }),
+        pid: disarm.process().map(|process| process.pid),
+        by: wire_person(&disarm.by.person),
+        by_pid: disarm.by.pid,
+        by_comm: disarm.by.comm.clone(),
+        reason: disarm.reason.clone(),
+        since: rfc3339(disarm.since.wall_ns),
+        ends_in_ms: disarm
+            .until_ns
+            .map(|until| ceil_ms(until.saturating_sub(now.boot_ns))),
+    }
+}
+
+fn wire_person(person: &approval::Person) -> v1::approval::Person {
+    v1::approval::Person {
+        uid: person.uid,
+        loginuid: person.loginuid,
     }
 }
 

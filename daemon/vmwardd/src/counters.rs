@@ -59,6 +59,11 @@ counters! {
     lost_events => "kernel-events-lost",
     /// Signals that the kernel refused.
     refusals => "kernel-refusals",
+    /// What the kernel let through and would have refused, were it not disarmed or
+    /// in observe mode.
+    let_through => "kernel-let-through",
+    /// Times that a person took protection away.
+    disarms => "disarms",
     /// Kernel events that share a record with others.
     summarised => "kernel-events-summarised",
     /// Signals that a host rule let through.

@@ -12,6 +12,7 @@ mod authorize;
 mod batch;
 mod denials;
 mod desk;
+mod disarm;
 mod evidence;
 mod explain;
 mod flood;
@@ -42,6 +43,7 @@ use vmward_wire::v1;
 
 pub use self::approvals::ApprovalCall;
 use self::desk::{Desk, Seated};
+pub use self::disarm::ProtectionCall;
 pub use self::kernel_side::KernelSide;
 use self::shell::Shell;
 pub(crate) use self::shell::chain;
@@ -134,6 +136,8 @@ pub enum Message {
     },
     /// Something about requests for approval.
     Approval(ApprovalCall),
+    /// A person takes protection away, or puts it back.
+    Protection(Box<ProtectionCall>),
     /// Somebody wants to see everything.
     Status(oneshot::Sender<v1::StatusResult>),
     /// libvirt was looked at.

@@ -44,6 +44,7 @@ impl Published {
             AuditBody::Lease(_) => "lease",
             AuditBody::Approval(_) => "approval",
             AuditBody::Vm(_) => "vm",
+            AuditBody::Protection(_) => "protection",
             AuditBody::Kernel(_) => "kernel",
             AuditBody::Loss(_) => "loss",
         }
@@ -51,8 +52,17 @@ impl Published {
 }
 
 /// Every word that [`Published::kind`] can be.
-pub const KINDS: [&str; 10] = [
-    "genesis", "daemon", "decision", "denials", "outcome", "lease", "approval", "vm", "kernel",
+pub const KINDS: [&str; 11] = [
+    "genesis",
+    "daemon",
+    "decision",
+    "denials",
+    "outcome",
+    "lease",
+    "approval",
+    "vm",
+    "protection",
+    "kernel",
     "loss",
 ];
 

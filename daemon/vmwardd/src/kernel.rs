@@ -50,6 +50,8 @@ pub struct Protected {
     pub process: Process,
     /// Let stops through and only record them.
     pub observe: bool,
+    /// `CLOCK_BOOTTIME` second until which a person has disarmed it; 0 for never.
+    pub disarmed_until_s: u32,
     /// libvirtd's process id as far as the daemon knows it; 0 when it does
     /// not. The programs learn it from the monitor.
     pub deputy_pid: u32,
@@ -251,18 +253,18 @@ impl Kernel {
         self.cgroups.uncover(process)
     }
 
-    /// A VM was moved to another cgroup, by libvirt (`deputy`), which may, or by
-    /// somebody else, in which case it is brought back. Gives whether it was.
+    /// A VM was moved to another cgroup, by somebody who may, such as libvirt, or
+    /// by somebody else, in which case it is brought back. Gives whether it was.
     ///
     /// # Errors
     /// When a map refuses.
-    pub fn moved(&mut self, process: Process, deputy: bool) -> Result<bool, KernelError> {
+    pub fn moved(&mut self, process: Process, may: bool) -> Result<bool, KernelError> {
         let all = self.maps.protected()?;
         let Some(vm) = all.iter().find(|vm| vm.protected.process == process) else {
             return Ok(false);
         };
         let observe = vm.protected.observe;
-        if deputy {
+        if may {
             self.cgroups.cover(process, observe)?;
             return Ok(false);
         }
@@ -350,6 +352,32 @@ impl Kernel {
     /// When a map refuses.
     pub fn beat(&mut self, now_ns: u64) -> Result<(), KernelError> {
         self.own.beat(now_ns)
+    }
+
+    /// Disarms a VM until this second of `CLOCK_BOOTTIME`; 0 arms it. Nothing
+    /// happens where it is no longer the same process.
+    ///
+    /// # Errors
+    /// When the map refuses.
+    pub fn disarm_vm(&mut self, vm: Process, until_s: u32) -> Result<(), KernelError> {
+        self.maps.disarm(vm, until_s)
+    }
+
+    /// Disarms the whole host until this nanosecond of `CLOCK_BOOTTIME`; 0 arms
+    /// it.
+    ///
+    /// # Errors
+    /// When the map refuses.
+    pub fn disarm_host(&mut self, until_ns: u64) -> Result<(), KernelError> {
+        self.own.set(vmward_abi::fact::DISARMED_UNTIL, until_ns)
+    }
+
+    /// Until when the whole host is disarmed.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn host_disarmed_until(&self) -> Result<u64, KernelError> {
+        self.own.get(vmward_abi::fact::DISARMED_UNTIL)
     }
 
     /// Event counters.

@@ -145,8 +145,9 @@ pub fn identify(pid: u32) -> Option<ids::Process> {
 }
 
 /// True while this very process lives; a successor with its number is another.
+/// The host does.
 pub fn is_alive(process: ids::Process) -> bool {
-    identify(process.pid) == Some(process)
+    process == ids::Process::HOST || identify(process.pid) == Some(process)
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! The start order and the stop order, top to bottom.
 
+mod detach;
 mod own;
 mod reload;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -11,10 +11,8 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, oneshot, watch as watched};
 use tokio::time::timeout;
-use vmward_core::audit::{AuditBody, DaemonRecord};
 
 use self::reload::Reloader;
-use crate::audit_file::AuditFile;
 use crate::boot_switch::{self, BootSwitch};
 use crate::cli::Cli;
 use crate::config::{Config, KernelMode};
@@ -51,7 +49,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     let (config, reloader) = reload::read_config(cli.config.as_deref())?;
     log::init();
     if cli.detach {
-        return detach(&config);
+        return detach::detach(&config);
     }
     let policy = policy_store::load(&config.policy).or_exit(CONFIG)?;
     if cli.check {
@@ -127,40 +125,6 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
 fn join_engine(stopped: bool, thread: JoinHandle<()>) {
     if stopped && thread.join().is_err() {
         tracing::error!("the engine thread had panicked");
-    }
-}
-
-fn detach(config: &Config) -> Result<(), Failure> {
-    make_dirs(config)?;
-    let _lock = take_lock(config)?;
-    let had_any = Kernel::detach(&config.pin_dir).or_exit(UNAVAILABLE)?;
-    if had_any {
-        tracing::warn!("the kernel side was removed; no VM is protected any more");
-        record_detach(config);
-    } else {
-        tracing::info!("there was no kernel side to remove");
-    }
-    Ok(())
-}
-
-/// The end of enforcement goes on record; a log that cannot be written must not
-/// keep a host from shutting down.
-fn record_detach(config: &Config) {
-    let now = convert::now();
-    let body = AuditBody::Daemon(DaemonRecord {
-        event: "detached".to_owned(),
-        detail: Some("no VM is protected from here on".to_owned()),
-    });
-    let written = clock::boot_id()
-        .map_err(anyhow::Error::from)
-        .and_then(|boot_id| {
-            let (mut audit, _) = AuditFile::open(&config.log_dir, &boot_id, now, &HashSet::new())?;
-            audit.append(body, now);
-            audit.flush();
-            Ok(audit.sync()?)
-        });
-    if let Err(error) = written {
-        tracing::error!("the removal is not in the audit log: {error:#}");
     }
 }
 

@@ -38,7 +38,7 @@ pub use own::{OBJECTS_MAX, ObjectKey, ObjectRow, fact, object, object_class};
 pub use rows::{HOST_UUID, LeaseRow, VmRow, VmState, effect, lease_state, role, vm_flag};
 
 /// Version of every layout in this crate.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// Most VMs that one host can have under protection.
 pub const VMS_MAX: u32 = 4096;

@@ -79,6 +79,9 @@ pub mod fact {
     pub const CALLS: u32 = 6;
     /// How many there are.
     pub const CALLS_LEN: u32 = 5;
+    /// `CLOCK_BOOTTIME` nanoseconds until which a person has disarmed the whole
+    /// host: every VM is only observed, and over by itself. 0 for never.
+    pub const DISARMED_UNTIL: u32 = CALLS + CALLS_LEN;
     /// Number of slots.
-    pub const SLOTS: u32 = CALLS + CALLS_LEN;
+    pub const SLOTS: u32 = DISARMED_UNTIL + 1;
 }

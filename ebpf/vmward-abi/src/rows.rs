@@ -43,6 +43,8 @@ pub mod effect {
     pub const MIGRATE: u32 = 1 << 6;
     /// Remove the VM for good.
     pub const DELETE: u32 = 1 << 7;
+    /// Restart, halt or replace the host's kernel: the lease of the key 0.
+    pub const HOST_REBOOT: u32 = 1 << 8;
 }
 
 /// Values of [`LeaseRow::state`].
@@ -68,8 +70,9 @@ pub struct VmRow {
     pub role: u32,
     /// The VM's thread group, for a helper; else 0.
     pub owner_tgid: u32,
-    /// Explicit, so that no padding is left unwritten.
-    pub pad: u32,
+    /// `CLOCK_BOOTTIME` second until which a person has disarmed the VM: as
+    /// [`vm_flag::OBSERVE`], and over by itself. 0 for never.
+    pub disarmed_until_s: u32,
 }
 
 /// What the programs know of a VM: written by the programs. The daemon only

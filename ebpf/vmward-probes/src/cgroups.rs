@@ -7,7 +7,8 @@ use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
 use vmward_abi::{CgroupKey, CgroupRow, HOST_CGROUP, cgroup_flag, vm_flag};
 
 use crate::maps::{CGROUPS, VMS, offset};
-use crate::scope::{Vm, host};
+use crate::objects::host_of_vms;
+use crate::scope::Vm;
 use crate::task::{forget, read};
 
 /// How many levels are looked at: libvirt's cgroups are five deep.
@@ -100,7 +101,7 @@ fn vm_of(row: &CgroupRow) -> Option<Vm> {
 }
 
 fn host_for(row: &CgroupRow) -> Vm {
-    let mut host = host();
+    let mut host = host_of_vms();
     if row.flags & cgroup_flag::OBSERVE != 0 {
         host.row.flags = vm_flag::OBSERVE;
     }

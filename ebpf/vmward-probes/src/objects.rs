@@ -1,6 +1,7 @@
 //! What vmward guards beside processes, and who may reach for it: vmward's own
 //! program, and nobody else, root included.
 
+use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
 use vmward_abi::{ObjectKey, ObjectRow, fact, object, role, vm_flag};
 
 use crate::atomic::fetch_add_u64;
@@ -9,9 +10,47 @@ use crate::scope::{Vm, guarded, host};
 use crate::task::{Task, current_tgid, forget, opaque, read};
 use crate::verdict::{Attempt, EPERM, is_leased, refuse, returned};
 
+const NS_PER_S: u64 = 1_000_000_000;
+
 /// The number in a slot of `vmward_abi::fact`.
 pub fn fact(slot: u32) -> u64 {
     FACTS.get(slot).copied().unwrap_or(0)
+}
+
+/// Has a person disarmed the whole host? Ends by itself, without the daemon.
+pub fn is_host_disarmed() -> bool {
+    let until = fact(fact::DISARMED_UNTIL);
+    // SAFETY: the helper has no precondition.
+    until != 0 && unsafe { bpf_ktime_get_boot_ns() } < until
+}
+
+/// Is what is tried on it let through and only recorded? Always, or because a
+/// person has disarmed it or the whole host. vmward itself is disarmed by
+/// nobody, and the self-test's canary is refused whatever holds for VMs.
+#[inline(always)]
+pub fn is_observed(vm: &Vm) -> bool {
+    if vm.row.flags & vm_flag::OBSERVE != 0 {
+        return true;
+    }
+    if vm.row.role == role::OWN || vm.row.uuid == [0; 16] {
+        return false;
+    }
+    if is_host_disarmed() {
+        return true;
+    }
+    let until = u64::from(vm.row.disarmed_until_s);
+    // SAFETY: as above.
+    until != 0 && unsafe { bpf_ktime_get_boot_ns() } / NS_PER_S < until
+}
+
+/// The host, where what is meant is all its VMs: only observed while it is
+/// disarmed.
+pub fn host_of_vms() -> Vm {
+    let mut host = host();
+    if is_host_disarmed() {
+        host.row.flags = vm_flag::OBSERVE;
+    }
+    host
 }
 
 /// What is known of an object; `None` for what is not under guard.
@@ -144,7 +183,8 @@ extern "C" fn vmward_own_wall(attempt: *const Attempt) -> i32 {
 }
 
 /// The wall around the host: stands while VMs run, and lets everything through
-/// where each of them is only observed.
+/// where each of them is only observed, or the host is disarmed. Disarming one
+/// VM after the other does not open it.
 #[inline(always)]
 pub fn host_wall(attempt: &Attempt) -> i32 {
     forget(attempt);
@@ -161,9 +201,10 @@ extern "C" fn vmward_host_wall(attempt: *const Attempt) -> i32 {
     };
     let (mut about, canary) = subject();
     if !canary {
-        if running(fact::VMS_ENFORCED) {
+        let enforced = running(fact::VMS_ENFORCED);
+        if enforced && !is_host_disarmed() {
             about.row.flags = 0;
-        } else if running(fact::VMS_OBSERVED) {
+        } else if enforced || running(fact::VMS_OBSERVED) {
             about.row.flags = vm_flag::OBSERVE;
         } else {
             return opaque(0);

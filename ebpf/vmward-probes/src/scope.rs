@@ -63,7 +63,7 @@ pub fn host() -> Vm {
             flags: 0,
             role: role::OWN,
             owner_tgid: 0,
-            pad: 0,
+            disarmed_until_s: 0,
         },
     }
 }

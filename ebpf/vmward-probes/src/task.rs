@@ -18,6 +18,9 @@ const PIDTYPE_TGID: usize = 1;
 /// `PF_KTHREAD`: the same since 2.6.
 const PF_KTHREAD: u32 = 0x0020_0000;
 
+/// The host's first process.
+pub const INIT: u32 = 1;
+
 /// Address of a `task_struct`.
 #[derive(Clone, Copy)]
 pub struct Task(u64);

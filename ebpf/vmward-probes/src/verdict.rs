@@ -1,12 +1,12 @@
 //! May this be done to this VM? The one place that decides it.
 //!
 //! Order: a lease; a host rule that names the actor; else refused (or, for a VM
-//! that is only observed, reported and let through). libvirt's finishing kill
+//! that is only observed or disarmed, reported and let through). libvirt's finishing kill
 //! of a guest that is over comes before all, and is a matter of signals alone.
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated};
 use vmward_abi::{
-    EXECUTING_NS, LeaseRow, effect, event_kind, finishing_cause, lease_state, vector, vm_flag,
+    EXECUTING_NS, LeaseRow, effect, event_kind, finishing_cause, lease_state, vector,
 };
 
 use crate::atomic::{fetch_add_u32, replace_u32};
@@ -14,6 +14,7 @@ use crate::calls::{self, Requester};
 use crate::emit::{Report, emit};
 use crate::host::{self, Use};
 use crate::maps::{LEASES, PASSING, Turn, VM_STATES, turn};
+use crate::objects::is_observed;
 use crate::scope::Vm;
 use crate::task::{Task, current_tgid, forget, opaque};
 
@@ -146,7 +147,7 @@ extern "C" fn vmward_refuse(vm: *const Vm, attempt: *const Attempt) -> i32 {
         Turn::Later if has_leave(vm, attempt) => return opaque(ALLOW),
         Turn::Mine | Turn::Later => {}
     }
-    let observed = vm.row.flags & vm_flag::OBSERVE != 0;
+    let observed = is_observed(vm);
     let kind = if observed {
         // Without the note a former generation reports it once more.
         let _ = PASSING.insert(bpf_get_current_pid_tgid(), attempt.passage(vm), 0);
@@ -266,7 +267,7 @@ fn judge(vm: &Vm, attempt: &Attempt) -> i32 {
         }
         Use::None => {}
     }
-    if vm.row.flags & vm_flag::OBSERVE != 0 {
+    if is_observed(vm) {
         report.kind = event_kind::WOULD_REFUSE;
         emit(vm, attempt, &report);
         return ALLOW;

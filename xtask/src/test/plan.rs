@@ -44,7 +44,7 @@ fn subset(kernel: Kernel) -> Vec<VmRun> {
     }
 }
 
-const GUESTS: &[&str] = &["lease::", "legitimate::", "inventory::"];
+const GUESTS: &[&str] = &["lease::", "legitimate::", "inventory::", "disarm::one_vm"];
 const RULES: &[&str] = &[
     "bypass::",
     "host_rules::",

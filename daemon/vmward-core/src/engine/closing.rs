@@ -31,7 +31,8 @@ impl Engine {
         }]
     }
 
-    /// The VM's process ended: its leases are done, and charged.
+    /// The VM's process ended: its leases are done, and charged, and its disarm is
+    /// over.
     pub fn vm_exited(&mut self, process: Process, now: Now) -> Closed {
         let ended: Vec<DecisionId> = self
             .leases
@@ -43,6 +44,9 @@ impl Engine {
         for id in ended {
             self.settle(id, LeaseState::Done, false, now, &mut closed);
         }
+        let rearmed = self.disarm_ended(process, now);
+        closed.journal.extend(rearmed.journal);
+        closed.audit.extend(rearmed.audit);
         closed
     }
 

@@ -300,9 +300,12 @@ fn protected<'a>(
     applied: &mut Vec<Applied<'a>>,
 ) {
     let Some(vm) = &call.facts.vm else { return };
+    // What ends the host cuts the power of every VM.
+    let of_all = effect.is_of_host();
     for entry in &policy.protected {
         let there = |other: &Applied<'_>| other.pointer == entry.rule.pointer;
-        if entry.covers(effect) && entry.vms.picks(vm) && !applied.iter().any(there) {
+        let covered = entry.covers(effect) || of_all && entry.covers(Effect::ForceStop);
+        if covered && (of_all || entry.vms.picks(vm)) && !applied.iter().any(there) {
             applied.push(whole(&entry.rule, Origin::Protected));
         }
     }

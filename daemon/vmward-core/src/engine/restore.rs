@@ -42,6 +42,9 @@ impl Engine {
         for approval in &replayed.approvals {
             engine.approvals.restore(approval.clone());
         }
+        for disarm in &replayed.disarms {
+            engine.disarms.put(disarm.clone());
+        }
         for decision in &replayed.recent {
             engine.recent.insert(decision.clone());
         }
@@ -107,6 +110,8 @@ impl Engine {
         }
         let open = self.approvals.iter().filter(|approval| approval.is_open());
         entries.extend(open.map(|approval| JournalEntry::Approval(Box::new(approval.clone()))));
+        let disarms = self.disarms.iter().cloned();
+        entries.extend(disarms.map(|disarm| JournalEntry::Disarm(Box::new(disarm))));
         let leases = self.leases.values().cloned();
         entries.extend(leases.map(|lease| JournalEntry::Open(Box::new(lease))));
         entries

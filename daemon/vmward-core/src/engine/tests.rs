@@ -4,8 +4,10 @@ mod approvals;
 mod approvals_model;
 mod attacks;
 mod crash;
+mod disarming;
 mod explain;
 mod lifecycle;
+mod of_host;
 mod rules;
 mod scopes;
 
@@ -156,10 +158,8 @@ fn another_grant_has_its_own_counter() {
     for n in 0..10 {
         allowed(&engine.authorize(&stop(n), at(0)));
     }
-    let other = Request {
-        caller: caller("uid:7"),
-        ..stop(10)
-    };
+    let mut other = stop(10);
+    other.caller = caller("uid:7");
     allowed(&engine.authorize(&other, at(0)));
 }
 

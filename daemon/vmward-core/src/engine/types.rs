@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use crate::{
     audit::AuditBody,
+    disarm::Disarm,
     effect::Effect,
     ids::{DecisionId, Process, VmUuid},
     journal::JournalEntry,
@@ -49,6 +50,28 @@ pub struct VmTarget {
     pub protected: bool,
     /// From the domain's metadata, for the policy's selectors and conditions.
     pub labels: BTreeMap<String, String>,
+}
+
+impl VmTarget {
+    /// What the host is called where a VM is expected.
+    pub const HOST_NAME: &str = "(host)";
+
+    /// The host, in the place of a VM: for the effects that are done to it as a
+    /// whole. `protected`: does the kernel refuse them without a lease?
+    pub fn host(protected: bool) -> Self {
+        Self {
+            uuid: VmUuid::HOST,
+            name: Self::HOST_NAME.to_owned(),
+            process: Some(Process::HOST),
+            protected,
+            labels: BTreeMap::new(),
+        }
+    }
+
+    /// Is it the host?
+    pub fn is_host(&self) -> bool {
+        self.uuid == VmUuid::HOST
+    }
 }
 
 /// What the call is aimed at.
@@ -339,6 +362,17 @@ pub struct Released {
     pub journal: Vec<JournalEntry>,
     /// To write.
     pub audit: AuditBody,
+}
+
+/// Protection that came back: write this down.
+#[derive(Clone, Debug, Default)]
+pub struct Rearmed {
+    /// What was disarmed until now.
+    pub ended: Vec<Disarm>,
+    /// To make durable.
+    pub journal: Vec<JournalEntry>,
+    /// To write.
+    pub audit: Vec<AuditBody>,
 }
 
 /// A lease that came to its end: write this down.

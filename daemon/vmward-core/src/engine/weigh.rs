@@ -250,6 +250,14 @@ fn check_target<'a>(
             ReasonCode::VmUnknown,
             format!("{} does not say which VM", request.tool),
         ),
+        (Target::Vm(vm), Some(effect)) if vm.is_host() != effect.is_of_host() => refuse(
+            ReasonCode::VmUnknown,
+            format!("{} is nothing that is done to {}", effect.name(), vm.name),
+        ),
+        (Target::Unchecked(name), Some(effect)) if effect.is_of_host() => refuse(
+            ReasonCode::VmUnknown,
+            format!("{} is nothing that is done to {name}", effect.name()),
+        ),
         (Target::Vm(vm), Some(effect)) => match vm.process {
             Some(process) => Ok(Some((vm, process))),
             // Deleting is for VMs that are off, too.

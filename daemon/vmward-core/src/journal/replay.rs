@@ -9,6 +9,7 @@ use crate::{
     approval::{Approval, ApprovalState},
     audit::AuditBody,
     clock::{NS_PER_MS, Now},
+    disarm::{Disarm, Disarms},
     engine::RecentDecision,
     ids::DecisionId,
     lease::{EXECUTING_MS, Lease, LeaseState},
@@ -100,6 +101,10 @@ pub struct ReplayedState {
     pub recent: Vec<RecentDecision>,
     /// Every request for approval that is neither used nor known to be expired.
     pub approvals: Vec<Approval>,
+    /// Protection that was taken away in this boot.
+    pub disarms: Vec<Disarm>,
+    /// The same of former boots: the reboot has ended it.
+    pub rebooted: Vec<Disarm>,
     /// Allowed calls in the order of the journal, for audit records that the
     /// log lacks.
     pub decisions: Vec<ReplayedDecision>,
@@ -121,6 +126,8 @@ pub struct Replay {
     lost: BTreeMap<DecisionId, Lease>,
     recent: BTreeMap<DecisionId, RecentDecision>,
     approvals: BTreeMap<DecisionId, Approval>,
+    disarms: Disarms,
+    rebooted: Disarms,
     decisions: Vec<ReplayedDecision>,
     torn: Option<TornTail>,
 }
@@ -200,12 +207,19 @@ impl Replay {
                 }
             }
             JournalEntry::Approval(approval) => self.approval(*approval),
+            JournalEntry::Disarm(disarm) => drop(self.disarms.put(*disarm)),
+            JournalEntry::Armed { process, .. } => {
+                self.disarms.remove(process);
+                self.rebooted.remove(process);
+            }
             JournalEntry::OutOfBand { id, at, charges } => self.charge(id, at, charges),
             JournalEntry::Snapshot { next_id, recent } => {
                 self.approvals.clear();
                 self.charges.clear();
                 self.leases.clear();
                 self.lost.clear();
+                self.disarms = Disarms::default();
+                self.rebooted = Disarms::default();
                 self.next_id = self.next_id.max(next_id);
                 self.recent = recent
                     .into_iter()
@@ -233,7 +247,7 @@ impl Replay {
     /// has lasted: a wall clock that was set back frees nothing. One that was
     /// set forward would, so the journal gets a mark when that happens
     /// ([`crate::engine::Engine::clock_mark`]). The processes of the former boot
-    /// are gone, and with them the leases.
+    /// are gone, and with them the leases; no disarm outlives it.
     fn enter_boot(&mut self, boot_id: String, at: Now) {
         let last = std::mem::replace(&mut self.last, at);
         if self.boot_id.as_ref() == Some(&boot_id) {
@@ -256,6 +270,9 @@ impl Replay {
                     ..lease
                 },
             );
+        }
+        for disarm in self.disarms.take_all() {
+            self.rebooted.put(disarm);
         }
         self.boot_id = Some(boot_id);
     }
@@ -347,6 +364,8 @@ impl Replay {
             lost: self.lost.into_values().collect(),
             recent: self.recent.into_values().collect(),
             approvals: self.approvals.into_values().collect(),
+            disarms: self.disarms.iter().cloned().collect(),
+            rebooted: self.rebooted.iter().cloned().collect(),
             decisions: self.decisions,
             torn: self.torn,
         }

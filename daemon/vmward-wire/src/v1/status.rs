@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Lease, LimitState, VmRef};
+use super::{Lease, LimitState, VmRef, disarm::Disarmed};
 
 /// Result of `status`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -36,6 +36,9 @@ pub struct StatusResult {
     /// is off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_rules: Option<Vec<HostRuleStatus>>,
+    /// Protection that a person took away; absent where nobody has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disarmed: Vec<Disarmed>,
     /// Counters of everything that was refused, dropped or degraded.
     pub counters: BTreeMap<String, u64>,
     /// What does not work as it should, each as a sentence. Empty is good.

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use vmward_core::audit::{
     Actor, ApprovalEvent, ApprovalRecord, AuditBody, DecisionRecord, KernelRecord, KernelVerdict,
-    LeaseRecord, OutcomeRecord, Signal, Verdict, VmRecord,
+    LeaseRecord, OutcomeRecord, ProtectionEvent, ProtectionRecord, Signal, Verdict, VmRecord,
 };
 
 use crate::text::{plain, word};
@@ -62,6 +62,7 @@ fn describe(body: &AuditBody) -> (String, String) {
         AuditBody::Outcome(outcome) => ("OUTCOME".to_owned(), end(outcome)),
         AuditBody::Lease(lease) => ("LEASE".to_owned(), lease_state(lease)),
         AuditBody::Vm(vm) => ("VM".to_owned(), vm_event(vm)),
+        AuditBody::Protection(record) => protection(record),
         AuditBody::Kernel(kernel) => judged(kernel),
         AuditBody::Loss(loss) => {
             let text = format!("{} kernel events, {} to {}", loss.count, loss.from, loss.to);
@@ -206,6 +207,37 @@ fn approval(record: &ApprovalRecord) -> String {
         record.approval,
         word(&record.event)
     )
+}
+
+/// The verdict column says at a glance whether protection is away.
+fn protection(record: &ProtectionRecord) -> (String, String) {
+    let (verdict, what) = match record.event {
+        ProtectionEvent::Disarmed => ("DISARMED", ""),
+        ProtectionEvent::StillDisarmed => ("DISARMED", "  still, after a restart of vmwardd"),
+        ProtectionEvent::Armed => ("ARMED", ""),
+        ProtectionEvent::Expired => ("ARMED", "  at the deadline"),
+        ProtectionEvent::Ended => ("ARMED", "  its process ended"),
+        ProtectionEvent::Rebooted => ("ARMED", "  the host was started again"),
+    };
+    let vm = record
+        .vm
+        .as_ref()
+        .map_or("the whole host", |vm| vm.name.as_str());
+    let mut parts = vec![format!("{vm}{what}")];
+    if let Some(by) = &record.by {
+        let uid = by.person.uid;
+        parts.push(format!("  {}[{}] uid {uid}", by.comm, by.pid));
+        if let Some(login) = by.person.loginuid {
+            parts.push(format!(" (logged in as uid {login})"));
+        }
+    }
+    if let Some(until) = &record.until {
+        parts.push(format!("  until {until}"));
+    }
+    if let Some(reason) = &record.reason {
+        parts.push(format!("  because {reason:?}"));
+    }
+    (verdict.to_owned(), parts.concat())
 }
 
 fn lease_state(record: &LeaseRecord) -> String {

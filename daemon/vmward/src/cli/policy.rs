@@ -82,7 +82,7 @@ pub(crate) enum PolicyCommand {
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArgs {
     /// The tool
-    #[arg(long, required_unless_present = "effect", conflicts_with = "effect")]
+    #[arg(long, required_unless_present_any = ["effect", "host"], conflicts_with = "effect")]
     pub(crate) tool: Option<String>,
     /// The tool's arguments, as a JSON object
     #[arg(long, value_name = "JSON", requires = "tool", value_parser = parse_arguments)]
@@ -93,6 +93,9 @@ pub(crate) struct ExplainArgs {
     /// The effect, for a call that names no tool
     #[arg(long, requires = "vm", value_parser = parse_effect)]
     pub(crate) effect: Option<Effect>,
+    /// The effect host_reboot, which is done to the host and to no VM
+    #[arg(long, conflicts_with_all = ["tool", "effect", "vm"])]
+    pub(crate) host: bool,
     /// The VM, by name or UUID
     #[arg(long)]
     pub(crate) vm: Option<String>,

@@ -122,6 +122,9 @@ impl Call {
             (Some(Vm::Name(name)), _) => vm_target(&FullVm::called(name)),
             (None, Some(name)) => vm_target(&FullVm::called(name)),
             (Some(Vm::Full(vm)), _) => vm_target(vm),
+            (None, None) if effect.is_some_and(Effect::is_of_host) => {
+                Target::Vm(VmTarget::host(false))
+            }
             (None, None) => Target::None,
         };
         Ok(Request {
@@ -195,5 +198,6 @@ pub(crate) fn effect(wire: vmward_wire::v1::Effect) -> Effect {
         Wire::Save => Effect::Save,
         Wire::Migrate => Effect::Migrate,
         Wire::Delete => Effect::Delete,
+        Wire::HostReboot => Effect::HostReboot,
     }
 }

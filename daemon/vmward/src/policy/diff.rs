@@ -18,7 +18,9 @@ use serde::Serialize;
 use vmward_core::{
     audit::Verdict,
     effect::Effect,
-    engine::{Engine, ExplainedRule, Explanation, Origin, ReasonCode, Request, Via},
+    engine::{
+        Engine, ExplainedRule, Explanation, Origin, ReasonCode, Request, Target, Via, VmTarget,
+    },
     policy::{
         Action, Policy,
         map::{self, Mapped},
@@ -141,7 +143,10 @@ fn universe(old: &Policy, new: &Policy) -> BTreeMap<Subject, FullVm> {
             let subject = Subject {
                 tool: tool.map(ToOwned::to_owned),
                 effect: effect.map(Effect::name),
-                vm: name.clone(),
+                vm: match effect {
+                    Some(effect) if effect.is_of_host() => VmTarget::HOST_NAME.to_owned(),
+                    _ => name.clone(),
+                },
             };
             calls.insert(subject, vm.clone());
         };
@@ -211,6 +216,9 @@ fn request(engine: &Engine, subject: &Subject, vm: &FullVm) -> Option<Request> {
             vm: None,
         };
         request.effect = Some(effect);
+    }
+    if request.effect.is_some_and(Effect::is_of_host) {
+        request.target = Target::Vm(VmTarget::host(false));
     }
     Some(request)
 }

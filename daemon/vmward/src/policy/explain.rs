@@ -15,6 +15,7 @@ use super::{
     read_policy,
 };
 use crate::{
+    authorize::effect_or_host,
     cli::{Socket, policy::ExplainArgs},
     exit::Exit,
     text::{plain, print, word},
@@ -57,7 +58,7 @@ fn alone(args: ExplainArgs) -> anyhow::Result<Explanation> {
         tool: args.tool,
         arguments: args.args.unwrap_or_default(),
         server: args.server,
-        effect: args.effect.map(super::case::effect),
+        effect: effect_or_host(args.effect, args.host).map(super::case::effect),
         vm: args.vm.map(Vm::Name),
         who: Who {
             uid: uid.unwrap_or(1000),
@@ -77,7 +78,7 @@ fn ask(socket: &Socket, args: ExplainArgs) -> anyhow::Result<(Explanation, serde
         server: args.server,
         arguments: args.args.unwrap_or_default(),
         vm: args.vm,
-        effect: args.effect,
+        effect: effect_or_host(args.effect, args.host),
         reason: args.reason,
         ..AuthorizeParams::default()
     };

@@ -74,6 +74,40 @@ fn status_begins_with_an_alarm_when_nothing_is_refused() {
 }
 
 #[test]
+fn status_begins_with_what_is_disarmed_and_counts_it() {
+    let disarmed = |vm: Value| {
+        let mut one = json!({
+            "by": {"uid": 0}, "by_pid": 812, "by_comm": "vmward", "reason": "ticket\n4711",
+            "since": "T", "ends_in_ms": 60_000,
+        });
+        if !vm.is_null() {
+            one["vm"] = vm;
+            one["pid"] = json!(4711);
+        }
+        one
+    };
+    let shown = |one: Value| {
+        let answer = status("enforce", true);
+        let output = answer.run(&["status", "--json"]);
+        let mut answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        answer["disarmed"] = json!([one]);
+        answer["vms"][0]["protected"] = json!(false);
+        let daemon = FakeDaemon::start(move |_| Ok(answer.clone()));
+        out(&daemon.run(&["status"]))
+    };
+    let text = shown(disarmed(json!({"uuid": "u", "name": "web-1"})));
+    let alarm = "!! DISARMED: web-1 (process 4711) is disarmed by uid 0 for 60 s: ticket\\n4711\n";
+    assert!(text.starts_with(alarm), "{text}");
+    assert!(
+        text.contains("1 running, 0 protected, 1 DISARMED"),
+        "{text}"
+    );
+    let text = shown(disarmed(Value::Null));
+    assert!(text.starts_with("!! DISARMED: the whole host"), "{text}");
+    assert!(text.contains("0 protected, ALL DISARMED"), "{text}");
+}
+
+#[test]
 fn status_as_json_keeps_what_this_version_does_not_know() {
     let output = status("enforce", true).run(&["status", "--json"]);
     let value: Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -10,4 +10,5 @@ mod gateway_defects;
 mod identity;
 mod mcp;
 mod policy;
+mod protection;
 mod wrap;

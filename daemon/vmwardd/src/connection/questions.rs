@@ -136,7 +136,7 @@ impl Client {
             .await?
     }
 
-    fn must_be_admin(&self, request: &Request) -> Result<(), ErrorObject> {
+    pub(super) fn must_be_admin(&self, request: &Request) -> Result<(), ErrorObject> {
         match self.door {
             Door::Admin => Ok(()),
             Door::Policy => {

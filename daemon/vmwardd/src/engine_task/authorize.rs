@@ -4,7 +4,8 @@
 use vmward_core::audit::{AuditBody, DecisionRecord};
 use vmward_core::clock::Now;
 use vmward_core::digest::args_digest;
-use vmward_core::engine::{Authorized, Decision, Request, Target, Via};
+use vmward_core::effect::Effect;
+use vmward_core::engine::{Authorized, Decision, Request, Target, Via, VmTarget};
 use vmward_core::ids::DecisionId;
 use vmward_core::lease::Lease;
 use vmward_core::policy::map::Mapped;
@@ -129,10 +130,17 @@ impl Shell {
                 (effect.tool().to_owned(), mapped, Some(effect))
             }
             (None, None) => {
-                return Err(invalid("either `tool` or `effect` with `vm` must be given"));
+                return Err(invalid(
+                    "either `tool`, or `effect` with `vm`, must be given",
+                ));
             }
         };
-        let target = self.aim(vm, mapped.vm().map(str::to_owned), effect.is_some())?;
+        let in_arguments = mapped.vm().map(str::to_owned);
+        let target = if effect.is_some_and(Effect::is_of_host) {
+            self.aim_at_host(vm, in_arguments)?
+        } else {
+            self.aim(vm, in_arguments, effect.is_some())?
+        };
         Ok(Request {
             tool,
             via,
@@ -147,6 +155,21 @@ impl Shell {
             holder,
             reason,
         })
+    }
+
+    /// The host as a whole. A call that names a VM as well is refused: one would
+    /// be judged and the other stopped.
+    fn aim_at_host(
+        &self,
+        named: Option<String>,
+        in_arguments: Option<String>,
+    ) -> Result<Target, ErrorObject> {
+        match named.or(in_arguments) {
+            None => Ok(Target::Vm(VmTarget::host(self.kernel.is_on()))),
+            Some(name) => Err(invalid(&format!(
+                "this is done to the host, and the call names the VM {name:?}: name none"
+            ))),
+        }
     }
 
     /// The one VM that the call is aimed at. Two names for two VMs are refused:

@@ -15,6 +15,7 @@ use vmward_wire::v1;
 
 use super::Reply;
 use super::approvals::Ruled;
+use super::disarm::Reprotected;
 use super::shell::Shell;
 use crate::audit_file::Copied;
 use crate::counters::count;
@@ -49,6 +50,8 @@ pub(super) struct Batch {
     done: Vec<Reply<v1::Done>>,
     /// What people decided.
     ruled: Vec<Ruled>,
+    /// What people took away or put back.
+    reprotected: Vec<Reprotected>,
     /// Set by the message that ends the engine.
     pub(super) stop: Option<oneshot::Sender<()>>,
 }
@@ -70,6 +73,10 @@ impl Batch {
         self.ruled.push(ruled);
     }
 
+    pub(super) fn reprotected(&mut self, one: Reprotected) {
+        self.reprotected.push(one);
+    }
+
     /// Is there anything to make durable before the answers?
     pub(super) fn needs_disk(&self) -> bool {
         !self.journal.is_empty()
@@ -83,6 +90,7 @@ impl Batch {
             answers,
             done,
             ruled,
+            reprotected,
             stop,
         } = later;
         self.journal.extend(journal);
@@ -90,6 +98,7 @@ impl Batch {
         self.answers.extend(answers);
         self.done.extend(done);
         self.ruled.extend(ruled);
+        self.reprotected.extend(reprotected);
         self.stop = stop.or(self.stop.take());
     }
 
@@ -151,6 +160,7 @@ impl Shell {
             mut answers,
             done,
             ruled,
+            reprotected,
             stop: _,
         } = batch;
         if !durable {
@@ -176,6 +186,7 @@ impl Shell {
             }
         }
         self.conclude_rulings(ruled, durable, now);
+        self.conclude_reprotected(reprotected, durable, now);
         self.keep_seq();
         crash::point(Point::AfterAudit);
         for pending in &mut answers {

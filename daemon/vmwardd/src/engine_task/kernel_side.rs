@@ -42,9 +42,9 @@ impl KernelSide {
         }
     }
 
-    pub(super) fn moved(&mut self, process: Process, deputy: bool) -> Result<bool, KernelError> {
+    pub(super) fn moved(&mut self, process: Process, may: bool) -> Result<bool, KernelError> {
         match self {
-            KernelSide::On(kernel) => kernel.moved(process, deputy),
+            KernelSide::On(kernel) => kernel.moved(process, may),
             KernelSide::Off => Ok(false),
         }
     }
@@ -96,6 +96,27 @@ impl KernelSide {
         match self {
             KernelSide::On(kernel) => kernel.remove_lease(vm, id),
             KernelSide::Off => Ok(()),
+        }
+    }
+
+    pub(super) fn disarm_vm(&mut self, vm: Process, until_s: u32) -> Result<(), KernelError> {
+        match self {
+            KernelSide::On(kernel) => kernel.disarm_vm(vm, until_s),
+            KernelSide::Off => Ok(()),
+        }
+    }
+
+    pub(super) fn disarm_host(&mut self, until_ns: u64) -> Result<(), KernelError> {
+        match self {
+            KernelSide::On(kernel) => kernel.disarm_host(until_ns),
+            KernelSide::Off => Ok(()),
+        }
+    }
+
+    pub(super) fn host_disarmed_until(&self) -> Result<u64, KernelError> {
+        match self {
+            KernelSide::On(kernel) => kernel.host_disarmed_until(),
+            KernelSide::Off => Ok(0),
         }
     }
 

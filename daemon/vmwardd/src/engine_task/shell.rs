@@ -111,6 +111,7 @@ impl Shell {
                 reply,
             } => drop(reply.send(self.filter(&params, caller))),
             Message::Approval(call) => self.approval(call, now, batch),
+            Message::Protection(call) => self.protection(*call, now, batch),
             Message::Status(reply) => {
                 // Whoever reads the log after it finds all that was answered before.
                 self.audit.flush();
@@ -194,6 +195,7 @@ impl Shell {
         batch.journal(self.engine.clock_mark(now).into_iter().collect());
         self.close_due(now, batch);
         self.expire_approvals(now, batch);
+        self.expire_disarms(now, batch);
         self.sweep(now, batch);
         self.beat(now);
         let held = self.flood.due(now.boot_ns);

@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use vmward_core::audit::AuditBody;
+use vmward_core::audit::{AuditBody, ProtectionEvent};
 use vmward_core::clock::Now;
 use vmward_core::engine::Engine;
 use vmward_core::ids::DecisionId;
@@ -148,6 +148,10 @@ pub fn recover(
     for lease in &replayed.lost {
         audit.append(AuditBody::lease(lease, false), now);
     }
+    for disarm in &replayed.rebooted {
+        let body = AuditBody::disarm_over(disarm, ProtectionEvent::Rebooted);
+        audit.append(body, now);
+    }
     // What could not be written waits in memory, and the spool keeps its copy of
     // it for the next start.
     if let Some(mut spool) = spool.filter(|_| audit.fault().is_none()) {
@@ -185,8 +189,13 @@ fn begin(engine: &Engine, replayed: &ReplayedState, ledger: &mut Ledger, now: No
         state: LeaseState::Lost,
         at: now,
     });
+    let armed = replayed.rebooted.iter().map(|disarm| JournalEntry::Armed {
+        process: disarm.process(),
+        at: now,
+    });
     let mut lines = Vec::new();
-    for entry in std::iter::once(engine.boot_entry(now)).chain(settled) {
+    let first = std::iter::once(engine.boot_entry(now));
+    for entry in first.chain(settled).chain(armed) {
         match encode_line(&entry) {
             Ok(line) => lines.extend_from_slice(&line),
             Err(error) => return ledger.close(chain(&error)),
@@ -348,6 +357,7 @@ impl Shell {
                 }
             }
         }
+        self.adopt_disarms(now, &mut batch)?;
         self.commit(batch, now);
         Ok(())
     }

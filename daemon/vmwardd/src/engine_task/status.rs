@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use vmward_core::clock::{NS_PER_S, Now};
+use vmward_core::disarm::Disarm;
 use vmward_core::ids::{Process, VmUuid};
 use vmward_wire::v1;
 
@@ -61,6 +62,11 @@ impl Shell {
             limits: self.limit_rows(now),
             approvals_waiting: Some(self.approvals_waiting()),
             host_rules: self.host_rule_rows(now),
+            disarmed: {
+                let disarms = self.engine.disarms().iter();
+                let disarms = disarms.map(|disarm| convert::wire_disarm(disarm, now));
+                disarms.collect()
+            },
             counters: self.counters.all(),
             degraded,
         }
@@ -107,9 +113,10 @@ impl Shell {
                     name: guarded.name.clone(),
                 },
                 pid: process.pid,
-                protected: true,
+                protected: self.disarm_of(process).is_none(),
                 note: finishing
                     .then(|| "its guest is over; libvirt may clean up".to_owned())
+                    .or_else(|| self.disarm_of(process).map(disarm_note))
                     .or_else(|| weakness(process)),
                 events,
             });
@@ -138,6 +145,11 @@ impl Shell {
         }
         rows.sort_by(|one, other| one.vm.name.cmp(&other.vm.name));
         rows
+    }
+
+    /// What takes a VM's protection away: a disarm of its own, or of the host.
+    fn disarm_of(&self, process: Process) -> Option<&Disarm> {
+        self.engine.disarms().of_vm(process)
     }
 
     /// Says that VMs which should be protected are not. Those that start or end
@@ -190,6 +202,14 @@ impl Shell {
             })
             .collect()
     }
+}
+
+fn disarm_note(disarm: &Disarm) -> String {
+    let what = match disarm.vm {
+        Some(_) => "DISARMED",
+        None => "DISARMED with the whole host",
+    };
+    format!("{what}: {}", disarm.reason)
 }
 
 /// What could end a VM past every wall.

@@ -130,6 +130,7 @@ fn an_event_that_comes_after_its_vm_was_missed_makes_no_second_end() {
         uuid: [1; 16],
         process: VM,
         observe: false,
+        disarmed_until_s: 0,
         deputy_pid: 0,
     });
     let now = convert::now();

@@ -55,6 +55,8 @@ pub(super) struct Guarded {
     pub(super) uuid: VmUuid,
     pub(super) name: String,
     observe: bool,
+    /// As in [`Protected`].
+    disarmed_until_s: u32,
     deputy_pid: u32,
 }
 
@@ -87,6 +89,7 @@ impl Vms {
             uuid,
             name: self.name_of(uuid),
             observe: vm.observe,
+            disarmed_until_s: vm.disarmed_until_s,
             deputy_pid: vm.deputy_pid,
         };
         self.protected.insert(vm.process, guarded);
@@ -219,6 +222,13 @@ impl Vms {
             .map(|(process, guarded)| (*process, guarded))
     }
 
+    /// The kernel has this about a VM now.
+    pub(super) fn disarmed_until(&mut self, process: Process, until_s: u32) {
+        if let Some(guarded) = self.protected.get_mut(&process) {
+            guarded.disarmed_until_s = until_s;
+        }
+    }
+
     pub(super) fn refusal(&self, process: Process) -> Option<&str> {
         self.refused.get(&process).map(String::as_str)
     }
@@ -311,6 +321,7 @@ impl Shell {
                         uuid: domain.uuid,
                         name: domain.name.clone(),
                         observe: self.observe,
+                        disarmed_until_s: self.disarmed_until_s(process),
                         deputy_pid: self.vms.deputy_pid,
                     },
                 )),
@@ -332,6 +343,7 @@ impl Shell {
             uuid: *wanted.uuid.as_bytes(),
             process,
             observe: wanted.observe,
+            disarmed_until_s: wanted.disarmed_until_s,
             deputy_pid: wanted.deputy_pid,
         };
         if let Err(error) = self.kernel.protect(&row) {

@@ -20,8 +20,6 @@ use crate::counters::{count, count_by};
 use crate::kernel::{CANARY_UUID, EventKind, KernelEvent};
 use crate::record::{Witnessed, signal};
 
-/// The name of [`HOST_UUID`]: what ends every VM, and what guards them.
-const HOST_NAME: &str = "(host)";
 /// Highest signal number in a wait status.
 const STATUS_SIGNAL_MASK: u32 = 0x7f;
 
@@ -60,6 +58,7 @@ impl Shell {
         let verdict = match event.kind {
             EventKind::Refused => KernelVerdict::Refused,
             EventKind::WouldRefuse => {
+                count(&self.counters.let_through);
                 self.remember(&event, OBSERVED, &actor, None);
                 KernelVerdict::WouldRefuse
             }
@@ -123,7 +122,10 @@ impl Shell {
 
     /// A VM that somebody moved to another cgroup goes back at once.
     fn moved(&mut self, event: &KernelEvent) {
-        match self.kernel.moved(event.vm, event.actor.deputy) {
+        // Whoever moves a VM that is disarmed may.
+        let disarmed = self.engine.disarms().of_vm(event.vm).is_some();
+        let may = event.actor.deputy || disarmed;
+        match self.kernel.moved(event.vm, may) {
             Ok(true) => {
                 let vm = self.reference(event).name;
                 let (pid, comm) = (event.actor.tgid, &event.actor.comm);
@@ -192,7 +194,7 @@ impl Shell {
         if event.vm_uuid == HOST_UUID {
             return VmRef {
                 uuid: None,
-                name: HOST_NAME.to_owned(),
+                name: VmTarget::HOST_NAME.to_owned(),
             };
         }
         self.vms

@@ -15,6 +15,8 @@ use super::{KernelError, LeaseRow, Protected, ProtectedState, Totals};
 
 /// `bpf_map_update_elem`: only where there is none yet.
 const BPF_NOEXIST: u64 = 1;
+/// `bpf_map_update_elem`: only where there is one.
+const BPF_EXIST: u64 = 2;
 /// `bpf_map_update_elem`: whether or not there is one.
 pub(super) const BPF_ANY: u64 = 0;
 
@@ -112,7 +114,7 @@ impl Maps {
             flags: if vm.observe { vm_flag::OBSERVE } else { 0 },
             role: role::VM,
             owner_tgid: 0,
-            pad: 0,
+            disarmed_until_s: vm.disarmed_until_s,
         };
         let before =
             absent_is_none(self.vms.get(&pid, 0)).map_err(failed("look up a VM", "VMS"))?;
@@ -136,6 +138,23 @@ impl Maps {
                 .map_err(failed("add a VM", "VMS"))?;
         }
         self.calls.protect(vm)
+    }
+
+    /// Where it still is the same process.
+    pub(super) fn disarm(&mut self, vm: Process, until_s: u32) -> Result<(), KernelError> {
+        let row =
+            absent_is_none(self.vms.get(&vm.pid, 0)).map_err(failed("look up a VM", "VMS"))?;
+        let is_it = |row: &VmRow| row.role == role::VM && row.start_ticks == vm.start_ticks;
+        let Some(row) = row.filter(is_it) else {
+            return Ok(());
+        };
+        let row = VmRow {
+            disarmed_until_s: until_s,
+            ..row
+        };
+        // Only where it still is there: it may have ended just now.
+        absent_is_fine(self.vms.insert(vm.pid, row, BPF_EXIST))
+            .map_err(failed("disarm or arm a VM", "VMS"))
     }
 
     /// A guarded process that is no VM.
@@ -175,6 +194,7 @@ impl Maps {
                         start_ticks: row.start_ticks,
                     },
                     observe: row.flags & vm_flag::OBSERVE != 0,
+                    disarmed_until_s: row.disarmed_until_s,
                     deputy_pid: state.map_or(0, |s| s.deputy_tgid),
                 },
                 finishing: state.is_some_and(|s| s.finishing & finishing_cause::OVER != 0),

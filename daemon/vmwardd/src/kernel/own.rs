@@ -222,7 +222,7 @@ pub(super) fn guard_daemon(maps: &mut Maps, observe: bool) -> Result<(), KernelE
             flags: if observe { vm_flag::OBSERVE } else { 0 },
             role: role::OWN,
             owner_tgid: 0,
-            pad: 0,
+            disarmed_until_s: 0,
         },
     )
 }

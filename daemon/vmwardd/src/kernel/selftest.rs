@@ -87,6 +87,7 @@ fn play(kernel: &mut Kernel, run_dir: &Path) -> Result<Vec<String>, KernelError>
         uuid: CANARY_UUID,
         process: vm,
         observe: false,
+        disarmed_until_s: 0,
         deputy_pid: 0,
     })?;
     let result = attack(kernel, &mut canary);

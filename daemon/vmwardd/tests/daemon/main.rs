@@ -5,6 +5,7 @@
 mod approvals;
 #[cfg(feature = "crash-points")]
 mod crash;
+mod disarm;
 mod events;
 mod gateway_defects;
 mod grants;

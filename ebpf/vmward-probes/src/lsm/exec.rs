@@ -1,13 +1,19 @@
 //! vmward's own program starts as itself: with nothing that the environment
-//! loads into it.
+//! loads into it. And the host's first process becomes the one that ends
+//! everything: a witness, see `reboot.rs`.
 
-use crate::maps::offset;
-use crate::objects::is_own_file;
-use crate::task::read;
 use aya_ebpf::bindings::linux_binprm;
 use aya_ebpf::helpers::generated::bpf_bprm_opts_set;
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
+use vmward_abi::{effect, event_kind, fact, vector};
+
+use crate::emit::{Report, emit};
+use crate::maps::{is_active, offset};
+use crate::name::Name;
+use crate::objects::{host_of_vms, is_own_file, running};
+use crate::task::{INIT, current_tgid, read};
+use crate::verdict::Attempt;
 
 /// The dynamic linker takes the program for one with more rights than its
 /// caller, and ignores `LD_PRELOAD` and the like.
@@ -23,7 +29,34 @@ pub fn bprm_creds_for_exec(ctx: LsmContext) -> i32 {
         // options only.
         unsafe { bpf_bprm_opts_set(program, BPF_F_BPRM_SECUREEXEC) };
     }
+    if current_tgid() == INIT {
+        witness_shutdown(program as u64);
+    }
     earlier
+}
+
+/// systemd's way from the request to the end: it signals every process, waits
+/// for them, and restarts or halts the host. At an orderly shutdown vmward has
+/// let go of the VMs before that, and this program is not asked any more; a
+/// forced one ends VMs that are still under protection. The daemon lives until
+/// the first of those signals, and takes this down before it ends.
+#[inline(never)]
+fn witness_shutdown(program: u64) -> Option<()> {
+    if !running(fact::VMS_ENFORCED) && !running(fact::VMS_OBSERVED) {
+        return None;
+    }
+    let file: u64 = read(program, offset!(binprm_file))?;
+    let dentry: u64 = read(file, offset!(file_path) + offset!(path_dentry))?;
+    let name = Name::at(read(dentry, offset!(dentry_name))?);
+    if !name.is("systemd-shutdown") || !is_active() {
+        return None;
+    }
+    let attempt = Attempt {
+        word: name.address(),
+        ..Attempt::new(vector::REBOOT, effect::HOST_REBOOT)
+    };
+    emit(&host_of_vms(), &attempt, &Report::of(event_kind::WITNESSED));
+    None
 }
 
 fn is_own(program: u64) -> bool {

@@ -64,7 +64,7 @@ fn of_process(name: &Name) -> Option<Attempt> {
 fn host_written(file: u64, name: &mut Name) -> Option<Act> {
     *name = name_of(dentry_of(file)?);
     if name.is("sysrq-trigger") {
-        let attempt = Attempt::new(vector::SYSRQ, effect::FORCE_STOP);
+        let attempt = Attempt::new(vector::SYSRQ, effect::HOST_REBOOT);
         return Some(Act::Judge(host_with_vms()?, attempt));
     }
     if !is_arming(name) {

@@ -15,12 +15,10 @@ use vmward_abi::{
 use crate::maps::{MONITORS, VM_STATES, is_active, offset};
 use crate::objects::{fact, find, identify, inode_of, is_own, of_inode, own_wall, vm_of_lifeline};
 use crate::scope::{Vm, guarded};
-use crate::task::{Task, current_tgid, number, opaque, read};
+use crate::task::{INIT, Task, current_tgid, number, opaque, read};
 use crate::verdict::{Attempt, libvirt_side, refuse, returned};
 
 const EPERM: i32 = -1;
-/// systemd, which makes the sockets.
-const INIT: u32 = 1;
 /// Makes the daemon read its policy again.
 const SIGHUP: u32 = 1;
 

@@ -11,15 +11,14 @@
 use core::mem::offset_of;
 
 use aya_ebpf::helpers::bpf_probe_read_user;
-use vmward_abi::{
-    HOST_UUID, ProcedureKey, ProcedureRow, event_kind, procedure_flag, role, vector, vm_flag,
-};
+use vmward_abi::{HOST_UUID, ProcedureKey, ProcedureRow, event_kind, procedure_flag, role, vector};
 
 use super::unix;
 use crate::calls;
 use crate::emit::{Report, emit};
 use crate::maps::{AUTODESTROY, PROCEDURES, UUIDS, VMS, is_active, offset};
-use crate::scope::{Vm, host};
+use crate::objects::{host_of_vms, is_observed};
+use crate::scope::Vm;
 use crate::task::{Task, forget, key, number, opaque, read};
 use crate::verdict::{Attempt, is_covered, returned, wall};
 
@@ -235,7 +234,7 @@ fn target(uuid: &[u8; 16]) -> Option<Vm> {
     // SAFETY: plain copies of live map values.
     let tgid = *unsafe { UUIDS.get(key(uuid)) }?;
     if *uuid == HOST_UUID {
-        return Some(host());
+        return Some(host_of_vms());
     }
     // SAFETY: as above.
     let row = *unsafe { VMS.get(tgid) }?;
@@ -297,7 +296,7 @@ fn refuses(sk: u64, flags: u32, effect: u32, vm: &Vm) -> bool {
     if flags & procedure_flag::STOP != 0 {
         // The walls judge it in any case: no use is spent here, and what is only
         // observed is recorded there.
-        if vm.row.flags & vm_flag::OBSERVE != 0 || is_covered(vm, effect, Task::current()) {
+        if is_observed(vm) || is_covered(vm, effect, Task::current()) {
             return false;
         }
     }

@@ -8,7 +8,8 @@
 //! - Reverting to a snapshot ends the process that runs: a power cut. Restoring
 //!   a backup over a VM deletes what it was.
 //! - A server's own `confirm` argument says nothing: the model sets it.
-//! - What acts on a whole node names no VM, and a stop that names none is denied.
+//! - What acts on a whole node of a cluster may act on another host than this: it
+//!   names no VM, and a stop that names none is denied. `host_reboot` is this host.
 
 mod libvirt;
 mod proxmox;
@@ -21,7 +22,9 @@ use super::{
         When::{self, Is, Only, Set},
     },
 };
-use crate::effect::Effect::{self, Delete, ForceStop, Migrate, Pause, Reboot, Reset, Save, Stop};
+use crate::effect::Effect::{
+    self, Delete, ForceStop, HostReboot, Migrate, Pause, Reboot, Reset, Save, Stop,
+};
 
 pub(super) static SERVERS: &[Server] = &[
     server("michael-abdo/tmux-claude-mcp-server", TMUX_CLAUDE),
@@ -138,6 +141,7 @@ const ANY: &[Entry] = &[
     does(&["vm_delete", "delete_vm", "delete_domain"], Delete, VM_KEYS),
     does(&["vm_destroy", "destroy_vm"], Delete, VM_KEYS),
     does(&["vm_undefine", "undefine_vm", "undefine_domain"], Delete, VM_KEYS),
+    does(&["host_reboot"], HostReboot, &[]),
     does(&["vm_terminate", "terminate_vm", "remove_vm", "remove_domain"], Delete, VM_KEYS),
     when(
         &[

@@ -18,6 +18,7 @@ pub(super) enum Effect {
     Save,
     Migrate,
     Delete,
+    HostReboot,
 }
 
 /// An effect, or that the tool stops nothing.
@@ -32,6 +33,7 @@ pub(super) enum MappedEffect {
     Save,
     Migrate,
     Delete,
+    HostReboot,
     None,
 }
 
@@ -60,6 +62,7 @@ pub(super) struct EffectRules {
     save: Option<Rule>,
     migrate: Option<Rule>,
     delete: Option<Rule>,
+    host_reboot: Option<Rule>,
 }
 
 /// VMs by all that is given; at least one of the keys.

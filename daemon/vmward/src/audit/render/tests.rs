@@ -84,6 +84,25 @@ fn a_vm_that_ended_says_why_and_under_which_lease() {
 }
 
 #[test]
+fn protection_taken_away_and_put_back_says_by_whom_why_and_until_when() {
+    let by = json!({ "uid": 0, "loginuid": 1000, "pid": 812, "comm": "vmward" });
+    check(
+        json!({
+            "kind": "protection", "event": "disarmed", "vm": { "name": "web-1" }, "pid": 4711,
+            "by": by, "reason": "ticket 4711", "until": "2026-01-02T03:14:05.678Z",
+        }),
+        "DISARMED      web-1  vmward[812] uid 0 (logged in as uid 1000)  \
+         until 2026-01-02T03:14:05.678Z  because \"ticket 4711\"",
+    );
+    check(
+        json!({
+            "kind": "protection", "event": "expired", "disarmed_by": by, "reason": "ticket 4711",
+        }),
+        "ARMED         the whole host  at the deadline  because \"ticket 4711\"",
+    );
+}
+
+#[test]
 fn every_other_kind_has_its_line() {
     check(
         json!({ "kind": "genesis", "format": 1, "daemon": "0.1.0" }),

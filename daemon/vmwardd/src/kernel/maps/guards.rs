@@ -19,7 +19,7 @@ impl Guard {
             flags: if self.observe { vm_flag::OBSERVE } else { 0 },
             role,
             owner_tgid,
-            pad: 0,
+            disarmed_until_s: 0,
         }
     }
 }

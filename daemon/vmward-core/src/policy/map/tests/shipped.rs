@@ -1,7 +1,7 @@
 //! Every row of the survey of MCP servers that stop VMs, and every shipped
 //! entry at least once.
 
-use Effect::{Delete, ForceStop, Migrate, Pause, Reboot, Reset, Save, Stop};
+use Effect::{Delete, ForceStop, HostReboot, Migrate, Pause, Reboot, Reset, Save, Stop};
 
 use super::*;
 
@@ -273,6 +273,8 @@ fn others() -> Vec<Row> {
         ("pods_delete", json!({"name": "a"}), Suspect, A),
         ("pods_exec", json!({"name": "a", "command": ["kill", "1"]}), Suspect, A),
         ("pods_run", json!({"name": "a", "image": "x"}), Suspect, A),
+        // vmward's own, of the host
+        ("host_reboot", json!({"reason": "a new kernel"}), Does(HostReboot), None),
         // Found by their names only: no entry, so the guess must catch them.
         ("qmp_command", json!({"name": "a"}), Suspect, A),
         ("stop_server", json!({"name": "a"}), Suspect, A),
