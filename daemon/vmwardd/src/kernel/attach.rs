@@ -30,6 +30,7 @@ use vmward_abi::ABI_VERSION;
 use vmward_wire::v1::HookStatus;
 
 use super::{KernelError, monitor, offsets};
+use crate::notify;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("VMWARD_PROBES_EMBEDDED"));
 
@@ -207,6 +208,7 @@ fn load_and_attach(
     let folder = generation_dir(&programs.dir, programs.generation);
     create_dir(&folder)?;
     for (name, hook) in PROGRAMS.iter().copied() {
+        notify::starting();
         let began = Instant::now();
         let link = attach_one(&mut ebpf, name, hook, &btf)?;
         tracing::debug!(program = name, took = ?began.elapsed(), "attached");
