@@ -144,11 +144,7 @@ fn attack(kernel: &mut Kernel, canary: &mut Canary) -> Result<Vec<String>, Kerne
     kernel.remove_lease(vm, LEASE_ID)?;
 
     host_rule(kernel, pid, &mut findings)?;
-    for (name, family) in FAMILIES {
-        notify::starting();
-        family(kernel, canary, &mut findings)?;
-        findings.counted(kernel, vm, name)?;
-    }
+    families(kernel, canary, &mut findings)?;
     canary.tell("xfsz")?;
     findings.caused(1);
     canary.tell(&format!("say {ECHO}"))?;
@@ -171,6 +167,19 @@ fn attack(kernel: &mut Kernel, canary: &mut Canary) -> Result<Vec<String>, Kerne
         canary.child.wait().map_err(failed("wait for the canary"))?;
     }
     Ok(findings.wrong)
+}
+
+fn families(
+    kernel: &mut Kernel,
+    canary: &mut Canary,
+    findings: &mut Findings,
+) -> Result<(), KernelError> {
+    for (name, family) in FAMILIES {
+        notify::starting();
+        family(kernel, canary, findings)?;
+        findings.counted(kernel, canary.process, name)?;
+    }
+    Ok(())
 }
 
 /// A host rule is for the executable that it names, and as often as it says.
