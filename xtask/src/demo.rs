@@ -8,7 +8,7 @@ use clap::Args;
 use crate::{
     build, paths,
     setup::Kernel,
-    vm::{self, Mode, VmArgs},
+    vm::{self, Host, Mode, VmArgs},
 };
 
 /// The program that acts the story out inside the VM, from the package of tests.
@@ -46,6 +46,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
     let finished = vm::boot(&VmArgs {
         kernel: args.kernel,
         mode: Mode::Enforce,
+        host: Host::Bare,
         domains: DOMAINS,
         memory: "4G".to_owned(),
         timeout: LIMIT,

@@ -7,6 +7,7 @@ mod apt;
 mod kernels;
 mod linker;
 mod packages;
+mod root;
 mod rust_src;
 mod vng;
 
@@ -44,6 +45,8 @@ enum Part {
     Bpf,
     /// virtme-ng and the test kernels
     Vm,
+    /// The root file system of a host run by systemd
+    Root,
 }
 
 pub(crate) fn run(args: &SetupArgs) -> Result<()> {
@@ -67,6 +70,9 @@ pub(crate) fn run(args: &SetupArgs) -> Result<()> {
             kernels::ensure(*kernel)?;
         }
     }
+    if wants(Part::Root) {
+        root::ensure()?;
+    }
     eprintln!("ok  set-up complete");
     Ok(())
 }
@@ -84,6 +90,12 @@ pub(crate) fn for_vm(kernel: Kernel) -> Result<(PathBuf, BootKernel)> {
     let _lock = lock()?;
     packages::ensure()?;
     Ok((vng::ensure()?, kernels::ensure(kernel)?))
+}
+
+/// What the VM of a host run by systemd needs besides: its disk image.
+pub(crate) fn for_systemd_host() -> Result<PathBuf> {
+    let _lock = lock()?;
+    root::ensure()
 }
 
 /// Two commands started at once must not unpack into the same folder.

@@ -24,7 +24,7 @@ use clap::Args;
 use crate::{
     build,
     setup::Kernel,
-    vm::{self, Mode, VmArgs},
+    vm::{self, Host, Mode, VmArgs},
 };
 use count::Count;
 pub(crate) use coverage::{CoverageArgs, run as coverage};
@@ -193,6 +193,7 @@ fn in_vm(run: &VmRun, binary: &Path, full: bool) -> Result<Count> {
     let finished = vm::boot(&VmArgs {
         kernel: run.kernel,
         mode: Mode::Off,
+        host: Host::Bare,
         domains: 0,
         memory: "4G".to_owned(),
         timeout: if full { FULL_VM_LIMIT } else { VM_LIMIT },

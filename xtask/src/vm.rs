@@ -10,7 +10,10 @@ mod accel;
 pub(crate) mod guest;
 mod host_up;
 pub(crate) mod init;
+mod initramfs;
+mod install;
 mod order;
+mod systemd;
 mod tail;
 mod tree;
 
@@ -25,8 +28,8 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
-pub(crate) use order::Mode;
 use order::Order;
+pub(crate) use order::{Host, Mode};
 
 use crate::{build, paths, setup, setup::Kernel, wait};
 
@@ -50,6 +53,9 @@ pub(crate) struct VmArgs {
     /// What vmwardd does; with `off` it is not started
     #[arg(long, value_enum, default_value_t = Mode::Enforce)]
     pub(crate) mode: Mode,
+    /// What the VM is
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) host: Host,
     /// How many domains run: web-1, web-2, ...
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=64))]
     pub(crate) domains: u32,
@@ -131,9 +137,19 @@ impl Finished {
 pub(crate) fn boot(args: &VmArgs) -> Result<Finished> {
     let (vng, kernel) = setup::for_vm(args.kernel)?;
     let accel = accel::choose(&vng, &kernel)?;
-    let folder = run_folder()?;
+    let folder = run_folder(args.host)?;
     Order::new(args, &folder)?.write(&folder)?;
-    let mut vm = Vm::start(args, accel, &vng, &kernel, &folder)?;
+    let child = match args.host {
+        Host::Bare => start_bare(args, accel, &vng, &kernel, &folder)?,
+        Host::Systemd => {
+            let disk = setup::for_systemd_host()?;
+            systemd::start(args, accel, &kernel, &disk, &folder)?
+        }
+    };
+    let mut vm = Vm {
+        child,
+        folder: folder.clone(),
+    };
     let outcome = vm.watch(args);
     vm.end();
     match outcome {
@@ -143,7 +159,8 @@ pub(crate) fn boot(args: &VmArgs) -> Result<Finished> {
 }
 
 /// A fresh folder shared with the VM, with this very xtask and the built binaries in `bin`.
-fn run_folder() -> Result<PathBuf> {
+/// What a host's services are installed from lies beside it.
+fn run_folder(host: Host) -> Result<PathBuf> {
     static RUNS: AtomicU32 = AtomicU32::new(0);
     let (process, number) = (std::process::id(), RUNS.fetch_add(1, Ordering::Relaxed));
     let name = if number == 0 {
@@ -162,10 +179,21 @@ fn run_folder() -> Result<PathBuf> {
     // Copies: a build during the run must not pull the binaries from under the VM.
     fs::copy(&xtask, bin.join("xtask"))
         .with_context(|| format!("Failed to copy {}", xtask.display()))?;
-    for name in ["vmward", "vmwardd", "vmward-inventory", ATTACKER] {
+    let product = match host {
+        Host::Bare => bin.clone(),
+        Host::Systemd => systemd::product(&folder),
+    };
+    fs::create_dir_all(&product)
+        .with_context(|| format!("Failed to create {}", product.display()))?;
+    for (name, place) in [
+        ("vmward", &product),
+        ("vmwardd", &product),
+        ("vmward-inventory", &product),
+        (ATTACKER, &bin),
+    ] {
         let built = paths::target().join("debug").join(name);
         if built.exists() {
-            fs::copy(&built, bin.join(name))
+            fs::copy(&built, place.join(name))
                 .with_context(|| format!("Failed to copy {}", built.display()))?;
         }
     }
@@ -175,50 +203,46 @@ fn run_folder() -> Result<PathBuf> {
         .with_context(|| format!("Failed to resolve {}", folder.display()))
 }
 
+fn start_bare(
+    args: &VmArgs,
+    accel: accel::Accel,
+    vng: &Path,
+    kernel: &setup::BootKernel,
+    folder: &Path,
+) -> Result<Child> {
+    let console = fs::File::create(folder.join("console.log"))?;
+    let mut command = accel::vng(vng, kernel, accel)?;
+    command
+        .args(["--memory", &args.memory, "--cpus", "2", "--verbose"])
+        .args([
+            "--overlay-rwdir",
+            "/var",
+            "--overlay-rwdir",
+            "/etc",
+            "--rwdir",
+        ])
+        .arg(folder)
+        .args(["--append", KERNEL_ARGS])
+        .args((args.audit == Audit::Off).then_some("--append=audit=0"))
+        .arg("--")
+        .arg(format!(
+            "exec '{0}/bin/xtask' vm-init '{0}' 2>'{0}/init.log'",
+            folder.display()
+        ))
+        .current_dir(folder)
+        .env("TMPDIR", folder)
+        .stdin(Stdio::null())
+        .stdout(console.try_clone()?)
+        .stderr(console);
+    command.spawn().context("Failed to start virtme-ng")
+}
+
 struct Vm {
     child: Child,
     folder: PathBuf,
 }
 
 impl Vm {
-    fn start(
-        args: &VmArgs,
-        accel: accel::Accel,
-        vng: &Path,
-        kernel: &setup::BootKernel,
-        folder: &Path,
-    ) -> Result<Self> {
-        let console = fs::File::create(folder.join("console.log"))?;
-        let mut command = accel::vng(vng, kernel, accel)?;
-        command
-            .args(["--memory", &args.memory, "--cpus", "2", "--verbose"])
-            .args([
-                "--overlay-rwdir",
-                "/var",
-                "--overlay-rwdir",
-                "/etc",
-                "--rwdir",
-            ])
-            .arg(folder)
-            .args(["--append", KERNEL_ARGS])
-            .args((args.audit == Audit::Off).then_some("--append=audit=0"))
-            .arg("--")
-            .arg(format!(
-                "exec '{0}/bin/xtask' vm-init '{0}' 2>'{0}/init.log'",
-                folder.display()
-            ))
-            .current_dir(folder)
-            .env("TMPDIR", folder)
-            .stdin(Stdio::null())
-            .stdout(console.try_clone()?)
-            .stderr(console);
-        let child = command.spawn().context("Failed to start virtme-ng")?;
-        Ok(Self {
-            child,
-            folder: folder.to_path_buf(),
-        })
-    }
-
     /// Passes the command's output on until its exit status is known.
     fn watch(&mut self, args: &VmArgs) -> Result<u8> {
         let start = Instant::now();
@@ -295,7 +319,13 @@ impl Vm {
             "the VM failed; its logs are in {}",
             self.folder.display()
         )];
-        for name in ["console.log", "init.log", "vmwardd.log", "libvirtd.log"] {
+        for name in [
+            "console.log",
+            "init.log",
+            "vmwardd.log",
+            "libvirtd.log",
+            "journal.log",
+        ] {
             let Ok(log) = fs::read(self.folder.join(name)) else {
                 continue;
             };

@@ -146,6 +146,8 @@ pub enum Message {
     Kernel(Vec<Witnessed>, Credit),
     /// Everything that the kernel saw before this daemon was ready has come.
     KernelCaughtUp,
+    /// A unit of the service manager has come or gone.
+    Units,
     /// Read the policy file again; answers with the fault, where there is one.
     Reload(oneshot::Sender<Result<(), String>>),
     /// A client's thread left a decision that waits for the journal.

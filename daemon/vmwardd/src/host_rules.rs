@@ -1,9 +1,10 @@
 //! The policy's host rules as the kernel can hold them: whom each names, by
 //! user, inode and cgroup, and what stands in its way.
 //!
-//! A signal from one of them ends or pauses a VM, so only rules that allow that
-//! go to the kernel. What they name is looked up again and again: a unit has a
-//! cgroup only while it runs, and an update of a package brings another inode.
+//! What they name is looked up again and again: a unit has a cgroup only while
+//! it runs, and an update of a package brings another inode.
+
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,7 +12,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use vmward_core::digest::sha256_hex;
-use vmward_core::effect::Effect;
 use vmward_core::policy::host::HostRule;
 use vmward_core::policy::{Policy, RuleMode};
 
@@ -19,19 +19,18 @@ use crate::engine_task::chain;
 use crate::executable;
 use crate::kernel::Actor;
 
+pub use self::watch::start as watch;
+
 /// The cgroup v2 hierarchy.
 const CGROUPS: &str = "/sys/fs/cgroup";
 /// How deep slices are searched for a unit, and how many folders at most.
 const DEPTH_MAX: u32 = 6;
 const FOLDERS_MAX: usize = 4096;
-/// What a signal to QEMU does: ends it without asking the guest, or stops it.
-const BY_SIGNAL: [Effect; 2] = [Effect::ForceStop, Effect::Pause];
 
 /// One rule, ready for the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resolved {
-    /// Bits of the effects that a signal has; 0 for a rule that stays out of the
-    /// kernel.
+    /// Bits of its effects; 0 for a rule that stays out of the kernel.
     pub effects: u32,
     /// Everybody it names and that is there now.
     pub actors: BTreeSet<Actor>,
@@ -60,8 +59,8 @@ pub fn resolve(rule: &HostRule) -> Resolved {
 }
 
 fn resolve_in(rule: &HostRule, cgroups: &Path) -> Resolved {
-    let bits = BY_SIGNAL.iter().filter(|by| rule.effects.contains(by));
-    let effects = bits.fold(0, |mask, effect| mask | effect.bit());
+    let bits = rule.effects.iter().map(|effect| effect.bit());
+    let effects = bits.fold(0, |mask, bit| mask | bit);
     if !rule.enabled || rule.mode == RuleMode::Shadow || effects == 0 {
         return Resolved::default();
     }
@@ -92,29 +91,31 @@ fn resolve_in(rule: &HostRule, cgroups: &Path) -> Resolved {
 /// service or scope anybody to whom it was delegated may, so those are not
 /// searched.
 fn cgroups_of(unit: &str, root: &Path) -> Vec<u64> {
-    let mut found = Vec::new();
     if unit.contains('/') || unit.starts_with('.') {
-        return found;
+        return Vec::new();
     }
-    let mut slices: Vec<(PathBuf, u32)> = vec![(root.to_owned(), 0)];
-    let mut folders = 0;
-    while let Some((slice, depth)) = slices.pop() {
-        if let Ok(meta) = fs::symlink_metadata(slice.join(unit))
-            && meta.is_dir()
-        {
-            found.push(meta.ino());
-        }
-        let Ok(entries) = fs::read_dir(&slice) else {
-            continue;
-        };
-        for entry in entries.flatten() {
+    let folder_of = |slice: PathBuf| fs::symlink_metadata(slice.join(unit)).ok();
+    slices(root)
+        .into_iter()
+        .filter_map(folder_of)
+        .filter(fs::Metadata::is_dir)
+        .map(|meta| meta.ino())
+        .collect()
+}
+
+/// The root and every slice below it.
+fn slices(root: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut left: Vec<(PathBuf, u32)> = vec![(root.to_owned(), 0)];
+    while let Some((slice, depth)) = left.pop() {
+        for entry in fs::read_dir(&slice).into_iter().flatten().flatten() {
             let path = entry.path();
             let is_slice = path.extension().is_some_and(|kind| kind == "slice");
-            if is_slice && depth < DEPTH_MAX && folders < FOLDERS_MAX {
-                folders += 1;
-                slices.push((path, depth + 1));
+            if is_slice && depth < DEPTH_MAX && found.len() + left.len() < FOLDERS_MAX {
+                left.push((path, depth + 1));
             }
         }
+        found.push(slice);
     }
     found
 }

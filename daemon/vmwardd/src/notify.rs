@@ -4,9 +4,21 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
+/// No single program and no attack of the self-test takes longer.
+const START_STEP: Duration = Duration::from_mins(1);
+
 /// The start is over: callers and dependent units may go on.
 pub fn ready(status: &str) {
     send(&[NotifyState::Ready, NotifyState::Status(status)]);
+}
+
+/// The start goes on: a service manager whose patience ends sooner waits for
+/// [`START_STEP`] more. Loading all programs takes a second, under emulation or
+/// on a host that starts everything at once minutes; ended half-way and started
+/// again, the daemon would never be there.
+pub fn starting() {
+    let step = u32::try_from(START_STEP.as_micros()).unwrap_or(u32::MAX);
+    send(&[NotifyState::ExtendTimeoutUsec(step)]);
 }
 
 /// A reload begins; [`ready`] ends it.

@@ -30,7 +30,7 @@ use crate::notice::NoticeCommand;
 use crate::policy_store::watch;
 use crate::secure_file::make_dir;
 use crate::socket::{self, CLIENTS_MAX, Door, Listeners};
-use crate::{clock, convert, log, memory, notice, notify, policy_store};
+use crate::{clock, convert, host_rules, log, memory, notice, notify, policy_store};
 
 /// Clients get this long to finish once a stop has begun.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
@@ -257,6 +257,7 @@ async fn serve(
     if let Some(command) = told {
         notice::start(command, service);
     }
+    host_rules::watch(engine.clone());
     let doors = std::iter::once((policy, Door::Policy));
     for (listener, door) in doors.chain(admin.map(|admin| (admin, Door::Admin))) {
         let serving = socket::serve(

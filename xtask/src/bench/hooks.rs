@@ -8,7 +8,7 @@ use clap::Args;
 use crate::{
     build, paths,
     setup::Kernel,
-    vm::{self, Mode, VmArgs},
+    vm::{self, Host, Mode, VmArgs},
 };
 
 const PROGRAM: &str = "vmward-hookbench";
@@ -34,6 +34,7 @@ pub(super) fn run(args: &HooksArgs) -> Result<ExitCode> {
     let finished = vm::boot(&VmArgs {
         kernel: args.kernel,
         mode: Mode::Off,
+        host: Host::Bare,
         domains: 0,
         memory: "4G".to_owned(),
         timeout: LIMIT,

@@ -13,7 +13,7 @@ use super::{LONG, fresh};
 use crate::{paths, process, step::Step};
 
 const SUITES: &[&str] = &["bookworm", "bookworm-backports", "trixie-backports"];
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+pub(super) const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 pub(super) struct PrivateApt {
     root: PathBuf,
@@ -141,7 +141,7 @@ fn version_between(name: &str, prefix: &str, suffix: &str) -> Option<Vec<u32>> {
 }
 
 /// The Debian archive that this machine itself uses, read from its sources.
-fn machine_archive() -> Result<String> {
+pub(super) fn machine_archive() -> Result<String> {
     let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
     if let Ok(dir) = fs::read_dir("/etc/apt/sources.list.d") {
         files.extend(dir.filter_map(|entry| entry.ok().map(|entry| entry.path())));

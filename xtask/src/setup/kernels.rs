@@ -25,6 +25,8 @@ pub(crate) enum Kernel {
 /// A kernel that is ready to boot.
 pub(crate) struct BootKernel {
     pub(crate) image: PathBuf,
+    /// The folder with its modules.
+    pub(crate) modules: PathBuf,
 }
 
 impl Kernel {
@@ -81,7 +83,8 @@ pub(super) fn ensure(kernel: Kernel) -> Result<BootKernel> {
 fn find(home: &Path) -> Option<BootKernel> {
     let version = version(home).ok()?;
     let image = home.join("boot").join(format!("vmlinuz-{version}"));
-    image.is_file().then_some(BootKernel { image })
+    let modules = home.join("lib/modules").join(&version);
+    image.is_file().then_some(BootKernel { image, modules })
 }
 
 /// Brings both package layouts to one: `boot/vmlinuz-V` and `lib/modules/V`.

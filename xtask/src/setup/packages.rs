@@ -40,6 +40,9 @@ const PACKAGES: &[&str] = &[
     "polkitd",
 ];
 
+/// What makes the root file system of a whole host.
+pub(super) const ROOT_PACKAGES: &[&str] = &["mmdebstrap", "genext2fs", "e2fsprogs"];
+
 /// Installs as root. The packages bring services (libvirtd, its networks): on a
 /// machine run by systemd they are kept from starting by a `policy-rc.d` that
 /// goes away again; one that is already there is the owner's and stays, unless
@@ -75,7 +78,11 @@ apt-get install -y -q --fix-broken --no-install-recommends -o DPkg::Lock::Timeou
 "#;
 
 pub(super) fn ensure() -> Result<()> {
-    let missing = missing()?;
+    ensure_these(PACKAGES)
+}
+
+pub(super) fn ensure_these(packages: &[&'static str]) -> Result<()> {
+    let missing = missing(packages)?;
     if missing.is_empty() {
         return Ok(());
     }
@@ -93,7 +100,7 @@ pub(super) fn ensure() -> Result<()> {
                 format!("cannot be had (is there a network?): {}", missing.join(" "))
             })?;
         }
-        let left = self::missing()?;
+        let left = self::missing(packages)?;
         if left.is_empty() {
             return Ok(());
         }
@@ -104,7 +111,7 @@ pub(super) fn ensure() -> Result<()> {
     })
 }
 
-fn missing() -> Result<Vec<&'static str>> {
+fn missing(packages: &[&'static str]) -> Result<Vec<&'static str>> {
     if !Path::new("/usr/bin/dpkg-query").exists() {
         bail!("this set-up is for Debian 12: there is no dpkg-query here");
     }
@@ -112,7 +119,7 @@ fn missing() -> Result<Vec<&'static str>> {
     // is an answer here, not a failure.
     let output = Command::new("dpkg-query")
         .args(["-W", "-f", "${Package} ${db:Status-Status}\\n"])
-        .args(PACKAGES)
+        .args(packages)
         .output()
         .context("Failed to run dpkg-query")?;
     let known = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -121,7 +128,7 @@ fn missing() -> Result<Vec<&'static str>> {
             .lines()
             .any(|line| line == format!("{name} installed"))
     };
-    Ok(PACKAGES
+    Ok(packages
         .iter()
         .copied()
         .filter(|name| !installed(name))

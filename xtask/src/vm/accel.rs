@@ -15,6 +15,8 @@ use anyhow::{Context, Result, bail};
 use super::tree;
 use crate::{build, paths, setup::BootKernel, step::step, wait};
 
+/// What is slow to emulate and missed by nobody is off: a fifth of the time.
+pub(super) const CPU: &str = "max,la57=off,svm=off,avx=off,avx2=off";
 const PROBE_LIMIT: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -89,8 +91,7 @@ pub(super) fn vng(vng: &Path, kernel: &BootKernel, accel: Accel) -> Result<Comma
         // kernel patches itself (measured: `Oops: int3` in __schedule), and two
         // threads that wait for each other's locks were twice as slow besides.
         command.arg("--qemu-opts=-accel tcg,thread=single");
-        // What is slow to emulate and missed by nobody: a fifth of the time.
-        command.arg("--qemu-opts=-cpu max,la57=off,svm=off,avx=off,avx2=off");
+        command.arg(format!("--qemu-opts=-cpu {CPU}"));
     }
     Ok(command)
 }

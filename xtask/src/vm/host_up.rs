@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail};
 use super::{
     guest,
     init::Phases,
+    install,
     order::{Mode, Order},
 };
 use crate::{process, wait};
@@ -34,11 +35,31 @@ const MOUNTS: &[(&str, &str)] = &[
 ];
 
 /// Brings everything up, in the order in which a host would.
-pub(super) fn bring_up(order: &Order, run: &Path, phases: &mut Phases) -> Result<()> {
+pub(super) fn bare(order: &Order, run: &Path, phases: &mut Phases) -> Result<()> {
     phases.enter("mounting")?;
     mount()?;
     phases.enter("starting libvirtd")?;
     libvirtd(run)?;
+    domains(order, run, phases)?;
+    configure(order.mode)?;
+    if order.mode == Mode::Off {
+        return Ok(());
+    }
+    phases.enter("starting vmwardd")?;
+    vmwardd(order, run)
+}
+
+/// The same where systemd has started what is installed, at the first boot; at
+/// later ones it is all there.
+pub(super) fn systemd(order: &Order, run: &Path, phases: &mut Phases) -> Result<()> {
+    if !run.join("boots").exists() {
+        domains(order, run, phases)?;
+    }
+    phases.enter("installing vmward")?;
+    install::vmward(order, run)
+}
+
+fn domains(order: &Order, run: &Path, phases: &mut Phases) -> Result<()> {
     let names: Vec<_> = (1..=order.domains).map(|n| format!("web-{n}")).collect();
     guest::install(&run.join("tick.img"))?;
     if !names.is_empty() {
@@ -49,12 +70,7 @@ pub(super) fn bring_up(order: &Order, run: &Path, phases: &mut Phases) -> Result
             guest::wait_ticks(name, 2, TICK_LIMIT)?;
         }
     }
-    configure(order.mode)?;
-    if order.mode == Mode::Off {
-        return Ok(());
-    }
-    phases.enter("starting vmwardd")?;
-    vmwardd(order, run)
+    Ok(())
 }
 
 /// Leaves a service to itself, but for its remains: whoever kills it wants to see it gone.
@@ -104,6 +120,10 @@ fn configure(mode: Mode) -> Result<()> {
         fs::write("/etc/group", format!("{groups}vmward:x:980:\n"))
             .context("Failed to add the group vmward")?;
     }
+    configure_files(mode)
+}
+
+pub(super) fn configure_files(mode: Mode) -> Result<()> {
     fs::create_dir_all("/etc/vmward").context("Failed to create /etc/vmward")?;
     fs::write("/etc/vmward/policy.json", POLICY).context("Failed to write the policy")?;
     let mode = if mode == Mode::Observe {

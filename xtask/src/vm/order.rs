@@ -19,6 +19,18 @@ pub(crate) enum Mode {
     Off,
 }
 
+/// The host that the VM is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Host {
+    /// This machine's own root file system and libvirtd; no service manager.
+    #[default]
+    Bare,
+    /// Debian trixie on a disk of its own, run by systemd, libvirt's services and
+    /// vmward installed; may reboot, and runs the command at each boot.
+    Systemd,
+}
+
 #[derive(Serialize, Deserialize)]
 pub(super) struct Order {
     pub(super) command: Vec<String>,
@@ -42,6 +54,8 @@ impl Order {
         let bin = run.join("bin").display().to_string();
         env.insert("PATH".into(), format!("{bin}:/usr/sbin:/sbin:{path}"));
         env.insert("VMWARD_VM_DIR".into(), run.display().to_string());
+        let host = format!("{:?}", args.host).to_lowercase();
+        env.insert("VMWARD_VM_HOST".into(), host);
         env.insert("LIBVIRT_DEFAULT_URI".into(), "qemu:///system".into());
         let folder = env::current_dir().context("Failed to find the current folder")?;
         Ok(Self {

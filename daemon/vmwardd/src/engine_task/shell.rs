@@ -123,6 +123,7 @@ impl Shell {
             }
             Message::Kernel(events, _credit) => self.witnessed(events, now, batch),
             Message::KernelCaughtUp => self.seq.caught_up(now.boot_ns),
+            Message::Units => self.host.stale(),
             Message::Reload(reply) => drop(reply.send(self.reload(now, batch))),
             // What waits is part of every round.
             Message::Waiting => {}

@@ -51,7 +51,7 @@ fn a_unit_is_found_in_its_slice_and_not_below_a_service() {
 }
 
 #[test]
-fn only_rules_that_let_a_signal_through_go_to_the_kernel() {
+fn a_rule_goes_to_the_kernel_with_all_that_it_allows_and_only_where_it_is_in_force() {
     let with = |change: fn(&mut HostRule)| {
         let mut rule = rule(uids(&[7]));
         change(&mut rule);
@@ -64,9 +64,9 @@ fn only_rules_that_let_a_signal_through_go_to_the_kernel() {
         Resolved::default()
     );
     assert_eq!(
-        with(|rule| rule.effects = vec![Effect::Stop, Effect::Save]),
-        Resolved::default(),
-        "to ask a guest needs no signal"
+        with(|rule| rule.effects = vec![Effect::Stop, Effect::Save]).effects,
+        Effect::Stop.bit() | Effect::Save.bit(),
+        "libvirt's orders are judged there, too"
     );
 }
 

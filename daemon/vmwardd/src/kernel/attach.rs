@@ -31,6 +31,7 @@ use vmward_abi::ABI_VERSION;
 use vmward_wire::v1::HookStatus;
 
 use super::{KernelError, monitor, offsets};
+use crate::notify;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("VMWARD_PROBES_EMBEDDED"));
 
@@ -209,6 +210,7 @@ fn load_and_attach(
     create_dir(&folder)?;
     verify::all(&mut ebpf, &btf)?;
     for (name, hook) in PROGRAMS.iter().copied() {
+        notify::starting();
         let link = attach_one(&mut ebpf, name, hook)?;
         // The pin holds the link from here on.
         link.pin(folder.join(name)).map_err(failed("pin", name))?;

@@ -10,6 +10,7 @@ use aya::{Btf, Ebpf};
 
 use super::{PROGRAMS, failed, of_wrong_type};
 use crate::kernel::KernelError;
+use crate::notify;
 
 /// How many programs are verified at a time.
 const WORKERS_MAX: usize = 8;
@@ -47,6 +48,7 @@ pub(super) fn all(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), KernelError> {
 }
 
 fn one(name: &'static str, program: &mut Program, btf: &Btf) -> Result<(), KernelError> {
+    notify::starting();
     let began = Instant::now();
     let info = match program {
         Program::Lsm(p) => p.load(name, btf).and_then(|()| p.info()),
