@@ -86,6 +86,7 @@ fn in_vm(kernel: Kernel) -> Result<ExitCode> {
         no_build: true,
         keep: false,
         audit: vm::Audit::Off,
+        host: vm::Host::Bare,
         output: vm::Output::Passed,
         command: ["xtask", "bench", "memory", "--here", binary]
             .map(str::to_owned)

@@ -180,12 +180,12 @@ fn a_claim_moves_the_deadline() {
         id: DecisionId(1),
         vm: crate::ids::VmUuid::from_bytes([1; 16]),
         vm_name: "web-1".to_owned(),
-        process: crate::ids::Process {
+        process: Process {
             pid: 1,
             start_ticks: 1,
         },
         effect: crate::effect::Effect::Stop,
-        holder: crate::ids::Process {
+        holder: Process {
             pid: 2,
             start_ticks: 2,
         },

@@ -1,5 +1,7 @@
 use vmward_core::policy::host::Who;
 
+use vmward_core::effect::Effect;
+
 use super::*;
 
 fn rule(who: Who) -> HostRule {
