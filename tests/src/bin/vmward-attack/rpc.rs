@@ -19,7 +19,7 @@ const CREATE_WITH_FLAGS: u32 = 196;
 const LONG_NAME: usize = 200_000;
 
 const USAGE: &str = "rpc: plain|bytes|pipelined|iovecs|wrong-name|long-name|with-fds|trailing|\
-    sendmmsg|splice|io-uring|autodestroy UUID";
+    sendmmsg|splice|sendfile|io-uring|autodestroy UUID";
 
 /// One that may take so much at once as the attack sends.
 struct Client {
@@ -78,6 +78,7 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
         }
         "sendmmsg" => rpc_send::sendmmsg(&client.socket, &plain)?,
         "splice" => rpc_send::splice(&client.socket, &plain)?,
+        "sendfile" => rpc_send::sendfile(&client.socket, &plain)?,
         "io-uring" => rpc_send::io_uring(&client.socket, &plain)?,
         "autodestroy" => {
             let mut body = domain(b"x", uuid);
