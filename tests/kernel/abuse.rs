@@ -59,15 +59,25 @@ fn a_lease_is_for_its_vm_its_effect_one_use_and_its_time() {
     assert!(kill(pid, "-STOP"), "it did not cover what it was for");
     assert!(kill(pid, "-CONT"));
     assert!(!kill(pid, "-STOP"), "it covered a second operation");
-    let _ended = client().release(pause.id);
+    // What has begun cannot be given back, and keeps the VM for a minute.
+    assert!(client().release(pause.id).is_err());
+    let over = |what: &str, limit: Duration| {
+        wait::until(what, limit + Duration::from_mins(1), || {
+            let leases = scene.daemon.status()["leases"].as_array()?.len();
+            (leases == 0).then_some(())
+        });
+    };
+    over("the first operation to be over", Duration::from_mins(1));
+
+    let back = lease("abuse-1", "pause");
+    client().release(back.id).expect("nobody has used it");
     assert!(!kill(pid, "-STOP"), "it works after it was given back");
 
     let unused = lease("abuse-1", "force_stop");
-    let limit = Duration::from_millis(unused.expires_in_ms) + Duration::from_mins(1);
-    wait::until("the lease to lapse", limit, || {
-        let leases = scene.daemon.status()["leases"].as_array()?.len();
-        (leases == 0).then_some(())
-    });
+    over(
+        "the lease to lapse",
+        Duration::from_millis(unused.expires_in_ms),
+    );
     assert!(!kill(pid, "-KILL"), "it works after its deadline");
     scene.guest.assert_ticks();
     other.assert_ticks();

@@ -16,7 +16,7 @@ use crate::{Scene, assert_in_vm};
 const ANYTHING: &str = r#"{"version": "1", "default": "allow"}"#;
 
 fn rows() -> impl Iterator<Item = &'static Attack> {
-    attacks::all().filter(|row| row.id.starts_with("monitor/"))
+    attacks::all().filter(|row| row.vector == "monitor-command")
 }
 
 /// libvirt and QEMU speak to each other, and the guest runs.

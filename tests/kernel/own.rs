@@ -19,7 +19,7 @@ const COMMANDS: [(&str, &str); 10] = [
     ("rm -r /sys/fs/bpf/vmward/abi4/VMS", "bpf-object"),
     ("rm -r /sys/fs/bpf/vmward/abi4/gen-1", "bpf-object"),
     ("mv /sys/fs/bpf/vmward /sys/fs/bpf/other", "bpf-object"),
-    ("rmdir /sys/fs/bpf/vmward/abi4", "bpf-object"),
+    ("rmdir /sys/fs/bpf/vmward/abi4/gen-1", "bpf-object"),
     ("umount /sys/fs/bpf", "mount"),
     ("umount --lazy /sys/fs/bpf", "mount"),
     ("mount -t tmpfs none /sys/fs/bpf", "mount"),

@@ -2,8 +2,8 @@
 //! test a phase, all rows in it.
 //!
 //! `VMWARD_ATTACKS=signals/,monitor/hmp` plays the rows whose ids begin so;
-//! `VMWARD_ATTACKS=@hooks` plays the first row of each hook. Every outcome is a
-//! line in `results.jsonl` of the run's folder.
+//! `@hooks` plays the first row of each hook, `@2/3` the second of three parts of
+//! the table. Every outcome is a line in `results.jsonl` of the run's folder.
 
 mod harm;
 mod phases;
@@ -29,18 +29,31 @@ fn rows() -> Vec<&'static Attack> {
     assert!(twice.is_empty(), "ids that are not unique: {twice:?}");
     let wanted = std::env::var(SELECTION).unwrap_or_default();
     let mut hooks = Vec::new();
-    let rows: Vec<_> = attacks::all()
-        .filter(|row| {
-            let new = !hooks.contains(&row.hook);
-            hooks.push(row.hook);
-            wanted.is_empty()
-                || wanted
-                    .split(',')
-                    .any(|word| (word == "@hooks" && new) || row.id.starts_with(word))
-        })
-        .collect();
+    let mut all = attacks::all().enumerate().collect::<Vec<_>>();
+    all.retain(|(number, row)| {
+        let new = !hooks.contains(&row.hook);
+        hooks.push(row.hook);
+        let is_meant = |word: &str| match word.strip_prefix('@') {
+            Some("hooks") => new,
+            Some(part) => is_in_part(part, *number),
+            None => row.id.starts_with(word),
+        };
+        wanted.is_empty() || wanted.split(',').any(is_meant)
+    });
+    let rows: Vec<_> = all.into_iter().map(|(_, row)| row).collect();
     assert!(!rows.is_empty(), "{SELECTION}={wanted} is no attack");
     rows
+}
+
+/// Is the row of this number in the part that is called, say, `2/3`? Rows that
+/// are alike stand together in the table: each part gets some of them.
+fn is_in_part(part: &str, number: usize) -> bool {
+    let numbers = part.split_once('/').and_then(|(which, of)| {
+        let (which, of) = (which.parse::<usize>().ok()?, of.parse::<usize>().ok()?);
+        (1..=of).contains(&which).then_some((which, of))
+    });
+    let (which, of) = numbers.unwrap_or_else(|| panic!("{SELECTION}: @{part} is no part"));
+    number % of == which - 1
 }
 
 #[test]

@@ -12,6 +12,7 @@ pub mod disguise;
 pub mod host;
 pub mod lifeline;
 pub mod monitor;
+pub mod own;
 pub mod rpc;
 pub mod sched;
 pub mod signals;
@@ -59,6 +60,8 @@ pub enum Harm {
     /// vmward's own protection is gone or weaker. Without vmward there is
     /// nothing to attack, so only the refusals are played.
     Disarms,
+    /// vmward's daemon ends or hangs: as above, and only while one runs.
+    Daemon,
 }
 
 /// How a refused attacker learns of it.
@@ -75,7 +78,7 @@ pub enum Refusal {
 /// How what an attack left behind on the host is taken back, by the beginning of
 /// the row's id: cgroups, limits, files. Called after each time that the attack
 /// worked; a fresh guest is started after it where the old one is not well.
-pub const UNDO: &[(&str, Undo)] = &[];
+pub const UNDO: &[(&str, Undo)] = &[("control-files/", control_files::thaw)];
 
 /// Takes back what attacks left behind.
 pub type Undo = fn(&Guest);
@@ -95,6 +98,7 @@ pub fn all() -> impl Iterator<Item = &'static Attack> {
         monitor::ATTACKS,
         host::ATTACKS,
         lifeline::ATTACKS,
+        own::ATTACKS,
     ]
     .into_iter()
     .flatten()

@@ -20,7 +20,7 @@ const PINS: &str = "/sys/fs/bpf/vmward";
 const SOCKET: &str = "/run/vmward/policy.sock";
 /// Longer than the daemon takes for any call.
 const CALL_LIMIT: Duration = Duration::from_secs(20);
-const READY_LIMIT: Duration = Duration::from_mins(3);
+const READY_LIMIT: Duration = Duration::from_mins(10);
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
@@ -184,11 +184,11 @@ impl Daemon {
     /// The daemon has put the domain under protection.
     ///
     /// # Panics
-    /// When it has not within thirty seconds.
+    /// When it has not within two minutes.
     #[track_caller]
     pub fn wait_protected(&self, name: &str) {
         let what = format!("{name} to be protected");
-        wait::until(&what, Duration::from_secs(30), || {
+        wait::until(&what, Duration::from_mins(2), || {
             let status = self.status();
             let vms = status["vms"].as_array()?;
             vms.iter()

@@ -39,7 +39,7 @@ const ATTACKER: &str = "vmward-attack";
 const KERNEL_ARGS: &str = "lsm=landlock,lockdown,yama,bpf mitigations=off \
     transparent_hugepage=never init_on_alloc=0 nowatchdog";
 /// From power-on to the first sign of `vm-init`; 12 s under emulation on an idle machine.
-const BOOT_LIMIT: Duration = Duration::from_mins(4);
+const BOOT_LIMIT: Duration = Duration::from_mins(8);
 /// From there to the command; a dozen guests under nested emulation take a minute.
 const READY_LIMIT: Duration = Duration::from_mins(10);
 /// How long the VM may take to go after its exit status is known.

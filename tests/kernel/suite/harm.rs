@@ -48,7 +48,7 @@ impl Before {
             })
             .is_some(),
             Harm::Shows(look) => wait::within(HARM_LIMIT, || look(guest).then_some(())).is_some(),
-            Harm::Arms | Harm::Host | Harm::Disarms => output.status.success(),
+            Harm::Arms | Harm::Host | Harm::Disarms | Harm::Daemon => output.status.success(),
         };
         if seen {
             return Ok(());
@@ -107,26 +107,34 @@ pub(super) fn refused(row: &Attack, output: &Output) -> Result<(), String> {
     Ok(())
 }
 
-/// A guest that ticks, after an attack that worked: the same one where it can
-/// be made well, else a fresh one. `end` ends the old process.
-pub(super) fn heal(row: &Attack, guest: &Guest, before: &Before, end: impl FnOnce(i32)) {
+/// Takes back what the attack left behind on the host.
+pub(super) fn undo(row: &Attack, guest: &Guest) {
     for (family, undo) in UNDO {
         if row.id.starts_with(family) {
             undo(guest);
         }
     }
+}
+
+/// A guest that ticks, after an attack that worked: the same one where it can
+/// be made well, else a fresh one. `end` ends the old process.
+pub(super) fn heal(row: &Attack, guest: &Guest, before: &Before, end: impl FnOnce(i32)) {
+    undo(row, guest);
     // What was armed goes off with the process.
     let keep = matches!(row.harm, Harm::Stalls | Harm::Resets);
-    if keep && before.lives() {
-        run("/bin/kill", &["-CONT", &before.pid.to_string()]);
-        if guest.state() == "paused" {
-            virsh(&["resume", &guest.name]);
-        }
-        if ticks_within(guest, Duration::from_secs(5)) {
-            return;
-        }
+    if keep && before.lives() && wake(guest, before) {
+        return;
     }
     fresh(guest, before.pid, end);
+}
+
+/// Lets a guest go on that was stopped or paused; does it?
+pub(super) fn wake(guest: &Guest, before: &Before) -> bool {
+    run("/bin/kill", &["-CONT", &before.pid.to_string()]);
+    if guest.state() == "paused" {
+        virsh(&["resume", &guest.name]);
+    }
+    ticks_within(guest, Duration::from_secs(5))
 }
 
 /// A fresh guest in the place of the process `pid`.

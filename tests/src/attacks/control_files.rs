@@ -48,6 +48,14 @@ fn above(guest: &Guest) -> String {
         .map_or_else(String::new, |(above, _)| above.to_owned())
 }
 
+/// Lets go on what an attack has frozen, the folder above all VMs included: a
+/// new guest would start frozen.
+pub(super) fn thaw(_guest: &Guest) {
+    let all = "/sys/fs/cgroup/machine*/cgroup.freeze /sys/fs/cgroup/machine*/*/cgroup.freeze";
+    let each = format!("for file in {all}; do [ ! -e $file ] || echo 0 > $file; done");
+    run("bash", &["-c", &each]);
+}
+
 /// Writes by a system call of choice.
 fn by(how: &str, file: &str, text: &str) -> Output {
     attack("control_files", how, &[file, text])
@@ -160,6 +168,14 @@ pub const ATTACKS: &[Attack] = &[
         FORCE_STOP,
         |g| shell(&format!("exec 9> {}; bash -c 'echo 1 >&9'", kill(g))),
     ),
+    // To a process that never opened it, over a socket.
+    row(
+        "control-files/kill-sent-descriptor",
+        "cgroup-kill",
+        Harm::Ends,
+        FORCE_STOP,
+        |g| by("sent", &kill(g), "1"),
+    ),
     row(
         "control-files/freeze",
         "cgroup-freeze",
@@ -194,6 +210,13 @@ pub const ATTACKS: &[Attack] = &[
         Harm::Arms,
         FORCE_STOP,
         |g| shell(&format!("echo 1M > {}/memory.high", own(g))),
+    ),
+    row(
+        "control-files/memory-oom-group",
+        "cgroup-limit",
+        Harm::Arms,
+        FORCE_STOP,
+        |g| shell(&format!("echo 1 > {}/memory.oom.group", own(g))),
     ),
     row(
         "control-files/cpu-max",

@@ -69,6 +69,15 @@ pub const ATTACKS: &[Attack] = &[
         let line = "cp /usr/bin/virsh /var/tmp/v && /var/tmp/v -c qemu:///system destroy $2";
         shell(guest, line)
     }),
+    kill(
+        "disguise/hard-link-to-virsh",
+        Refusal::NotPermitted,
+        |guest| {
+            let line = "cd /var/tmp && cp /usr/bin/virsh v1 && ln -f v1 v2 && \
+                        ./v2 -c qemu:///system destroy $2";
+            shell(guest, line)
+        },
+    ),
     kill("disguise/namespaces", Refusal::NotPermitted, |guest| {
         shell(guest, "unshare -m -u -i -n /bin/kill -9 $1")
     }),

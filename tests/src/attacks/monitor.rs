@@ -55,8 +55,22 @@ fn image(guest: &Guest) -> String {
     format!("/var/tmp/{}.image", guest.name)
 }
 
+/// The socket on which QEMU takes orders, by a client that is not libvirt: QEMU
+/// serves it once libvirt is gone.
+const CONNECT: Attack = Attack {
+    vector: "monitor-connect",
+    hook: "unix_stream_connect",
+    refusal: Refusal::NotPermitted,
+    ..row("monitor/connect", Harm::Arms, "force_stop", |g| {
+        let script = "exec vmward-attack monitor connect \
+                      /var/lib/libvirt/qemu/domain-*-\"$0\"/monitor.sock";
+        run("sh", &["-c", script, &g.name])
+    })
+};
+
 /// See the module's text.
 pub const ATTACKS: &[Attack] = &[
+    CONNECT,
     row("monitor/virsh-shutdown", Harm::Ends, "stop", |g| {
         virsh(&["shutdown", &g.name])
     }),

@@ -44,5 +44,6 @@ pub const ATTACKS: &[Attack] = &[
     destroy("rpc/trailing-bytes", |g| rpc(g, "trailing")),
     destroy("rpc/sendmmsg", |g| rpc(g, "sendmmsg")),
     destroy("rpc/splice", |g| rpc(g, "splice")),
+    destroy("rpc/sendfile", |g| rpc(g, "sendfile")),
     destroy("rpc/io-uring", |g| rpc(g, "io-uring")),
 ];

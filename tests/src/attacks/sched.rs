@@ -20,7 +20,7 @@ pub const ATTACKS: &[Attack] = &[
         Harm::Stalls,
         |g| attack("sched", "deadline", &[&g.pid().to_string()]),
     ),
-    sched("sched/idle", "task_setscheduler", Harm::Arms, |g| {
+    every_thread("sched/idle", "task_setscheduler", |g| {
         run(
             "chrt",
             &["--all-tasks", "--idle", "--pid", "0", &g.pid().to_string()],
@@ -42,7 +42,7 @@ pub const ATTACKS: &[Attack] = &[
     sched("sched/clamp-vcpu", "task_setscheduler", Harm::Arms, |g| {
         attack("sched", "clamp", &[&g.vcpu_thread().to_string()])
     }),
-    sched("sched/affinity", "task_setscheduler", Harm::Arms, |g| {
+    every_thread("sched/affinity", "task_setscheduler", |g| {
         run(
             "taskset",
             &["--all-tasks", "--pid", "1", &g.pid().to_string()],
@@ -64,7 +64,7 @@ pub const ATTACKS: &[Attack] = &[
     sched("sched/renice-vcpu", "task_setnice", Harm::Arms, |g| {
         attack("sched", "nice", &["process", &g.vcpu_thread().to_string()])
     }),
-    sched("sched/renice-group", "task_setnice", Harm::Arms, |g| {
+    every_thread("sched/renice-group", "task_setnice", |g| {
         attack("sched", "nice", &["group", &g.pid().to_string()])
     }),
     sched("sched/ionice", "task_setioprio", Harm::Arms, |g| {
@@ -77,6 +77,14 @@ pub const ATTACKS: &[Attack] = &[
         attack("sched", "move-pages", &[&g.pid().to_string()])
     }),
 ];
+
+/// A lease to pause is for one deed, and this is one a thread: none covers it.
+const fn every_thread(id: &'static str, hook: &'static str, run: fn(&Guest) -> Output) -> Attack {
+    Attack {
+        lease: None,
+        ..sched(id, hook, Harm::Arms, run)
+    }
+}
 
 const fn sched(
     id: &'static str,

@@ -79,10 +79,8 @@ fn recipe() -> String {
 /// Run in the finished root. A machine id, so that no boot counts as the first,
 /// which would set every unit to its preset; a log that outlives a reboot.
 fn hook() -> String {
-    let masks: String = MASKED
-        .iter()
-        .map(|unit| format!("ln -sf /dev/null \"$1/etc/systemd/system/{unit}\"; "))
-        .collect();
+    let mask = |unit: &&str| format!("ln -sf /dev/null \"$1/etc/systemd/system/{unit}\"; ");
+    let masks = MASKED.iter().map(mask).collect::<Vec<_>>().concat();
     format!(
         "set -e; {masks}echo 76d6a7d1000000000000000000000001 >\"$1/etc/machine-id\"; \
          echo vmhost >\"$1/etc/hostname\"; mkdir -p \"$1/var/log/journal\"; \

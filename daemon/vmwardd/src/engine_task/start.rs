@@ -138,20 +138,7 @@ pub fn recover(
         engine.skip_ids(newest);
     }
     begin(&engine, &replayed, &mut ledger, now);
-    let mut missing: Vec<AuditBody> = replayed
-        .decisions
-        .into_iter()
-        .map(|found| found.audit)
-        .collect();
-    missing.extend(left.records);
-    write_again(missing, &resumed, &mut audit, now);
-    for lease in &replayed.lost {
-        audit.append(AuditBody::lease(lease, false), now);
-    }
-    for disarm in &replayed.rebooted {
-        let body = AuditBody::disarm_over(disarm, ProtectionEvent::Rebooted);
-        audit.append(body, now);
-    }
+    write_again(replayed, left, &resumed, &mut audit, now);
     // What could not be written waits in memory, and the spool keeps its copy of
     // it for the next start.
     if let Some(mut spool) = spool.filter(|_| audit.fault().is_none()) {
@@ -231,10 +218,18 @@ fn open_spool(dir: &Path, warnings: &mut Vec<String>) -> (Option<Spool>, Left) {
     }
 }
 
-/// Records that a crash kept from the audit log, as far as it lacks them.
-fn write_again(found: Vec<AuditBody>, resumed: &Resumed, audit: &mut AuditFile, now: Now) {
+/// Records that a crash kept from the audit log, as far as it lacks them, and
+/// what ended when the host went down.
+fn write_again(
+    replayed: ReplayedState,
+    left: Left,
+    resumed: &Resumed,
+    audit: &mut AuditFile,
+    now: Now,
+) {
+    let journalled = replayed.decisions.into_iter().map(|found| found.audit);
     let mut written = HashSet::new();
-    for body in found {
+    for body in journalled.chain(left.records) {
         if let Some(id) = body.decision_id() {
             if resumed.decisions.contains(&id) || !written.insert(id) {
                 continue;
@@ -245,6 +240,13 @@ fn write_again(found: Vec<AuditBody>, resumed: &Resumed, audit: &mut AuditFile, 
             );
         }
         audit.append(body.recovered(), now);
+    }
+    for lease in &replayed.lost {
+        audit.append(AuditBody::lease(lease, false), now);
+    }
+    for disarm in &replayed.rebooted {
+        let body = AuditBody::disarm_over(disarm, ProtectionEvent::Rebooted);
+        audit.append(body, now);
     }
 }
 

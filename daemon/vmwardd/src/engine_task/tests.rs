@@ -63,6 +63,16 @@ impl Shell {
 }
 
 fn exited(seq: u64, lease: u64) -> Message {
+    let event = exit_event(seq, lease);
+    let events = vec![Witnessed {
+        event,
+        actor: Actor::default(),
+        requester: None,
+    }];
+    Message::Kernel(events, Credit::for_test())
+}
+
+fn exit_event(seq: u64, lease: u64) -> KernelEvent {
     let actor = KernelActor {
         pid: VM.pid,
         tgid: VM.pid,
@@ -76,7 +86,7 @@ fn exited(seq: u64, lease: u64) -> Message {
         ancestors: Vec::new(),
         deputy: false,
     };
-    let event = KernelEvent {
+    KernelEvent {
         seq,
         vm_seq: 1,
         boot_ns: 0,
@@ -94,13 +104,20 @@ fn exited(seq: u64, lease: u64) -> Message {
         rode: false,
         host_rule: 0,
         exit_code: 0,
-    };
-    let events = vec![Witnessed {
-        event,
-        actor: Actor::default(),
-        requester: None,
-    }];
-    Message::Kernel(events, Credit::for_test())
+    }
+}
+
+#[test]
+fn a_signal_to_a_helper_is_told_with_the_helpers_name() {
+    let own = std::process::id();
+    let name = std::fs::read_to_string(format!("/proc/{own}/comm")).unwrap();
+    let mut event = exit_event(1, 0);
+    event.vector = vmward_abi::vector::SIGNAL;
+    assert_eq!(witness::word(&event), None, "to the VM itself");
+    event.detail = own;
+    assert_eq!(witness::word(&event).as_deref(), Some(name.trim()));
+    event.word = "given".to_owned();
+    assert_eq!(witness::word(&event).as_deref(), Some("given"));
 }
 
 fn vm_records(dir: &Path) -> Vec<Value> {

@@ -18,6 +18,7 @@ use super::seq::Gap;
 use super::shell::Shell;
 use crate::counters::{count, count_by};
 use crate::kernel::{CANARY_UUID, EventKind, KernelEvent};
+use crate::process::ProcHandle;
 use crate::record::{Witnessed, signal};
 
 /// Highest signal number in a wait status.
@@ -152,7 +153,7 @@ impl Shell {
             vm: self.reference(event),
             pid: event.vm.pid,
             vector: vector_name(event.vector),
-            word: Some(event.word.clone()).filter(|word| !word.is_empty()),
+            word: word(event),
             effect: Effect::from_bit(event.effect),
             signal: (event.signal != 0).then(|| signal(event.signal)),
             actor,
@@ -357,6 +358,16 @@ fn is_refusal(verdict: KernelVerdict) -> bool {
 
 fn vector_name(vector: u32) -> String {
     vector::name(vector).map_or_else(|| format!("vector {vector}"), str::to_owned)
+}
+
+/// What was tried, in a word. A signal to one of a VM's helpers has none from the
+/// kernel: it is the helper's name, where it lives.
+pub(super) fn word(event: &KernelEvent) -> Option<String> {
+    let (is_signal, helper) = (event.vector == vector::SIGNAL, event.detail);
+    if event.word.is_empty() && is_signal && helper != 0 {
+        return Some(ProcHandle::open(helper)?.stat()?.comm);
+    }
+    Some(event.word.clone()).filter(|word| !word.is_empty())
 }
 
 /// The wall-clock time of an event, by today's clock.

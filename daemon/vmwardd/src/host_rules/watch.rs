@@ -41,7 +41,9 @@ async fn follow(root: &Path, tell: impl Fn() -> bool) -> io::Result<()> {
     // To the runtime it is one more descriptor that is read when it is ready.
     let mut events = Watch::from_owned_fd_unchecked(inotify_of(&inotify)?)?;
     loop {
-        events.read(&mut [0; EVENTS_BYTES]).await?;
+        if events.read(&mut [0; EVENTS_BYTES]).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         // First, since it is urgent. A queue that is full is worked off anyhow.
         let _full = tell();
         // A slice that is new has things happening in it, too.

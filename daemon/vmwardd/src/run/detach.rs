@@ -1,6 +1,7 @@
 //! `vmwardd --detach`: the end of enforcement, also without a daemon.
 
 use std::collections::HashSet;
+use std::fmt::Write as _;
 
 use vmward_core::audit::{AuditBody, DaemonRecord};
 
@@ -56,12 +57,14 @@ fn on_whose_order() -> String {
         return text;
     };
     if let Some(login) = own.loginuid() {
-        text.push_str(&format!(" (logged in as uid {login})"));
+        // Writing to a string cannot fail.
+        write!(text, " (logged in as uid {login})").unwrap_or_default();
     }
     let parent = own.stat().map(|stat| stat.parent);
     let parent = parent.and_then(|pid| ProcHandle::open(pid)?.stat());
     if let Some(parent) = parent {
-        text.push_str(&format!(", from {}[{}]", parent.comm, parent.process.pid));
+        let (comm, pid) = (&parent.comm, parent.process.pid);
+        write!(text, ", from {comm}[{pid}]").unwrap_or_default();
     }
     text
 }

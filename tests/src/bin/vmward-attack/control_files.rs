@@ -34,6 +34,7 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
         "io-uring-sqpoll" => uring(&open(path)?, text, IORING_SETUP_SQPOLL),
         "sendfile" => sendfile(&open(path)?, text),
         "splice" => splice(&open(path)?, text),
+        "sent" => sent(&open(path)?, text),
         _ => usage("control_files: pwrite, writev, io-uring, sendfile, splice..."),
     }
 }
@@ -83,6 +84,41 @@ fn splice(file: &File, text: &[u8]) -> Result<(), Failed> {
         )
     };
     all(usize::try_from(Errno::result(count)?).unwrap_or(0), text)
+}
+
+/// Another process gets the descriptor in a message, and writes.
+fn sent(file: &File, text: &[u8]) -> Result<(), Failed> {
+    use nix::sys::socket::{
+        AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair,
+    };
+    let (ours, theirs) = socketpair(
+        AddressFamily::Unix,
+        SockType::Stream,
+        None,
+        SockFlag::empty(),
+    )?;
+    let message = String::from_utf8_lossy(text).into_owned();
+    let receive = "import os, socket, sys
+text, fds, _, _ = socket.recv_fds(socket.socket(fileno=0), 64, 1)
+os.write(fds[0], text)";
+    let writer = std::process::Command::new("python3")
+        .args(["-c", receive])
+        .stdin(theirs)
+        .stderr(std::process::Stdio::piped())
+        .spawn()?;
+    sendmsg::<()>(
+        ours.as_raw_fd(),
+        &[IoSlice::new(message.as_bytes())],
+        &[ControlMessage::ScmRights(&[file.as_raw_fd()])],
+        MsgFlags::empty(),
+        None,
+    )?;
+    let output = writer.wait_with_output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(io::Error::other(said).into())
 }
 
 const IORING_SETUP_SQPOLL: u32 = 2;

@@ -20,7 +20,7 @@ const REVERT_TO_SNAPSHOT: u32 = 192;
 const LONG_NAME: usize = 200_000;
 
 const USAGE: &str = "rpc: plain|bytes|pipelined|iovecs|wrong-name|long-name|with-fds|trailing|\
-    sendmmsg|splice|io-uring|autodestroy UUID, rpc: revert UUID SNAPSHOT";
+    sendmmsg|splice|sendfile|io-uring|autodestroy UUID, rpc: revert UUID SNAPSHOT";
 
 /// One that may take so much at once as the attack sends.
 struct Client {
@@ -81,6 +81,7 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
         }
         "sendmmsg" => rpc_send::sendmmsg(&client.socket, &plain)?,
         "splice" => rpc_send::splice(&client.socket, &plain)?,
+        "sendfile" => rpc_send::sendfile(&client.socket, &plain)?,
         "io-uring" => rpc_send::io_uring(&client.socket, &plain)?,
         "revert" => {
             let mut body = string(snapshot.as_bytes());

@@ -1,6 +1,6 @@
 //! Ways to put bytes into a socket beside `write` and `send`.
 
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 
@@ -38,6 +38,22 @@ pub(crate) fn splice(socket: &UnixStream, bytes: &[u8]) -> io::Result<()> {
         let moved = unsafe { libc::splice(from, none, socket, none, left, 0) };
         left = left.saturating_sub(Errno::result(moved)?.unsigned_abs());
     }
+    Ok(())
+}
+
+/// From a file, in which the socket's bytes lie.
+#[expect(
+    unsafe_code,
+    reason = "the safe wrapper is in no feature that is built"
+)]
+pub(crate) fn sendfile(socket: &UnixStream, bytes: &[u8]) -> io::Result<()> {
+    let mut file = tempfile::tempfile()?;
+    file.write_all(bytes)?;
+    file.rewind()?;
+    let (from, to) = (file.as_raw_fd(), socket.as_raw_fd());
+    // SAFETY: descriptors that live, and no offset.
+    let sent = unsafe { libc::sendfile(to, from, std::ptr::null_mut(), bytes.len()) };
+    Errno::result(sent)?;
     Ok(())
 }
 
