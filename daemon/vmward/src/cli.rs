@@ -101,7 +101,7 @@ pub(crate) struct AuthorizeArgs {
     /// The effect, for a caller that names no tool
     #[arg(long, requires = "vm", value_parser = parse_effect)]
     pub(crate) effect: Option<Effect>,
-    /// The effect host_reboot: this host is restarted, halted or given another kernel at once
+    /// The effect `host_reboot`: this host is restarted, halted or given another kernel at once
     #[arg(long, conflicts_with_all = ["tool", "effect", "vm"])]
     pub(crate) host: bool,
     /// The VM, by name or UUID

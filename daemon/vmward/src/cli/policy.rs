@@ -93,7 +93,7 @@ pub(crate) struct ExplainArgs {
     /// The effect, for a call that names no tool
     #[arg(long, requires = "vm", value_parser = parse_effect)]
     pub(crate) effect: Option<Effect>,
-    /// The effect host_reboot, which is done to the host and to no VM
+    /// The effect `host_reboot`, which is done to the host and to no VM
     #[arg(long, conflicts_with_all = ["tool", "effect", "vm"])]
     pub(crate) host: bool,
     /// The VM, by name or UUID

@@ -41,11 +41,7 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
     let plain = client.call(DESTROY, CALL, &domain(b"x", uuid));
     match what {
         "plain" => client.socket.write_all(&plain)?,
-        "bytes" => {
-            for byte in &plain {
-                client.socket.write_all(&[*byte])?;
-            }
-        }
+        "bytes" => byte_by_byte(&client.socket, &plain)?,
         "pipelined" => {
             let mut both = client.call(GET_VERSION, CALL, &[]);
             both.extend(plain);
@@ -87,9 +83,8 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
             let mut body = string(snapshot.as_bytes());
             body.extend(domain(b"x", uuid));
             body.extend(0_u32.to_be_bytes());
-            for byte in client.call(REVERT_TO_SNAPSHOT, CALL, &body) {
-                client.socket.write_all(&[byte])?;
-            }
+            let call = client.call(REVERT_TO_SNAPSHOT, CALL, &body);
+            byte_by_byte(&client.socket, &call)?;
         }
         "autodestroy" => {
             let mut body = domain(b"x", uuid);
@@ -100,6 +95,10 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
         _ => return usage(USAGE),
     }
     Ok(client.reply()?)
+}
+
+fn byte_by_byte(mut socket: &UnixStream, bytes: &[u8]) -> io::Result<()> {
+    bytes.iter().try_for_each(|byte| socket.write_all(&[*byte]))
 }
 
 fn parse(uuid: &str) -> Option<[u8; 16]> {
