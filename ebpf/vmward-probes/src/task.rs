@@ -265,7 +265,7 @@ extern "C" fn vmward_descends(task: u64, tgid: u32, start_ticks: u64) -> i32 {
         let found: u32 = read_or_zero(task, offset!(task_tgid));
         let leader: u64 = read_or_zero(task, offset!(task_group_leader));
         let start_ns: u64 = read_or_zero(leader, offset!(task_start_boottime));
-        let differs = u64::from(found ^ tgid) | (start_ns / TICK_NS ^ start_ticks);
+        let differs = u64::from(found ^ tgid) | ((start_ns / TICK_NS) ^ start_ticks);
         if differs == 0 {
             return opaque(1);
         }
