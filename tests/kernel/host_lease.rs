@@ -17,7 +17,8 @@ const POLICY: &str = r#"{
         "limits": [{"counter": "restarts", "window": "day", "max": 2, "scope": "host"}]
     }}
 }"#;
-/// SysRq's help: as good as any other letter, and harmless.
+/// SysRq's help: as good as any other letter, and harmless. For bash, which says why it
+/// failed.
 const SYSRQ: &str = "echo h > /proc/sysrq-trigger";
 
 /// `vmward run --host`, with the command after it.
@@ -48,7 +49,7 @@ fn the_host_s_lease_lets_its_holder_restart_the_host_and_nobody_else() {
     let audit = scene.daemon.audit();
     let reboot = ["vmward-attack", "host", "reboot"];
     assert_refused("reboot", &attack("host", "reboot", &[]));
-    assert_refused("sysrq", &run("sh", &["-c", SYSRQ]));
+    assert_refused("sysrq", &run("bash", &["-c", SYSRQ]));
 
     let both = format!("{}; {SYSRQ} && echo sysrq passed", reboot.join(" "));
     let output = vmward_run(&["sh", "-c", &both]);
