@@ -18,7 +18,7 @@ use crate::calls;
 use crate::emit::{Report, emit};
 use crate::maps::{AUTODESTROY, PROCEDURES, UUIDS, VMS, is_active, offset};
 use crate::objects::{host_of_vms, is_observed};
-use crate::scope::Vm;
+use crate::scope::{Vm, host};
 use crate::task::{Task, forget, key, number, opaque, read};
 use crate::verdict::{Attempt, is_covered, returned, wall};
 
@@ -229,7 +229,21 @@ impl Sent {
     }
 }
 
+/// Puts what an order is about into `vm`; false where that is not protected. With a
+/// stack frame of its own.
+#[inline(never)]
+fn aim(uuid: &[u8; 16], vm: &mut Vm) -> bool {
+    match target(uuid) {
+        Some(found) => {
+            *vm = found;
+            true
+        }
+        None => false,
+    }
+}
+
 /// The protected VM that an order is about, or the host.
+#[inline(always)]
 fn target(uuid: &[u8; 16]) -> Option<Vm> {
     // SAFETY: plain copies of live map values.
     let tgid = *unsafe { UUIDS.get(key(uuid)) }?;
@@ -257,18 +271,15 @@ fn judge(sk: u64, order: &Order) -> i32 {
     if order.has(procedure_flag::AUTODESTROY) && order.autodestroy == 0 {
         return 0;
     }
-    let vm = if order.has(procedure_flag::NO_DOMAIN) {
-        None
-    } else {
-        target(&order.uuid)
-    };
-    let Some(vm) = vm else {
+    // What it is before does not matter; the copies of a result would not fit.
+    let mut vm = host();
+    if order.has(procedure_flag::NO_DOMAIN) || !aim(&order.uuid, &mut vm) {
         if order.autodestroy != 0 {
             // A full map forgets the connection that was longest without a start.
             let _ = AUTODESTROY.insert(sk, 1, 0);
         }
         return 0;
-    };
+    }
     let seen = order.field(offset_of!(ProcedureRow, seen));
     if seen != 0 && is_active() {
         calls::note(&vm, seen);

@@ -42,6 +42,22 @@ pub fn listening_vm(sk: u64) -> Option<(Vm, u32)> {
         .then_some((Vm { tgid, row }, monitor.kind))
 }
 
+/// What [`listener`] gives where nobody listens.
+pub const NOBODY: u32 = u32::MAX;
+
+/// As [`listening_vm`], with a stack frame of its own: the VM goes to `vm`, and the
+/// kind of orders comes back.
+#[inline(never)]
+pub fn listener(sk: u64, vm: &mut Vm) -> u32 {
+    match listening_vm(sk) {
+        Some((found, kind)) => {
+            *vm = found;
+            kind
+        }
+        None => NOBODY,
+    }
+}
+
 /// The last `N` bytes of the path that a socket is bound to, without a final NUL;
 /// none where it has no such path. Given by whoever bound it.
 #[inline(always)]
