@@ -169,21 +169,15 @@ impl Request {
         }
     }
 
-    /// As [`Request::params`], for a request that is not needed any more.
-    pub fn into_params<P: DeserializeOwned>(self) -> Result<P, ErrorObject> {
-        let Self { method, params, .. } = self;
-        P::deserialize(Value::Object(params)).map_err(|error| bad_params(&method, &error))
+    /// Takes the parameters as those of a method; they are gone from the request
+    /// then, so that nothing of them is copied.
+    pub fn params<P: DeserializeOwned>(&mut self) -> Result<P, ErrorObject> {
+        let params = Value::Object(std::mem::take(&mut self.params));
+        P::deserialize(params).map_err(|error| {
+            let message = format!("Parameters of `{}`: {error}", self.method);
+            ErrorObject::new(ErrorCode::InvalidParams, message)
+        })
     }
-
-    /// Reads the parameters as those of a method.
-    pub fn params<P: DeserializeOwned>(&self) -> Result<P, ErrorObject> {
-        P::deserialize(&self.params).map_err(|error| bad_params(&self.method, &error))
-    }
-}
-
-fn bad_params(method: &str, error: &serde_json::Error) -> ErrorObject {
-    let message = format!("Parameters of `{method}`: {error}");
-    ErrorObject::new(ErrorCode::InvalidParams, message)
 }
 
 impl Serialize for Request {

@@ -214,30 +214,20 @@ impl Client {
     }
 
     async fn answer(&self, line: &[u8]) -> Answer {
-        let request = match Request::parse(line) {
+        let mut request = match Request::parse(line) {
             Ok(request) => request,
             Err(refusal) => {
                 count(&self.counters.bad_frames);
                 return Answer::from(&refusal.into_response());
             }
         };
-        // Of all calls, this one is not to wait for a copy of what it asks.
-        let (method, answer) = if request.method == method::AUTHORIZE {
-            let id = request.id.clone();
-            (
-                method::AUTHORIZE.to_owned(),
-                reply(id, self.authorize(request).await),
-            )
-        } else {
-            let answer = self.dispatch(&request).await;
-            (request.method, answer)
-        };
+        let answer = self.dispatch(&mut request).await;
         if let Some(error) = &answer.error {
             count(&self.counters.failed_calls);
             // A client can flood, so this is no warning; the counter tells.
             tracing::debug!(
                 pid = self.peer.process.pid,
-                method,
+                method = request.method,
                 error = error.message,
                 "a call failed"
             );
@@ -245,10 +235,11 @@ impl Client {
         answer
     }
 
-    async fn dispatch(&self, request: &Request) -> Answer {
+    async fn dispatch(&self, request: &mut Request) -> Answer {
         let id = request.id.clone();
         match request.method.as_str() {
             method::HELLO => reply(id, self.hello(request)),
+            method::AUTHORIZE => reply(id, self.authorize(request).await),
             method::COMPLETE => reply(id, self.complete(request).await),
             method::LEASE_RELEASE => reply(id, self.release(request).await),
             method::STATUS => reply(id, self.status().await),
@@ -274,7 +265,7 @@ impl Client {
         }
     }
 
-    fn hello(&self, request: &Request) -> Result<v1::HelloResult, ErrorObject> {
+    fn hello(&self, request: &mut Request) -> Result<v1::HelloResult, ErrorObject> {
         let params: v1::HelloParams = request.params()?;
         if params.version < v1::PROTOCOL_VERSION {
             let message = format!(
@@ -298,8 +289,8 @@ impl Client {
         })
     }
 
-    async fn authorize(&self, request: Request) -> Result<v1::AuthorizeResult, ErrorObject> {
-        let params: v1::AuthorizeParams = request.into_params()?;
+    async fn authorize(&self, request: &mut Request) -> Result<v1::AuthorizeResult, ErrorObject> {
+        let params: v1::AuthorizeParams = request.params()?;
         let holder = self
             .peer
             .holder(params.holder)
@@ -316,7 +307,7 @@ impl Client {
         .await?
     }
 
-    async fn complete(&self, request: &Request) -> Result<v1::Done, ErrorObject> {
+    async fn complete(&self, request: &mut Request) -> Result<v1::Done, ErrorObject> {
         let params: v1::CompleteParams = request.params()?;
         let caller = self.caller();
         self.ask(|reply| Message::Complete {
@@ -327,7 +318,7 @@ impl Client {
         .await?
     }
 
-    async fn release(&self, request: &Request) -> Result<v1::Done, ErrorObject> {
+    async fn release(&self, request: &mut Request) -> Result<v1::Done, ErrorObject> {
         let params: v1::LeaseReleaseParams = request.params()?;
         let caller = self.caller();
         self.ask(|reply| Message::Release {

@@ -77,7 +77,7 @@ fn what_is_no_request_is_refused_with_its_id_where_it_has_one() {
 #[test]
 fn unknown_parameters_are_named() {
     let line = r#"{"jsonrpc":"2.0","id":1,"method":"authorize","params":{"tol":"vm_stop"}}"#;
-    let request = Request::parse(line.as_bytes()).unwrap();
+    let mut request = Request::parse(line.as_bytes()).unwrap();
     let error = request
         .params::<AuthorizeParams>()
         .expect_err("must be refused");

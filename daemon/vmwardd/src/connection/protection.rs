@@ -10,7 +10,7 @@ use crate::counters::count;
 use crate::engine_task::{Message, ProtectionCall};
 
 impl Client {
-    pub(super) async fn disarm(&self, request: &Request) -> Result<Disarmed, ErrorObject> {
+    pub(super) async fn disarm(&self, request: &mut Request) -> Result<Disarmed, ErrorObject> {
         let by = self.operator(request)?;
         let params: DisarmParams = request.params()?;
         self.ask(|reply| {
@@ -19,7 +19,7 @@ impl Client {
         .await?
     }
 
-    pub(super) async fn arm(&self, request: &Request) -> Result<ArmResult, ErrorObject> {
+    pub(super) async fn arm(&self, request: &mut Request) -> Result<ArmResult, ErrorObject> {
         let by = self.operator(request)?;
         let params: ArmParams = request.params()?;
         self.ask(|reply| Message::Protection(Box::new(ProtectionCall::Arm { params, by, reply })))

@@ -20,7 +20,10 @@ use crate::engine_task::{ApprovalCall, Message};
 use crate::socket::Door;
 
 impl Client {
-    pub(super) async fn filter(&self, request: &Request) -> Result<ToolsFilterResult, ErrorObject> {
+    pub(super) async fn filter(
+        &self,
+        request: &mut Request,
+    ) -> Result<ToolsFilterResult, ErrorObject> {
         let params: ToolsFilterParams = request.params()?;
         let caller = self.caller();
         self.ask(|reply| Message::Filter {
@@ -31,7 +34,10 @@ impl Client {
         .await?
     }
 
-    pub(super) async fn explain(&self, request: &Request) -> Result<ExplainResult, ErrorObject> {
+    pub(super) async fn explain(
+        &self,
+        request: &mut Request,
+    ) -> Result<ExplainResult, ErrorObject> {
         let params: v1::AuthorizeParams = request.params()?;
         let caller = self.caller();
         self.ask(|reply| Message::Explain {
@@ -44,7 +50,7 @@ impl Client {
 
     pub(super) async fn list_approvals(
         &self,
-        request: &Request,
+        request: &mut Request,
     ) -> Result<ListResult, ErrorObject> {
         self.must_be_admin(request)?;
         let ListParams {} = request.params()?;
@@ -52,7 +58,10 @@ impl Client {
             .await?
     }
 
-    pub(super) async fn show_approval(&self, request: &Request) -> Result<Approval, ErrorObject> {
+    pub(super) async fn show_approval(
+        &self,
+        request: &mut Request,
+    ) -> Result<Approval, ErrorObject> {
         self.must_be_admin(request)?;
         let params: ShowParams = request.params()?;
         let id = DecisionId(params.approval);
@@ -63,7 +72,7 @@ impl Client {
     /// A yes or a no, by whoever is at the other end.
     pub(super) async fn decide(
         &self,
-        request: &Request,
+        request: &mut Request,
         yes: bool,
     ) -> Result<Approval, ErrorObject> {
         self.must_be_admin(request)?;
@@ -86,7 +95,10 @@ impl Client {
 
     /// Waits here and not in the engine: it is asked again whenever the bell
     /// rings.
-    pub(super) async fn wait_approval(&self, request: &Request) -> Result<WaitResult, ErrorObject> {
+    pub(super) async fn wait_approval(
+        &self,
+        request: &mut Request,
+    ) -> Result<WaitResult, ErrorObject> {
         let params: WaitParams = request.params()?;
         if params.timeout_ms > WAIT_MS_MAX {
             let message = format!("`timeout_ms` must be at most {WAIT_MS_MAX}");

@@ -28,7 +28,7 @@ pub(super) struct Subscriber {
 
 impl Client {
     /// Takes a place; the records begin after the answer.
-    pub(super) fn subscribe(&self, request: &Request) -> Result<v1::Done, ErrorObject> {
+    pub(super) fn subscribe(&self, request: &mut Request) -> Result<v1::Done, ErrorObject> {
         let SubscribeParams { kinds } = request.params()?;
         if let Some(kind) = kinds.iter().find(|kind| !KINDS.contains(&kind.as_str())) {
             let message = format!(
