@@ -8,7 +8,7 @@ use clap::Args;
 use crate::{
     build, paths,
     setup::Kernel,
-    vm::{self, Host, Mode, VmArgs},
+    vm::{self, Mode, VmArgs},
 };
 
 /// The program that acts the story out inside the VM, from the package of tests.
@@ -44,18 +44,9 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
         command.push("--colour".to_owned());
     }
     let finished = vm::boot(&VmArgs {
-        kernel: args.kernel,
         mode: Mode::Enforce,
-        host: Host::Bare,
         domains: DOMAINS,
-        memory: "4G".to_owned(),
-        timeout: LIMIT,
-        verbose: true,
-        no_build: true,
-        keep: false,
-        audit: vm::Audit::Off,
-        output: vm::Output::Passed,
-        command,
+        ..VmArgs::bare(args.kernel, LIMIT, command)
     })?;
     let code = finished.code;
     if code == 0 {

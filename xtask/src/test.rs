@@ -24,7 +24,7 @@ use clap::Args;
 use crate::{
     build,
     setup::Kernel,
-    vm::{self, Host, Mode, VmArgs},
+    vm::{self, VmArgs},
 };
 use count::Count;
 pub(crate) use coverage::{CoverageArgs, run as coverage};
@@ -191,18 +191,13 @@ fn kernel_tests(probes: &Path) -> Result<PathBuf> {
 fn in_vm(run: &VmRun, binary: &Path, full: bool) -> Result<Count> {
     let script = run.script(&binary.display().to_string());
     let finished = vm::boot(&VmArgs {
-        kernel: run.kernel,
-        mode: Mode::Off,
-        host: Host::Bare,
-        domains: 0,
-        memory: "4G".to_owned(),
-        timeout: if full { FULL_VM_LIMIT } else { VM_LIMIT },
         verbose: false,
-        no_build: true,
-        keep: false,
-        audit: vm::Audit::Off,
         output: vm::Output::Kept,
-        command: ["bash", "-c", &script].map(str::to_owned).to_vec(),
+        ..VmArgs::bare(
+            run.kernel,
+            if full { FULL_VM_LIMIT } else { VM_LIMIT },
+            ["bash", "-c", &script].map(str::to_owned).to_vec(),
+        )
     })?;
     let output = fs::read(finished.folder.join("stdout")).unwrap_or_default();
     let output = String::from_utf8_lossy(&output);

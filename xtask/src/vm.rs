@@ -105,6 +105,27 @@ pub(crate) enum Output {
     Kept,
 }
 
+impl VmArgs {
+    /// For a command of xtask's own, which has built what it needs: a bare kernel,
+    /// no domain, no daemon.
+    pub(crate) fn bare(kernel: Kernel, timeout: u64, command: Vec<String>) -> Self {
+        Self {
+            kernel,
+            mode: Mode::Off,
+            host: Host::Bare,
+            domains: 0,
+            memory: "4G".to_owned(),
+            timeout,
+            no_build: true,
+            verbose: true,
+            keep: false,
+            audit: Audit::Off,
+            output: Output::Passed,
+            command,
+        }
+    }
+}
+
 pub(crate) fn run(args: &VmArgs) -> Result<ExitCode> {
     if args.mode != Mode::Off && !args.no_build {
         build::run(&build::BuildArgs { release: false })?;

@@ -8,7 +8,7 @@ use clap::Args;
 use crate::{
     build, paths,
     setup::Kernel,
-    vm::{self, Host, Mode, VmArgs},
+    vm::{self, VmArgs},
 };
 
 const PROGRAM: &str = "vmward-hookbench";
@@ -32,18 +32,12 @@ pub(super) fn run(args: &HooksArgs) -> Result<ExitCode> {
     let program = paths::target().join("debug").join(PROGRAM);
     let program = program.to_str().context("the folder's name is not UTF-8")?;
     let finished = vm::boot(&VmArgs {
-        kernel: args.kernel,
-        mode: Mode::Off,
-        host: Host::Bare,
-        domains: 0,
-        memory: "4G".to_owned(),
-        timeout: LIMIT,
-        verbose: true,
-        no_build: true,
-        keep: false,
         audit: vm::Audit::Possible,
-        output: vm::Output::Passed,
-        command: vec![program.to_owned(), args.rounds.to_string()],
+        ..VmArgs::bare(
+            args.kernel,
+            LIMIT,
+            vec![program.to_owned(), args.rounds.to_string()],
+        )
     })?;
     match finished.code {
         0 => {

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     setup::Kernel,
-    vm::{self, Mode, VmArgs},
+    vm::{self, VmArgs},
     wait,
 };
 
@@ -76,22 +76,9 @@ pub(super) fn run(args: &MemoryArgs) -> Result<ExitCode> {
 fn in_vm(kernel: Kernel) -> Result<ExitCode> {
     let binary = policy::release()?;
     let binary = binary.to_str().context("the folder's name is not UTF-8")?;
-    let finished = vm::boot(&VmArgs {
-        kernel,
-        mode: Mode::Off,
-        domains: 0,
-        memory: "4G".to_owned(),
-        timeout: VM_LIMIT,
-        verbose: true,
-        no_build: true,
-        keep: false,
-        audit: vm::Audit::Off,
-        host: vm::Host::Bare,
-        output: vm::Output::Passed,
-        command: ["xtask", "bench", "memory", "--here", binary]
-            .map(str::to_owned)
-            .to_vec(),
-    })?;
+    let command = ["xtask", "bench", "memory", "--here", binary];
+    let command = command.map(str::to_owned).to_vec();
+    let finished = vm::boot(&VmArgs::bare(kernel, VM_LIMIT, command))?;
     match finished.code {
         0 | 1 => {
             finished.clear()?;
