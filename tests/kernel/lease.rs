@@ -1,10 +1,14 @@
 //! A stop with a lease: allowed, once, for this VM, for its holder.
 
+use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use vmward_tests::audit::is_kernel;
 use vmward_tests::daemon::Mode;
 use vmward_tests::guest::{Guest, run, text};
+use vmward_wire::client::Client;
+use vmward_wire::v1::{AuthorizeParams, Decision, Effect};
 
 use crate::Scene;
 
@@ -116,42 +120,27 @@ fn the_eleventh_stop_within_a_window_gets_no_lease() {
     let scene = Scene::with_policy("lease-4", Mode::Enforce, &vmward_tests::ten_stops_a_day());
     assert_eq!(scene.daemon.status()["mode"], "enforce");
     let ask = || {
-        let output = run(
-            "vmward",
-            &[
-                "authorize",
-                "--effect",
-                "force_stop",
-                "--vm",
-                "lease-4",
-                "--json",
-            ],
-        );
-        let answer: serde_json::Value =
-            serde_json::from_slice(&output.stdout).unwrap_or_else(|e| {
-                panic!("{e}: {}", text(&output));
-            });
-        if let Some(lease) = answer["lease"]["id"].as_u64() {
-            // Given back, so that the next can be had; its quota stays used
-            // until the deadline shows that the VM lived.
-            assert!(release(lease));
+        // A lease for a graceful stop waits longest for its use: its deadline,
+        // which gives the quota back of a VM that lived, is far away.
+        let answer = client().authorize(&AuthorizeParams {
+            vm: Some("lease-4".to_owned()),
+            effect: Some(Effect::Stop),
+            ..AuthorizeParams::default()
+        });
+        let answer = answer.expect("the daemon answers");
+        if let Some(lease) = answer.lease {
+            // Given back, so that the next can be had; its quota stays used.
+            assert!(client().release(lease.id).expect("it is ours").ok);
         }
-        answer["decision"].as_str().map(str::to_owned)
+        answer.decision
     };
     for n in 1..=10 {
-        assert_eq!(ask().as_deref(), Some("allow"), "stop {n}");
+        assert_eq!(ask(), Decision::Allow, "stop {n}");
     }
-    assert_eq!(ask().as_deref(), Some("deny"), "the eleventh");
+    assert_eq!(ask(), Decision::Deny, "the eleventh");
 }
 
-/// Gives a lease back over the policy socket.
-fn release(lease: u64) -> bool {
-    let socket = std::path::Path::new(vmward_wire::POLICY_SOCKET);
-    let mut client =
-        vmward_wire::client::Client::connect(socket, std::time::Duration::from_secs(5))
-            .expect("the daemon runs");
-    client
-        .release(lease)
-        .expect("the lease is ours to give back")
-        .ok
+fn client() -> Client {
+    let socket = Path::new(vmward_wire::POLICY_SOCKET);
+    Client::connect(socket, Duration::from_secs(20)).expect("the daemon runs")
 }
