@@ -5,7 +5,9 @@ mod keywords;
 
 use std::sync::Arc;
 
-use jsonschema::{PatternOptions, ValidationError, Validator, error::ValidationErrorKind};
+use jsonschema::{
+    PatternOptions, ValidationError, Validator, error::ValidationErrorKind, paths::Location,
+};
 use serde_json::{Map, Value};
 
 /// Most mistakes in one call's arguments that are named.
@@ -14,6 +16,24 @@ pub const NAMED_MAX: usize = 3;
 const MISTAKE_CHARS_MAX: usize = 200;
 /// Memory that a compiled pattern, and its cache, may take.
 const PATTERN_MEMORY_MAX: usize = 1 << 20;
+
+/// What is wrong in a schema, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// A JSON pointer into the schema; empty for the whole of it.
+    pub place: String,
+    /// What is wrong there.
+    pub message: String,
+}
+
+impl Mistake {
+    fn at(place: &Location, message: String) -> Self {
+        Self {
+            place: place.as_str().to_owned(),
+            message,
+        }
+    }
+}
 
 /// A compiled schema; the same source is the same schema.
 #[derive(Clone, Debug)]
@@ -31,10 +51,20 @@ impl PartialEq for ArgsSchema {
 impl Eq for ArgsSchema {}
 
 impl ArgsSchema {
-    /// Compiles a schema; the error says what is wrong with it and where.
+    /// Compiles a schema; the error says all that is wrong with it, and where.
     /// Reads no file and no network: it must have all that it refers to.
-    pub fn compile(source: &Value) -> Result<Self, String> {
-        keywords::check(source)?;
+    pub fn compile(source: &Value) -> Result<Self, Vec<Mistake>> {
+        let mut mistakes = keywords::check(source);
+        // Of a keyword that is told already, nothing more is.
+        for error in jsonschema::draft202012::meta::validator().iter_errors(source) {
+            let mistake = explain(&error);
+            if !mistakes.iter().any(|told| told.place == mistake.place) {
+                mistakes.push(mistake);
+            }
+        }
+        if !mistakes.is_empty() {
+            return Err(mistakes);
+        }
         // The linear engine: a pattern that meets an agent's text must not be
         // able to take forever.
         let patterns = PatternOptions::regex()
@@ -46,7 +76,7 @@ impl ArgsSchema {
             .should_validate_formats(true)
             .should_ignore_unknown_formats(false)
             .build(source)
-            .map_err(|error| explain(&error))?;
+            .map_err(|error| vec![explain(&error)])?;
         Ok(Self {
             source: source.clone(),
             compiled: Arc::new(compiled),
@@ -79,8 +109,8 @@ pub fn patterns(schema: &Value) -> usize {
     keywords::patterns(schema)
 }
 
-/// A mistake in a schema, with its place.
-fn explain(error: &ValidationError<'_>) -> String {
+/// A mistake in a schema.
+fn explain(error: &ValidationError<'_>) -> Mistake {
     let text = match error.kind() {
         ValidationErrorKind::Format { format } if format == "regex" => format!(
             "the pattern {} is not understood; look-around and back-references are not supported",
@@ -88,12 +118,7 @@ fn explain(error: &ValidationError<'_>) -> String {
         ),
         _ => error.to_string(),
     };
-    let place = error.instance_path().as_str();
-    if place.is_empty() {
-        shorten(&text)
-    } else {
-        shorten(&format!("at {place}: {text}"))
-    }
+    Mistake::at(error.instance_path(), shorten(&text))
 }
 
 /// A mistake in a call's arguments: `/args/count: the value is ...`.

@@ -4,6 +4,7 @@
 use jsonschema::{Draft, paths::Location};
 use serde_json::Value;
 
+use super::Mistake;
 use crate::policy::suggest;
 
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
@@ -73,8 +74,10 @@ const TYPES: [&str; 7] = [
 
 /// Looks for words that mean nothing and for references that lead elsewhere.
 /// Values of a wrong kind are left to the compiler.
-pub(super) fn check(schema: &Value) -> Result<(), String> {
-    check_at(schema, &Location::new())
+pub(super) fn check(schema: &Value) -> Vec<Mistake> {
+    let mut found = Vec::new();
+    check_at(schema, &Location::new(), &mut found);
+    found
 }
 
 /// How many patterns there are in it to compile; what is a name and not a keyword
@@ -97,93 +100,85 @@ pub(super) fn patterns(schema: &Value) -> usize {
     }
 }
 
-fn check_at(schema: &Value, place: &Location) -> Result<(), String> {
+fn check_at(schema: &Value, place: &Location, found: &mut Vec<Mistake>) {
     let Value::Object(members) = schema else {
-        return Ok(());
+        return;
     };
     for (key, value) in members {
         let here = place.join(key);
-        match key.as_str() {
-            "$ref" => check_reference(value, &here)?,
-            "$schema" => check_dialect(value, &here)?,
-            "format" => check_format(value, &here)?,
-            "type" => check_type(value, &here)?,
-            one if ONE.contains(&one) => check_at(value, &here)?,
+        let wrong = match key.as_str() {
+            "$ref" => check_reference(value),
+            "$schema" => check_dialect(value),
+            "format" => check_format(value),
+            "type" => check_type(value),
+            one if ONE.contains(&one) => {
+                check_at(value, &here, found);
+                None
+            }
             many if MANY.contains(&many) => {
                 for (index, item) in value.as_array().into_iter().flatten().enumerate() {
-                    check_at(item, &here.join(index))?;
+                    check_at(item, &here.join(index), found);
                 }
+                None
             }
             named if NAMED.contains(&named) => {
                 for (name, item) in value.as_object().into_iter().flatten() {
-                    check_at(item, &here.join(name))?;
+                    check_at(item, &here.join(name), found);
                 }
+                None
             }
-            plain if PLAIN.contains(&plain) => {}
-            unknown => return Err(unknown_keyword(unknown, place)),
-        }
+            plain if PLAIN.contains(&plain) => None,
+            unknown => Some(unknown_keyword(unknown)),
+        };
+        found.extend(wrong.map(|message| Mistake::at(&here, message)));
     }
-    Ok(())
 }
 
-fn unknown_keyword(key: &str, place: &Location) -> String {
+fn unknown_keyword(key: &str) -> String {
     let known = [&ONE[..], &MANY, &NAMED, &PLAIN].concat();
-    let place = match place.as_str() {
-        "" => String::new(),
-        place => format!("at {place}: "),
-    };
     let guess = match (key, suggest::nearest(key, &known)) {
         ("dependencies", _) => "; it is \"dependentRequired\" or \"dependentSchemas\" now",
         ("additionalItems", _) => "; it is \"items\" now, after \"prefixItems\"",
         (_, Some(word)) => &format!("; did you mean {word:?}?"),
         (_, None) => "",
     };
-    format!("{place}JSON Schema 2020-12 checks nothing for the keyword {key:?}{guess}")
+    format!("JSON Schema 2020-12 checks nothing for the keyword {key:?}{guess}")
 }
 
-fn check_reference(value: &Value, place: &Location) -> Result<(), String> {
-    match value.as_str() {
-        Some(target) if !target.starts_with('#') => Err(format!(
-            "at {place}: the schema refers to {target:?}, and nothing is fetched; \
-             copy what it needs into \"$defs\" and refer to it as \"#/$defs/...\""
-        )),
-        _ => Ok(()),
-    }
+fn check_reference(value: &Value) -> Option<String> {
+    let target = value.as_str().filter(|target| !target.starts_with('#'))?;
+    Some(format!(
+        "the schema refers to {target:?}, and nothing is fetched; \
+         copy what it needs into \"$defs\" and refer to it as \"#/$defs/...\""
+    ))
 }
 
-fn check_dialect(value: &Value, place: &Location) -> Result<(), String> {
-    match value.as_str() {
-        Some(dialect) if dialect.trim_end_matches('#') != DIALECT => Err(format!(
-            "at {place}: schemas are read as JSON Schema 2020-12 only; \
-             remove \"$schema\", and what differs is reported"
-        )),
-        _ => Ok(()),
-    }
+fn check_dialect(value: &Value) -> Option<String> {
+    let is_other = value.as_str()?.trim_end_matches('#') != DIALECT;
+    is_other.then(|| {
+        "schemas are read as JSON Schema 2020-12 only; \
+         remove \"$schema\", and what differs is reported"
+            .to_owned()
+    })
 }
 
-fn check_format(value: &Value, place: &Location) -> Result<(), String> {
+fn check_format(value: &Value) -> Option<String> {
     let options = jsonschema::draft202012::options();
-    match value.as_str() {
-        Some(format) if !options.is_known_format(Draft::Draft202012, format) => Err(format!(
-            "at {place}: unknown format {format:?}; nothing would be checked"
-        )),
-        _ => Ok(()),
-    }
+    let format = value.as_str()?;
+    let is_known = options.is_known_format(Draft::Draft202012, format);
+    (!is_known).then(|| format!("unknown format {format:?}; nothing would be checked"))
 }
 
-fn check_type(value: &Value, place: &Location) -> Result<(), String> {
+fn check_type(value: &Value) -> Option<String> {
     let words = match value {
         Value::Array(words) => words.as_slice(),
         word => std::slice::from_ref(word),
     };
-    for word in words.iter().filter_map(Value::as_str) {
-        if !TYPES.contains(&word) {
-            let guess = match suggest::nearest(word, &TYPES) {
-                Some(near) => format!("did you mean {near:?}?"),
-                None => format!("there are {}", TYPES.join(", ")),
-            };
-            return Err(format!("at {place}: unknown type {word:?}; {guess}"));
-        }
-    }
-    Ok(())
+    let mut words = words.iter().filter_map(Value::as_str);
+    let word = words.find(|word| !TYPES.contains(word))?;
+    let guess = match suggest::nearest(word, &TYPES) {
+        Some(near) => format!("did you mean {near:?}?"),
+        None => format!("there are {}", TYPES.join(", ")),
+    };
+    Some(format!("unknown type {word:?}; {guess}"))
 }

@@ -142,17 +142,17 @@ fn a_schema_with_a_mistake_is_refused_with_its_place() {
         ),
         (
             in_a(json!({"maxmum": 5})),
-            "at /properties/a: JSON Schema 2020-12 checks nothing for the keyword \"maxmum\"; \
+            "at /properties/a/maxmum: JSON Schema 2020-12 checks nothing for the keyword \"maxmum\"; \
              did you mean \"maximum\"?",
         ),
         (
             json!({"anyOf": [true, {"not": {"const": {"free": 1}, "requird": ["a"]}}]}),
-            "at /anyOf/1/not: JSON Schema 2020-12 checks nothing for the keyword \"requird\"; \
+            "at /anyOf/1/not/requird: JSON Schema 2020-12 checks nothing for the keyword \"requird\"; \
              did you mean \"required\"?",
         ),
         (
             json!({"dependencies": {"a": ["b"]}}),
-            "JSON Schema 2020-12 checks nothing for the keyword \"dependencies\"; \
+            "at /dependencies: JSON Schema 2020-12 checks nothing for the keyword \"dependencies\"; \
              it is \"dependentRequired\" or \"dependentSchemas\" now",
         ),
         (
@@ -179,9 +179,43 @@ fn a_schema_with_a_mistake_is_refused_with_its_place() {
             "Pointer '/$defs/none' does not exist",
         ),
     ] {
-        let found = ArgsSchema::compile(&schema).expect_err("a mistake");
-        assert_eq!(found, message, "{schema}");
+        assert_eq!(mistakes(&schema), [message], "{schema}");
     }
+}
+
+/// Each with its place.
+fn mistakes(schema: &Value) -> Vec<String> {
+    let found = ArgsSchema::compile(schema).expect_err("a mistake");
+    let tell = |mistake: Mistake| match mistake.place.as_str() {
+        "" => mistake.message,
+        place => format!("at {place}: {}", mistake.message),
+    };
+    found.into_iter().map(tell).collect()
+}
+
+#[test]
+fn all_mistakes_of_a_schema_are_told_at_once() {
+    let schema = json!({
+        "properties": {
+            "a": {"maxmum": 3, "type": "strng"},
+            "b": {"required": 7},
+            "c": {"pattern": "("},
+        },
+        "items": {"$ref": "other.json"},
+    });
+    let found = ArgsSchema::compile(&schema).expect_err("mistakes");
+    let mut places: Vec<_> = found.iter().map(|mistake| mistake.place.as_str()).collect();
+    places.sort_unstable();
+    assert_eq!(
+        places,
+        [
+            "/items/$ref",
+            "/properties/a/maxmum",
+            "/properties/a/type",
+            "/properties/b/required",
+        ],
+        "a pattern is compiled when the rest is good: {found:?}"
+    );
 }
 
 #[test]
@@ -193,12 +227,12 @@ fn a_reference_to_elsewhere_is_refused_and_never_followed() {
         "https://json-schema.org/draft/2020-12/schema",
     ] {
         let schema = json!({"$id": "file:///etc/", "items": {"$ref": target}});
-        let message = ArgsSchema::compile(&schema).expect_err("a mistake");
+        let found = mistakes(&schema);
         let expected = format!(
             "at /items/$ref: the schema refers to {target:?}, and nothing is fetched; \
              copy what it needs into \"$defs\" and refer to it as \"#/$defs/...\""
         );
-        assert_eq!(message, expected);
+        assert_eq!(found, [expected]);
     }
     let dynamic = json!({"$dynamicRef": "https://example.com/schema.json"});
     assert!(ArgsSchema::compile(&dynamic).is_err());

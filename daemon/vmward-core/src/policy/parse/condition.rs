@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Checker, read::Object};
 use crate::policy::{
-    args_schema::{self, ArgsSchema},
+    args_schema::{self, ArgsSchema, Mistake},
     json::{Node, Value},
     predicate::{Part, Path, Predicate},
 };
@@ -146,9 +146,15 @@ impl Checker {
         }
         match ArgsSchema::compile(&source) {
             Ok(schema) => Some(schema),
-            Err(message) => {
-                let message = format!("\"args_schema\" is no valid JSON Schema: {message}");
-                self.at_node(node, message, None);
+            Err(mistakes) => {
+                for Mistake { place, message } in mistakes {
+                    let at = match place.as_str() {
+                        "" => String::new(),
+                        place => format!("at {place}: "),
+                    };
+                    let message = format!("\"args_schema\" is no valid JSON Schema: {at}{message}");
+                    self.at_node(node.nearest(&place), message, None);
+                }
                 None
             }
         }
