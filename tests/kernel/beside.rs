@@ -1,6 +1,6 @@
 //! What is guarded beside the VMs: their helpers, and libvirt's daemon.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -43,6 +43,54 @@ fn a_helper_is_guarded_like_its_vm_and_by_nobody_after_it() {
     assert!(output.status.success(), "{}", text(&output));
     helper.wait().expect("it is our child");
     std::fs::remove_file(&file).expect("the folder is writable");
+}
+
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
+fn the_first_process_of_a_pid_namespace_is_guarded_with_what_is_in_it() {
+    let scene = Scene::new("inside-1", Mode::Enforce);
+    let id = text(&virsh(&["domid", "inside-1"])).trim().to_owned();
+    // Two namespaces, one in the other; the helper is in the inner one, and not
+    // its first process. It ends with its input.
+    let mut outside = Command::new("unshare")
+        .args(["--pid", "--fork", "unshare", "--pid", "--fork"])
+        .args(["sh", "-c", "cat; exit 0"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("unshare can be started");
+    let first = child_of(outside.id());
+    let second = child_of(first);
+    let helper = child_of(second);
+    let file = format!("/run/libvirt/qemu/{id}-inside-1-fs0-fs.pid");
+    std::fs::write(&file, helper.to_string()).expect("the folder is writable");
+    for pid in [helper, second, first].map(|pid| pid.to_string()) {
+        wait::until("it to be guarded", Duration::from_mins(1), || {
+            (!attack("tampering", "open-mem", &[&pid]).status.success()).then_some(())
+        });
+        let output = run("/bin/kill", &["-9", &pid]);
+        assert!(text(&output).contains("not permitted"), "{}", text(&output));
+    }
+    assert!(
+        scene
+            .daemon
+            .audit()
+            .select(|r| is_kernel(r, "refused", "inside-1") && r["vector"] == "signal")
+            .len()
+            >= 3,
+        "each is on record"
+    );
+    drop(outside.stdin.take());
+    assert!(outside.wait().expect("it is our child").success());
+    std::fs::remove_file(&file).expect("the folder is writable");
+}
+
+/// The first child of a process, once it has one.
+fn child_of(pid: u32) -> u32 {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    wait::until("a child", Duration::from_secs(20), || {
+        let list = std::fs::read_to_string(&path).ok()?;
+        list.split_whitespace().next()?.parse().ok()
+    })
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod helpers;
 mod labels;
 pub mod line;
 mod lines;
+mod namespace;
 mod status_xml;
 
 use std::collections::BTreeMap;

@@ -86,6 +86,17 @@ impl ProcHandle {
         self.process.stat().is_ok_and(|stat| stat.tty_nr != 0)
     }
 
+    /// Its numbers in the PID namespaces around it, the outermost first.
+    pub fn numbers(&self) -> Option<Vec<i32>> {
+        self.process.status().ok()?.nspid
+    }
+
+    /// Which PID namespace it is in.
+    pub fn pid_namespace(&self) -> Option<u64> {
+        let all = self.process.namespaces().ok()?;
+        Some(all.0.get(std::ffi::OsStr::new("pid"))?.identifier)
+    }
+
     /// The path in the unified cgroup hierarchy.
     pub fn cgroup(&self) -> Option<String> {
         let text = self.read_small("cgroup")?;

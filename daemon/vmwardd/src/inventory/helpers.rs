@@ -2,7 +2,8 @@
 //! backends, qemu-pr-helper, the VM's dbus-daemon.
 //!
 //! libvirt keeps a pid file for each, under its run directory or in the VM's
-//! own folder, and puts them in the VM's cgroup, where it has one.
+//! own folder, and puts them in the VM's cgroup, where it has one. The first
+//! process of a PID namespace around any of them is one, too.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,6 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use vmward_core::ids::Process;
 
+use super::namespace;
 use crate::process::{self, ProcHandle};
 use crate::secure_file::read_bounded;
 
@@ -39,6 +41,9 @@ pub(super) fn find(run_dir: &Path, id: u32, vm: Process) -> Vec<Process> {
     if let Some(own) = own_cgroup(vm) {
         by_cgroup(&own, CGROUP_DEPTH_MAX, &mut found);
     }
+    found.insert(vm);
+    let around: Vec<_> = found.iter().copied().flat_map(namespace::inits).collect();
+    found.extend(around);
     found.remove(&vm);
     found.into_iter().take(HELPERS_MAX).collect()
 }
