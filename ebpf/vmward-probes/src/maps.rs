@@ -2,7 +2,7 @@
 //! constants that the daemon writes before it loads a program.
 
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, RingBuf};
 use vmward_abi::{
     CGROUPS_MAX, COMMANDS_MAX, Calls, CgroupKey, CgroupRow, CommandKey, CommandRow,
     EVENT_RING_BYTES, FileKey, HOST_ACTORS_MAX, HOST_RULES_MAX, HostActorKey, HostRuleRow,
@@ -84,9 +84,12 @@ pub static AUTODESTROY: LruHashMap<u64, u32> = LruHashMap::pinned(1024, 0);
 #[map]
 pub static CGROUPS: HashMap<CgroupKey, CgroupRow> = HashMap::pinned(CGROUPS_MAX, 0);
 
-/// Room for the head of a monitor message; too large for the stack.
+/// Room for a monitor message, too large for the stack, by the thread that sends
+/// it. Not by its CPU: where the kernel can be preempted, another thread's message
+/// would come in the place of what was just looked at.
 #[map]
-pub static SCRATCH: PerCpuArray<[u8; crate::lsm::HEAD_LEN]> = PerCpuArray::with_max_entries(1, 0);
+pub static ROOMS: HashMap<u64, crate::lsm::Room> =
+    HashMap::with_max_entries(crate::lsm::ROOMS_MAX, 0);
 
 /// The sockets on which VMs take orders, by the file that each is bound to.
 /// Only the daemon writes.
@@ -104,10 +107,6 @@ pub static LIBVIRT_FOLDERS: HashMap<FileKey, u32> = HashMap::pinned(LIBVIRT_FOLD
 /// The processes that were found to be libvirt's daemon, with their start times.
 #[map]
 pub static LIBVIRTS: LruHashMap<u32, u64> = LruHashMap::pinned(LIBVIRT_FOLDERS_MAX, 0);
-
-/// The name of the command that is judged; its address goes into the event.
-#[map]
-pub static COMMAND: PerCpuArray<crate::lsm::Order> = PerCpuArray::with_max_entries(1, 0);
 
 /// Files, BPF maps and programs under guard. Only the daemon writes.
 #[map]

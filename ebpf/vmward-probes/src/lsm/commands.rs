@@ -18,8 +18,9 @@ use vmward_abi::{
 
 use super::connect::reach;
 use super::libvirt;
+use super::room::{self, Room};
 use super::unix::{self, HEAD_LEN, Message, starts};
-use crate::maps::{COMMAND, COMMANDS, MONITOR_MODE, Turn, VM_STATES, turn};
+use crate::maps::{COMMANDS, MONITOR_MODE, Turn, VM_STATES, turn};
 use crate::scope::{Vm, host};
 use crate::task::{current_tgid, forget, number, opaque};
 use crate::verdict::{Attempt, EPERM, wall};
@@ -60,6 +61,19 @@ pub struct Order {
     /// Where its name stands, and how long it is.
     at: u32,
     len: u32,
+}
+
+impl Order {
+    /// None yet.
+    pub const EMPTY: Self = Self {
+        key: CommandKey {
+            name: [0; COMMAND_LEN],
+            language: 0,
+        },
+        row: BENIGN,
+        at: 0,
+        len: 0,
+    };
 }
 
 /// What [`on_send`] gives where the socket is no VM's monitor or agent.
@@ -103,14 +117,20 @@ extern "C" fn vmward_order(vm: *const Vm, kind: u32, header: u64, size: u32) -> 
         vm.row.flags |= vm_flag::OBSERVE;
     }
     // What cannot be read now may be read later; until then it is not sent.
-    opaque(command(&vm, kind, Message { header, size }).unwrap_or(EAGAIN))
+    let verdict = match room::enter() {
+        Some(room) => command(&vm, kind, Message { header, size }, room),
+        None => None,
+    };
+    room::leave();
+    opaque(verdict.unwrap_or(EAGAIN))
 }
 
-fn command(vm: &Vm, kind: u32, message: Message) -> Option<i32> {
-    let (head, address) = message.head()?;
-    let order = COMMAND.get_ptr_mut(0)?;
-    vmward_understand(head, kind, order);
-    // SAFETY: this CPU's own row; volatile, so that it is read from there.
+#[inline(always)]
+fn command(vm: &Vm, kind: u32, message: Message, room: &mut Room) -> Option<i32> {
+    let address = message.copy_head(&mut room.head)?;
+    let order = &raw mut room.order;
+    vmward_understand(&raw const room.head, kind, order);
+    // SAFETY: this thread's own row; volatile, so that it is read from there.
     let row = unsafe { core::ptr::read_volatile(&raw const (*order).row) };
     if row.effect == 0 {
         return Some(ALLOW);
@@ -138,9 +158,7 @@ fn command(vm: &Vm, kind: u32, message: Message) -> Option<i32> {
     spoil(address, order)
 }
 
-/// The guest's memory is written away, and libvirt may end the VM afterwards. With
-/// a stack frame of its own, as [`spoil`]: the caller's is part of a long chain.
-#[inline(never)]
+/// The guest's memory is written away, and libvirt may end the VM afterwards.
 fn note_written(tgid: u32) {
     if let Some(state) = VM_STATES.get_ptr_mut(tgid) {
         // SAFETY: a field of a live map value; QEMU says nothing of its guest
@@ -157,10 +175,9 @@ fn mode() -> u32 {
 
 /// Overwrites the name in the sender's memory. Where the kernel does not allow
 /// the helper, this is dead code to the verifier: the mode is a constant.
-#[inline(never)]
 fn spoil(address: u64, order: *const Order) -> Option<i32> {
     // The verifier has to see the bounds in the register that it checks.
-    // SAFETY: this CPU's own row.
+    // SAFETY: this thread's own row.
     let len = unsafe { core::ptr::read_volatile(&raw const (*order).len) };
     let len = (len.wrapping_sub(1) & (DENIED_LEN as u32 - 1)) + 1;
     // SAFETY: as above.
@@ -175,7 +192,7 @@ fn spoil(address: u64, order: *const Order) -> Option<i32> {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn vmward_understand(head: *const [u8; HEAD_LEN], kind: u32, order: *mut Order) -> i32 {
-    // SAFETY: null, or this CPU's own rows; nobody else has a reference to them.
+    // SAFETY: null, or this thread's own room; nobody else has a reference to them.
     if let (Some(head), Some(order)) = unsafe { (head.as_ref(), order.as_mut()) } {
         understand(head, kind, order);
     }
@@ -224,7 +241,7 @@ fn understand(head: &[u8; HEAD_LEN], kind: u32, order: &mut Order) {
     } else if speaks == language::QMP && starts(head, at, QUERY) {
         BENIGN
     } else {
-        // SAFETY: a plain copy of a live map value, by this CPU's own key.
+        // SAFETY: a plain copy of a live map value, by this thread's own key.
         unsafe { COMMANDS.get(order.key) }
             .copied()
             .unwrap_or(UNKNOWN)

@@ -12,11 +12,11 @@ pub mod monitor;
 pub mod mounts;
 pub mod own;
 pub mod reboot;
+mod room;
 pub mod rpc;
 pub mod sched;
 pub mod signals;
 pub mod tampering;
 mod unix;
 
-pub use commands::Order;
-pub use unix::HEAD_LEN;
+pub use room::{ROOMS_MAX, Room};

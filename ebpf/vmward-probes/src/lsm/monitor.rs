@@ -14,6 +14,7 @@ use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 use vmward_abi::{VmState, event_kind, finishing_cause, role};
 
+use super::room;
 use super::unix::{self, HEAD_LEN, Message, starts};
 use crate::emit::{Report, emit};
 use crate::lsm::commands;
@@ -84,10 +85,16 @@ fn heard(vm: &Vm, sk: u64, message: Message) -> Option<()> {
     }
     let state = VM_STATES.get_ptr_mut(vm.tgid)?;
     remember_peer(sk, state);
-    let (head, _) = message.head()?;
+    let said = match room::enter() {
+        Some(room) => message
+            .copy_head(&mut room.head)
+            .map(|_| vmward_classify(&raw const room.head)),
+        None => None,
+    };
+    room::leave();
     // SAFETY: a field of a live map value; only this VM's monitor writes it.
     let before = unsafe { (*state).finishing };
-    match vmward_classify(head) {
+    match said? {
         NOTHING => {}
         RUNS => {
             // SAFETY: as above.

@@ -9,11 +9,13 @@ use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 use vmward_abi::{
     FileKey, ObjectRow, effect, fact, finishing_cause, monitor_kind, object, object_class, role,
-    vector, vm_flag,
+    vector,
 };
 
 use crate::maps::{MONITORS, VM_STATES, is_active, offset};
-use crate::objects::{fact, find, identify, inode_of, is_own, of_inode, own_wall, vm_of_lifeline};
+use crate::objects::{
+    fact, find, identify, inode_of, is_observed, is_own, of_inode, own_wall, vm_of_lifeline,
+};
 use crate::scope::{Vm, guarded};
 use crate::task::{INIT, Task, current_tgid, number, opaque, read};
 use crate::verdict::{Attempt, libvirt_side, refuse, returned};
@@ -159,10 +161,7 @@ fn try_lifeline(row: &ObjectRow, inode: u64, deed: Deed) -> i32 {
 /// stay, so that a libvirt that starts anew finds a VM that still runs, and none
 /// starts a second process for it. Not recorded: the kill is.
 fn keeps(vm: &Vm, inode: u64, deed: Deed, finishing: u32) -> bool {
-    if finishing & finishing_cause::OVER != 0
-        || vm.row.flags & vm_flag::OBSERVE != 0
-        || !is_active()
-    {
+    if finishing & finishing_cause::OVER != 0 || is_observed(vm) || !is_active() {
         return false;
     }
     if finishing & finishing_cause::GIVEN_UP != 0 {
@@ -189,21 +188,45 @@ fn is_monitor(vm: &Vm, inode: u64) -> bool {
         .is_some_and(|found| found.kind == monitor_kind::QMP && found.vm_tgid == vm.tgid)
 }
 
-/// A signal to vmward's own daemon. As long as it is well, only who started it
-/// may end it (systemd, by stop and restart); one that hangs, anybody may.
+/// A signal to vmward's own daemon.
 #[inline(always)]
 pub fn try_signal(target: Task, tgid: u32, signal: u32) -> i32 {
-    let is_daemon = guarded(target, tgid).is_some_and(|found| found.row.role == role::OWN);
-    if !is_daemon || signal == SIGHUP {
+    if signal == SIGHUP || !is_daemon(target, tgid) {
         return 0;
     }
-    returned(vmward_try_signal(number(target.address()), tgid, signal))
+    returned(vmward_reach_own(
+        number(target.address()),
+        tgid,
+        vector::SIGNAL,
+        signal,
+    ))
 }
 
-/// The rest of [`try_signal`], verified by itself.
+/// Scheduling a thread of vmward's own daemon: one that gets no processor time
+/// would soon count as one that hangs. The kernel's own threads may.
+#[inline(always)]
+pub fn try_sched(target: Task, tgid: u32, what: u32) -> i32 {
+    if !is_daemon(target, tgid) || Task::current().is_kernel_thread() {
+        return 0;
+    }
+    returned(vmward_reach_own(
+        number(target.address()),
+        tgid,
+        vector::SCHED,
+        what,
+    ))
+}
+
+fn is_daemon(target: Task, tgid: u32) -> bool {
+    guarded(target, tgid).is_some_and(|found| found.row.role == role::OWN)
+}
+
+/// As long as the daemon is well, only who started it may touch it (systemd, by
+/// stop and restart); one that hangs, anybody may. Verified by itself. `what` is
+/// the signal, or the attempt's detail.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn vmward_try_signal(target: u64, tgid: u32, signal: u32) -> i32 {
+extern "C" fn vmward_reach_own(target: u64, tgid: u32, vector: u32, what: u32) -> i32 {
     // SAFETY: the helper has no precondition.
     let now = unsafe { generated::bpf_ktime_get_boot_ns() };
     let mine = current_tgid();
@@ -211,8 +234,10 @@ extern "C" fn vmward_try_signal(target: u64, tgid: u32, signal: u32) -> i32 {
     if now > fact(fact::WELL_UNTIL) || mine == tgid || parent == Some(mine) {
         return opaque(0);
     }
+    let is_signal = vector == vector::SIGNAL;
     opaque(own_wall(&Attempt {
-        signal,
-        ..Attempt::new(vector::SIGNAL, 0)
+        signal: if is_signal { what } else { 0 },
+        detail: if is_signal { 0 } else { what },
+        ..Attempt::new(vector, 0)
     }))
 }

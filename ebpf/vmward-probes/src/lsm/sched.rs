@@ -8,6 +8,7 @@ use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 use vmward_abi::{WORD_LEN, effect, role, vector};
 
+use crate::lsm::own;
 use crate::scope::vm_of;
 use crate::task::{Task, current_tgid};
 use crate::verdict::{Attempt, libvirt_side, wall};
@@ -83,7 +84,7 @@ fn try_sched(target: Task, what: What) -> i32 {
         return 0;
     };
     let Some(vm) = vm_of(target, tgid) else {
-        return 0;
+        return own::try_sched(target, tgid, what as u32);
     };
     let actor = current_tgid();
     if actor == tgid || actor == vm.tgid || vm.row.role != role::VM {

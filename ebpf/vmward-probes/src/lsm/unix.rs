@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::{bpf_probe_read_user_buf, generated};
 use vmward_abi::{FileKey, role};
 
-use crate::maps::{MONITORS, SCRATCH, VMS, offset};
+use crate::maps::{MONITORS, VMS, offset};
 use crate::objects::identify;
 use crate::scope::Vm;
 use crate::task::read;
@@ -90,9 +90,10 @@ pub struct Message {
 }
 
 impl Message {
-    /// The first bytes of what is being sent, zero-filled, and where the sender
-    /// keeps them.
-    pub fn head(self) -> Option<(&'static mut [u8; HEAD_LEN], u64)> {
+    /// Copies the first bytes of what is being sent to `head`, which is all zero,
+    /// and gives where the sender keeps them.
+    #[inline(always)]
+    pub fn copy_head(self, head: &mut [u8; HEAD_LEN]) -> Option<u64> {
         let Self { header, size } = self;
         let iter = header.wrapping_add(offset!(msghdr_iter) as u64);
         let kind: u8 = read(iter, offset!(iter_type))?;
@@ -105,11 +106,6 @@ impl Message {
         } else {
             return None;
         };
-        let room = SCRATCH.get_ptr_mut(0)?;
-        // SAFETY: this CPU's own scratch; the program cannot be preempted by
-        // another user of it on this CPU.
-        let head = unsafe { &mut *room };
-        *head = [0; HEAD_LEN];
         let at = base.wrapping_add(skip);
         let from = at as *const u8;
         let take = size as usize;
@@ -129,7 +125,7 @@ impl Message {
                 return None;
             }
         }
-        Some((head, at))
+        Some(at)
     }
 }
 
