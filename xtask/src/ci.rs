@@ -40,6 +40,7 @@ pub(crate) fn run(args: &CiArgs) -> Result<ExitCode> {
     );
     check("lints of the BPF programs", build::lint_probes());
     check("house rules", tidy::run());
+    check("coverage of the attacks", test::check_coverage());
     let tests = test::run(&args.test)?;
     if failed.is_empty() {
         return Ok(tests);

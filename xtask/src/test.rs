@@ -27,7 +27,7 @@ use crate::{
     vm::{self, VmArgs},
 };
 use count::Count;
-pub(crate) use coverage::{CoverageArgs, run as coverage};
+pub(crate) use coverage::{CoverageArgs, check as check_coverage, run as coverage};
 use plan::VmRun;
 
 /// The one binary of kernel tests, in the package of that name.
@@ -52,8 +52,8 @@ pub(crate) struct TestArgs {
     #[arg(long, conflicts_with = "no_vm")]
     only_vm: bool,
     /// Every test and every attack in every way on every kernel: takes hours.
-    /// Without it a subset: signals, host rules, leases and guests' lives on 6.12,
-    /// and on each kernel the daemon's own attack on every hook
+    /// Without it a subset: every attack refused, signals, host rules, leases and guests'
+    /// lives on 6.12, and on each kernel the daemon's own attack on every hook
     #[arg(long)]
     full: bool,
 }
@@ -192,6 +192,7 @@ fn in_vm(run: &VmRun, binary: &Path, full: bool) -> Result<Count> {
     let script = run.script(&binary.display().to_string());
     let finished = vm::boot(&VmArgs {
         verbose: false,
+        host: run.host,
         output: vm::Output::Kept,
         ..VmArgs::bare(
             run.kernel,

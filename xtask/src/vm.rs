@@ -158,7 +158,7 @@ impl Finished {
 pub(crate) fn boot(args: &VmArgs) -> Result<Finished> {
     let (vng, kernel) = setup::for_vm(args.kernel)?;
     let accel = accel::choose(&vng, &kernel)?;
-    let folder = run_folder(args.host)?;
+    let folder = run_folder(args.host, args.mode)?;
     Order::new(args, &folder)?.write(&folder)?;
     let child = match args.host {
         Host::Bare => start_bare(args, accel, &vng, &kernel, &folder)?,
@@ -180,8 +180,9 @@ pub(crate) fn boot(args: &VmArgs) -> Result<Finished> {
 }
 
 /// A fresh folder shared with the VM, with this very xtask and the built binaries in `bin`.
-/// What a host's services are installed from lies beside it.
-fn run_folder(host: Host) -> Result<PathBuf> {
+/// What a host's services are installed from lies beside it; where none are, the
+/// command starts the product's programs itself.
+fn run_folder(host: Host, mode: Mode) -> Result<PathBuf> {
     static RUNS: AtomicU32 = AtomicU32::new(0);
     let (process, number) = (std::process::id(), RUNS.fetch_add(1, Ordering::Relaxed));
     let name = if number == 0 {
@@ -201,8 +202,8 @@ fn run_folder(host: Host) -> Result<PathBuf> {
     fs::copy(&xtask, bin.join("xtask"))
         .with_context(|| format!("Failed to copy {}", xtask.display()))?;
     let product = match host {
-        Host::Bare => bin.clone(),
-        Host::Systemd => systemd::product(&folder),
+        Host::Systemd if mode != Mode::Off => systemd::product(&folder),
+        Host::Bare | Host::Systemd => bin.clone(),
     };
     fs::create_dir_all(&product)
         .with_context(|| format!("Failed to create {}", product.display()))?;

@@ -122,6 +122,9 @@ pub const ATTACKS: &[Attack] = &[
     daemon("own/limit", "rlimit", "task_setrlimit", |_| {
         on_daemon("exec prlimit --pid $pid --nofile=1:1")
     }),
+    daemon("own/sched", "sched", "task_setscheduler", |_| {
+        on_daemon("exec chrt --idle --pid 0 $pid")
+    }),
     daemon("own/oom-score", "oom-adjust", "file_permission", |_| {
         on_daemon("/bin/echo 999 > /proc/$pid/oom_score_adj")
     }),

@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use anyhow::{Context, Result};
@@ -24,6 +25,25 @@ pub(crate) struct CoverageArgs {
 }
 
 pub(crate) fn run(args: &CoverageArgs) -> Result<()> {
+    if args.check {
+        return check();
+    }
+    let mut cargo = program()?;
+    cargo.args([DATA, PAGE]);
+    if args.results.is_empty() {
+        cargo.args(collected()?);
+    } else {
+        cargo.args(&args.results);
+    }
+    build::check(&mut cargo)
+}
+
+/// Fails where page, data and table do not fit each other.
+pub(crate) fn check() -> Result<()> {
+    build::check(program()?.args(["--check", DATA, PAGE]))
+}
+
+fn program() -> Result<Command> {
     let mut cargo = build::cargo("run", &build::probes()?);
     cargo.args([
         "--quiet",
@@ -33,16 +53,7 @@ pub(crate) fn run(args: &CoverageArgs) -> Result<()> {
         "vmward-coverage",
         "--",
     ]);
-    if args.check {
-        return build::check(cargo.args(["--check", DATA, PAGE]));
-    }
-    cargo.args([DATA, PAGE]);
-    if args.results.is_empty() {
-        cargo.args(collected()?);
-    } else {
-        cargo.args(&args.results);
-    }
-    build::check(&mut cargo)
+    Ok(cargo)
 }
 
 /// Where `cargo xtask test` leaves the results of its runs.

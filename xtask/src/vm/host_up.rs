@@ -55,6 +55,9 @@ pub(super) fn systemd(order: &Order, run: &Path, phases: &mut Phases) -> Result<
     if !run.join("boots").exists() {
         domains(order, run, phases)?;
     }
+    if order.mode == Mode::Off {
+        return configure(order.mode);
+    }
     phases.enter("installing vmward")?;
     install::vmward(order, run)
 }
