@@ -154,9 +154,9 @@ impl Client {
             Door::Policy => {
                 count(&self.counters.admin_only);
                 let message = format!(
-                    "{} is for the admin socket, {}, which only root may use",
-                    request.method,
-                    vmward_wire::ADMIN_SOCKET
+                    "{} is for the admin socket, admin.sock beside this one, which only root \
+                     may use",
+                    request.method
                 );
                 Err(ErrorObject::new(ErrorCode::AdminOnly, message))
             }
