@@ -1,23 +1,17 @@
-//! Orders on the monitor: refused with an error that libvirt understands, and
-//! the domain stays in good order.
+//! Orders on the monitor with a lease: each works, and the domain stays in good
+//! order. That each is refused without one is a part of the table of attacks.
 
 use std::fs;
 use std::time::Duration;
 
-use vmward_tests::attacks::{self, Attack, Harm, Refusal};
-use vmward_tests::audit::is_kernel;
 use vmward_tests::daemon::Mode;
 use vmward_tests::guest::{Guest, run, text, virsh};
 use vmward_tests::wait;
 
-use crate::{Scene, assert_in_vm};
+use crate::Scene;
 
 /// Who asks gets a lease.
 const ANYTHING: &str = r#"{"version": "1", "default": "allow"}"#;
-
-fn rows() -> impl Iterator<Item = &'static Attack> {
-    attacks::all().filter(|row| row.vector == "monitor-command")
-}
 
 /// libvirt and QEMU speak to each other, and the guest runs.
 #[track_caller]
@@ -35,52 +29,6 @@ fn assert_in_order(guest: &Guest, after: &str) {
         "after {after}: {status}"
     );
     assert_eq!(guest.state(), "running", "after {after}");
-}
-
-#[test]
-#[ignore = "attacks VMs: runs in the test VM"]
-fn every_order_without_a_lease_is_refused_and_recorded() {
-    let scene = Scene::new("mon-1", Mode::Enforce);
-    let mut wrong = Vec::new();
-    for row in rows() {
-        let output = (row.run)(&scene.guest);
-        let said = text(&output);
-        let told = match row.refusal {
-            Refusal::NotPermitted => said.contains("Operation not permitted"),
-            Refusal::Says(what) => said.contains(what),
-            Refusal::Silent => true,
-        };
-        eprintln!("{}: {} {said}", row.id, output.status);
-        if !told {
-            wrong.push(format!("{}: {said}", row.id));
-        }
-        assert_in_order(&scene.guest, row.id);
-    }
-    scene.guest.assert_ticks();
-    assert!(wrong.is_empty(), "{wrong:#?}");
-    let records = scene
-        .daemon
-        .audit()
-        .select(|r| is_kernel(r, "refused", "mon-1") && r["vector"] == "monitor-command");
-    let events = vmward_tests::audit::events(&records);
-    assert_eq!(events, rows().count() as u64, "{records:#?}");
-}
-
-#[test]
-#[ignore = "attacks VMs: runs in the test VM"]
-fn each_order_works_without_vmward() {
-    assert_in_vm();
-    let guest = Guest::start("mon-2");
-    for row in rows().filter(|row| matches!(row.harm, Harm::Ends)) {
-        let pid = guest.pid();
-        let output = (row.run)(&guest);
-        eprintln!("{}: {} {}", row.id, output.status, text(&output));
-        Guest::wait_gone(pid);
-        guest.wait_state("shut off");
-        // A saved state would be resumed, and paused where it was.
-        let _none = virsh(&["managedsave-remove", &guest.name]);
-        guest.start_again();
-    }
 }
 
 /// `vmward run` with a lease for `effect`.

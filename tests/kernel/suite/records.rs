@@ -91,9 +91,11 @@ pub(super) fn is_of(row: &Attack, record: &Value, vm: &str) -> Result<(), String
         row.harm,
         Harm::Host | Harm::Disarms | Harm::Daemon | Harm::Arms
     );
-    // What is done to libvirt's daemon is done to all its VMs.
-    let of_libvirt = record["vm"]["name"] == "(host)" && record["word"] == "libvirtd";
-    if record["vm"]["name"] != vm && !host_too && !of_libvirt {
+    // What is done to libvirt's daemon is done to all its VMs, and what a program
+    // is loaded for is seen by nobody.
+    let of_all = record["vm"]["name"] == "(host)"
+        && (record["word"] == "libvirtd" || row.vector == "bpf-program");
+    if record["vm"]["name"] != vm && !host_too && !of_all {
         return Err(format!("not about {vm}: {}", brief(record)));
     }
     // A terminal's data comes to its readers by a thread of the kernel, and the

@@ -12,7 +12,7 @@ use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 use vmward_abi::event_kind;
 
-use super::{cgroup_files, kernel_files};
+use super::{cgroup_files, kernel_files, own};
 use crate::emit::{Report, emit};
 use crate::maps::{is_active, offset};
 use crate::name::Name;
@@ -63,7 +63,6 @@ pub fn file_permission(ctx: LsmContext) -> i32 {
     let inode: *const u8 = load(file, offset!(file_inode));
     let sb: *const u8 = load(inode, offset!(inode_sb));
     let magic: u64 = load(sb, offset!(sb_magic));
-    // Other guarded files of the product: one more arm here.
     match magic {
         CGROUP_MAGIC | CGROUP2_MAGIC | PROC_MAGIC | SYSFS_MAGIC | DEBUGFS_MAGIC => {
             control_file(magic, file as u64, inode as u64)
@@ -207,7 +206,8 @@ extern "C" fn vmward_find_memory(file: u64, inode: u64, found: *mut Found) -> i3
     0
 }
 
-/// Devices whose opening is enough: what is mapped is written without a call.
+/// Devices whose opening is enough: what is mapped is written without a call. And
+/// files under guard, which nobody else has to write to at all.
 ///
 /// match-proto: security/security.c:int security_file_open(struct file *file)
 #[lsm(hook = "file_open")]
@@ -223,9 +223,8 @@ pub fn file_open(ctx: LsmContext) -> i32 {
     }
     let inode: *const u8 = load(file, offset!(file_inode));
     let device: u32 = load(inode, offset!(inode_rdev));
-    // Other guarded files of the product: one more question here.
     if !kernel_files::is_memory(device) {
-        return 0;
+        return own::opened(inode as u64);
     }
     let mut found = Found::nothing();
     vmward_find_memory(number(file as u64), number(inode as u64), &raw mut found);

@@ -59,6 +59,8 @@ pub enum Deed {
     Truncate,
     /// Takes its name away.
     Remove,
+    /// Opens it to write to it.
+    Write,
 }
 
 /// match-proto: security/security.c:int security_inode_unlink(struct inode *dir, struct dentry *dentry)
@@ -106,6 +108,19 @@ pub fn path_truncate(ctx: LsmContext) -> i32 {
     let path = ctx.arg::<*const u8>(0) as u64;
     let dentry: u64 = read(path, offset!(path_dentry)).unwrap_or(0);
     try_inode(inode_of(dentry), Deed::Truncate)
+}
+
+/// A file is opened to be written to, cut short by that or not.
+#[inline(always)]
+pub fn opened(inode: u64) -> i32 {
+    returned(vmward_opened(number(inode)))
+}
+
+/// [`opened`], verified by itself.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vmward_opened(inode: u64) -> i32 {
+    opaque(try_inode(inode, Deed::Write))
 }
 
 fn try_inode(inode: u64, deed: Deed) -> i32 {
