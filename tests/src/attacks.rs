@@ -18,6 +18,7 @@ pub mod sched;
 pub mod signals;
 pub mod tampering;
 
+use std::fs;
 use std::process::Output;
 
 use crate::guest::{Guest, run};
@@ -71,6 +72,8 @@ pub enum Refusal {
     NotPermitted,
     /// The attack's program fails and says this.
     Says(&'static str),
+    /// The attack's program passes on an answer that says this.
+    Answers(&'static str),
     /// Not at all: what it wrote or set up just has no effect.
     Silent,
 }
@@ -95,10 +98,16 @@ pub fn all() -> impl Iterator<Item = &'static Attack> {
         tampering::ATTACKS,
         sched::ATTACKS,
         control_files::ATTACKS,
+        control_files::WRITES,
+        control_files::LIMITS,
+        monitor::CONNECTIONS,
         monitor::ATTACKS,
+        monitor::MORE,
         host::ATTACKS,
         lifeline::ATTACKS,
         own::ATTACKS,
+        own::OBJECTS,
+        own::DAEMON,
     ]
     .into_iter()
     .flatten()
@@ -111,4 +120,13 @@ pub fn attack(family: &str, what: &str, args: &[&str]) -> Output {
     let mut all = vec![family, what];
     all.extend(args);
     run("vmward-attack", &all)
+}
+
+/// The number of the user whom the VM's process runs as.
+fn owner_of(guest: &Guest) -> String {
+    let path = format!("/proc/{}/status", guest.pid());
+    let status = fs::read_to_string(path).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+    let user = line.and_then(|line| line.split_whitespace().next());
+    user.unwrap_or("0").to_owned()
 }

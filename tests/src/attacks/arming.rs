@@ -1,45 +1,54 @@
 //! Calls to libvirt that make a later stop possible.
 
+use std::process::Output;
+
 use super::{Attack, Harm, Refusal};
-use crate::guest::virsh;
+use crate::guest::{Guest, virsh};
 
 /// What a client says whose send was refused.
 const CANNOT_WRITE: Refusal = Refusal::Says("Cannot write data: Operation not permitted");
 
+const fn row(id: &'static str, run: fn(&Guest) -> Output) -> Attack {
+    Attack {
+        id,
+        vector: "rpc",
+        hook: "socket_sendmsg",
+        harm: Harm::Arms,
+        refusal: CANNOT_WRITE,
+        lease: Some("force_stop"),
+        run,
+    }
+}
+
+/// What libvirt is to do at an event of the guest's.
+fn on(guest: &Guest, event: &str, action: &str, when: &str) -> Output {
+    virsh(&["set-lifecycle-action", &guest.name, event, action, when])
+}
+
 /// See the module's text.
 pub const ATTACKS: &[Attack] = &[
+    row("arming/lifecycle-reboot-destroys", |g| {
+        on(g, "reboot", "destroy", "--live")
+    }),
+    row("arming/lifecycle-crash-destroys", |g| {
+        on(g, "crash", "destroy", "--live")
+    }),
+    row("arming/lifecycle-crash-dumps-and-destroys", |g| {
+        on(g, "crash", "coredump-destroy", "--live")
+    }),
+    row("arming/lifecycle-crash-restarts", |g| {
+        on(g, "crash", "restart", "--live")
+    }),
+    row("arming/lifecycle-of-the-next-start", |g| {
+        on(g, "reboot", "destroy", "--config")
+    }),
+    // The host sleeps, and its VMs with it. For a second, which libvirt finds too
+    // short.
     Attack {
-        id: "arming/lifecycle-reboot-destroys",
-        vector: "rpc",
-        hook: "socket_sendmsg",
-        harm: Harm::Arms,
-        refusal: CANNOT_WRITE,
-        lease: Some("force_stop"),
-        run: |g| {
-            virsh(&[
-                "set-lifecycle-action",
-                &g.name,
-                "reboot",
-                "destroy",
-                "--live",
-            ])
-        },
-    },
-    Attack {
-        id: "arming/lifecycle-crash-destroys",
-        vector: "rpc",
-        hook: "socket_sendmsg",
-        harm: Harm::Arms,
-        refusal: CANNOT_WRITE,
-        lease: Some("force_stop"),
-        run: |g| {
-            virsh(&[
-                "set-lifecycle-action",
-                &g.name,
-                "crash",
-                "destroy",
-                "--live",
-            ])
-        },
+        harm: Harm::Host,
+        lease: None,
+        ..row("arming/host-sleeps", |_| {
+            virsh(&["nodesuspend", "mem", "1"])
+        })
     },
 ];

@@ -5,6 +5,12 @@ use std::process::Output;
 use super::{Attack, Harm, Refusal, attack};
 use crate::guest::{Guest, run};
 
+mod limits;
+mod writes;
+
+pub use limits::ATTACKS as LIMITS;
+pub use writes::ATTACKS as WRITES;
+
 const FORCE_STOP: Option<&str> = Some("force_stop");
 const PAUSE: Option<&str> = Some("pause");
 
@@ -48,12 +54,14 @@ fn above(guest: &Guest) -> String {
         .map_or_else(String::new, |(above, _)| above.to_owned())
 }
 
-/// Lets go on what an attack has frozen, the folder above all VMs included: a
-/// new guest would start frozen.
+/// Lets go on what an attack has frozen or limited, the folder above all VMs
+/// included: a new guest would start so. What is as it should be stays unwritten.
 pub(super) fn thaw(_guest: &Guest) {
-    let all = "/sys/fs/cgroup/machine*/cgroup.freeze /sys/fs/cgroup/machine*/*/cgroup.freeze";
-    let each = format!("for file in {all}; do [ ! -e $file ] || echo 0 > $file; done");
-    run("bash", &["-c", &each]);
+    let script = "
+        put() { case \"$(cat \"$2\" 2>/dev/null)\" in $1* | '') ;; *) echo $1 > \"$2\" ;; esac; }
+        for file in /sys/fs/cgroup/machine*{,/*}/cgroup.freeze; do put 0 $file; done
+        for file in /sys/fs/cgroup/machine*/{memory,cpu}.max; do put max $file; done";
+    run("bash", &["-c", script]);
 }
 
 /// Writes by a system call of choice.

@@ -2,10 +2,9 @@
 //! namespaces, names, users and threads. One signal stands for all ways: what a
 //! wall decides by is the same for each.
 
-use std::fs;
 use std::process::Output;
 
-use super::{Attack, Harm, Refusal, attack};
+use super::{Attack, Harm, Refusal, attack, owner_of};
 use crate::guest::{Guest, run};
 
 const fn kill(id: &'static str, refusal: Refusal, run: fn(&Guest) -> Output) -> Attack {
@@ -28,15 +27,6 @@ fn shell(guest: &Guest, line: &str) -> Output {
 
 fn attack_on(guest: &Guest, what: &str) -> Output {
     attack("disguise", what, &[&guest.pid().to_string()])
-}
-
-/// The user whom the VM's process runs as.
-fn own_user(guest: &Guest) -> String {
-    let path = format!("/proc/{}/status", guest.pid());
-    let status = fs::read_to_string(path).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"));
-    let user = line.and_then(|line| line.split_whitespace().next());
-    user.unwrap_or("0").to_owned()
 }
 
 /// See the module's text.
@@ -90,7 +80,7 @@ pub const ATTACKS: &[Attack] = &[
         "disguise/own-user-of-qemu",
         Refusal::NotPermitted,
         |guest| {
-            let (user, pid) = (own_user(guest), guest.pid().to_string());
+            let (user, pid) = (owner_of(guest), guest.pid().to_string());
             let args = ["--reuid", &user, "--clear-groups", "/bin/kill", "-9", &pid];
             run("setpriv", &args)
         },

@@ -24,6 +24,18 @@ const fn host(
     }
 }
 
+/// Somebody's program that ends the VM from within.
+const fn bpf(id: &'static str, run: fn(&Guest) -> Output) -> Attack {
+    Attack {
+        harm: Harm::Ends,
+        ..host(id, "bpf-program", "bpf_prog", run)
+    }
+}
+
+fn program(guest: &Guest, which: &str) -> Output {
+    attack("host", which, &[&guest.pid().to_string()])
+}
+
 /// Writes what means nothing there: the file alone is what is refused.
 fn nonsense_to(file: &str) -> Output {
     run("sh", &["-c", &format!("/bin/echo nonsense > {file}")])
@@ -31,30 +43,34 @@ fn nonsense_to(file: &str) -> Output {
 
 /// See the module's text.
 pub const ATTACKS: &[Attack] = &[
-    Attack {
-        id: "host/bpf-send-signal",
-        vector: "bpf-program",
-        hook: "bpf_prog",
-        harm: Harm::Ends,
-        refusal: Refusal::NotPermitted,
-        lease: None,
-        run: |guest| attack("host", "bpf-send-signal", &[&guest.pid().to_string()]),
-    },
-    Attack {
-        id: "host/bpf-send-signal-thread",
-        vector: "bpf-program",
-        hook: "bpf_prog",
-        harm: Harm::Ends,
-        refusal: Refusal::NotPermitted,
-        lease: None,
-        run: |guest| {
-            attack(
-                "host",
-                "bpf-send-signal-thread",
-                &[&guest.pid().to_string()],
-            )
-        },
-    },
+    bpf("host/bpf-send-signal", |g| program(g, "bpf-send-signal")),
+    bpf("host/bpf-send-signal-thread", |g| {
+        program(g, "bpf-send-signal-thread")
+    }),
+    bpf("host/bpf-send-signal-child", |g| {
+        let script = "vmward-attack host bpf-send-signal \"$0\" & wait $!";
+        run("sh", &["-c", script, &g.pid().to_string()])
+    }),
+    bpf("host/bpf-send-signal-subprogram", |g| {
+        program(g, "bpf-subprogram")
+    }),
+    bpf("host/bpf-send-signal-long", |g| program(g, "bpf-long")),
+    bpf("host/bpf-send-signal-writable", |g| {
+        program(g, "bpf-writable")
+    }),
+    bpf("host/bpf-send-signal-tracepoint", |g| {
+        program(g, "bpf-tracepoint")
+    }),
+    bpf("host/bpf-send-signal-kprobe", |g| program(g, "bpf-kprobe")),
+    bpf("host/bpf-send-signal-perf-event", |g| {
+        program(g, "bpf-perf-event")
+    }),
+    bpf("host/bpf-send-signal-fentry", |g| program(g, "bpf-fentry")),
+    bpf("host/bpf-send-signal-typed-tracepoint", |g| {
+        program(g, "bpf-typed-tracepoint")
+    }),
+    bpf("host/bpf-send-signal-lsm", |g| program(g, "bpf-lsm")),
+    bpf("host/bpf-write-user", |g| program(g, "bpf-write-user")),
     // With wrong magic numbers.
     host("host/reboot", "reboot", "capable", |_| {
         attack("host", "reboot", &[])
@@ -69,6 +85,19 @@ pub const ATTACKS: &[Attack] = &[
     host("host/sysrq", "sysrq", "file_permission", |_| {
         run("sh", &["-c", "/bin/echo h > /proc/sysrq-trigger"])
     }),
+    host("host/sysrq-io-uring", "sysrq", "file_permission", |_| {
+        attack("control_files", "io-uring", &["/proc/sysrq-trigger", "h"])
+    }),
+    host(
+        "host/sysrq-second-mount",
+        "sysrq",
+        "file_permission",
+        |_| {
+            let script = "d=$(mktemp -d); trap 'rmdir $d' EXIT
+            unshare -m sh -c 'mount -t proc proc $0 && /bin/echo h > $0/sysrq-trigger' $d";
+            run("bash", &["-c", script])
+        },
+    ),
     host("host/cpu-offline", "kernel-file", "file_permission", |_| {
         nonsense_to("/sys/devices/system/cpu/cpu1/online")
     }),
@@ -81,6 +110,18 @@ pub const ATTACKS: &[Attack] = &[
         "file_permission",
         |_| nonsense_to("/sys/devices/system/memory/hard_offline_page"),
     ),
+    host(
+        "host/soft-offline-page",
+        "kernel-file",
+        "file_permission",
+        |_| nonsense_to("/sys/devices/system/memory/soft_offline_page"),
+    ),
+    host("host/hibernate", "kernel-file", "file_permission", |_| {
+        nonsense_to("/sys/power/disk")
+    }),
+    host("host/ports", "kernel-file", "file_open", |_| {
+        run("sh", &["-c", ": > /dev/port"])
+    }),
     host("host/memory", "kernel-file", "file_open", |_| {
         run("sh", &["-c", ": > /dev/mem"])
     }),

@@ -53,9 +53,20 @@ pub const ATTACKS: &[Attack] = &[
         run("rm", &["-f", &format!("{path}.new")]);
         output
     }),
-    row("lifeline/truncate-pid-file", "path_truncate", |guest| {
+    row("lifeline/truncate-pid-file", "file_open", |guest| {
         let path = status(guest, "pid");
         let script = format!("p=$(cat {path}) && truncate -c -s 0 {path} && printf %s $p > {path}");
         run("sh", &["-c", &script])
+    }),
+    // By name, without opening it; to the length that it has.
+    row("lifeline/truncate-by-name", "path_truncate", |guest| {
+        let script = "import os, sys; os.truncate(sys.argv[1], os.stat(sys.argv[1]).st_size)";
+        run("python3", &["-c", script, &status(guest, "xml")])
+    }),
+    row("lifeline/write-status", "file_open", |guest| {
+        run(
+            "sh",
+            &["-c", &format!("printf '\\n' >> {}", status(guest, "xml"))],
+        )
     }),
 ];

@@ -4,12 +4,20 @@
 use super::{Attack, Harm, Refusal};
 use crate::guest::{Guest, run, virsh};
 
-/// QEMU's answer to a command that was made harmless.
+mod connect;
+mod more;
+
+pub use connect::ATTACKS as CONNECTIONS;
+pub use more::ATTACKS as MORE;
+
+/// QEMU's answer to a command that was made harmless, as libvirt's own error.
 const NOT_FOUND: Refusal = Refusal::Says("has not been found");
+/// The same, as the answer that the caller wanted passed on.
+const PASSED_ON: Refusal = Refusal::Answers("has not been found");
 /// libvirt's answer where QEMU has no human monitor, as it then seems.
 const NO_HUMAN_MONITOR: Refusal = Refusal::Says("Human monitor command is not available");
 /// QEMU's answer to a text that has its command not at the front.
-const UNEXPECTED: Refusal = Refusal::Says("is unexpected");
+const UNEXPECTED: Refusal = Refusal::Answers("is unexpected");
 
 const fn row(
     id: &'static str,
@@ -25,6 +33,19 @@ const fn row(
         refusal: NOT_FOUND,
         lease: Some(lease),
         run,
+    }
+}
+
+/// The same for what the caller has worded.
+const fn order(
+    id: &'static str,
+    harm: Harm,
+    lease: &'static str,
+    run: fn(&Guest) -> std::process::Output,
+) -> Attack {
+    Attack {
+        refusal: PASSED_ON,
+        ..row(id, harm, lease, run)
     }
 }
 
@@ -55,22 +76,8 @@ fn image(guest: &Guest) -> String {
     format!("/var/tmp/{}.image", guest.name)
 }
 
-/// The socket on which QEMU takes orders, by a client that is not libvirt: QEMU
-/// serves it once libvirt is gone.
-const CONNECT: Attack = Attack {
-    vector: "monitor-connect",
-    hook: "unix_stream_connect",
-    refusal: Refusal::NotPermitted,
-    ..row("monitor/connect", Harm::Arms, "force_stop", |g| {
-        let script = "exec vmward-attack monitor connect \
-                      /var/lib/libvirt/qemu/domain-*-\"$0\"/monitor.sock";
-        run("sh", &["-c", script, &g.name])
-    })
-};
-
 /// See the module's text.
 pub const ATTACKS: &[Attack] = &[
-    CONNECT,
     row("monitor/virsh-shutdown", Harm::Ends, "stop", |g| {
         virsh(&["shutdown", &g.name])
     }),
@@ -105,16 +112,16 @@ pub const ATTACKS: &[Attack] = &[
             ],
         )
     }),
-    row("monitor/qmp-quit", Harm::Ends, "force_stop", |g| {
+    order("monitor/qmp-quit", Harm::Ends, "force_stop", |g| {
         qmp(g, r#"{"execute":"quit"}"#)
     }),
-    row("monitor/qmp-quit-spaced", Harm::Ends, "force_stop", |g| {
+    order("monitor/qmp-quit-spaced", Harm::Ends, "force_stop", |g| {
         qmp(g, "  {\t\"execute\" :\n \"quit\" } ")
     }),
-    row("monitor/qmp-quit-escaped", Harm::Ends, "force_stop", |g| {
+    order("monitor/qmp-quit-escaped", Harm::Ends, "force_stop", |g| {
         qmp(g, r#"{ "execute" : "qu\u0069t" }"#)
     }),
-    row(
+    order(
         "monitor/qmp-quit-escaped-key",
         Harm::Ends,
         "force_stop",
@@ -122,49 +129,49 @@ pub const ATTACKS: &[Attack] = &[
     ),
     Attack {
         refusal: UNEXPECTED,
-        ..row(
+        ..order(
             "monitor/qmp-quit-arguments-first",
             Harm::Ends,
             "force_stop",
             |g| qmp(g, r#"{"arguments":{},"execute":"quit"}"#),
         )
     },
-    row("monitor/qmp-stop", Harm::Stalls, "pause", |g| {
+    order("monitor/qmp-stop", Harm::Stalls, "pause", |g| {
         qmp(g, r#"{"execute":"stop"}"#)
     }),
-    row("monitor/qmp-system-reset", Harm::Resets, "reset", |g| {
+    order("monitor/qmp-system-reset", Harm::Resets, "reset", |g| {
         qmp(g, r#"{"execute":"system_reset"}"#)
     }),
-    row("monitor/qmp-system-powerdown", Harm::Ends, "stop", |g| {
+    order("monitor/qmp-system-powerdown", Harm::Ends, "stop", |g| {
         qmp(g, r#"{"execute":"system_powerdown"}"#)
     }),
     // QEMU's own sandbox ends it when it starts a program.
-    row("monitor/qmp-migrate-exec", Harm::Ends, "migrate", |g| {
+    order("monitor/qmp-migrate-exec", Harm::Ends, "migrate", |g| {
         qmp(
             g,
             r#"{"execute":"migrate","arguments":{"uri":"exec:cat >/dev/null"}}"#,
         )
     }),
     // libvirt takes the loss of its monitor for the end of the VM.
-    row("monitor/qmp-yank", Harm::Ends, "force_stop", |g| {
+    order("monitor/qmp-yank", Harm::Ends, "force_stop", |g| {
         qmp(
             g,
             r#"{"execute":"yank","arguments":{"instances":[{"type":"chardev","id":"charmonitor"}]}}"#,
         )
     }),
-    row("monitor/qmp-set-action", Harm::Arms, "force_stop", |g| {
+    order("monitor/qmp-set-action", Harm::Arms, "force_stop", |g| {
         qmp(
             g,
             r#"{"execute":"set-action","arguments":{"reboot":"shutdown"}}"#,
         )
     }),
-    row("monitor/qmp-hmp-quit", Harm::Ends, "force_stop", |g| {
+    order("monitor/qmp-hmp-quit", Harm::Ends, "force_stop", |g| {
         qmp(
             g,
             r#"{"execute":"human-monitor-command","arguments":{"command-line":"quit"}}"#,
         )
     }),
-    row(
+    order(
         "monitor/qmp-hmp-quit-cpu-first",
         Harm::Ends,
         "force_stop",

@@ -5,6 +5,12 @@ use std::process::Output;
 use super::{Attack, Harm, Refusal, attack};
 use crate::guest::{run, text};
 
+mod daemon;
+mod objects;
+
+pub use daemon::ATTACKS as DAEMON;
+pub use objects::ATTACKS as OBJECTS;
+
 /// What `umount` and `mount` say for EPERM.
 const MUST_BE_ROOT: Refusal = Refusal::Says("must be superuser");
 const DENIED: Refusal = Refusal::Says("permission denied");
@@ -106,6 +112,12 @@ pub const ATTACKS: &[Attack] = &[
     }),
     row("own/rename-socket", "own-file", "inode_rename", |_| {
         sh("mv -T /run/vmward/policy.sock /run/vmward/other")
+    }),
+    row("own/write-journal", "own-file", "file_open", |_| {
+        sh("/bin/echo forged | tee -a /var/tmp/vmward-test-*/state/journal.jsonl >/dev/null")
+    }),
+    row("own/write-audit", "own-file", "file_open", |_| {
+        sh("/bin/echo forged | tee -a /var/tmp/vmward-test-*/log/audit.jsonl >/dev/null")
     }),
     daemon("own/kill", "signal", "task_kill", |_| {
         on_daemon("/bin/kill -KILL $pid")

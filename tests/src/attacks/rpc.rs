@@ -4,7 +4,7 @@
 use std::process::Output;
 
 use super::{Attack, Harm, Refusal, attack};
-use crate::guest::{Guest, text, virsh};
+use crate::guest::{Guest, run, text, virsh};
 
 /// libvirt's UUID of a domain.
 pub fn uuid(guest: &Guest) -> String {
@@ -34,6 +34,20 @@ pub const ATTACKS: &[Attack] = &[
     destroy("rpc/virsh-destroy-graceful", |g| {
         virsh(&["destroy", "--graceful", &g.name])
     }),
+    destroy("rpc/virsh-destroy-by-uuid", |g| {
+        virsh(&["destroy", &uuid(g)])
+    }),
+    destroy("rpc/virsh-destroy-by-number", |g| {
+        let number = text(&virsh(&["domid", &g.name]));
+        virsh(&["destroy", number.trim()])
+    }),
+    destroy("rpc/virsh-destroy-of-several-commands", |g| {
+        virsh(&[&format!("list; destroy {}", g.name)])
+    }),
+    destroy("rpc/virsh-destroy-by-another-address", |g| {
+        let address = "qemu+unix:///system?socket=/run/libvirt/libvirt-sock";
+        run("virsh", &["-c", address, "destroy", &g.name])
+    }),
     destroy("rpc/plain", |g| rpc(g, "plain")),
     destroy("rpc/byte-at-a-time", |g| rpc(g, "bytes")),
     destroy("rpc/pipelined", |g| rpc(g, "pipelined")),
@@ -46,4 +60,7 @@ pub const ATTACKS: &[Attack] = &[
     destroy("rpc/splice", |g| rpc(g, "splice")),
     destroy("rpc/sendfile", |g| rpc(g, "sendfile")),
     destroy("rpc/io-uring", |g| rpc(g, "io-uring")),
+    destroy("rpc/io-uring-write", |g| rpc(g, "io-uring-write")),
+    destroy("rpc/two-writes", |g| rpc(g, "two-writes")),
+    destroy("rpc/vmsplice", |g| rpc(g, "vmsplice")),
 ];

@@ -39,9 +39,6 @@ pub const ATTACKS: &[Attack] = &[
             &["--fifo", "--pid", "1", &g.vcpu_thread().to_string()],
         )
     }),
-    sched("sched/clamp-vcpu", "task_setscheduler", Harm::Arms, |g| {
-        attack("sched", "clamp", &[&g.vcpu_thread().to_string()])
-    }),
     every_thread("sched/affinity", "task_setscheduler", |g| {
         run(
             "taskset",
@@ -54,7 +51,7 @@ pub const ATTACKS: &[Attack] = &[
         Harm::Arms,
         |g| run("taskset", &["--pid", "1", &g.vcpu_thread().to_string()]),
     ),
-    sched("sched/timer-slack", "task_setscheduler", Harm::Arms, |g| {
+    sched("sched/timer-slack", "file_permission", Harm::Arms, |g| {
         let script = "/bin/echo 1000000000000 > /proc/\"$0\"/timerslack_ns";
         run("/bin/sh", &["-c", script, &g.pid().to_string()])
     }),
@@ -76,7 +73,42 @@ pub const ATTACKS: &[Attack] = &[
     sched("sched/move-pages", "task_movememory", Harm::Arms, |g| {
         attack("sched", "move-pages", &[&g.pid().to_string()])
     }),
+    sched("sched/migrate-pages", "task_movememory", Harm::Arms, |g| {
+        attack("sched", "migrate-pages", &[&g.pid().to_string()])
+    }),
+    sched("sched/round-robin-vcpu", SETSCHEDULER, Harm::Arms, |g| {
+        run(
+            "chrt",
+            &["--rr", "--pid", "1", &g.vcpu_thread().to_string()],
+        )
+    }),
+    sched("sched/idle-main", SETSCHEDULER, Harm::Arms, |g| {
+        run("chrt", &["--idle", "--pid", "0", &g.pid().to_string()])
+    }),
+    sched("sched/idle-vcpu", SETSCHEDULER, Harm::Arms, |g| {
+        let thread = g.vcpu_thread().to_string();
+        run("chrt", &["--idle", "--pid", "0", &thread])
+    }),
+    sched("sched/setattr-nice-vcpu", SETSCHEDULER, Harm::Arms, |g| {
+        attack("sched", "setattr-nice", &[&g.vcpu_thread().to_string()])
+    }),
+    sched("sched/affinity-main", SETSCHEDULER, Harm::Arms, |g| {
+        run("taskset", &["--pid", "1", &g.pid().to_string()])
+    }),
+    sched(
+        "sched/ionice-best-effort",
+        "task_setioprio",
+        Harm::Arms,
+        |g| {
+            run(
+                "ionice",
+                &["-c", "2", "-n", "7", "-p", &g.pid().to_string()],
+            )
+        },
+    ),
 ];
+
+const SETSCHEDULER: &str = "task_setscheduler";
 
 /// A lease to pause is for one deed, and this is one a thread: none covers it.
 const fn every_thread(id: &'static str, hook: &'static str, run: fn(&Guest) -> Output) -> Attack {

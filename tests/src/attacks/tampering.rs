@@ -15,7 +15,21 @@ pub const ATTACKS: &[Attack] = &[
     ptrace("tampering/ptrace-seize-vcpu", |g| {
         attack("tampering", "seize-crash", &[&g.vcpu_thread().to_string()])
     }),
+    // The thread stays with a tracer that lives on.
+    Attack {
+        harm: Harm::Stalls,
+        ..ptrace("tampering/ptrace-hold-vcpu", |g| {
+            attack("tampering", "hold", &[&g.vcpu_thread().to_string()])
+        })
+    },
+    Attack {
+        harm: Harm::Stalls,
+        ..ptrace("tampering/ptrace-detach-stop", |g| on("detach-stop", g))
+    },
     ptrace("tampering/process-vm-writev", |g| on("vm-writev", g)),
+    ptrace("tampering/process-vm-writev-thread", |g| {
+        attack("tampering", "vm-writev", &[&g.vcpu_thread().to_string()])
+    }),
     Attack {
         refusal: Refusal::Says("Permission denied"),
         ..ptrace("tampering/proc-mem", |g| on("proc-mem", g))
@@ -52,6 +66,25 @@ pub const ATTACKS: &[Attack] = &[
     Attack {
         lease: None,
         harm: Harm::Arms,
+        refusal: Refusal::Says("Permission denied"),
+        ..ptrace("tampering/libvirtd-proc-mem-of-thread", |_| {
+            attack("tampering", "open-mem", &[&thread_of(&deputy())])
+        })
+    },
+    // A little: what libvirtd starts later has it from there.
+    Attack {
+        lease: None,
+        harm: Harm::Arms,
+        vector: "oom-adjust",
+        hook: "file_permission",
+        ..ptrace("tampering/libvirtd-oom-score-adj", |_| {
+            let script = "/bin/echo 1 > /proc/\"$0\"/oom_score_adj";
+            run("/bin/sh", &["-c", script, &deputy()])
+        })
+    },
+    Attack {
+        lease: None,
+        harm: Harm::Arms,
         vector: "rlimit",
         hook: "task_setrlimit",
         ..ptrace("tampering/libvirtd-rlimit-nofile", |_| {
@@ -69,6 +102,13 @@ pub const ATTACKS: &[Attack] = &[
     }),
     rlimit("tampering/rlimit-nofile", Harm::Arms, |g| {
         limit(g, "--nofile=1:1")
+    }),
+    rlimit("tampering/rlimit-nofile-soft", Harm::Arms, |g| {
+        limit(g, "--nofile=1:")
+    }),
+    rlimit("tampering/rlimit-as-thread", Harm::Arms, |g| {
+        let tid = g.vcpu_thread().to_string();
+        run("prlimit", &["--pid", &tid, "--as=4096:4096"])
     }),
     rlimit("tampering/rlimit-as", Harm::Arms, |g| {
         limit(g, "--as=4096:4096")
@@ -137,4 +177,15 @@ fn deputy() -> String {
     pid.expect("libvirt's daemon has a pid file")
         .trim()
         .to_owned()
+}
+
+/// A thread of a process that is not its first.
+#[track_caller]
+fn thread_of(pid: &str) -> String {
+    let mut threads = std::fs::read_dir(format!("/proc/{pid}/task"))
+        .expect("the process lives")
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    threads
+        .find(|tid| tid != pid)
+        .expect("the process has a second thread")
 }

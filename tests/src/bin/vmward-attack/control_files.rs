@@ -7,7 +7,10 @@ use std::os::unix::fs::FileExt;
 
 use nix::errno::Errno;
 
+use super::uring::{self, Entry, Ring};
 use super::{Failed, usage};
+
+mod unusual;
 
 pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
     let [how, path, text] = args else {
@@ -30,12 +33,12 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
                 .write(text)?,
             text,
         ),
-        "io-uring" => uring(&open(path)?, text, 0),
-        "io-uring-sqpoll" => uring(&open(path)?, text, IORING_SETUP_SQPOLL),
+        "io-uring" => by_ring(&open(path)?, text, 0),
+        "io-uring-sqpoll" => by_ring(&open(path)?, text, uring::SETUP_SQPOLL),
         "sendfile" => sendfile(&open(path)?, text),
         "splice" => splice(&open(path)?, text),
         "sent" => sent(&open(path)?, text),
-        _ => usage("control_files: pwrite, writev, io-uring, sendfile, splice..."),
+        _ => unusual::run(how, path, text),
     }
 }
 
@@ -121,89 +124,61 @@ os.write(fds[0], text)";
     Err(io::Error::other(said).into())
 }
 
-const IORING_SETUP_SQPOLL: u32 = 2;
-const IORING_OP_WRITE: u8 = 23;
-const IORING_ENTER_GETEVENTS: u32 = 1;
-const IORING_ENTER_SQ_WAKEUP: u32 = 2;
-const IORING_OFF_CQ_RING: i64 = 0x0800_0000;
-const IORING_OFF_SQES: i64 = 0x1000_0000;
-/// `struct io_uring_params`, in words: flags are the third, the offsets of the
-/// submission ring start at the eleventh, those of the completion ring at the
-/// twenty-first.
-const PARAMS_LEN: usize = 30;
-
-/// One write by `io_uring`, waited for.
-#[expect(unsafe_code, reason = "io_uring is shared memory")]
-fn uring(file: &File, text: &[u8], flags: u32) -> Result<(), Failed> {
-    let mut params = [0_u32; PARAMS_LEN];
-    params[2] = flags;
-    // SAFETY: the array is as long as the kernel's structure.
-    let ring = unsafe { libc::syscall(libc::SYS_io_uring_setup, 4, params.as_mut_ptr()) };
-    let ring = i32::try_from(Errno::result(ring)?).unwrap_or(-1);
-    let submission = map(ring, 0)?;
-    let completion = map(ring, IORING_OFF_CQ_RING)?;
-    let entry = map(ring, IORING_OFF_SQES)?;
-    let (tail, array) = (params[11] as usize, params[16] as usize);
-    let (done, entries) = (params[21] as usize, params[25] as usize);
-    put(entry, 0, IORING_OP_WRITE);
-    put(entry, 4, file.as_raw_fd());
-    put(entry, 16, text.as_ptr() as u64);
-    put(entry, 24, u32::try_from(text.len()).unwrap_or(0));
-    put(submission, array, 0_u32);
-    std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
-    put(submission, tail, 1_u32);
-    let enter = if flags == 0 {
-        IORING_ENTER_GETEVENTS
-    } else {
-        IORING_ENTER_GETEVENTS | IORING_ENTER_SQ_WAKEUP
-    };
-    // SAFETY: integers and a null pointer.
-    let entered = unsafe { libc::syscall(libc::SYS_io_uring_enter, ring, 1, 1, enter, 0, 0) };
-    Errno::result(entered)?;
-    let ready: u32 = get(completion, done);
-    let result: i32 = get(completion, entries + 8);
-    if ready == 0 {
-        return Err(io::Error::from(io::ErrorKind::TimedOut).into());
-    }
-    if result < 0 {
-        return Err(io::Error::from_raw_os_error(-result).into());
-    }
-    all(usize::try_from(result).unwrap_or(0), text)
+/// One write by `io_uring`.
+fn by_ring(file: &File, text: &[u8], flags: u32) -> Result<(), Failed> {
+    let count = Ring::new(flags)?.submit(&write(file.as_raw_fd(), text))?;
+    all(count, text)
 }
 
-/// Writes into a page that [`map`] gave.
-#[expect(unsafe_code, reason = "io_uring is shared memory")]
-fn put<T>(page: *mut u8, at: usize, value: T) {
-    let place = page.wrapping_add(at).cast::<T>();
-    // SAFETY: the offsets are the kernel's, aligned and within what it mapped;
-    // nobody else of this process looks at it.
-    unsafe { place.write_volatile(value) };
-}
-
-/// Reads from a page that [`map`] gave.
-#[expect(unsafe_code, reason = "io_uring is shared memory")]
-fn get<T>(page: *mut u8, at: usize) -> T {
-    let place = page.wrapping_add(at).cast::<T>();
-    // SAFETY: as above.
-    unsafe { place.read_volatile() }
-}
-
-/// A page of a ring.
-#[expect(unsafe_code, reason = "io_uring is shared memory")]
-fn map(ring: i32, at: i64) -> Result<*mut u8, Failed> {
-    // SAFETY: a new mapping, wherever the kernel puts it.
-    let place = unsafe {
-        libc::mmap(
-            std::ptr::null_mut(),
-            4096,
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_SHARED | libc::MAP_POPULATE,
-            ring,
-            at,
-        )
-    };
-    if place == libc::MAP_FAILED {
-        return Err(Errno::last().into());
+fn write(fd: i32, text: &[u8]) -> Entry {
+    Entry {
+        op: uring::OP_WRITE,
+        fd,
+        addr: text.as_ptr() as u64,
+        len: u32::try_from(text.len()).unwrap_or(0),
+        ..Entry::default()
     }
-    Ok(place.cast())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// On a file of the test's own: the same calls as on a cgroup's.
+    #[test]
+    fn every_way_writes() {
+        let ways = [
+            "pwrite",
+            "writev",
+            "writev-second",
+            "read-write",
+            "sendfile",
+            "splice",
+            "pwritev2",
+            "aio",
+            "vmsplice",
+            "tee",
+            "reopened",
+            "openat2",
+            "another-thread",
+        ];
+        let rings = [
+            "io-uring",
+            "io-uring-sqpoll",
+            "io-uring-openat",
+            "io-uring-fixed",
+        ];
+        // Where a sandbox takes it away.
+        let ring = Ring::new(0).is_ok();
+        let rings = rings.into_iter().filter(|_| ring);
+        for way in ways.into_iter().chain(rings) {
+            let file = tempfile::NamedTempFile::new().expect("a temporary file");
+            let path = file.path().to_str().expect("UTF-8");
+            if let Err(Failed::Refused(error)) = run(&[way, path, "text"]) {
+                panic!("{way}: {error}");
+            }
+            let written = std::fs::read_to_string(path).expect("it is there");
+            assert_eq!(written, "text", "{way}");
+        }
+    }
 }

@@ -5,6 +5,7 @@
 //! error; 2: there is no such attack, or its arguments are wrong. Runs in the
 //! test VM only.
 
+mod bpf;
 mod control_files;
 mod disguise;
 mod host;
@@ -16,6 +17,7 @@ mod sched;
 mod sigio;
 mod signals;
 mod tampering;
+mod uring;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

@@ -1,11 +1,18 @@
 //! Reaching for a monitor's socket oneself.
 
+use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrLike, UnixAddr, connect, socket,
+};
 use nix::unistd::{Uid, setresuid};
 
+use super::uring::{self, Entry, Ring};
 use super::{Failed, number, usage};
 
 /// How long an answer may take.
@@ -24,10 +31,55 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
                 _ => usage("monitor connect-as UID PATH"),
             }
         }
+        ["connect-thread", path] => from_a_thread((*path).to_owned()),
+        ["connect-non-blocking", path] => non_blocking(path),
+        ["connect-descriptor", path] => by_descriptor(path),
+        ["connect-io-uring", path] => by_ring(path),
         // PATH
         ["quit", path] => quit(path),
-        _ => usage("monitor: connect PATH | connect-as UID PATH | quit PATH"),
+        _ => usage(
+            "monitor: connect|connect-thread|connect-non-blocking|connect-descriptor|\
+             connect-io-uring PATH | connect-as UID PATH | quit PATH",
+        ),
     }
+}
+
+fn from_a_thread(path: String) -> Result<(), Failed> {
+    match std::thread::spawn(move || UnixStream::connect(path)).join() {
+        Ok(connected) => Ok(connected.map(drop)?),
+        Err(_panic) => usage("the thread panicked"),
+    }
+}
+
+fn non_blocking(path: &str) -> Result<(), Failed> {
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let client = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    Ok(connect(client.as_raw_fd(), &UnixAddr::new(path)?)?)
+}
+
+/// By the name that `/proc` has for a descriptor of the socket's file.
+fn by_descriptor(path: &str) -> Result<(), Failed> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_PATH)
+        .open(path)?;
+    let name = format!("/proc/self/fd/{}", file.as_raw_fd());
+    Ok(UnixStream::connect(name).map(drop)?)
+}
+
+fn by_ring(path: &str) -> Result<(), Failed> {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let client = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    let address = UnixAddr::new(path)?;
+    // The address's length stands where other operations have an offset.
+    let entry = Entry {
+        op: uring::OP_CONNECT,
+        fd: client.as_raw_fd(),
+        addr: address.as_ptr() as u64,
+        off: address.len().into(),
+        ..Entry::default()
+    };
+    Ok(Ring::new(0)?.submit(&entry).map(drop)?)
 }
 
 /// Speaks to a QEMU that serves this client: ends it.
@@ -42,4 +94,36 @@ fn quit(path: &str) -> Result<(), Failed> {
         answers.read_line(&mut line)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// To a listener of the test's own.
+    #[test]
+    fn every_way_connects() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("monitor.sock");
+        let listener = std::os::unix::net::UnixListener::bind(&path).expect("a socket");
+        let path = path.to_str().expect("UTF-8");
+        let ways = [
+            "connect",
+            "connect-thread",
+            "connect-non-blocking",
+            "connect-descriptor",
+            "connect-io-uring",
+        ];
+        // Where a sandbox takes rings away.
+        let ring = Ring::new(0).is_ok();
+        for way in ways
+            .into_iter()
+            .filter(|way| ring || !way.ends_with("uring"))
+        {
+            if let Err(Failed::Refused(error)) = run(&[way, path]) {
+                panic!("{way}: {error}");
+            }
+            listener.accept().expect("somebody has connected");
+        }
+    }
 }

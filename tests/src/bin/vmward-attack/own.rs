@@ -1,35 +1,105 @@
-//! Attacks on vmward's own maps and programs, by number.
+//! Attacks on vmward's own maps and programs, and on where their pins are.
+
+use std::io;
 
 use nix::errno::Errno;
 
 use super::{Failed, number, usage};
 
+const BPF_OBJ_GET: libc::c_long = 7;
+const BPF_PROG_GET_NEXT_ID: libc::c_long = 11;
+const BPF_MAP_GET_NEXT_ID: libc::c_long = 12;
 const BPF_PROG_GET_FD_BY_ID: libc::c_long = 13;
 const BPF_MAP_GET_FD_BY_ID: libc::c_long = 14;
-const BPF_OBJ_GET: libc::c_long = 7;
+/// `BPF_F_RDONLY`
+const READ_ONLY: u64 = 1 << 3;
+const OPEN_TREE_CLONE: libc::c_long = 1;
+const MOVE_MOUNT_F_EMPTY_PATH: libc::c_long = 4;
 
 pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
     match args {
         ["map", rest @ ..] => by_number(BPF_MAP_GET_FD_BY_ID, number(rest, 0)?),
         ["program", rest @ ..] => by_number(BPF_PROG_GET_FD_BY_ID, number(rest, 0)?),
-        ["pin", path] => by_pin(path),
-        _ => usage("own: map ID | program ID | pin PATH"),
+        ["each-map"] => each(BPF_MAP_GET_NEXT_ID, BPF_MAP_GET_FD_BY_ID),
+        ["each-program"] => each(BPF_PROG_GET_NEXT_ID, BPF_PROG_GET_FD_BY_ID),
+        ["pin", path] => by_pin(path, 0),
+        ["pin-read-only", path] => by_pin(path, READ_ONLY),
+        ["truncate", path] => Ok(nix::unistd::truncate(*path, 0)?),
+        ["move-mount", from, to] => move_mount(from, to),
+        ["bind-mount", from, to] => bind_mount(from, to),
+        _ => usage(
+            "own: map ID | program ID | each-map | each-program | pin PATH | pin-read-only PATH | \
+             truncate PATH | move-mount FROM TO | bind-mount FROM TO",
+        ),
     }
 }
 
 fn by_number(command: libc::c_long, id: u32) -> Result<(), Failed> {
-    bpf(command, &[u64::from(id), 0])
+    bpf(command, &mut [u64::from(id), 0])
 }
 
-fn by_pin(path: &str) -> Result<(), Failed> {
-    let path = std::ffi::CString::new(path).map_err(std::io::Error::other)?;
-    bpf(BPF_OBJ_GET, &[path.as_ptr() as u64, 0])
+/// Every one there is, until one is refused.
+fn each(next: libc::c_long, open: libc::c_long) -> Result<(), Failed> {
+    // Where it looks from in the lower half, what it finds in the upper.
+    let mut attr = [0, 0];
+    loop {
+        match bpf(next, &mut attr) {
+            Err(Failed::Refused(error)) if error.raw_os_error() == Some(libc::ENOENT) => {
+                return Ok(());
+            }
+            found => found?,
+        }
+        attr = [attr[0] >> 32, 0];
+        match bpf(open, &mut [attr[0], 0]) {
+            // It has gone since.
+            Err(Failed::Refused(error)) if error.raw_os_error() == Some(libc::ENOENT) => {}
+            opened => opened?,
+        }
+    }
+}
+
+fn by_pin(path: &str, flags: u64) -> Result<(), Failed> {
+    let path = name(path)?;
+    bpf(BPF_OBJ_GET, &mut [path.as_ptr() as u64, flags << 32])
+}
+
+fn name(path: &str) -> io::Result<std::ffi::CString> {
+    std::ffi::CString::new(path).map_err(io::Error::other)
 }
 
 /// The descriptor goes with this process.
 #[expect(unsafe_code, reason = "a raw system call")]
-fn bpf(command: libc::c_long, attr: &[u64; 2]) -> Result<(), Failed> {
+fn bpf(command: libc::c_long, attr: &mut [u64; 2]) -> Result<(), Failed> {
+    let size = size_of_val(attr);
     // SAFETY: the attribute and what it points to are alive.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command, attr.as_ptr(), size_of_val(attr)) };
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, attr.as_mut_ptr(), size) };
     Ok(Errno::result(result).map(drop)?)
+}
+
+/// By the newer of the kernel's calls for it, which has a hook of its own.
+fn move_mount(from: &str, to: &str) -> Result<(), Failed> {
+    let (from, to) = (name(from)?, name(to)?);
+    move_to(libc::AT_FDCWD.into(), &from, &to, 0)
+}
+
+#[expect(unsafe_code, reason = "a raw system call")]
+fn bind_mount(from: &str, to: &str) -> Result<(), Failed> {
+    let (from, to) = (name(from)?, name(to)?);
+    let (call, here) = (libc::SYS_open_tree, libc::AT_FDCWD);
+    // SAFETY: the name is alive, only read.
+    let tree = unsafe { libc::syscall(call, here, from.as_ptr(), OPEN_TREE_CLONE) };
+    move_to(Errno::result(tree)?, c"", &to, MOVE_MOUNT_F_EMPTY_PATH)
+}
+
+#[expect(unsafe_code, reason = "a raw system call")]
+fn move_to(
+    tree: libc::c_long,
+    from: &std::ffi::CStr,
+    to: &std::ffi::CStr,
+    flags: libc::c_long,
+) -> Result<(), Failed> {
+    let (call, here) = (libc::SYS_move_mount, libc::AT_FDCWD);
+    // SAFETY: the names are alive, only read.
+    let moved = unsafe { libc::syscall(call, tree, from.as_ptr(), here, to.as_ptr(), flags) };
+    Ok(Errno::result(moved).map(drop)?)
 }

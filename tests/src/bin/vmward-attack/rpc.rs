@@ -4,7 +4,7 @@
 use std::io::{self, IoSlice, Read, Write};
 use std::os::unix::net::UnixStream;
 
-use super::{Failed, rpc_send, usage};
+use super::{Failed, rpc_send, uring, usage};
 
 const SOCKET: &str = "/run/libvirt/libvirt-sock";
 const REMOTE: u32 = 0x2000_8086;
@@ -20,7 +20,7 @@ const REVERT_TO_SNAPSHOT: u32 = 192;
 const LONG_NAME: usize = 200_000;
 
 const USAGE: &str = "rpc: plain|bytes|pipelined|iovecs|wrong-name|long-name|with-fds|trailing|\
-    sendmmsg|splice|sendfile|io-uring|autodestroy UUID, rpc: revert UUID SNAPSHOT";
+    sendmmsg|splice|vmsplice|sendfile|io-uring|io-uring-write|two-writes|autodestroy UUID, rpc: revert UUID SNAPSHOT";
 
 /// One that may take so much at once as the attack sends.
 struct Client {
@@ -55,14 +55,8 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
                 return Err(io::Error::from(io::ErrorKind::WriteZero).into());
             }
         }
-        "wrong-name" => {
-            let call = client.call(DESTROY, CALL, &domain(b"another", uuid));
-            client.socket.write_all(&call)?;
-        }
-        "long-name" => {
-            let call = client.call(DESTROY, CALL, &domain(&vec![b'A'; LONG_NAME], uuid));
-            client.socket.write_all(&call)?;
-        }
+        "wrong-name" => client.destroy(b"another", uuid)?,
+        "long-name" => client.destroy(&vec![b'A'; LONG_NAME], uuid)?,
         "with-fds" => {
             let mut body = 0_u32.to_be_bytes().to_vec();
             body.extend(domain(b"x", uuid));
@@ -78,7 +72,13 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
         "sendmmsg" => rpc_send::sendmmsg(&client.socket, &plain)?,
         "splice" => rpc_send::splice(&client.socket, &plain)?,
         "sendfile" => rpc_send::sendfile(&client.socket, &plain)?,
-        "io-uring" => rpc_send::io_uring(&client.socket, &plain)?,
+        "io-uring" => rpc_send::io_uring(&client.socket, &plain, uring::OP_SEND)?,
+        "io-uring-write" => rpc_send::io_uring(&client.socket, &plain, uring::OP_WRITE)?,
+        "vmsplice" => rpc_send::vmsplice(&client.socket, &plain)?,
+        "two-writes" => {
+            client.socket.write_all(&plain[..28])?;
+            client.socket.write_all(&plain[28..])?;
+        }
         "revert" => {
             let mut body = string(snapshot.as_bytes());
             body.extend(domain(b"x", uuid));
@@ -140,6 +140,12 @@ impl Client {
         client.socket.write_all(&open)?;
         client.reply()?;
         Ok(client)
+    }
+
+    /// `destroy` of a domain that goes by this name.
+    fn destroy(&mut self, name: &[u8], uuid: [u8; 16]) -> io::Result<()> {
+        let call = self.call(DESTROY, CALL, &domain(name, uuid));
+        self.socket.write_all(&call)
     }
 
     fn call(&mut self, procedure: u32, kind: u32, body: &[u8]) -> Vec<u8> {

@@ -6,6 +6,8 @@ use std::os::unix::net::UnixStream;
 
 use nix::errno::Errno;
 
+use super::uring::{Entry, Ring};
+
 /// sendmmsg, one message.
 #[expect(unsafe_code, reason = "no safe wrapper that takes a stream's bytes")]
 pub(crate) fn sendmmsg(socket: &UnixStream, bytes: &[u8]) -> io::Result<()> {
@@ -57,60 +59,35 @@ pub(crate) fn sendfile(socket: &UnixStream, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Offsets in the kernel's `struct io_uring_params` and in an entry of its
-/// queue, in 32-bit words.
-const PARAMS_WORDS: usize = 30;
-const SQ_OFF: usize = 10;
-const IORING_OP_SEND: u8 = 26;
-const OFF_SQ_RING: libc::off_t = 0;
-const OFF_SQES: libc::off_t = 0x1000_0000;
-const ENTRY: usize = 64;
-const RING_LEN: usize = 4096;
-const GETEVENTS: libc::c_uint = 1;
-
-/// Writes into a mapped queue, inside its length.
-#[expect(unsafe_code, reason = "the queue is shared memory")]
-fn put(queue: *mut libc::c_void, at: usize, bytes: &[u8]) {
-    let to = queue.cast::<u8>().wrapping_add(at);
-    // SAFETY: inside the mapping, at a place that the kernel gave; nobody else
-    // uses this ring.
-    unsafe { to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+/// One operation of `io_uring`: `IORING_OP_SEND`, or a plain write.
+pub(crate) fn io_uring(socket: &UnixStream, bytes: &[u8], op: u8) -> io::Result<()> {
+    let entry = Entry {
+        op,
+        fd: socket.as_raw_fd(),
+        addr: bytes.as_ptr() as u64,
+        len: u32::try_from(bytes.len()).map_err(io::Error::other)?,
+        ..Entry::default()
+    };
+    Ring::new(0)?.submit(&entry).map(drop)
 }
 
-/// One `IORING_OP_SEND`.
-#[expect(unsafe_code, reason = "entering the queue is a raw system call")]
-pub(crate) fn io_uring(socket: &UnixStream, bytes: &[u8]) -> io::Result<()> {
-    let mut params = [0_u32; PARAMS_WORDS];
-    // SAFETY: the kernel fills the 120 bytes of its parameters.
-    let ring = unsafe { libc::syscall(libc::SYS_io_uring_setup, 1, params.as_mut_ptr()) };
-    let ring = i32::try_from(Errno::result(ring)?).map_err(io::Error::other)?;
-    let queue = map(ring, RING_LEN, OFF_SQ_RING)?;
-    let entries = map(ring, RING_LEN, OFF_SQES)?;
-    let len = u32::try_from(bytes.len()).map_err(io::Error::other)?;
-    let (tail, array) = (params[SQ_OFF + 1] as usize, params[SQ_OFF + 6] as usize);
-    let mut entry = [0; ENTRY];
-    entry[0] = IORING_OP_SEND;
-    entry[4..8].copy_from_slice(&socket.as_raw_fd().to_ne_bytes());
-    entry[16..24].copy_from_slice(&(bytes.as_ptr() as u64).to_ne_bytes());
-    entry[24..28].copy_from_slice(&len.to_ne_bytes());
-    put(entries, 0, &entry);
-    put(queue, array, &0_u32.to_ne_bytes());
-    put(queue, tail, &1_u32.to_ne_bytes());
-    // SAFETY: integers, and no signal set.
-    let entered =
-        unsafe { libc::syscall(libc::SYS_io_uring_enter, ring, 1, 1, GETEVENTS, 0_usize, 0) };
-    Errno::result(entered)?;
+/// Through a pipe that holds the pages of this process.
+#[expect(
+    unsafe_code,
+    reason = "the safe wrapper is in no feature that is built"
+)]
+pub(crate) fn vmsplice(socket: &UnixStream, bytes: &[u8]) -> io::Result<()> {
+    let (from, to) = io::pipe()?;
+    let part = libc::iovec {
+        iov_base: bytes.as_ptr().cast_mut().cast(),
+        iov_len: bytes.len(),
+    };
+    // SAFETY: one part, which lies in `bytes`, only read.
+    let lent = unsafe { libc::vmsplice(to.as_raw_fd(), &raw const part, 1, 0) };
+    Errno::result(lent)?;
+    let (from, socket, none) = (from.as_raw_fd(), socket.as_raw_fd(), std::ptr::null_mut());
+    // SAFETY: descriptors that live, and no offsets.
+    let moved = unsafe { libc::splice(from, none, socket, none, bytes.len(), 0) };
+    Errno::result(moved).map(drop)?;
     Ok(())
-}
-
-#[expect(unsafe_code, reason = "mapping a queue of the kernel's")]
-fn map(ring: i32, len: usize, at: libc::off_t) -> io::Result<*mut libc::c_void> {
-    let both = libc::PROT_READ | libc::PROT_WRITE;
-    // SAFETY: a new mapping, at an address of the kernel's choice; it lives
-    // until this program ends.
-    let place = unsafe { libc::mmap(std::ptr::null_mut(), len, both, libc::MAP_SHARED, ring, at) };
-    if place == libc::MAP_FAILED {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(place)
 }

@@ -45,8 +45,20 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
         ),
         ["nice", "process", rest @ ..] => nice(libc::PRIO_PROCESS, number(rest, 0)?),
         ["nice", "group", rest @ ..] => nice(libc::PRIO_PGRP, group_of(number(rest, 0)?)?),
+        // Niceness by the call for policies.
+        ["setattr-nice", rest @ ..] => set(
+            number(rest, 0)?,
+            &SchedAttr {
+                nice: 19,
+                ..SchedAttr::default()
+            },
+        ),
         ["move-pages", rest @ ..] => move_pages(number(rest, 0)?),
-        _ => usage("sched: deadline TID | clamp TID | nice process|group PID | move-pages PID"),
+        ["migrate-pages", rest @ ..] => migrate_pages(number(rest, 0)?),
+        _ => usage(
+            "sched: deadline|clamp|setattr-nice TID | nice process|group PID | \
+             move-pages|migrate-pages PID",
+        ),
     }
 }
 
@@ -81,5 +93,15 @@ fn move_pages(pid: i32) -> Result<(), Failed> {
     let none = 0_usize;
     // SAFETY: no page is named, so none of the arrays is read.
     let done = unsafe { libc::syscall(libc::SYS_move_pages, pid, none, none, none, none, none) };
+    Ok(Errno::result(done).map(drop)?)
+}
+
+/// From the first node of memory to itself: a test VM has no other.
+#[expect(unsafe_code, reason = "no safe wrapper")]
+fn migrate_pages(pid: i32) -> Result<(), Failed> {
+    let first = 1_u64;
+    let (call, bits, place) = (libc::SYS_migrate_pages, 64_u64, &raw const first);
+    // SAFETY: one word of nodes, twice, only read.
+    let done = unsafe { libc::syscall(call, pid, bits, place, place) };
     Ok(Errno::result(done).map(drop)?)
 }

@@ -1,9 +1,10 @@
 //! Reaching into a process: ptrace, its memory, its descriptors.
 
 use std::fs::{self, OpenOptions};
-use std::io;
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
+use std::process::{Command, Stdio};
 use std::ptr::null_mut;
 
 use nix::errno::Errno;
@@ -22,6 +23,9 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
         ["seize-exitkill", rest @ ..] => seize(number(rest, 0)?, libc::PTRACE_O_EXITKILL),
         ["seize-crash", rest @ ..] => crash(number(rest, 0)?),
         ["attach-kill", rest @ ..] => attach_kill(number(rest, 0)?),
+        ["detach-stop", rest @ ..] => detach_stop(number(rest, 0)?),
+        ["hold", tid] => hold(tid),
+        ["held", rest @ ..] => held(number(rest, 0)?),
         ["vm-writev", rest @ ..] => vm_writev(number(rest, 0)?),
         ["proc-mem", pid] => proc_mem(&format!("/proc/{pid}")),
         ["proc-mem", pid, tid] => proc_mem(&format!("/proc/{pid}/task/{tid}")),
@@ -29,8 +33,8 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
         ["getfd-shutdown", rest @ ..] => shut_down_sockets(number(rest, 0)?),
         ["getfd-quit", pid, vm] => quit(number(&[pid], 0)?, vm),
         _ => usage(
-            "tampering: seize|seize-exitkill|attach-kill|vm-writev|open-mem|getfd-shutdown PID | \
-             seize-crash TID | proc-mem PID [TID] | getfd-quit PID VM",
+            "tampering: seize|seize-exitkill|attach-kill|detach-stop|vm-writev|open-mem|getfd-shutdown PID | \
+             seize-crash|hold TID | proc-mem PID [TID] | getfd-quit PID VM",
         ),
     }
 }
@@ -66,6 +70,48 @@ fn attach_kill(pid: i32) -> Result<(), Failed> {
     ptrace(libc::PTRACE_ATTACH, pid, 0)?;
     wait_stopped(pid)?;
     ptrace(libc::PTRACE_CONT, pid, libc::SIGKILL.into())
+}
+
+/// Lets go of a process with the signal that stops it.
+fn detach_stop(pid: i32) -> Result<(), Failed> {
+    ptrace(libc::PTRACE_ATTACH, pid, 0)?;
+    wait_stopped(pid)?;
+    ptrace(libc::PTRACE_DETACH, pid, libc::SIGSTOP.into())
+}
+
+/// Has another process stop a thread, and keep it so for as long as it lives.
+fn hold(tid: &str) -> Result<(), Failed> {
+    let mut holder = Command::new(std::env::current_exe()?)
+        .args(["tampering", "held", tid])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let mut said = String::new();
+    if let Some(out) = holder.stdout.take() {
+        BufReader::new(out).read_line(&mut said)?;
+    }
+    match said.trim().parse() {
+        Ok(0) => Ok(()),
+        Ok(errno) => Err(Errno::from_raw(errno).into()),
+        Err(_no_number) => usage("the other process said nothing"),
+    }
+}
+
+/// Says on standard output how it went: 0, or the error's number.
+fn held(tid: i32) -> Result<(), Failed> {
+    let stopped = seize(tid, 0)
+        .and_then(|()| ptrace(libc::PTRACE_INTERRUPT, tid, 0))
+        .and_then(|()| wait_stopped(tid));
+    let errno = match &stopped {
+        Err(Failed::Refused(error)) => error.raw_os_error().unwrap_or(libc::EIO),
+        _ => 0,
+    };
+    writeln!(io::stdout(), "{errno}")?;
+    stopped?;
+    // Until the thread is no more.
+    while wait_stopped(tid).is_ok() {}
+    Ok(())
 }
 
 /// The mappings of a process with these permissions: start and length.

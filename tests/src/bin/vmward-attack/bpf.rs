@@ -1,0 +1,171 @@
+//! BPF programs that reach for a process: a signal from within, or something
+//! written over its stack.
+
+mod attach;
+mod types;
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{Failed, usage};
+
+/// How long a program gets to end its victim.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The kernel's numbers of helpers.
+const WRITE_USER: i32 = 36;
+const SEND_SIGNAL: i32 = 109;
+const READ_KERNEL: i32 = 113;
+const SEND_SIGNAL_THREAD: i32 = 117;
+/// Where x86-64 keeps the stack pointer of a system call's caller.
+const REGS_SP: i32 = 152;
+/// How much of the victim's stack is written over: a return address is in it.
+const JUNK_LEN: i16 = 256;
+/// More instructions than anybody looks through.
+const LONG: usize = 1100;
+/// The function that every QEMU calls while it waits.
+const OFTEN_CALLED: &str = "__x64_sys_ppoll";
+
+/// Kinds of programs.
+const KPROBE: u32 = 2;
+const TRACEPOINT: u32 = 5;
+const PERF_EVENT: u32 = 7;
+const RAW_TRACEPOINT: u32 = 17;
+const RAW_TRACEPOINT_WRITABLE: u32 = 24;
+const TRACING: u32 = 26;
+const LSM: u32 = 29;
+/// Kinds of attachments, where the program's own kind does not tell.
+const RAW_TP: u32 = 23;
+const FENTRY: u32 = 24;
+const LSM_MAC: u32 = 27;
+
+/// Loads a program, has it run, and waits for the end of the process `pid`.
+pub(crate) fn run(what: &str, pid: i32) -> Result<(), Failed> {
+    let signal = signal(pid, SEND_SIGNAL);
+    let _attached: Vec<OwnedFd> = match what {
+        "bpf-send-signal" => attach::raw_tracepoint(RAW_TRACEPOINT, &signal)?,
+        "bpf-send-signal-thread" => {
+            let program = self::signal(pid, SEND_SIGNAL_THREAD);
+            attach::raw_tracepoint(RAW_TRACEPOINT, &program)?
+        }
+        "bpf-writable" => attach::raw_tracepoint(RAW_TRACEPOINT_WRITABLE, &signal)?,
+        "bpf-long" => attach::raw_tracepoint(RAW_TRACEPOINT, &long(&signal))?,
+        "bpf-subprogram" => attach::raw_tracepoint(RAW_TRACEPOINT, &subprogram(&signal))?,
+        "bpf-write-user" => attach::raw_tracepoint(RAW_TRACEPOINT, &write_user(pid))?,
+        "bpf-tracepoint" => attach::tracepoint(TRACEPOINT, "raw_syscalls/sys_enter", &signal)?,
+        "bpf-kprobe" => attach::kprobe(KPROBE, OFTEN_CALLED, &signal)?,
+        "bpf-perf-event" => attach::clock(PERF_EVENT, &signal)?,
+        "bpf-fentry" => {
+            let target = types::find(types::FUNCTION, OFTEN_CALLED)?;
+            attach::by_type(TRACING, FENTRY, target, &signal)?
+        }
+        "bpf-typed-tracepoint" => {
+            let target = types::find(types::TYPEDEF, "btf_trace_sys_enter")?;
+            attach::by_type(TRACING, RAW_TP, target, &signal)?
+        }
+        "bpf-lsm" => {
+            let target = types::find(types::FUNCTION, "bpf_lsm_file_permission")?;
+            attach::by_type(LSM, LSM_MAC, target, &signal)?
+        }
+        _ => {
+            return usage(
+                "host: bpf-send-signal | bpf-send-signal-thread | bpf-writable | bpf-long | \
+                 bpf-subprogram | bpf-write-user | bpf-tracepoint | bpf-kprobe | \
+                 bpf-perf-event | bpf-fentry | bpf-typed-tracepoint | bpf-lsm PID",
+            );
+        }
+    };
+    wait_gone(pid)
+}
+
+/// One BPF instruction.
+fn insn(code: u8, dst: u8, src: u8, off: i16, imm: i32) -> u64 {
+    u64::from(code)
+        | u64::from(dst) << 8
+        | u64::from(src) << 12
+        | u64::from(off.cast_unsigned()) << 16
+        | u64::from(imm.cast_unsigned()) << 32
+}
+
+fn call(helper: i32) -> u64 {
+    insn(0x85, 0, 0, 0, helper)
+}
+
+/// `to = from + more`
+fn add(to: u8, from: u8, more: i32) -> [u64; 2] {
+    [insn(0xbf, to, from, 0, 0), insn(0x07, to, 0, 0, more)]
+}
+
+fn set(register: u8, value: i32) -> u64 {
+    insn(0xb7, register, 0, 0, value)
+}
+
+/// Does `deed` where the running process is `pid`, and ends.
+fn where_it_runs(pid: i32, deed: &[u64]) -> Vec<u64> {
+    let past = i16::try_from(deed.len()).unwrap_or(0);
+    // bpf_get_current_pid_tgid: the upper half is the process.
+    let mut program = vec![
+        call(14),
+        insn(0x77, 0, 0, 0, 32),
+        insn(0x55, 0, 0, past, pid),
+    ];
+    program.extend(deed);
+    program.extend([set(0, 0), insn(0x95, 0, 0, 0, 0)]);
+    program
+}
+
+/// SIGKILL from within.
+fn signal(pid: i32, helper: i32) -> Vec<u64> {
+    where_it_runs(pid, &[set(1, libc::SIGKILL), call(helper)])
+}
+
+/// Junk over the stack of whoever makes a system call.
+fn write_user(pid: i32) -> Vec<u64> {
+    let mut deed = vec![insn(0x79, 3, 6, 0, 0), insn(0x07, 3, 0, 0, REGS_SP)];
+    deed.extend(add(1, 10, -8));
+    deed.extend([set(2, 8), call(READ_KERNEL)]);
+    // Nothing is mapped at this number.
+    let junk = (1..=JUNK_LEN / 8).map(|word| insn(0x7a, 10, 0, -8 - 8 * word, 0x4141_4141));
+    deed.extend(junk);
+    deed.push(insn(0x79, 1, 10, -8, 0));
+    deed.extend(add(2, 10, -8 - i32::from(JUNK_LEN)));
+    deed.extend([set(3, JUNK_LEN.into()), call(WRITE_USER)]);
+    let mut program = vec![insn(0xbf, 6, 1, 0, 0)];
+    program.extend(where_it_runs(pid, &deed));
+    program
+}
+
+fn long(program: &[u64]) -> Vec<u64> {
+    let mut all = vec![set(0, 0); LONG];
+    all.extend(program);
+    all
+}
+
+/// The same in a function that the program calls.
+fn subprogram(program: &[u64]) -> Vec<u64> {
+    let mut all = vec![insn(0x85, 0, 1, 0, 1), insn(0x95, 0, 0, 0, 0)];
+    all.extend(program);
+    all
+}
+
+fn wait_gone(pid: i32) -> Result<(), Failed> {
+    let begun = Instant::now();
+    while is_alive(pid) {
+        if begun.elapsed() > PATIENCE {
+            return Err(io::Error::other("the victim lives on").into());
+        }
+        thread::park_timeout(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+/// A zombie is not alive any more.
+fn is_alive(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat
+        .rsplit(") ")
+        .next()
+        .and_then(|rest| rest.chars().next());
+    !matches!(state, None | Some('Z' | 'X'))
+}

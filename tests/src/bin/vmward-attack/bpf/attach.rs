@@ -1,0 +1,136 @@
+//! Loading programs, and what makes the kernel run them. What is returned keeps
+//! them attached.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use super::Failed;
+
+const BPF_PROG_LOAD: libc::c_long = 5;
+const BPF_RAW_TRACEPOINT_OPEN: libc::c_long = 17;
+/// `union bpf_attr` for loading, in words, up to the type to attach to.
+const LOAD_LEN: usize = 15;
+
+/// `struct perf_event_attr`, in words, up to the second parameter of a probe.
+const PERF_LEN: usize = 9;
+const PERF_SOFTWARE: u64 = 1;
+const PERF_TRACEPOINT: u64 = 2;
+/// Nanoseconds of processor time.
+const SAMPLE_PERIOD: u64 = 250_000;
+const PERF_SET_BPF: libc::c_ulong = 0x4004_2408;
+const KPROBE_TYPE: &str = "/sys/bus/event_source/devices/kprobe/type";
+const EVENTS: &str = "/sys/kernel/tracing/events";
+
+/// On every system call.
+pub(super) fn raw_tracepoint(kind: u32, program: &[u64]) -> Result<Vec<OwnedFd>, Failed> {
+    let program = load(kind, 0, 0, program)?;
+    let name = c"sys_enter";
+    let link = open_tracepoint(name.as_ptr() as u64, &program)?;
+    Ok(vec![program, link])
+}
+
+/// On what the kernel's type `target` is.
+pub(super) fn by_type(
+    kind: u32,
+    attach: u32,
+    target: u32,
+    program: &[u64],
+) -> Result<Vec<OwnedFd>, Failed> {
+    let program = load(kind, attach, target, program)?;
+    let link = open_tracepoint(0, &program)?;
+    Ok(vec![program, link])
+}
+
+/// On an event of `tracefs`.
+pub(super) fn tracepoint(kind: u32, event: &str, program: &[u64]) -> Result<Vec<OwnedFd>, Failed> {
+    let program = load(kind, 0, 0, program)?;
+    let number = read_number(&format!("{EVENTS}/{event}/id"))?;
+    let mut attr = [0; PERF_LEN];
+    attr[0] = PERF_TRACEPOINT;
+    attr[1] = number;
+    perf(attr, 0, program)
+}
+
+/// At the beginning of a function.
+pub(super) fn kprobe(kind: u32, function: &str, program: &[u64]) -> Result<Vec<OwnedFd>, Failed> {
+    let program = load(kind, 0, 0, program)?;
+    let function = CString::new(function).map_err(io::Error::other)?;
+    let mut attr = [0; PERF_LEN];
+    attr[0] = read_number(KPROBE_TYPE)?;
+    attr[7] = function.as_ptr() as u64;
+    perf(attr, 0, program)
+}
+
+/// Every so often, on each processor.
+pub(super) fn clock(kind: u32, program: &[u64]) -> Result<Vec<OwnedFd>, Failed> {
+    let mut attr = [0; PERF_LEN];
+    attr[0] = PERF_SOFTWARE;
+    attr[2] = SAMPLE_PERIOD;
+    let mut all = Vec::new();
+    let processors = std::thread::available_parallelism()?.get();
+    for processor in 0..processors {
+        let program = load(kind, 0, 0, program)?;
+        let processor = processor.try_into().map_err(io::Error::other)?;
+        all.extend(perf(attr, processor, program)?);
+    }
+    Ok(all)
+}
+
+fn read_number(path: &str) -> io::Result<u64> {
+    let text = std::fs::read_to_string(path)?;
+    text.trim().parse().map_err(io::Error::other)
+}
+
+fn load(kind: u32, attach: u32, target: u32, program: &[u64]) -> Result<OwnedFd, Failed> {
+    let mut load = [0_u64; LOAD_LEN];
+    load[0] = u64::from(kind) | (program.len() as u64) << 32;
+    load[1] = program.as_ptr() as u64;
+    load[2] = c"GPL".as_ptr() as u64;
+    load[8] = u64::from(attach) << 32;
+    load[13] = u64::from(target) << 32;
+    bpf(BPF_PROG_LOAD, &load)
+}
+
+fn open_tracepoint(name: u64, program: &OwnedFd) -> Result<OwnedFd, Failed> {
+    bpf(BPF_RAW_TRACEPOINT_OPEN, &[name, descriptor(program)])
+}
+
+fn descriptor(program: &OwnedFd) -> u64 {
+    program.as_raw_fd().cast_unsigned().into()
+}
+
+#[expect(unsafe_code, reason = "a raw system call")]
+fn bpf(command: libc::c_long, attr: &[u64]) -> Result<OwnedFd, Failed> {
+    // SAFETY: the attribute and what it points to are alive, only read.
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, command, attr.as_ptr(), size_of_val(attr)) };
+    own(Errno::result(fd)?)
+}
+
+/// For every process, on one processor: the program runs on all of them where
+/// the event is a place in the kernel.
+#[expect(unsafe_code, reason = "a raw system call")]
+fn perf(
+    mut attr: [u64; PERF_LEN],
+    processor: i32,
+    program: OwnedFd,
+) -> Result<Vec<OwnedFd>, Failed> {
+    attr[0] |= (size_of_val(&attr) as u64) << 32;
+    let (call, everybody, no_group) = (libc::SYS_perf_event_open, -1, -1);
+    // SAFETY: the attribute and what it points to are alive, only read.
+    let fd = unsafe { libc::syscall(call, attr.as_ptr(), everybody, processor, no_group, 0) };
+    let event = own(Errno::result(fd)?)?;
+    // SAFETY: takes a descriptor.
+    let done = unsafe { libc::ioctl(event.as_raw_fd(), PERF_SET_BPF, program.as_raw_fd()) };
+    Errno::result(done)?;
+    Ok(vec![program, event])
+}
+
+#[expect(unsafe_code, reason = "taking ownership of a new descriptor")]
+fn own(fd: i64) -> Result<OwnedFd, Failed> {
+    let fd = i32::try_from(fd).map_err(io::Error::other)?;
+    // SAFETY: the kernel just gave it, and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
