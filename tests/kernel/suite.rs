@@ -6,6 +6,7 @@
 //! the table. Every outcome is a line in `results.jsonl` of the run's folder.
 
 mod harm;
+mod libvirt;
 mod phases;
 mod records;
 mod report;

@@ -1,6 +1,7 @@
 //! The audit log as the tests read it: as any program would, line by line.
 
 use std::fs;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,6 +29,29 @@ impl AuditLog {
         let text = fs::read_to_string(&self.path).unwrap_or_default();
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         whole.lines().map(str::to_owned).collect()
+    }
+
+    /// How long the log is, for [`AuditLog::after`].
+    pub fn bytes(&self) -> u64 {
+        fs::metadata(&self.path).map_or(0, |meta| meta.len())
+    }
+
+    /// Every whole record behind a place that [`AuditLog::bytes`] gave.
+    ///
+    /// # Panics
+    /// When a line is not JSON.
+    pub fn after(&self, place: u64) -> Vec<Value> {
+        let mut text = String::new();
+        let read = fs::File::open(&self.path).and_then(|mut log| {
+            log.seek(SeekFrom::Start(place))?;
+            log.read_to_string(&mut text)
+        });
+        // No log yet: no records.
+        let whole = read.ok().and_then(|_| text.rfind('\n'));
+        text[..whole.unwrap_or(0)]
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("an audit line is JSON"))
+            .collect()
     }
 
     /// Every record for which `wanted` holds.
@@ -73,8 +97,12 @@ impl AuditLog {
 
 /// For how many events of the kernel these records stand.
 pub fn events(records: &[Value]) -> u64 {
-    let counts = records.iter().map(|r| r["count"].as_u64().unwrap_or(1));
-    counts.sum()
+    records.iter().map(events_of).sum()
+}
+
+/// For how many events this record stands.
+pub fn events_of(record: &Value) -> u64 {
+    record["count"].as_u64().unwrap_or(1)
 }
 
 /// Is this a kernel record with `verdict` about the domain `vm`?

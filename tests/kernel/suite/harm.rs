@@ -4,6 +4,7 @@ use std::fs;
 use std::process::Output;
 use std::time::Duration;
 
+use super::libvirt::in_order;
 use vmward_tests::attacks::{Attack, Harm, Refusal, UNDO};
 use vmward_tests::guest::{Guest, run, text, virsh};
 use vmward_tests::progress::{Progress, stalls_within, ticks_within};
@@ -77,13 +78,7 @@ impl Before {
         {
             return Err("the harm shows all the same".to_owned());
         }
-        let name = &guest.name;
-        let said = text(&virsh(&[&format!("domstate {name}; domcontrol {name}")]));
-        let words: Vec<_> = said.split_whitespace().collect();
-        if words != ["running", "ok"] {
-            return Err(format!("libvirt says {words:?}"));
-        }
-        Ok(())
+        in_order(&guest.name)
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use vmward_tests::attacks::{Attack, Harm};
+use vmward_tests::audit::{events, events_of};
 use vmward_tests::coverage::word;
 use vmward_tests::daemon::{Mode, take_enforcement_out};
 use vmward_tests::guest::{Guest, run, virsh};
@@ -14,7 +15,7 @@ use vmward_wire::v1::{AuthorizeParams, AuthorizeResult};
 
 use super::POLICY;
 use super::harm::{Before, fresh, heal, refused, undo, wake};
-use super::records::{any, brief, exactly_one, is_of, mark, wait_for};
+use super::records::{any, brief, exactly_one, is_by_thread, is_of, mark, wait_for};
 use super::report::{Failed, Report};
 use crate::{Scene, assert_in_vm};
 
@@ -173,24 +174,30 @@ pub(super) fn down(rows: &[&'static Attack]) {
         }
         scene.daemon.start_again(&[]);
         protected(&scene);
-        let mut records = wait_for(&audit, start, "refused").unwrap_or_default();
+        let mut records = Vec::new();
         wait::within(Duration::from_secs(20), || {
             records = wait_for(&audit, start, "refused").unwrap_or_default();
-            (records.len() >= some.len()).then_some(())
+            (events(&records) >= some.len() as u64).then_some(())
         });
+        // A record stands for several events that came together.
+        let mut left: Vec<_> = records
+            .iter()
+            .map(|record| (events_of(record), record))
+            .collect();
         for (row, outcome) in refused_ones {
             report.play(row, || {
                 outcome?;
-                let own = records
-                    .iter()
-                    .position(|record| is_of(row, record, &scene.guest.name).is_ok());
-                let own = own.ok_or_else(|| "no record tells of it".to_owned())?;
-                records.remove(own);
+                let own = left.iter_mut().find(|(events, record)| {
+                    *events > 0 && is_of(row, record, &scene.guest.name).is_ok()
+                });
+                let (events, _) = own.ok_or_else(|| "no record tells of it".to_owned())?;
+                *events -= if is_by_thread(row) { *events } else { 1 };
                 Ok(())
             });
         }
         // One of several events of an attack, or one of nobody's.
-        let left: Vec<_> = records.iter().map(brief).collect();
+        left.retain(|(events, _)| *events > 0);
+        let left: Vec<_> = left.iter().map(|(_, record)| brief(record)).collect();
         report.also(left.is_empty(), &format!("too many records: {left:?}"));
     }
     scene.daemon.audit().verify();

@@ -1,0 +1,34 @@
+//! What libvirt says of a domain, by its library: a virsh for each look at each
+//! row would be most of the suite's time.
+
+use virt::connect::Connect;
+use virt::domain::{Domain, DomainState};
+use virt::enumutil::Enum;
+use virt_sys::{VIR_DOMAIN_CONTROL_OK, virDomainControlInfo, virDomainGetControlInfo};
+
+/// libvirt calls the domain running, and reaches its monitor.
+pub(super) fn in_order(name: &str) -> Result<(), String> {
+    let said = |error: virt::error::Error| format!("libvirt says {error}");
+    let connection = Connect::open(Some("qemu:///system")).map_err(said)?;
+    let domain = connection.lookup_domain_by_name(name).map_err(said)?;
+    let (state, _) = domain.state().map_err(said)?;
+    if !matches!(state, Enum::Known(DomainState::Running)) {
+        return Err(format!("libvirt says {state:?}"));
+    }
+    match control(&domain) {
+        Some(VIR_DOMAIN_CONTROL_OK) => Ok(()),
+        state => Err(format!("libvirt's control of it is {state:?}")),
+    }
+}
+
+#[expect(unsafe_code, reason = "a call that the crate does not wrap")]
+fn control(domain: &Domain) -> Option<u32> {
+    let mut info = virDomainControlInfo {
+        state: 0,
+        details: 0,
+        stateTime: 0,
+    };
+    // SAFETY: a live domain, and room for the answer.
+    let done = unsafe { virDomainGetControlInfo(domain.as_ptr(), &raw mut info, 0) };
+    (done == 0).then_some(info.state)
+}
