@@ -121,14 +121,14 @@ const MAYBES: &[Procedure] = &[
     row(REMOTE, 442, "abort-job", MIGRATE, MIGRATED, 0),
     row(REMOTE, 185, "snapshot-create", PAUSE, SAVED | RESET, 0),
     row(REMOTE, 193, "snapshot-delete", PAUSE, PAUSE, STRING_FIRST),
+];
+
+/// What makes a later stop possible, starves a VM, or passes on what libvirt does
+/// not look at: recorded, or refused where the configuration names it.
+const ARMING: &[Procedure] = &[
     row(QEMU, 1, "monitor-command", FORCE_STOP, ANYTHING, 0),
     row(QEMU, 7, "monitor-command", FORCE_STOP, ANYTHING, 0),
     row(QEMU, 3, "agent-command", FORCE_STOP, ANYTHING, 0),
-];
-
-/// What makes a later stop possible, or starves a VM: recorded, or refused where
-/// the configuration names it.
-const ARMING: &[Procedure] = &[
     row(REMOTE, 390, "set-lifecycle-action", FORCE_STOP, ANYTHING, 0),
     row(
         REMOTE,
