@@ -84,6 +84,45 @@ fn the_first_process_of_a_pid_namespace_is_guarded_with_what_is_in_it() {
     std::fs::remove_file(&file).expect("the folder is writable");
 }
 
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
+fn what_is_done_to_configuration_is_recorded_and_let_through() {
+    let scene = Scene::new("config-1", Mode::Enforce);
+    let hooks = "/etc/libvirt/hooks";
+    std::fs::create_dir_all(hooks).expect("/etc is writable");
+    let file = format!("{hooks}/qemu");
+    let steps = [
+        ("a new file", format!("echo '#!/bin/sh' > {file}")),
+        ("an old one", format!("echo 'exit 0' >> {file}")),
+        (
+            "another in its place",
+            format!("touch /etc/new && mv -T /etc/new {file}"),
+        ),
+        ("none", format!("rm {file}")),
+    ];
+    let records = || {
+        scene.daemon.audit().select(|r| {
+            is_kernel(r, "witnessed", "(host)")
+                && r["vector"] == "config-file"
+                && r["word"] == "qemu"
+        })
+    };
+    // A folder that has just been made is known a moment later.
+    wait::until("the folder to be watched", Duration::from_secs(20), || {
+        let output = run("sh", &["-c", &format!("echo > {file}; rm {file}")]);
+        assert!(output.status.success(), "{}", text(&output));
+        (!records().is_empty()).then_some(())
+    });
+    for (what, script) in steps {
+        let before = vmward_tests::audit::events(&records());
+        let output = run("sh", &["-c", &script]);
+        assert!(output.status.success(), "{what}: {}", text(&output));
+        wait::until(what, Duration::from_secs(10), || {
+            (vmward_tests::audit::events(&records()) > before).then_some(())
+        });
+    }
+}
+
 /// The first child of a process, once it has one.
 fn child_of(pid: u32) -> u32 {
     let path = format!("/proc/{pid}/task/{pid}/children");

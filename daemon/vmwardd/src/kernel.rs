@@ -334,15 +334,24 @@ impl Kernel {
     }
 
     /// Guards the daemon's own process and the files in `folders`: refuses, or
-    /// only records.
+    /// only records. What is done to `config`, files and folders, is always only
+    /// recorded.
     ///
     /// # Errors
     /// When a map refuses.
-    pub fn guard_self(&mut self, observe: bool, folders: Vec<PathBuf>) -> Result<(), KernelError> {
+    pub fn guard_self(
+        &mut self,
+        observe: bool,
+        folders: Vec<PathBuf>,
+        config: Vec<PathBuf>,
+    ) -> Result<(), KernelError> {
         self.own.folders = folders;
+        self.own.config = config;
         self.own
             .set(vmward_abi::fact::OBSERVE, u64::from(observe))?;
-        own::guard_daemon(&mut self.maps, observe)
+        let own = selftest::own_process()?;
+        own::guard_daemon(&mut self.maps, own, observe)?;
+        self.cgroups.cover_own(own, observe)
     }
 
     /// The daemon is well at `now_ns` of `CLOCK_BOOTTIME`. Cheap where it said so

@@ -31,6 +31,8 @@ pub mod object_class {
     pub const PLACE: u32 = 3;
     /// A file that libvirt needs to keep the VM of the row.
     pub const LIFELINE: u32 = 4;
+    /// Configuration, or a folder of it: what is done to it is recorded.
+    pub const CONFIG: u32 = 5;
 }
 
 /// One object.

@@ -59,6 +59,8 @@ vectors! {
     KERNEL_FILE = 23, "kernel-file";
     /// The kernel ran out of memory and chose the VM.
     OOM = 24, "oom";
+    /// Configuration of libvirt or vmward: its hooks, its domains, the policy.
+    CONFIG = 25, "config-file";
 }
 
 /// The name of a vector in the audit log; `None` for an unknown number.

@@ -15,6 +15,8 @@ use super::maps::{BPF_ANY, absent_is_fine, failed, take};
 use crate::cgroups::{Mounts, Seats, seats_of};
 
 const MAP: &str = "CGROUPS";
+/// The number of the top of each hierarchy.
+const TOP: u64 = 1;
 
 /// A VM's claim to a cgroup.
 #[derive(Clone, Copy)]
@@ -63,6 +65,26 @@ impl Cgroups {
             changed.insert(key);
         }
         self.homes.insert(vm, seats);
+        self.write(&changed)
+    }
+
+    /// The cgroup that the daemon is in now, and those above, but for the top,
+    /// which is everybody's.
+    pub(super) fn cover_own(&mut self, own: Process, observe: bool) -> Result<(), KernelError> {
+        let (seats, mounts) = match (seats_of(own.pid), Mounts::read()) {
+            (Ok(seats), Ok(mounts)) => (seats, mounts),
+            (Err(error), _) | (_, Err(error)) => {
+                tracing::warn!(%error, "the daemon's own cgroup is not guarded: it cannot be found");
+                return Ok(());
+            }
+        };
+        let mut changed = self.drop_claims(own);
+        let keys = seats.keys(&mounts);
+        for (key, holds) in keys.into_iter().filter(|(key, _)| key.id != TOP) {
+            let claim = Claim { holds, observe };
+            self.claims.entry(key).or_default().insert(own, claim);
+            changed.insert(key);
+        }
         self.write(&changed)
     }
 

@@ -63,6 +63,8 @@ pub(super) struct OwnMaps {
     pin_dir: PathBuf,
     /// Where the daemon's own files are.
     pub(super) folders: Vec<PathBuf>,
+    /// Where its configuration and libvirt's are.
+    pub(super) config: Vec<PathBuf>,
     /// Whose lifelines are guarded.
     vms: Vec<Process>,
     beaten_ns: u64,
@@ -80,6 +82,7 @@ impl OwnMaps {
             ids,
             pin_dir: pin_dir.to_owned(),
             folders: Vec::new(),
+            config: Vec::new(),
             vms: Vec::new(),
             beaten_ns: 0,
         })
@@ -131,6 +134,10 @@ impl OwnMaps {
             add(&mut wanted, Path::new(place), object_class::PLACE);
         }
         add_tree(&mut wanted, &self.pin_dir, object_class::BPF);
+        // The policy may lie among what is guarded more strictly.
+        for path in &self.config {
+            add_tree(&mut wanted, path, object_class::CONFIG);
+        }
         for folder in &self.folders {
             add_tree(&mut wanted, folder, object_class::STATE);
         }
@@ -212,8 +219,7 @@ impl OwnMaps {
 }
 
 /// The daemon's own row among the guarded processes.
-pub(super) fn guard_daemon(maps: &mut Maps, observe: bool) -> Result<(), KernelError> {
-    let me = super::selftest::own_process()?;
+pub(super) fn guard_daemon(maps: &mut Maps, me: Process, observe: bool) -> Result<(), KernelError> {
     maps.put_row(
         me.pid,
         VmRow {

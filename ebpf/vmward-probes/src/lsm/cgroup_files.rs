@@ -5,6 +5,7 @@
 use vmward_abi::{OFFSET_ABSENT, effect, role, vector};
 
 use super::control_files::{Act, TAKE_IN};
+use super::own;
 use crate::cgroups::{Folder, Place, host_with_vms};
 use crate::input::{Input, input, number};
 use crate::maps::{VMS, offset};
@@ -43,15 +44,18 @@ pub fn written(inode: u64, name: &mut Name, ask: &mut u32) -> Option<Act> {
     let place = folder.place();
     *name = Name::at(read(node, offset!(kernfs_name))?);
     let file = file(name);
-    let Some(place) = place else {
+    // A row may be left of a VM that is gone.
+    let Some((place, vm)) = place.and_then(|place| Some((place, place.vm()?))) else {
         if file == File::Members {
             *ask = TAKE_IN;
         }
         return None;
     };
-    let vm = place.vm()?;
     if current_tgid() == vm.tgid {
         return None;
+    }
+    if own::is_own_daemon(&vm) {
+        return own_cgroup(vm, file, folder, place.own);
     }
     match file {
         File::Kill => judge(vm, vector::CGROUP_KILL, effect::FORCE_STOP),
@@ -67,6 +71,21 @@ pub fn written(inode: u64, name: &mut Name, ask: &mut u32) -> Option<Act> {
         File::Kind | File::Harmless => None,
         File::Limit(effect) => limited(vm, effect, &place, name),
     }
+}
+
+/// The cgroup of vmward's daemon, or one above it. Its service manager sets it up;
+/// taking others in does it no harm.
+fn own_cgroup(daemon: Vm, file: File, folder: Folder, own: bool) -> Option<Act> {
+    let vector = match file {
+        File::Kill => vector::CGROUP_KILL,
+        File::Freeze if !is_frozen(folder) => vector::CGROUP_FREEZE,
+        File::Limit(_) if own => vector::CGROUP_LIMIT,
+        _ => return None,
+    };
+    if current_tgid() == SERVICE_MANAGER || !own::is_well() {
+        return None;
+    }
+    Some(Act::Refuse(daemon, Attempt::new(vector, 0)))
 }
 
 fn judge(vm: Vm, vector: u32, effect: u32) -> Option<Act> {
@@ -170,6 +189,11 @@ pub fn taken_in() -> Option<Act> {
             // SAFETY: a plain copy of a live map value.
             let row = unsafe { VMS.get(tgid) }.copied()?;
             let vm = Vm { tgid, row };
+            if own::is_own_daemon(&vm) {
+                let mine = current_tgid();
+                let may = mine == tgid || mine == SERVICE_MANAGER || !own::is_well();
+                return (!may).then_some(Act::Refuse(vm, Attempt::new(vector::CGROUP_MOVE, 0)));
+            }
             let vms = row.role == role::VM || row.role == role::HELPER;
             (vms && !sorts_threads(&vm) && current_tgid() != tgid)
                 .then_some(Act::Judge(vm, attempt))

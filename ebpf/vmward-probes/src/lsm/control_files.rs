@@ -18,7 +18,7 @@ use crate::maps::{is_active, offset};
 use crate::name::Name;
 use crate::scope::{Vm, host};
 use crate::task::{forget, number};
-use crate::verdict::{Attempt, wall};
+use crate::verdict::{Attempt, refuse, wall};
 
 const MAY_WRITE: i32 = 2;
 const FMODE_WRITE: u32 = 2;
@@ -32,6 +32,8 @@ const DEBUGFS_MAGIC: u64 = 0x6462_6720;
 pub enum Act {
     /// For the wall to decide.
     Judge(Vm, Attempt),
+    /// Refused, whatever lease there is.
+    Refuse(Vm, Attempt),
     /// Let through, and on the record; true where libvirt's daemon does it.
     Witness(Vm, Attempt, bool),
 }
@@ -85,6 +87,7 @@ struct Found {
 const JUDGE: u32 = 1;
 const WITNESS: u32 = 2;
 const WITNESS_DEPUTY: u32 = 3;
+const REFUSE: u32 = 5;
 /// It takes a process into a cgroup that is no VM's: which process?
 pub const TAKE_IN: u32 = 4;
 
@@ -104,6 +107,7 @@ impl Found {
     fn set(&mut self, act: Option<Act>) {
         (self.vm, self.attempt, self.act) = match act {
             Some(Act::Judge(vm, attempt)) => (vm, attempt, JUDGE),
+            Some(Act::Refuse(vm, attempt)) => (vm, attempt, REFUSE),
             Some(Act::Witness(vm, attempt, false)) => (vm, attempt, WITNESS),
             Some(Act::Witness(vm, attempt, true)) => (vm, attempt, WITNESS_DEPUTY),
             None => return,
@@ -116,6 +120,7 @@ impl Found {
         self.attempt.word = self.name.address();
         match self.act {
             JUDGE => wall(&self.vm, &self.attempt),
+            REFUSE => refuse(&self.vm, &self.attempt),
             WITNESS | WITNESS_DEPUTY => {
                 witness(self);
                 0
@@ -224,9 +229,17 @@ pub fn file_open(ctx: LsmContext) -> i32 {
     let inode: *const u8 = load(file, offset!(file_inode));
     let device: u32 = load(inode, offset!(inode_rdev));
     if !kernel_files::is_memory(device) {
-        return own::opened(inode as u64);
+        let dentry: u64 = load(file, offset!(file_path) + offset!(path_dentry));
+        return own::opened(dentry);
     }
+    memory(file as u64, inode as u64)
+}
+
+/// A device that is memory. A frame of its own: the way to what is vmward's own is
+/// long, too.
+#[inline(never)]
+fn memory(file: u64, inode: u64) -> i32 {
     let mut found = Found::nothing();
-    vmward_find_memory(number(file as u64), number(inode as u64), &raw mut found);
+    vmward_find_memory(number(file), number(inode), &raw mut found);
     found.verdict()
 }

@@ -2,6 +2,7 @@
 
 pub mod cgroup_files;
 mod commands;
+mod config;
 mod connect;
 pub mod control_files;
 pub mod exec;

@@ -4,8 +4,10 @@
 
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
-use vmward_abi::{fact, vector};
+use vmward_abi::{fact, object_class, vector};
 
+use super::config;
+use super::own::Deed;
 use crate::maps::offset;
 use crate::objects::{fact, inode_of, is_canary, is_own, of_inode, own_wall};
 use crate::task::read;
@@ -55,11 +57,14 @@ fn try_path(path: u64) -> i32 {
 }
 
 fn try_place(mount: u64, dentry: u64) -> i32 {
-    if of_inode(inode_of(dentry)).is_none() || is_own() {
+    let Some(row) = of_inode(inode_of(dentry)) else {
+        return 0;
+    };
+    if is_own() || !is_of_host(mount) && !is_canary() {
         return 0;
     }
-    if !is_of_host(mount) && !is_canary() {
-        return 0;
+    if row.class == object_class::CONFIG {
+        return config::witness(dentry, Deed::Cover);
     }
     own_wall(&Attempt::new(vector::MOUNT, 0))
 }

@@ -12,6 +12,7 @@ use vmward_abi::{
     vector,
 };
 
+use super::config;
 use crate::maps::{MONITORS, VM_STATES, is_active, offset};
 use crate::objects::{
     fact, find, identify, inode_of, is_observed, is_own, of_inode, own_wall, vm_of_lifeline,
@@ -61,6 +62,8 @@ pub enum Deed {
     Remove,
     /// Opens it to write to it.
     Write,
+    /// Mounts something over it.
+    Cover,
 }
 
 /// match-proto: security/security.c:int security_inode_unlink(struct inode *dir, struct dentry *dentry)
@@ -70,7 +73,7 @@ pub fn inode_unlink(ctx: LsmContext) -> i32 {
     if earlier != 0 {
         return earlier;
     }
-    try_inode(inode_of(ctx.arg::<*const u8>(1) as u64), Deed::Remove)
+    try_file(ctx.arg::<*const u8>(1) as u64, Deed::Remove)
 }
 
 /// match-proto: security/security.c:int security_inode_rmdir(struct inode *dir, struct dentry *dentry)
@@ -80,7 +83,7 @@ pub fn inode_rmdir(ctx: LsmContext) -> i32 {
     if earlier != 0 {
         return earlier;
     }
-    try_inode(inode_of(ctx.arg::<*const u8>(1) as u64), Deed::Remove)
+    try_file(ctx.arg::<*const u8>(1) as u64, Deed::Remove)
 }
 
 /// The file that is renamed, and the one in whose place it comes.
@@ -92,10 +95,10 @@ pub fn inode_rename(ctx: LsmContext) -> i32 {
     if earlier != 0 {
         return earlier;
     }
-    let from = inode_of(ctx.arg::<*const u8>(1) as u64);
-    let onto = inode_of(ctx.arg::<*const u8>(3) as u64);
-    let inode = if of_inode(from).is_some() { from } else { onto };
-    try_inode(inode, Deed::Name)
+    let from = ctx.arg::<*const u8>(1) as u64;
+    let onto = ctx.arg::<*const u8>(3) as u64;
+    let is_known = of_inode(inode_of(from)).is_some();
+    try_file(if is_known { from } else { onto }, Deed::Name)
 }
 
 /// match-proto: security/security.c:int security_path_truncate(const struct path *path)
@@ -107,25 +110,31 @@ pub fn path_truncate(ctx: LsmContext) -> i32 {
     }
     let path = ctx.arg::<*const u8>(0) as u64;
     let dentry: u64 = read(path, offset!(path_dentry)).unwrap_or(0);
-    try_inode(inode_of(dentry), Deed::Truncate)
+    try_file(dentry, Deed::Truncate)
 }
 
-/// A file is opened to be written to, cut short by that or not.
+/// The file of the `struct dentry` at this address is opened to be written to, cut
+/// short by that or not.
 #[inline(always)]
-pub fn opened(inode: u64) -> i32 {
-    returned(vmward_opened(number(inode)))
+pub fn opened(dentry: u64) -> i32 {
+    returned(vmward_opened(number(dentry)))
 }
 
 /// [`opened`], verified by itself.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn vmward_opened(inode: u64) -> i32 {
-    opaque(try_inode(inode, Deed::Write))
+extern "C" fn vmward_opened(dentry: u64) -> i32 {
+    opaque(try_file(dentry, Deed::Write))
 }
 
-fn try_inode(inode: u64, deed: Deed) -> i32 {
+/// The file of a `struct dentry`, which need not be there yet.
+fn try_file(dentry: u64, deed: Deed) -> i32 {
+    let inode = inode_of(dentry);
     match of_inode(inode) {
-        Some(row) => try_object(&row, inode, deed),
+        Some(row) if row.class != object_class::CONFIG => try_object(&row, inode, deed),
+        Some(_) => config::witness(dentry, deed),
+        // One more in a folder.
+        None if config::is_in_folder(dentry) => config::witness(dentry, deed),
         None => 0,
     }
 }
@@ -217,6 +226,20 @@ pub fn try_signal(target: Task, tgid: u32, signal: u32) -> i32 {
     ))
 }
 
+/// A signal to vmward's own daemon by an event on a file.
+#[inline(always)]
+pub fn try_sigio(target: Task, tgid: u32, signal: u32) -> i32 {
+    if signal == SIGHUP || !is_daemon(target, tgid) {
+        return 0;
+    }
+    returned(vmward_reach_own(
+        number(target.address()),
+        tgid,
+        vector::SIGIO,
+        signal,
+    ))
+}
+
 /// Scheduling a thread of vmward's own daemon: one that gets no processor time
 /// would soon count as one that hangs. The kernel's own threads may.
 #[inline(always)]
@@ -236,20 +259,30 @@ fn is_daemon(target: Task, tgid: u32) -> bool {
     guarded(target, tgid).is_some_and(|found| found.row.role == role::OWN)
 }
 
+/// Is this what stands for vmward's own daemon? The host is called alike.
+pub fn is_own_daemon(vm: &Vm) -> bool {
+    vm.row.role == role::OWN && vm.tgid != 0
+}
+
+/// Has the daemon given a sign of life of late?
+pub fn is_well() -> bool {
+    // SAFETY: the helper has no precondition.
+    let now = unsafe { generated::bpf_ktime_get_boot_ns() };
+    now <= fact(fact::WELL_UNTIL)
+}
+
 /// As long as the daemon is well, only who started it may touch it (systemd, by
 /// stop and restart); one that hangs, anybody may. Verified by itself. `what` is
 /// the signal, or the attempt's detail.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn vmward_reach_own(target: u64, tgid: u32, vector: u32, what: u32) -> i32 {
-    // SAFETY: the helper has no precondition.
-    let now = unsafe { generated::bpf_ktime_get_boot_ns() };
     let mine = current_tgid();
     let parent = Task::at(target).parent_tgid();
-    if now > fact(fact::WELL_UNTIL) || mine == tgid || parent == Some(mine) {
+    if !is_well() || mine == tgid || parent == Some(mine) {
         return opaque(0);
     }
-    let is_signal = vector == vector::SIGNAL;
+    let is_signal = vector == vector::SIGNAL || vector == vector::SIGIO;
     opaque(own_wall(&Attempt {
         signal: if is_signal { what } else { 0 },
         detail: if is_signal { 0 } else { what },

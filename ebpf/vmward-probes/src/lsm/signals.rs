@@ -116,8 +116,11 @@ pub fn file_send_sigiotask(ctx: LsmContext) -> i32 {
     if is_benign(signal) {
         return 0;
     }
-    let Some(vm) = target.tgid().and_then(|tgid| vm_of(target, tgid)) else {
+    let Some(tgid) = target.tgid() else {
         return 0;
+    };
+    let Some(vm) = vm_of(target, tgid) else {
+        return own::try_sigio(target, tgid, signal);
     };
     let uid = read(owner, offset!(fown_uid)).unwrap_or(u32::MAX);
     let word = uid_word(uid);
