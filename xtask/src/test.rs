@@ -51,9 +51,9 @@ pub(crate) struct TestArgs {
     /// Only the tests that run in the VM
     #[arg(long, conflicts_with = "no_vm")]
     only_vm: bool,
-    /// Every test and every attack in every way on every kernel: takes hours.
-    /// Without it a subset: every attack refused, signals, host rules, leases and guests'
-    /// lives on 6.12, and on each kernel the daemon's own attack on every hook
+    /// Every test and every attack in every way on every kernel and host: takes hours.
+    /// Without it a subset: every attack refused, host rules, leases and guests' lives
+    /// on 6.12, and an attack for each hook on 6.1 and 7.3
     #[arg(long)]
     full: bool,
 }
