@@ -263,12 +263,10 @@ impl Kernel {
         let Some(vm) = all.iter().find(|vm| vm.protected.process == process) else {
             return Ok(false);
         };
-        let observe = vm.protected.observe;
-        if may {
-            self.cgroups.cover(process, observe)?;
-            return Ok(false);
+        match (may, vm.protected.observe) {
+            (true, observe) => self.cgroups.cover(process, observe).map(|()| false),
+            (false, observe) => self.cgroups.bring_back(process, observe),
         }
-        self.cgroups.bring_back(process, observe)
     }
 
     /// Takes up the cgroups of the VMs that a former daemon protected.
@@ -333,9 +331,8 @@ impl Kernel {
         &mut self.host
     }
 
-    /// Guards the daemon's own process and the files in `folders`: refuses, or
-    /// only records. What is done to `config`, files and folders, is always only
-    /// recorded.
+    /// Guards the daemon's own process, its cgroup and the files in `folders`;
+    /// what is done to `config` is only recorded.
     ///
     /// # Errors
     /// When a map refuses.
@@ -345,10 +342,9 @@ impl Kernel {
         folders: Vec<PathBuf>,
         config: Vec<PathBuf>,
     ) -> Result<(), KernelError> {
-        self.own.folders = folders;
-        self.own.config = config;
-        self.own
-            .set(vmward_abi::fact::OBSERVE, u64::from(observe))?;
+        (self.own.folders, self.own.config) = (folders, config);
+        let fact = vmward_abi::fact::OBSERVE;
+        self.own.set(fact, u64::from(observe))?;
         let own = selftest::own_process()?;
         own::guard_daemon(&mut self.maps, own, observe)?;
         self.cgroups.cover_own(own, observe)

@@ -29,9 +29,10 @@ pub const EVERY_SIGNAL: &[Attack] = &[
     kill::<15>("signals/kill-15-term", Harm::Ends),
     kill::<16>("signals/kill-16-stkflt", Harm::Ends),
     pause::<19>("signals/kill-19-stop"),
-    pause::<20>("signals/kill-20-tstp"),
-    pause::<21>("signals/kill-21-ttin"),
-    pause::<22>("signals/kill-22-ttou"),
+    // A process that no shell looks after is not stopped by the next three.
+    kill::<20>("signals/kill-20-tstp", Harm::Arms),
+    kill::<21>("signals/kill-21-ttin", Harm::Arms),
+    kill::<22>("signals/kill-22-ttou", Harm::Arms),
     kill::<24>("signals/kill-24-xcpu", Harm::Ends),
     kill::<25>("signals/kill-25-xfsz", Harm::Ends),
     kill::<26>("signals/kill-26-vtalrm", Harm::Ends),

@@ -4,6 +4,8 @@
 //! policy means what its author reads in it. Stricter than RFC 8259 where the
 //! RFC leaves room: no duplicate keys, no lone surrogates, bounded depth.
 
+mod pointer;
+
 use std::collections::BTreeSet;
 
 use super::error::Finding;
@@ -20,29 +22,6 @@ pub(super) struct Node {
     pub(super) value: Value,
     pub(super) start: usize,
     pub(super) end: usize,
-}
-
-impl Node {
-    /// What a JSON pointer (RFC 6901) leads to, or as near as it leads.
-    pub(super) fn nearest(&self, pointer: &str) -> &Self {
-        let mut node = self;
-        for step in pointer.split('/').skip(1) {
-            let step = step.replace("~1", "/").replace("~0", "~");
-            let inner = match &node.value {
-                Value::Array(items) => step.parse().ok().and_then(|at: usize| items.get(at)),
-                Value::Object(members) => members
-                    .iter()
-                    .find(|member| member.key == step)
-                    .map(|member| &member.node),
-                _ => None,
-            };
-            match inner {
-                Some(inner) => node = inner,
-                None => break,
-            }
-        }
-        node
-    }
 }
 
 /// A JSON value. Numbers stay text: what they may be depends on their place.

@@ -92,16 +92,15 @@ const REFUSE: u32 = 5;
 pub const TAKE_IN: u32 = 4;
 
 impl Found {
+    /// To be forgotten where it lies: what is forgotten here would be copied.
     #[inline(always)]
     fn nothing() -> Self {
-        let nothing = Self {
+        Self {
             name: Name::EMPTY,
             vm: host(),
             attempt: Attempt::new(0, 0),
             act: 0,
-        };
-        forget(&nothing);
-        nothing
+        }
     }
 
     fn set(&mut self, act: Option<Act>) {
@@ -141,6 +140,7 @@ fn witness(found: &Found) {
 
 fn control_file(magic: u64, file: u64, inode: u64) -> i32 {
     let mut found = Found::nothing();
+    forget(&found);
     let (file, inode) = (number(file), number(inode));
     match magic {
         CGROUP_MAGIC | CGROUP2_MAGIC => vmward_find_cgroup(inode, &raw mut found),
@@ -240,6 +240,11 @@ pub fn file_open(ctx: LsmContext) -> i32 {
 #[inline(never)]
 fn memory(file: u64, inode: u64) -> i32 {
     let mut found = Found::nothing();
+    forget(&found);
     vmward_find_memory(number(file), number(inode), &raw mut found);
-    found.verdict()
+    if found.act != JUDGE {
+        return 0;
+    }
+    found.attempt.word = found.name.address();
+    wall(&found.vm, &found.attempt)
 }

@@ -129,6 +129,7 @@ extern "C" fn vmward_opened(dentry: u64) -> i32 {
 
 /// The file of a `struct dentry`, which need not be there yet.
 fn try_file(dentry: u64, deed: Deed) -> i32 {
+    let dentry = number(dentry);
     let inode = inode_of(dentry);
     match of_inode(inode) {
         Some(row) if row.class != object_class::CONFIG => try_object(&row, inode, deed),

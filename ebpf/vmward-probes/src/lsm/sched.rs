@@ -9,7 +9,7 @@ use aya_ebpf::programs::LsmContext;
 use vmward_abi::{WORD_LEN, effect, role, vector};
 
 use crate::lsm::own;
-use crate::scope::vm_of;
+use crate::scope::{Vm, vm_of};
 use crate::task::{Task, current_tgid};
 use crate::verdict::{Attempt, libvirt_side, wall};
 
@@ -79,6 +79,8 @@ pub fn task_movememory(ctx: LsmContext) -> i32 {
     try_sched(Task::from_arg(ctx.arg(0)), What::Memory)
 }
 
+/// Part of each hook's own frame: the way to what is vmward's own is long.
+#[inline(always)]
 fn try_sched(target: Task, what: What) -> i32 {
     let Some(tgid) = target.tgid() else {
         return 0;
@@ -86,18 +88,24 @@ fn try_sched(target: Task, what: What) -> i32 {
     let Some(vm) = vm_of(target, tgid) else {
         return own::try_sched(target, tgid, what as u32);
     };
+    try_vm(&vm, tgid, what)
+}
+
+/// With a stack frame of its own: the other way needs room for its own.
+#[inline(never)]
+fn try_vm(vm: &Vm, tgid: u32, what: What) -> i32 {
     let actor = current_tgid();
     if actor == tgid || actor == vm.tgid || vm.row.role != role::VM {
         return 0;
     }
     // The kernel itself empties a CPU set whose processors go away.
     let current = Task::current();
-    if current.is_kernel_thread() || libvirt_side(&vm, current).0 {
+    if current.is_kernel_thread() || libvirt_side(vm, current).0 {
         return 0;
     }
     let word = &WORDS[what as usize];
     wall(
-        &vm,
+        vm,
         &Attempt {
             detail: what as u32,
             word: word.as_ptr() as u64,

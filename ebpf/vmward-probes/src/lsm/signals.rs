@@ -7,7 +7,7 @@ use vmward_abi::{WORD_LEN, effect, role, vector};
 use crate::lsm::own;
 use crate::maps::offset;
 use crate::scope::{Vm, guarded, vm_of};
-use crate::task::{Task, current_tgid, read};
+use crate::task::{Task, current_tgid, number, read};
 use crate::verdict::{Attempt, libvirt_side, wall};
 
 const SIGIO: u32 = 29;
@@ -122,10 +122,16 @@ pub fn file_send_sigiotask(ctx: LsmContext) -> i32 {
     let Some(vm) = vm_of(target, tgid) else {
         return own::try_sigio(target, tgid, signal);
     };
+    try_owned_vm(&vm, number(owner), signal)
+}
+
+/// With a stack frame of its own, as [`try_vm`].
+#[inline(never)]
+fn try_owned_vm(vm: &Vm, owner: u64, signal: u32) -> i32 {
     let uid = read(owner, offset!(fown_uid)).unwrap_or(u32::MAX);
     let word = uid_word(uid);
     wall(
-        &vm,
+        vm,
         &Attempt {
             word: word.as_ptr() as u64,
             ..attempt(vector::SIGIO, signal)
