@@ -3,7 +3,7 @@
 
 use std::process::Output;
 
-use super::{Attack, Harm, Refusal};
+use super::{Attack, Harm, Refusal, attack};
 use crate::guest::{Guest, run};
 
 /// Moves a file away and back: the first step is what is refused.
@@ -58,10 +58,8 @@ pub const ATTACKS: &[Attack] = &[
         let script = format!("p=$(cat {path}) && truncate -c -s 0 {path} && printf %s $p > {path}");
         run("sh", &["-c", &script])
     }),
-    // By name, without opening it; to the length that it has.
     row("lifeline/truncate-by-name", "path_truncate", |guest| {
-        let script = "import os, sys; os.truncate(sys.argv[1], os.stat(sys.argv[1]).st_size)";
-        run("python3", &["-c", script, &status(guest, "xml")])
+        attack("own", "truncate", &[&status(guest, "xml")])
     }),
     row("lifeline/write-status", "file_open", |guest| {
         run(

@@ -35,6 +35,8 @@ const PACKAGES: &[&str] = &[
     "libvirt-daemon-system",
     "libvirt-clients",
     "qemu-system-x86",
+    // Attacks are made with it.
+    "python3-minimal",
 ];
 
 /// Not of the host: what would run beside the tests, and only sometimes.

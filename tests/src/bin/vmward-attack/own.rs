@@ -24,7 +24,12 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
         ["each-program"] => each(BPF_PROG_GET_NEXT_ID, BPF_PROG_GET_FD_BY_ID),
         ["pin", path] => by_pin(path, 0),
         ["pin-read-only", path] => by_pin(path, READ_ONLY),
-        ["truncate", path] => Ok(nix::unistd::truncate(*path, 0)?),
+        // By name, without opening it; to the length that it has.
+        ["truncate", path] => {
+            let length = std::fs::metadata(path)?.len();
+            let length = i64::try_from(length).map_err(io::Error::other)?;
+            Ok(nix::unistd::truncate(*path, length)?)
+        }
         ["move-mount", from, to] => move_mount(from, to),
         ["bind-mount", from, to] => bind_mount(from, to),
         _ => usage(
