@@ -10,7 +10,7 @@ use crate::Scene;
 #[ignore = "attacks VMs: runs in the test VM"]
 fn no_step_leaves_a_lease_without_its_journal_entry() {
     let mut scene = Scene::with_policy("crash-1", Mode::Enforce, &ten_stops_a_day());
-    let mut remaining = 10;
+    let mut charged = 0;
     for step in CRASH_STEPS {
         assert_eq!(scene.daemon.stop(), Some(0), "{}", scene.daemon.log());
         scene.daemon.start_again(&[("VMWARD_CRASH_AT", step)]);
@@ -37,15 +37,19 @@ fn no_step_leaves_a_lease_without_its_journal_entry() {
                 "{step}: {lease}\n{journal}"
             );
         }
+        // On a slow machine the quota of an earlier step's lease comes back
+        // meanwhile: what is left is what the journal says, no more.
+        let (gone, back) = (entries(&journal, "allow"), entries(&journal, "release"));
+        assert!(gone >= charged, "{step} lost an entry:\n{journal}");
         let left = status["limits"]
             .as_array()
             .and_then(|limits| limits.first())
             .map_or(10, |limit| limit["remaining"].as_u64().expect("a number"));
         assert!(
-            left <= remaining,
-            "{step} gave quota back: {left} of {remaining}"
+            left + gone <= 10 + back,
+            "{step} gave quota back: {left} left\n{journal}"
         );
-        remaining = left;
+        charged = gone;
         scene.daemon.audit().verify();
         scene.guest.assert_ticks();
         // A lease that was never answered must not block the next step.
@@ -60,7 +64,12 @@ fn no_step_leaves_a_lease_without_its_journal_entry() {
         }
     }
     assert!(
-        remaining < 10,
+        charged > 0,
         "no step ever charged: the crash points do not work"
     );
+}
+
+/// How many entries of this kind a journal has.
+fn entries(journal: &str, kind: &str) -> u64 {
+    journal.matches(&format!("\"t\":\"{kind}\"")).count() as u64
 }
