@@ -7,21 +7,15 @@ use std::time::Duration;
 
 use serde_json::json;
 use vmward_tests::audit::{events, is_kernel};
-use vmward_tests::daemon::{Mode, take_enforcement_out};
+use vmward_tests::daemon::{Mode, client, take_enforcement_out};
 use vmward_tests::guest::{Guest, run, text};
 use vmward_tests::wait;
-use vmward_wire::client::Client;
 use vmward_wire::v1::{AuthorizeParams, Lease};
 
 use crate::Scene;
 
 const LAST_PID: &str = "/proc/sys/kernel/ns_last_pid";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
-
-fn client() -> Client {
-    let socket = Path::new(vmward_wire::POLICY_SOCKET);
-    Client::connect(socket, Duration::from_secs(20)).expect("the daemon runs")
-}
 
 /// A lease that this process and what it starts may use.
 #[track_caller]

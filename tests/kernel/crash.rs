@@ -1,6 +1,6 @@
 //! The daemon dies between any two steps of an allow.
 
-use vmward_tests::daemon::Mode;
+use vmward_tests::daemon::{Mode, client};
 use vmward_tests::guest::run;
 use vmward_tests::{CRASH_STEPS, ten_stops_a_day};
 
@@ -55,12 +55,7 @@ fn no_step_leaves_a_lease_without_its_journal_entry() {
         // A lease that was never answered must not block the next step.
         for lease in status["leases"].as_array().expect("a list") {
             let id = lease["id"].as_u64().expect("a number");
-            let mut client = vmward_wire::client::Client::connect(
-                std::path::Path::new(vmward_wire::POLICY_SOCKET),
-                std::time::Duration::from_secs(5),
-            )
-            .expect("the daemon runs");
-            assert!(client.release(id).expect("ours to give back").ok);
+            assert!(client().release(id).expect("ours to give back").ok);
         }
     }
     assert!(

@@ -5,9 +5,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use vmward_tests::audit::is_kernel;
-use vmward_tests::daemon::Mode;
+use vmward_tests::daemon::{Mode, client};
 use vmward_tests::guest::{Guest, run, text};
-use vmward_wire::client::Client;
 use vmward_wire::v1::{AuthorizeParams, Decision, Effect};
 
 use crate::Scene;
@@ -138,9 +137,4 @@ fn the_eleventh_stop_within_a_window_gets_no_lease() {
         assert_eq!(ask(), Decision::Allow, "stop {n}");
     }
     assert_eq!(ask(), Decision::Deny, "the eleventh");
-}
-
-fn client() -> Client {
-    let socket = Path::new(vmward_wire::POLICY_SOCKET);
-    Client::connect(socket, Duration::from_secs(20)).expect("the daemon runs")
 }

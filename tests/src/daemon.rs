@@ -17,7 +17,7 @@ use crate::guest::{run, text};
 use crate::wait;
 
 const PINS: &str = "/sys/fs/bpf/vmward";
-const SOCKET: &str = "/run/vmward/policy.sock";
+const SOCKET: &str = vmward_wire::POLICY_SOCKET;
 /// Longer than the daemon takes for any call.
 const CALL_LIMIT: Duration = Duration::from_secs(20);
 const READY_LIMIT: Duration = Duration::from_mins(10);
@@ -31,6 +31,15 @@ pub enum Mode {
     Enforce,
     /// Let it through and say so.
     Observe,
+}
+
+/// A connection to the daemon's policy socket.
+///
+/// # Panics
+/// When nobody listens there.
+#[track_caller]
+pub fn client() -> Client {
+    Client::connect(Path::new(SOCKET), CALL_LIMIT).expect("the daemon runs")
 }
 
 /// A daemon with state and log of its own, and the seed's policy. Dropping it

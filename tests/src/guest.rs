@@ -31,6 +31,16 @@ pub fn text(output: &Output) -> String {
     all
 }
 
+/// The process is there, and no zombie that nobody has waited for yet.
+pub fn lives(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat
+        .rsplit(") ")
+        .next()
+        .and_then(|rest| rest.chars().next());
+    !matches!(state, None | Some('Z' | 'X'))
+}
+
 /// virsh on the system's libvirtd.
 #[track_caller]
 pub fn virsh(args: &[&str]) -> Output {
@@ -185,14 +195,7 @@ impl Guest {
         wait::until(
             "the QEMU process to be gone",
             Duration::from_secs(10),
-            || {
-                let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-                let state = stat
-                    .rsplit(") ")
-                    .next()
-                    .and_then(|rest| rest.chars().next());
-                matches!(state, None | Some('Z' | 'X')).then_some(())
-            },
+            || (!lives(pid)).then_some(()),
         );
     }
 }

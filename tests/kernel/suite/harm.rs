@@ -1,12 +1,11 @@
 //! Has an attack done its harm, or none? And how a guest is made well again.
 
-use std::fs;
 use std::process::Output;
 use std::time::Duration;
 
 use super::libvirt::in_order;
 use vmward_tests::attacks::{Attack, Harm, Refusal, UNDO};
-use vmward_tests::guest::{Guest, run, text, virsh};
+use vmward_tests::guest::{Guest, lives, run, text, virsh};
 use vmward_tests::progress::{Progress, stalls_within, ticks_within};
 use vmward_tests::wait;
 
@@ -141,14 +140,4 @@ pub(super) fn fresh(guest: &Guest, pid: i32, end: impl FnOnce(i32)) {
     }
     guest.wait_state("shut off");
     guest.start_again();
-}
-
-/// Is the process there, and no zombie?
-fn lives(pid: i32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat
-        .rsplit(") ")
-        .next()
-        .and_then(|rest| rest.chars().next());
-    !matches!(state, None | Some('Z' | 'X'))
 }

@@ -7,10 +7,9 @@ use serde_json::json;
 use vmward_tests::attacks::{Attack, Harm};
 use vmward_tests::audit::{events, events_of};
 use vmward_tests::coverage::word;
-use vmward_tests::daemon::{Mode, take_enforcement_out};
+use vmward_tests::daemon::{Mode, client, take_enforcement_out};
 use vmward_tests::guest::{Guest, run, virsh};
 use vmward_tests::wait;
-use vmward_wire::client::Client;
 use vmward_wire::v1::{AuthorizeParams, AuthorizeResult};
 
 use super::POLICY;
@@ -278,11 +277,6 @@ fn end_with_lease(scene: &Scene, pid: i32) {
 struct Leased {
     decision: u64,
     lease: u64,
-}
-
-fn client() -> Client {
-    let socket = Path::new(vmward_wire::POLICY_SOCKET);
-    Client::connect(socket, Duration::from_secs(20)).expect("the daemon runs")
 }
 
 impl Leased {

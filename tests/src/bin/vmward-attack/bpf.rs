@@ -9,6 +9,8 @@ use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use vmward_tests::guest::lives;
+
 use super::{Failed, usage};
 
 /// How long a program gets to end its victim.
@@ -151,21 +153,11 @@ fn subprogram(program: &[u64]) -> Vec<u64> {
 
 fn wait_gone(pid: i32) -> Result<(), Failed> {
     let begun = Instant::now();
-    while is_alive(pid) {
+    while lives(pid) {
         if begun.elapsed() > PATIENCE {
             return Err(io::Error::other("the victim lives on").into());
         }
         thread::park_timeout(Duration::from_millis(50));
     }
     Ok(())
-}
-
-/// A zombie is not alive any more.
-fn is_alive(pid: i32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat
-        .rsplit(") ")
-        .next()
-        .and_then(|rest| rest.chars().next());
-    !matches!(state, None | Some('Z' | 'X'))
 }

@@ -20,6 +20,7 @@ mod tampering;
 mod uring;
 
 use std::io::{self, Write};
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::process::ExitCode;
 
 /// Without it, nothing is attacked: only the test VM sets it.
@@ -75,6 +76,14 @@ fn tell(what: &str, status: u8) -> ExitCode {
     // There is nobody else to tell.
     let _unheard = writeln!(io::stderr(), "{what}");
     ExitCode::from(status)
+}
+
+/// A descriptor that a raw system call has just given.
+#[expect(unsafe_code, reason = "taking ownership of a new descriptor")]
+pub(crate) fn own(fd: i64) -> io::Result<OwnedFd> {
+    let fd = i32::try_from(fd).map_err(io::Error::other)?;
+    // SAFETY: the kernel just gave it, and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// No such attack, or wrong arguments.

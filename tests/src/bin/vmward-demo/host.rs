@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use vmward_tests::audit::AuditLog;
+pub(crate) use vmward_tests::guest::lives;
 use vmward_tests::guest::{run, text, virsh};
 
 use crate::transcript::round;
@@ -98,16 +99,6 @@ pub(crate) fn vcpu_thread(pid: i32) -> Result<i32> {
             .is_ok_and(|comm| comm.starts_with("CPU "))
     })
     .with_context(|| format!("no thread of process {pid} is a virtual CPU"))
-}
-
-/// The process lives and is no zombie.
-pub(crate) fn lives(pid: i32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat
-        .rsplit(") ")
-        .next()
-        .and_then(|rest| rest.chars().next());
-    !matches!(state, None | Some('Z' | 'X'))
 }
 
 /// The names of the running domains, sorted by number.

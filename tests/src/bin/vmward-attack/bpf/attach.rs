@@ -3,11 +3,12 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 
 use super::Failed;
+use crate::own;
 
 const BPF_PROG_LOAD: libc::c_long = 5;
 const BPF_RAW_TRACEPOINT_OPEN: libc::c_long = 17;
@@ -106,7 +107,7 @@ fn descriptor(program: &OwnedFd) -> u64 {
 fn bpf(command: libc::c_long, attr: &[u64]) -> Result<OwnedFd, Failed> {
     // SAFETY: the attribute and what it points to are alive, only read.
     let fd = unsafe { libc::syscall(libc::SYS_bpf, command, attr.as_ptr(), size_of_val(attr)) };
-    own(Errno::result(fd)?)
+    Ok(own(Errno::result(fd)?)?)
 }
 
 /// For every process, on one processor: the program runs on all of them where
@@ -126,11 +127,4 @@ fn perf(
     let done = unsafe { libc::ioctl(event.as_raw_fd(), PERF_SET_BPF, program.as_raw_fd()) };
     Errno::result(done)?;
     Ok(vec![program, event])
-}
-
-#[expect(unsafe_code, reason = "taking ownership of a new descriptor")]
-fn own(fd: i64) -> Result<OwnedFd, Failed> {
-    let fd = i32::try_from(fd).map_err(io::Error::other)?;
-    // SAFETY: the kernel just gave it, and nobody else has it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::ptr::null_mut;
 
@@ -10,7 +10,7 @@ use nix::errno::Errno;
 
 use super::{all, open, write};
 use crate::uring::{self, Entry, Ring};
-use crate::{Failed, usage};
+use crate::{Failed, own, usage};
 
 /// `struct iocb` of the kernel.
 #[repr(C)]
@@ -157,13 +157,6 @@ fn openat2(path: &str, text: &[u8]) -> Result<(), Failed> {
     let fd = unsafe { libc::syscall(call, at, name.as_ptr(), how.as_ptr(), size_of_val(&how)) };
     let mut file = std::fs::File::from(own(Errno::result(fd)?)?);
     all(file.write(text)?, text)
-}
-
-#[expect(unsafe_code, reason = "taking ownership of a new descriptor")]
-fn own(fd: i64) -> io::Result<OwnedFd> {
-    let fd = i32::try_from(fd).map_err(io::Error::other)?;
-    // SAFETY: the kernel just gave it, and nobody else has it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 fn another_thread(path: &str, text: &[u8]) -> Result<(), Failed> {
