@@ -41,9 +41,8 @@ pub(super) fn find(run_dir: &Path, id: u32, vm: Process) -> Vec<Process> {
     if let Some(own) = own_cgroup(vm) {
         by_cgroup(&own, CGROUP_DEPTH_MAX, &mut found);
     }
-    found.insert(vm);
-    let around: Vec<_> = found.iter().copied().flat_map(namespace::inits).collect();
-    found.extend(around);
+    let inside: Vec<_> = found.iter().copied().chain([vm]).collect();
+    found.extend(inside.into_iter().flat_map(namespace::inits));
     found.remove(&vm);
     found.into_iter().take(HELPERS_MAX).collect()
 }

@@ -21,7 +21,7 @@ pub(super) fn inits(inner: Process) -> Vec<Process> {
         found.push(init);
         // Its parent is outside, in the namespace around; whose first process
         // adopts where that one has gone.
-        match parent.and_then(process::identify) {
+        match process::identify(parent) {
             Some(outer) => from = outer,
             None => break,
         }
@@ -29,9 +29,9 @@ pub(super) fn inits(inner: Process) -> Vec<Process> {
     found
 }
 
-/// The first process of the namespace that `of` is in, and that one's parent.
-/// `None` for the namespace that `/proc` shows.
-fn init_of(of: Process) -> Option<(Process, Option<u32>)> {
+/// The first process of the namespace that `of` is in, and the number of that
+/// one's parent, 0 where it does not show. `None` for the namespace that `/proc` shows.
+fn init_of(of: Process) -> Option<(Process, u32)> {
     let handle = ProcHandle::open(of.pid)?;
     let namespace = handle.pid_namespace()?;
     if handle.numbers()?.len() < 2 {
@@ -41,7 +41,7 @@ fn init_of(of: Process) -> Option<(Process, Option<u32>)> {
 }
 
 /// The usual case: it, or who came before it, was the first.
-fn by_ancestry(mut handle: ProcHandle, namespace: u64) -> Option<(Process, Option<u32>)> {
+fn by_ancestry(mut handle: ProcHandle, namespace: u64) -> Option<(Process, u32)> {
     for _ in 0..ANCESTORS_MAX {
         if let Some(found) = as_init(&handle, namespace) {
             return Some(found);
@@ -55,19 +55,19 @@ fn by_ancestry(mut handle: ProcHandle, namespace: u64) -> Option<(Process, Optio
 }
 
 /// Who entered the namespace from outside has its parent there.
-fn by_search(namespace: u64) -> Option<(Process, Option<u32>)> {
+fn by_search(namespace: u64) -> Option<(Process, u32)> {
     let all = procfs::process::all_processes().ok()?;
     let pids = all.filter_map(|process| u32::try_from(process.ok()?.pid).ok());
     pids.filter_map(ProcHandle::open)
         .find_map(|handle| as_init(&handle, namespace))
 }
 
-fn as_init(handle: &ProcHandle, namespace: u64) -> Option<(Process, Option<u32>)> {
+fn as_init(handle: &ProcHandle, namespace: u64) -> Option<(Process, u32)> {
     if handle.numbers()?.last() != Some(&1) || handle.pid_namespace()? != namespace {
         return None;
     }
     let stat = handle.stat()?;
-    Some((stat.process, Some(stat.parent).filter(|pid| *pid != 0)))
+    Some((stat.process, stat.parent))
 }
 
 #[cfg(test)]

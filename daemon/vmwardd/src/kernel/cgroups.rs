@@ -4,6 +4,7 @@
 //! under protection, made right after a move, and taken away.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 
 use aya::Ebpf;
 use aya::maps::{HashMap, MapData};
@@ -23,6 +24,13 @@ const TOP: u64 = 1;
 struct Claim {
     holds: bool,
     observe: bool,
+}
+
+/// Where the threads of `pid` are, and every cgroup at or above that.
+fn places(pid: u32) -> io::Result<(Seats, BTreeMap<CgroupKey, bool>)> {
+    let seats = seats_of(pid)?;
+    let keys = seats.keys(&Mounts::read()?);
+    Ok((seats, keys))
 }
 
 pub(super) struct Cgroups {
@@ -48,41 +56,45 @@ impl Cgroups {
     /// The cgroups of a VM, and those above, are its own from here on. Where its
     /// threads are now is where they belong.
     pub(super) fn cover(&mut self, vm: Process, observe: bool) -> Result<(), KernelError> {
-        let (seats, mounts) = match (seats_of(vm.pid), Mounts::read()) {
-            (Ok(seats), Ok(mounts)) => (seats, mounts),
-            (Err(error), _) | (_, Err(error)) => {
+        let (seats, mut keys) = match places(vm.pid) {
+            Ok(places) => places,
+            Err(error) => {
                 // It has ended, which its caller finds out by itself.
                 tracing::debug!(pid = vm.pid, %error, "the cgroups of a VM cannot be read");
                 return Ok(());
             }
         };
-        let mut changed = self.drop_claims(vm);
-        let mut keys = seats.keys(&mounts);
         keys.insert(HOST_CGROUP, false);
-        for (key, holds) in keys {
-            let claim = Claim { holds, observe };
-            self.claims.entry(key).or_default().insert(vm, claim);
-            changed.insert(key);
-        }
         self.homes.insert(vm, seats);
-        self.write(&changed)
+        self.claim(vm, keys, observe)
     }
 
     /// The cgroup that the daemon is in now, and those above, but for the top,
     /// which is everybody's.
     pub(super) fn cover_own(&mut self, own: Process, observe: bool) -> Result<(), KernelError> {
-        let (seats, mounts) = match (seats_of(own.pid), Mounts::read()) {
-            (Ok(seats), Ok(mounts)) => (seats, mounts),
-            (Err(error), _) | (_, Err(error)) => {
-                tracing::warn!(%error, "the daemon's own cgroup is not guarded: it cannot be found");
-                return Ok(());
+        match places(own.pid) {
+            Ok((_, mut keys)) => {
+                keys.retain(|key, _| key.id != TOP);
+                self.claim(own, keys, observe)
             }
-        };
-        let mut changed = self.drop_claims(own);
-        let keys = seats.keys(&mounts);
-        for (key, holds) in keys.into_iter().filter(|(key, _)| key.id != TOP) {
+            Err(error) => {
+                tracing::warn!(%error, "the daemon's own cgroup is not guarded: it cannot be found");
+                Ok(())
+            }
+        }
+    }
+
+    /// These cgroups are this process's, and no others.
+    fn claim(
+        &mut self,
+        process: Process,
+        keys: BTreeMap<CgroupKey, bool>,
+        observe: bool,
+    ) -> Result<(), KernelError> {
+        let mut changed = self.drop_claims(process);
+        for (key, holds) in keys {
             let claim = Claim { holds, observe };
-            self.claims.entry(key).or_default().insert(own, claim);
+            self.claims.entry(key).or_default().insert(process, claim);
             changed.insert(key);
         }
         self.write(&changed)
