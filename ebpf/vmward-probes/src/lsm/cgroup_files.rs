@@ -82,10 +82,15 @@ fn own_cgroup(daemon: Vm, file: File, folder: Folder, own: bool) -> Option<Act> 
         File::Limit(_) if own => vector::CGROUP_LIMIT,
         _ => return None,
     };
-    if current_tgid() == SERVICE_MANAGER || !own::is_well() {
-        return None;
-    }
-    Some(Act::Refuse(daemon, Attempt::new(vector, 0)))
+    refuse_own(daemon, vector)
+}
+
+/// Whatever is done to vmward's daemon is refused, but to itself, to its service
+/// manager, and where it hangs.
+fn refuse_own(daemon: Vm, vector: u32) -> Option<Act> {
+    let mine = current_tgid();
+    let may = mine == daemon.tgid || mine == SERVICE_MANAGER || !own::is_well();
+    (!may).then_some(Act::Refuse(daemon, Attempt::new(vector, 0)))
 }
 
 fn judge(vm: Vm, vector: u32, effect: u32) -> Option<Act> {
@@ -190,9 +195,7 @@ pub fn taken_in() -> Option<Act> {
             let row = unsafe { VMS.get(tgid) }.copied()?;
             let vm = Vm { tgid, row };
             if own::is_own_daemon(&vm) {
-                let mine = current_tgid();
-                let may = mine == tgid || mine == SERVICE_MANAGER || !own::is_well();
-                return (!may).then_some(Act::Refuse(vm, Attempt::new(vector::CGROUP_MOVE, 0)));
+                return refuse_own(vm, vector::CGROUP_MOVE);
             }
             let vms = row.role == role::VM || row.role == role::HELPER;
             (vms && !sorts_threads(&vm) && current_tgid() != tgid)

@@ -213,30 +213,16 @@ fn is_monitor(vm: &Vm, inode: u64) -> bool {
         .is_some_and(|found| found.kind == monitor_kind::QMP && found.vm_tgid == vm.tgid)
 }
 
-/// A signal to vmward's own daemon.
+/// A signal to vmward's own daemon, sent or by an event on a file, as `vector` says.
 #[inline(always)]
-pub fn try_signal(target: Task, tgid: u32, signal: u32) -> i32 {
+pub fn try_signal(target: Task, tgid: u32, vector: u32, signal: u32) -> i32 {
     if signal == SIGHUP || !is_daemon(target, tgid) {
         return 0;
     }
     returned(vmward_reach_own(
         number(target.address()),
         tgid,
-        vector::SIGNAL,
-        signal,
-    ))
-}
-
-/// A signal to vmward's own daemon by an event on a file.
-#[inline(always)]
-pub fn try_sigio(target: Task, tgid: u32, signal: u32) -> i32 {
-    if signal == SIGHUP || !is_daemon(target, tgid) {
-        return 0;
-    }
-    returned(vmward_reach_own(
-        number(target.address()),
-        tgid,
-        vector::SIGIO,
+        vector,
         signal,
     ))
 }

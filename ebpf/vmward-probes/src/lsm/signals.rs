@@ -59,7 +59,7 @@ fn try_task_kill(target: Task, signal: u32) -> i32 {
         return 0;
     };
     let Some(vm) = vm_of(target, tgid) else {
-        return own::try_signal(target, tgid, signal);
+        return own::try_signal(target, tgid, vector::SIGNAL, signal);
     };
     try_vm(&vm, tgid, signal)
 }
@@ -120,7 +120,7 @@ pub fn file_send_sigiotask(ctx: LsmContext) -> i32 {
         return 0;
     };
     let Some(vm) = vm_of(target, tgid) else {
-        return own::try_sigio(target, tgid, signal);
+        return own::try_signal(target, tgid, vector::SIGIO, signal);
     };
     try_owned_vm(&vm, number(owner), signal)
 }
