@@ -2,6 +2,7 @@
 //! and the folder with its monitor socket. Without them libvirtd loses, kills or
 //! misreads the VM when it starts the next time.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -12,24 +13,59 @@ const DOMAINS_DIR: &str = "/var/lib/libvirt/qemu";
 /// libvirt cuts names short in the names of those folders.
 const SHORT_NAME_CHARS: usize = 20;
 
-/// The files of the VM that the process `pid` runs; none where libvirt does not
-/// name it.
-pub(super) fn files(pid: u32) -> Vec<PathBuf> {
-    let Some(name) = name_of(pid) else {
-        return Vec::new();
-    };
-    let status = Path::new(STATUS_DIR);
-    let mut files = vec![
-        status.join(format!("{name}.xml")),
-        status.join(format!("{name}.pid")),
-    ];
-    let short: String = name.chars().take(SHORT_NAME_CHARS).collect();
-    let folders = entries(Path::new(DOMAINS_DIR));
-    for folder in folders.into_iter().filter(|path| is_of(path, &short)) {
-        files.extend(entries(&folder));
-        files.push(folder);
+/// What libvirt keeps now: read once, however many VMs there are.
+pub(super) struct Kept {
+    status: PathBuf,
+    /// The domain whose pid file holds a number.
+    names: BTreeMap<u32, String>,
+    folders: Vec<PathBuf>,
+}
+
+impl Kept {
+    pub(super) fn read() -> Self {
+        Self::of(Path::new(STATUS_DIR), Path::new(DOMAINS_DIR))
     }
-    files
+
+    fn of(status: &Path, domains: &Path) -> Self {
+        let mut names = BTreeMap::new();
+        for path in entries(status) {
+            if let Some((pid, name)) = pid_file(&path) {
+                names.entry(pid).or_insert(name);
+            }
+        }
+        Self {
+            status: status.to_owned(),
+            names,
+            folders: entries(domains),
+        }
+    }
+
+    /// The files of the VM that the process `pid` runs; none where libvirt does
+    /// not name it.
+    pub(super) fn files(&self, pid: u32) -> Vec<PathBuf> {
+        let Some(name) = self.names.get(&pid) else {
+            return Vec::new();
+        };
+        let mut files = vec![
+            self.status.join(format!("{name}.xml")),
+            self.status.join(format!("{name}.pid")),
+        ];
+        let short: String = name.chars().take(SHORT_NAME_CHARS).collect();
+        for folder in self.folders.iter().filter(|path| is_of(path, &short)) {
+            files.extend(entries(folder));
+            files.push(folder.clone());
+        }
+        files
+    }
+}
+
+/// The number that a pid file holds, and the domain that it is named after.
+fn pid_file(path: &Path) -> Option<(u32, String)> {
+    if path.extension()? != "pid" {
+        return None;
+    }
+    let pid = fs::read_to_string(path).ok()?.trim().parse().ok()?;
+    Some((pid, path.file_stem()?.to_str()?.to_owned()))
 }
 
 /// `domain-ID-NAME`
@@ -38,17 +74,6 @@ fn is_of(path: &Path, short: &str) -> bool {
     name.strip_prefix("domain-")
         .and_then(|rest| rest.split_once('-'))
         .is_some_and(|(id, name)| id.parse::<u32>().is_ok() && name == short)
-}
-
-/// The domain whose pid file holds this number.
-fn name_of(pid: u32) -> Option<String> {
-    entries(Path::new(STATUS_DIR)).into_iter().find_map(|path| {
-        let is_pid_file = path.extension().is_some_and(|kind| kind == "pid");
-        let text = is_pid_file.then(|| fs::read_to_string(&path).ok())??;
-        (text.trim().parse() == Ok(pid))
-            .then(|| Some(path.file_stem()?.to_str()?.to_owned()))
-            .flatten()
-    })
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {
@@ -61,6 +86,29 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_files_of_a_vm_are_found_by_the_number_in_its_pid_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let (status, domains) = (dir.path().join("run"), dir.path().join("lib"));
+        fs::create_dir_all(domains.join("domain-7-web-1")).unwrap();
+        fs::create_dir_all(domains.join("domain-8-web-2")).unwrap();
+        fs::create_dir(&status).unwrap();
+        fs::write(status.join("web-1.pid"), "4711\n").unwrap();
+        fs::write(status.join("web-2.pid"), "no number").unwrap();
+        fs::write(domains.join("domain-7-web-1/monitor.sock"), "").unwrap();
+        let kept = Kept::of(&status, &domains);
+        assert_eq!(
+            kept.files(4711),
+            [
+                status.join("web-1.xml"),
+                status.join("web-1.pid"),
+                domains.join("domain-7-web-1/monitor.sock"),
+                domains.join("domain-7-web-1"),
+            ]
+        );
+        assert_eq!(kept.files(4712), Vec::<PathBuf>::new());
+    }
 
     #[test]
     fn a_folder_belongs_to_the_domain_whose_name_it_ends_with() {

@@ -141,8 +141,9 @@ impl OwnMaps {
         for folder in &self.folders {
             add_tree(&mut wanted, folder, object_class::STATE);
         }
+        let kept = lifeline::Kept::read();
         for vm in &self.vms {
-            add_lifeline(&mut wanted, *vm);
+            add_lifeline(&mut wanted, &kept, *vm);
         }
         self.replace(&wanted, |key, _| key.kind == object::INODE)
     }
@@ -245,13 +246,13 @@ fn own(class: u32) -> ObjectRow {
     }
 }
 
-fn add_lifeline(wanted: &mut BTreeMap<ObjectKey, ObjectRow>, vm: Process) {
+fn add_lifeline(wanted: &mut BTreeMap<ObjectKey, ObjectRow>, kept: &lifeline::Kept, vm: Process) {
     let row = ObjectRow {
         start_ticks: vm.start_ticks,
         tgid: vm.pid,
         class: object_class::LIFELINE,
     };
-    for path in lifeline::files(vm.pid) {
+    for path in kept.files(vm.pid) {
         if let Some((dev, inode)) = executable::link_number(&path) {
             wanted.insert(key(object::INODE, inode, dev), row);
         }
