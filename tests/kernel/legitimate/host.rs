@@ -8,13 +8,25 @@ use std::time::Duration;
 
 use vmward_tests::audit::is_kernel;
 use vmward_tests::guest::{Guest, run, text, virsh};
-use vmward_tests::wait;
+use vmward_tests::{SEED, wait};
 
 use super::{ANYTHING, Hosted, assert_done, assert_off, leased, virsh_done};
 
 /// Where systemd would put the unit.
 const UNIT: &str = "/sys/fs/cgroup/system.slice/libvirt-guests.service";
 const SCRIPT: &str = "/usr/lib/libvirt/libvirt-guests.sh";
+
+/// Waits until the host rule has somebody whom it allows something.
+#[track_caller]
+fn wait_for_rule(hosted: &Hosted, name: &str) {
+    let start = format!("{name}: in the kernel, actors: 1");
+    hosted.daemon.audit().one("the rule", |r| {
+        r["kind"] == "daemon"
+            && r["detail"]
+                .as_str()
+                .is_some_and(|text| text.starts_with(&start))
+    });
+}
 
 /// libvirt's script, as its unit runs it.
 fn libvirt_guests(what: &str) -> std::process::Output {
@@ -24,20 +36,13 @@ fn libvirt_guests(what: &str) -> std::process::Output {
 
 #[test]
 #[ignore = "attacks VMs: runs in the test VM"]
-fn libvirt_guests_saves_every_guest_at_shutdown_by_its_host_rule() {
+fn libvirt_guests_saves_every_guest_at_shutdown_by_its_built_in_rule() {
     const NAMES: [&str; 2] = ["guests-1", "guests-2"];
     fs::create_dir_all(UNIT).expect("cgroup v2 is mounted");
     let settings = "URIS=qemu:///system\nON_BOOT=start\nON_SHUTDOWN=suspend\n";
     fs::write("/etc/default/libvirt-guests", settings).expect("/etc is writable");
-    let policy = r#"{"version":"1","default":"deny","tools":{},"host_rules":{
-        "shutdown":{"unit":"libvirt-guests.service","effects":["save"]}}}"#;
-    let hosted = Hosted::start(&NAMES, policy, |_, xml| xml.to_owned());
-    hosted.daemon.audit().one("the rule", |r| {
-        r["kind"] == "daemon"
-            && r["detail"]
-                .as_str()
-                .is_some_and(|text| text.starts_with("shutdown: in the kernel, actors: 1"))
-    });
+    let hosted = Hosted::start(&NAMES, SEED, |_, xml| xml.to_owned());
+    wait_for_rule(&hosted, "libvirt-guests");
     let pids = NAMES.map(|name| hosted.guest(name).pid());
     assert_done(&libvirt_guests("stop"));
     for (name, pid) in NAMES.into_iter().zip(pids) {
@@ -58,7 +63,7 @@ fn libvirt_guests_saves_every_guest_at_shutdown_by_its_host_rule() {
         let by_rule = audit.select(|r| is_kernel(r, "allowed-host-rule", name));
         assert!(!by_rule.is_empty(), "{name}");
         assert!(
-            by_rule.iter().all(|r| r["host_rule"] == "shutdown"),
+            by_rule.iter().all(|r| r["host_rule"] == "libvirt-guests"),
             "{by_rule:#?}"
         );
     }
@@ -76,12 +81,7 @@ fn a_fence_agent_ends_a_vm_and_libvirt_knows() {
             "fence":{{"exe":"{agent}","effects":["force_stop"]}}}}}}"#
     );
     let hosted = Hosted::start(&NAMES, &policy, |_, xml| xml.to_owned());
-    hosted.daemon.audit().one("the rule", |r| {
-        r["kind"] == "daemon"
-            && r["detail"]
-                .as_str()
-                .is_some_and(|text| text.starts_with("fence: in the kernel, actors: 1"))
-    });
+    wait_for_rule(&hosted, "fence");
     for (name, signal) in NAMES.into_iter().zip(["-TERM", "-KILL"]) {
         let guest = hosted.guest(name);
         let pid = guest.pid();

@@ -148,10 +148,12 @@ fn start_row(names: &[String]) -> Result<()> {
 }
 
 /// As small as libvirt allows, with all that a stop can travel through: ACPI,
-/// a serial line in both directions, the monitor.
+/// a serial line in both directions, the monitor. Without that capability of
+/// QEMU's, libvirt 9 asks for all properties of the processor at once, and not
+/// for each of some hundred: under emulation a start takes 3 s instead of 8.
 fn xml(name: &str) -> String {
     format!(
-        "<domain type='qemu'>
+        "<domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
   <name>{name}</name>
   <memory unit='MiB'>16</memory>
   <vcpu>1</vcpu>
@@ -175,6 +177,7 @@ fn xml(name: &str) -> String {
     </serial>
     <memballoon model='none'/>
   </devices>
+  <qemu:capabilities><qemu:del capability='cpu-unavailable-features'/></qemu:capabilities>
 </domain>
 ",
         socket = socket(name).display(),

@@ -30,6 +30,27 @@ impl Selector {
         uuid && name && labels.all(|(key, value)| vm.labels.get(key) == Some(value))
     }
 
+    /// Does it pick every VM?
+    pub(super) fn picks_all(&self) -> bool {
+        self.picks_all_of(&Selector::default())
+    }
+
+    /// Does it pick every VM that `other` picks? False also where only a look at
+    /// the two patterns' meaning would tell.
+    pub(super) fn picks_all_of(&self, other: &Selector) -> bool {
+        let any_name = |pattern: &String| !pattern.is_empty() && pattern.bytes().all(|b| b == b'*');
+        let uuid = self.uuid.is_none() || self.uuid == other.uuid;
+        let name = self.name.as_ref().is_none_or(|pattern| {
+            any_name(pattern)
+                || other.name.as_ref().is_some_and(|inner| {
+                    // A name without a wildcard is one VM's.
+                    inner == pattern || !inner.contains(['*', '?']) && glob(pattern, inner)
+                })
+        });
+        let mut labels = self.labels.iter();
+        uuid && name && labels.all(|(key, value)| other.labels.get(key) == Some(value))
+    }
+
     /// As in `name "db-*" and label tier = "prod"`.
     pub fn describe(&self) -> String {
         let uuid = self.uuid.iter().map(|uuid| format!("uuid {uuid}"));

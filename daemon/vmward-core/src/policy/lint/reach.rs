@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Linter, map};
 use crate::{
     effect::Effect,
-    policy::{Action, Rule, RuleMode},
+    policy::{Action, Protected, Rule, RuleMode},
 };
 
 /// As many host rules that name one caller and one VM are looked at by the kernel.
@@ -93,23 +93,62 @@ impl Linter<'_> {
             }
             return;
         }
+        self.protected_twice();
         for (tool, rule) in policy.tools().filter(|(_, rule)| !denies(rule)) {
             let Some(effects) = map::always(&policy.effect_map, tool) else {
                 continue;
             };
-            let denied = |effect: &Effect| policy.effects.get(effect).is_some_and(denies);
-            if effects.iter().all(denied) {
-                let names: BTreeSet<String> = effects
-                    .iter()
-                    .map(|effect| format!("/effects/{}", effect.name()))
-                    .collect();
-                let names: Vec<String> = names.into_iter().collect();
+            let by: Option<BTreeSet<String>> = effects
+                .iter()
+                .map(|effect| self.denial_of(*effect))
+                .collect();
+            if let Some(by) = by.filter(|by| !by.is_empty()) {
+                let by: Vec<String> = by.into_iter().collect();
                 let message = format!(
                     "no call of {tool:?} is ever allowed: {} denies it",
-                    names.join(" or ")
+                    by.join(" or ")
                 );
-                let help = "remove this rule, or the action in \"effects\"";
+                let help = "remove this rule, or what denies it";
                 self.report(&[&rule.pointer], message, help);
+            }
+        }
+    }
+
+    /// The rule that denies this effect to every VM, where there is one.
+    fn denial_of(&self, effect: Effect) -> Option<String> {
+        let of_all = |entry: &&Protected| {
+            denies(&entry.rule) && entry.covers(effect) && entry.vms.picks_all()
+        };
+        let by_effect = self.policy.effects.get(&effect).filter(|rule| denies(rule));
+        let by_vm = self.policy.protected.iter().find(of_all);
+        by_vm
+            .map(|entry| &entry.rule)
+            .or(by_effect)
+            .map(|rule| rule.pointer.clone())
+    }
+
+    /// Entries of `protected` whose every call another entry denies.
+    fn protected_twice(&mut self) {
+        let entries = &self.policy.protected;
+        let within = |inner: &Protected, outer: &Protected| {
+            let effects = outer.effects.is_empty()
+                || !inner.effects.is_empty() && inner.effects.iter().all(|one| outer.covers(*one));
+            effects && outer.vms.picks_all_of(&inner.vms)
+        };
+        let enforced = |(_, entry): &(usize, &Protected)| entry.rule.mode == RuleMode::Enforce;
+        for (number, entry) in entries.iter().enumerate().filter(enforced) {
+            // Of two that deny the same, the first is the one that is told.
+            let other = entries.iter().enumerate().find(|(other, outer)| {
+                let counts = *other < number || *other > number && !denies(&entry.rule);
+                counts && denies(&outer.rule) && within(entry, outer)
+            });
+            if let Some((_, outer)) = other {
+                let message = format!(
+                    "{} changes nothing: {} denies all that it is about",
+                    entry.rule.pointer, outer.rule.pointer
+                );
+                let help = "remove one of the two, or have the other pick fewer VMs or effects";
+                self.report(&[&entry.rule.pointer], message, help);
             }
         }
     }
