@@ -20,6 +20,7 @@ mod own;
 mod restart;
 mod rpc;
 mod suite;
+mod systemd;
 
 use vmward_tests::daemon::{Daemon, Mode};
 use vmward_tests::guest::Guest;

@@ -99,7 +99,7 @@ fn control_without_vmward_the_same_commands_work() {
         sh(
             "umount /sys/fs 2>/dev/null; mountpoint -q /sys/fs/bpf && umount /sys/fs/bpf; \
             mountpoint -q /sys/fs/bpf || mount -t bpf bpf /sys/fs/bpf; \
-            rm -rf /sys/fs/bpf/other /sys/fs/bpf/vmward /run/vmward/other",
+            rm -rf /sys/fs/bpf/other /sys/fs/bpf/vmward /run/vmward/other /run/vmward/*.sock",
         );
     }
 }

@@ -30,6 +30,7 @@ pub use calls::CallRules;
 pub use error::KernelError;
 pub use events::{EventKind, EventReader, KernelActor, KernelEvent, KernelRequester, UnknownEvent};
 pub use host::{Actor, HostMaps, HostRule, HostRuleState};
+pub use maps::Totals;
 
 use attach::Programs;
 use cgroups::Cgroups;
@@ -110,15 +111,6 @@ pub struct LeaseRow {
     pub executing: bool,
 }
 
-/// Events since the programs were first attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Totals {
-    /// Made.
-    pub events: u64,
-    /// Not taken by the full ring.
-    pub lost: u64,
-}
-
 /// The attached programs and their maps.
 pub struct Kernel {
     programs: Programs,
@@ -143,7 +135,7 @@ impl Kernel {
         let opened = Maps::open(&mut ebpf)
             .and_then(|maps| {
                 Ok((
-                    EventReader::open(&mut ebpf)?,
+                    EventReader::open(&mut ebpf, maps.emptied.clone())?,
                     HostMaps::open(&mut ebpf)?,
                     Cgroups::open(&mut ebpf)?,
                     MonitorMaps::open(&mut ebpf)?,

@@ -8,7 +8,7 @@
 use core::mem::offset_of;
 
 use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_uid_gid, generated};
-use vmward_abi::{CALL_WINDOW_NS, CALLS_KEPT, Call, UNREAD_UUID, call_flag};
+use vmward_abi::{CALL_WINDOW_NS, CALLS_KEPT, Call, TICK_NS, UNREAD_UUID, call_flag};
 
 use crate::atomic::fetch_add_u32;
 use crate::host;
@@ -180,27 +180,34 @@ fn keep(uuid: &[u8; 16], call: &Call) {
 }
 
 /// Who asked for what libvirt now does to the VM: the newest call that fits.
-/// One that was passed on counts only where there is no other.
+/// One that was passed on counts only where there is no other. What was asked
+/// before the VM's process began, was about the process before it.
 #[inline(always)]
-pub fn behind(uuid: &[u8; 16], effect: u32) -> Requester {
+pub fn behind(vm: &Vm, effect: u32) -> Requester {
     let mut requester = Requester::UNKNOWN;
-    vmward_behind(uuid, effect, &raw mut requester);
+    let begun_ns = vm.row.start_ticks.wrapping_mul(TICK_NS);
+    vmward_behind(&vm.row.uuid, effect, begun_ns, &raw mut requester);
     requester
 }
 
 /// [`behind`], verified by itself.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn vmward_behind(uuid: *const [u8; 16], effect: u32, out: *mut Requester) -> i32 {
+extern "C" fn vmward_behind(
+    uuid: *const [u8; 16],
+    effect: u32,
+    since_ns: u64,
+    out: *mut Requester,
+) -> i32 {
     // SAFETY: null or alive.
     if let (Some(uuid), Some(out)) = unsafe { (uuid.as_ref(), out.as_mut()) } {
-        *out = find(uuid, effect);
+        *out = find(uuid, effect, since_ns);
     }
     0
 }
 
 #[inline(always)]
-fn find(uuid: &[u8; 16], effect: u32) -> Requester {
+fn find(uuid: &[u8; 16], effect: u32, since_ns: u64) -> Requester {
     // SAFETY: a live map value, only read.
     let Some(calls) = (unsafe { CALLS.get(key(uuid)) }) else {
         return Requester::UNKNOWN;
@@ -209,7 +216,8 @@ fn find(uuid: &[u8; 16], effect: u32) -> Requester {
     let mut found: Option<&'static Call> = None;
     let mut sure = !is_recent(calls.dropped_ns, now);
     for call in &calls.kept {
-        if !is_recent(call.boot_ns, now) || call.seen & effect == 0 {
+        let fits = is_recent(call.boot_ns, now) && call.seen & effect != 0;
+        if !fits || call.boot_ns < since_ns {
             continue;
         }
         if is_passed_on(call) {

@@ -108,7 +108,8 @@ pub static LIBVIRT_FOLDERS: HashMap<FileKey, u32> = HashMap::pinned(LIBVIRT_FOLD
 #[map]
 pub static LIBVIRTS: LruHashMap<u32, u64> = LruHashMap::pinned(LIBVIRT_FOLDERS_MAX, 0);
 
-/// Files, BPF maps and programs under guard. Only the daemon writes.
+/// Files, BPF maps and programs under guard. The daemon writes; and a file that
+/// takes the place of a VM's lifeline takes its row.
 #[map]
 pub static OBJECTS: HashMap<ObjectKey, ObjectRow> = HashMap::pinned(OBJECTS_MAX, 0);
 

@@ -238,7 +238,7 @@ fn judge(vm: &Vm, attempt: &Attempt) -> i32 {
     let mut report = Report::of(event_kind::FINISHING_KILL);
     report.deputy = deputy;
     if deputy {
-        report.requester = calls::behind(&vm.row.uuid, attempt.effect | attempt.covers);
+        report.requester = calls::behind(vm, attempt.effect | attempt.covers);
     }
     let ends = attempt.signal != 0 || attempt.vector == vector::MONITOR_COMMAND;
     if ends && deputy && is_done(finishing) {

@@ -4,7 +4,7 @@
 use std::process::Output;
 
 use super::{Attack, Harm, Refusal, attack};
-use crate::guest::{Guest, run};
+use crate::guest::{Guest, run, text, virsh};
 
 /// Moves a file away and back: the first step is what is refused.
 fn away_and_back(path: &str) -> Output {
@@ -53,6 +53,17 @@ pub const ATTACKS: &[Attack] = &[
         run("rm", &["-f", &format!("{path}.new")]);
         output
     }),
+    row(
+        "lifeline/move-status-that-is-new",
+        "inode_rename",
+        |guest| {
+            let name = &guest.name;
+            // libvirt writes the file anew, and the attack comes before anybody looks.
+            let anew = virsh(&["desc", name, "--live", "written anew"]);
+            assert!(anew.status.success(), "{}", text(&anew));
+            away_and_back(&status(guest, "xml"))
+        },
+    ),
     row("lifeline/truncate-pid-file", "file_open", |guest| {
         let path = status(guest, "pid");
         let script = format!("p=$(cat {path}) && truncate -c -s 0 {path} && printf %s $p > {path}");

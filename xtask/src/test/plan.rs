@@ -1,13 +1,18 @@
 //! Which tests run in which VM. One VM keeps one core busy under emulation, so
 //! as many run at once as there are cores.
 
-use crate::{setup::Kernel, vm::Host};
+use crate::{
+    setup::Kernel,
+    vm::{Host, Mode},
+};
 
 /// One boot of a VM and what runs in it.
 pub(super) struct VmRun {
     pub(super) name: String,
     pub(super) kernel: Kernel,
     pub(super) host: Host,
+    /// What runs in it already.
+    pub(super) mode: Mode,
     pub(super) parts: Vec<Part>,
 }
 
@@ -22,8 +27,13 @@ pub(super) struct Part {
 
 const OTHERS: Part = Part {
     attacks: "",
-    filter: &["--skip", "suite::"],
+    filter: &["--skip", "suite::", "--skip", "systemd::"],
 };
+
+/// On a host run by systemd with vmward installed, up to its reboot and after it.
+const BEFORE_REBOOT: &str = "systemd:: --skip rebooted:: --skip going_down::";
+const REBOOT: &str = "systemd::going_down::";
+const AFTER_REBOOT: &str = "systemd::rebooted::";
 
 fn enforced(attacks: &'static str) -> Part {
     Part {
@@ -91,6 +101,11 @@ fn full(kernel: Kernel) -> Vec<VmRun> {
             });
         }
     }
+    all.push(VmRun {
+        host: Host::Systemd,
+        mode: Mode::Enforce,
+        ..run("installed under systemd", kernel, vec![])
+    });
     all
 }
 
@@ -107,6 +122,7 @@ fn run(what: &str, kernel: Kernel, parts: Vec<Part>) -> VmRun {
         name: format!("{kernel} {what}"),
         kernel,
         host: Host::Bare,
+        mode: Mode::Off,
         parts,
     }
 }
@@ -120,9 +136,23 @@ pub(super) fn runs(kernels: &[Kernel], everything: bool) -> Vec<VmRun> {
     kernels.into_iter().flat_map(of).collect()
 }
 
+/// The last test of the first boot has the host reboot, which ends this shell and
+/// runs it once more.
+fn over_a_reboot(program: &str) -> String {
+    let call = |filter: &str| format!("'{program}' --test-threads=1 --include-ignored {filter}");
+    let (before, reboot, after) = (call(BEFORE_REBOOT), call(REBOOT), call(AFTER_REBOOT));
+    format!(
+        "if [ \"$VMWARD_VM_BOOT\" -gt 1 ]; then exec {after}; fi; \
+         {before} && {reboot} && exec sleep infinity"
+    )
+}
+
 impl VmRun {
     /// A shell's line that runs all parts and fails when one does.
     pub(super) fn script(&self, program: &str) -> String {
+        if self.parts.is_empty() {
+            return over_a_reboot(program);
+        }
         let part = |part: &Part| {
             let (attacks, filter) = (part.attacks, part.filter.join(" "));
             format!(
@@ -168,6 +198,13 @@ mod tests {
             for phase in ["control", "enforce", "observe", "lease", "down"] {
                 let played = full.matches(&format!("suite::{phase}")).count();
                 assert_eq!(played, 2, "{kernel}: {phase} on each host");
+            }
+            for part in [
+                "--skip rebooted::",
+                "systemd::going_down::",
+                "exec 't' --test-threads=1 --include-ignored systemd::rebooted::",
+            ] {
+                assert!(full.contains(part), "{kernel}: {part}");
             }
         }
     }

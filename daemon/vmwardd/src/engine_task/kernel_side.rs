@@ -130,7 +130,7 @@ impl KernelSide {
     pub(super) fn totals(&self) -> Result<Totals, KernelError> {
         match self {
             KernelSide::On(kernel) => kernel.totals(),
-            KernelSide::Off => Ok(Totals { events: 0, lost: 0 }),
+            KernelSide::Off => Ok(Totals::default()),
         }
     }
 }

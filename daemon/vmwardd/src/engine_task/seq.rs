@@ -32,6 +32,10 @@ pub(super) struct Seq {
     late: Vec<(Gap, i64)>,
     /// Numbers of the canary's events, which nobody hands over.
     canary: Option<Gap>,
+    /// A number beyond `last` that the kernel had given out, and when.
+    ahead: Option<(u64, i64)>,
+    /// When that was last looked at.
+    looked_ns: i64,
     path: PathBuf,
     boot_id: String,
     written: u64,
@@ -74,6 +78,8 @@ impl Seq {
             last,
             late: Vec::new(),
             canary,
+            ahead: None,
+            looked_ns: i64::MIN,
             path,
             boot_id: boot_id.to_owned(),
             written: last,
@@ -110,8 +116,38 @@ impl Seq {
         if let Some(canary) = self.canary
             && canary.to > self.last
         {
-            self.reached(canary.to.saturating_add(1), now_ns);
-            self.last = canary.to;
+            self.no_more_until(canary.to, now_ns);
+        }
+    }
+
+    /// No event up to `seq` is still to be read.
+    fn no_more_until(&mut self, seq: u64, now_ns: i64) {
+        self.reached(seq.saturating_add(1), now_ns);
+        self.last = seq;
+    }
+
+    /// Is it time for [`Seq::given_out`]?
+    pub(super) fn wants_newest(&mut self, now_ns: i64) -> bool {
+        let wants = now_ns.saturating_sub(self.looked_ns) >= LATE_NS;
+        if wants {
+            self.looked_ns = now_ns;
+        }
+        wants
+    }
+
+    /// The kernel has given out numbers up to `newest`, and everything that was in
+    /// the ring at `emptied_ns` has been read. So what is lost at the end of a
+    /// flood is told without waiting for an event that comes through.
+    pub(super) fn given_out(&mut self, newest: u64, emptied_ns: i64, now_ns: i64) {
+        match self.ahead {
+            Some((seq, then)) if emptied_ns > then => {
+                self.ahead = None;
+                if seq > self.last {
+                    self.no_more_until(seq, now_ns);
+                }
+            }
+            Some(_) => {}
+            None => self.ahead = (newest > self.last).then_some((newest, now_ns)),
         }
     }
 
@@ -237,6 +273,34 @@ mod tests {
         let mut other_boot = Seq::resume(dir.path(), "other", None, false, None);
         other_boot.reached(1, 0);
         assert_eq!(lost(&mut other_boot), []);
+    }
+
+    #[test]
+    fn what_is_lost_at_the_end_is_told_once_the_ring_was_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut seq = fresh(dir.path(), None);
+        seq.reached(1, 0);
+        seq.given_out(1, 0, 10);
+        seq.given_out(5, 5, 10);
+        seq.given_out(6, 10, 20);
+        assert_eq!(seq.lost(i64::MAX), [], "it may still be in the ring");
+        seq.reached(2, 20);
+        seq.given_out(6, 25, 30);
+        assert_eq!(seq.lost(30), [], "it may still be on its way");
+        seq.reached(4, 40);
+        let late = [Gap { from: 3, to: 3 }, Gap { from: 5, to: 5 }];
+        assert_eq!(seq.lost(30 + LATE_NS), late);
+        seq.reached(6, 50);
+        assert_eq!(seq.lost_at_end(), [], "none is told twice");
+    }
+
+    #[test]
+    fn the_newest_number_is_asked_for_once_a_second() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut seq = fresh(dir.path(), None);
+        assert!(seq.wants_newest(0));
+        assert!(!seq.wants_newest(LATE_NS - 1));
+        assert!(seq.wants_newest(LATE_NS));
     }
 
     #[test]

@@ -204,13 +204,29 @@ impl Shell {
         for record in self.denials.due(now.boot_ns) {
             batch.audit(AuditBody::Denials(Box::new(record)));
         }
-        for gap in self.seq.lost(now.boot_ns) {
-            self.lost(gap, batch);
-        }
+        self.look_for_losses(now, batch);
         self.audit.flush();
         if let Err(error) = self.audit.rotate(self.rotation, now) {
             count(&self.counters.audit_errors);
             self.complain("audit rotation", &error);
+        }
+    }
+
+    fn look_for_losses(&mut self, now: Now, batch: &mut Batch) {
+        if self.seq.wants_newest(now.boot_ns) {
+            match self.kernel.totals() {
+                Ok(totals) => {
+                    self.seq
+                        .given_out(totals.events, totals.emptied_ns, now.boot_ns);
+                }
+                Err(error) => {
+                    count(&self.counters.kernel_errors);
+                    self.complain("kernel", &error);
+                }
+            }
+        }
+        for gap in self.seq.lost(now.boot_ns) {
+            self.lost(gap, batch);
         }
     }
 

@@ -10,7 +10,6 @@ use vmward_wire::v1;
 use super::shell::Shell;
 use crate::convert;
 use crate::inventory::Run;
-use crate::kernel::Totals;
 use crate::process::ProcHandle;
 
 impl Shell {
@@ -24,7 +23,7 @@ impl Shell {
         {
             degraded.push(format!("a kernel map cannot be read: {error}"));
         }
-        let totals = totals.unwrap_or(Totals { events: 0, lost: 0 });
+        let totals = totals.unwrap_or_default();
         let events = protected
             .unwrap_or_default()
             .into_iter()

@@ -129,6 +129,8 @@ impl OwnMaps {
     /// Guards exactly the pins, the places on the way to them, the daemon's own
     /// files, and what libvirt needs to keep the VMs.
     pub(super) fn guard_files(&mut self) -> Result<(), KernelError> {
+        // First: what the kernel puts under guard meanwhile must stay there.
+        let before = self.rows(|key| key.kind == object::INODE)?;
         let mut wanted = BTreeMap::new();
         for place in PLACES {
             add(&mut wanted, Path::new(place), object_class::PLACE);
@@ -145,11 +147,12 @@ impl OwnMaps {
         for vm in &self.vms {
             add_lifeline(&mut wanted, &kept, *vm);
         }
-        self.replace(&wanted, |key, _| key.kind == object::INODE)
+        self.replace(&before, &wanted)
     }
 
     /// The former programs are gone, and with them their numbers.
     pub(super) fn forget_former(&mut self) -> Result<(), KernelError> {
+        let before = self.rows(|key| [object::BPF_MAP, object::BPF_PROG].contains(&key.kind))?;
         let ids = std::mem::take(&mut self.ids);
         let maps = ids.maps.iter().map(|id| (object::BPF_MAP, *id));
         let programs = ids.programs.iter().map(|id| (object::BPF_PROG, *id));
@@ -158,9 +161,7 @@ impl OwnMaps {
             .map(|(kind, id)| (key(kind, u64::from(id), 0), own(object_class::BPF)))
             .collect();
         self.ids = ids;
-        self.replace(&wanted, |key, _| {
-            [object::BPF_MAP, object::BPF_PROG].contains(&key.kind)
-        })
+        self.replace(&before, &wanted)
     }
 
     /// One of the maps and one of the programs, by number.
@@ -197,15 +198,22 @@ impl OwnMaps {
             .map_err(failed("put an object under guard", "OBJECTS"))
     }
 
-    /// Of the rows that `mine` picks, makes the map hold exactly `wanted`.
-    fn replace(
-        &mut self,
-        wanted: &BTreeMap<ObjectKey, ObjectRow>,
-        mine: impl Fn(&ObjectKey, &ObjectRow) -> bool,
-    ) -> Result<(), KernelError> {
+    /// What is under guard now, of the kinds that `mine` picks.
+    fn rows(
+        &self,
+        mine: impl Fn(&ObjectKey) -> bool,
+    ) -> Result<BTreeMap<ObjectKey, ObjectRow>, KernelError> {
         let all: Result<Vec<_>, _> = self.objects.iter().collect();
         let all = all.map_err(failed("list what is under guard", "OBJECTS"))?;
-        let before: BTreeMap<_, _> = all.into_iter().filter(|(k, row)| mine(k, row)).collect();
+        Ok(all.into_iter().filter(|(key, _)| mine(key)).collect())
+    }
+
+    /// In the place of the rows that were there `before`, the map has `wanted`.
+    fn replace(
+        &mut self,
+        before: &BTreeMap<ObjectKey, ObjectRow>,
+        wanted: &BTreeMap<ObjectKey, ObjectRow>,
+    ) -> Result<(), KernelError> {
         for (key, row) in wanted {
             if before.get(key) != Some(row) {
                 self.put(*key, *row)?;

@@ -8,12 +8,12 @@ use aya_ebpf::helpers::generated;
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 use vmward_abi::{
-    FileKey, ObjectRow, effect, fact, finishing_cause, monitor_kind, object, object_class, role,
-    vector,
+    FileKey, ObjectKey, ObjectRow, effect, fact, finishing_cause, monitor_kind, object,
+    object_class, role, vector,
 };
 
 use super::config;
-use crate::maps::{MONITORS, VM_STATES, is_active, offset};
+use crate::maps::{MONITORS, OBJECTS, VM_STATES, is_active, offset};
 use crate::objects::{
     fact, find, identify, inode_of, is_observed, is_own, of_inode, own_wall, vm_of_lifeline,
 };
@@ -97,8 +97,35 @@ pub fn inode_rename(ctx: LsmContext) -> i32 {
     }
     let from = ctx.arg::<*const u8>(1) as u64;
     let onto = ctx.arg::<*const u8>(3) as u64;
-    let is_known = of_inode(inode_of(from)).is_some();
-    try_file(if is_known { from } else { onto }, Deed::Name)
+    if of_inode(inode_of(from)).is_some() {
+        return try_file(from, Deed::Name);
+    }
+    let verdict = try_file(onto, Deed::Name);
+    if verdict == 0 {
+        inherit(inode_of(from), inode_of(onto));
+    }
+    verdict
+}
+
+/// libvirt never writes to a status file: it puts a new one in its place. That
+/// one is under guard from now on, and not from the daemon's next look; the old
+/// one is gone, and must not take up room while there is no daemon.
+fn inherit(new: u64, old: u64) {
+    let (Some((id, dev)), Some(new)) = (identify(old), identify(new)) else {
+        return;
+    };
+    let kind = object::INODE;
+    let row = find(kind, id, dev).filter(|row| row.class == object_class::LIFELINE);
+    let Some(row) = row else { return };
+    let key = ObjectKey {
+        id: new.0,
+        dev: new.1,
+        kind,
+    };
+    if OBJECTS.insert(key, row, 0).is_ok() {
+        // It may be gone already.
+        let _ = OBJECTS.remove(ObjectKey { id, dev, kind });
+    }
 }
 
 /// match-proto: security/security.c:int security_path_truncate(const struct path *path)

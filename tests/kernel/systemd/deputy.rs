@@ -1,0 +1,128 @@
+//! PID 1 and machined do to a VM what somebody asks of them: as root, with every
+//! right, and as the parent of all.
+
+use std::process::Output;
+
+use vmward_tests::audit::{events, is_kernel};
+use vmward_tests::guest::{run, text, virsh};
+use vmward_tests::wait;
+
+use super::{Guarded, SOON, audit, systemctl};
+
+/// What somebody asks, and what the record of it says.
+struct Row {
+    what: &'static str,
+    ask: fn(&Guarded) -> Output,
+    /// `None` where nothing reaches the kernel: the asking itself is refused.
+    vector: Option<&'static str>,
+}
+
+/// Each is told that it did not happen.
+const REFUSED: &[Row] = &[
+    Row {
+        what: "virsh destroy",
+        ask: |vm| virsh(&["destroy", &vm.guest.name]),
+        vector: Some("signal"),
+    },
+    Row {
+        what: "virsh shutdown",
+        ask: |vm| virsh(&["shutdown", &vm.guest.name]),
+        vector: Some("monitor-command"),
+    },
+    Row {
+        what: "machinectl terminate",
+        ask: |vm| run("machinectl", &["terminate", &vm.machine()]),
+        vector: None,
+    },
+    Row {
+        what: "machinectl kill",
+        ask: |vm| run("machinectl", &["kill", "-s", "KILL", &vm.machine()]),
+        vector: Some("signal"),
+    },
+    Row {
+        what: "machinectl poweroff",
+        ask: |vm| run("machinectl", &["poweroff", &vm.machine()]),
+        vector: Some("signal"),
+    },
+    Row {
+        what: "systemctl kill",
+        ask: |vm| systemctl(&["kill", "-s", "KILL", &vm.scope()]),
+        vector: Some("signal"),
+    },
+    Row {
+        what: "systemctl stop",
+        ask: |vm| systemctl(&["stop", &vm.scope()]),
+        vector: None,
+    },
+    Row {
+        what: "systemctl stop of the slice",
+        ask: |_| systemctl(&["stop", "machine.slice"]),
+        vector: None,
+    },
+    Row {
+        what: "systemctl freeze",
+        ask: |vm| systemctl(&["freeze", &vm.scope()]),
+        vector: Some("cgroup-freeze"),
+    },
+    Row {
+        what: "systemctl freeze of the slice",
+        ask: |_| systemctl(&["freeze", "machine.slice"]),
+        vector: Some("cgroup-freeze"),
+    },
+];
+
+fn refused(vm: &Guarded, vector: &str) -> u64 {
+    let name = vm.guest.name.as_str();
+    let by = |r: &serde_json::Value| is_kernel(r, "refused", name) && r["vector"] == vector;
+    events(&audit().select(by))
+}
+
+/// Waits for one more record of the vector.
+#[track_caller]
+fn wait_refused(vm: &Guarded, vector: &str, before: u64, what: &str) {
+    wait::until(&format!("the record of {what}"), SOON, || {
+        (refused(vm, vector) > before).then_some(())
+    });
+}
+
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
+fn what_is_asked_of_pid_1_and_machined_is_refused_and_the_scope_stays() {
+    let vm = Guarded::start("deputy-sys-1");
+    for row in REFUSED {
+        let before = row.vector.map(|vector| refused(&vm, vector));
+        let output = (row.ask)(&vm);
+        eprintln!("{}: {} {}", row.what, output.status, text(&output));
+        assert!(!output.status.success(), "{}: {}", row.what, text(&output));
+        vm.assert_in_order(row.what);
+        if let (Some(vector), Some(before)) = (row.vector, before) {
+            wait_refused(&vm, vector, before, row.what);
+        }
+    }
+    audit().verify();
+}
+
+/// systemd takes a property down, and then says nothing of a file that it could
+/// not write.
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
+fn limits_on_the_scope_and_the_slice_do_not_reach_the_vm_and_are_recorded() {
+    let vm = Guarded::start("deputy-sys-2");
+    let scope = vm.scope();
+    let limits = ["cpu.max", "memory.max"].map(|file| vm.control(file));
+    for unit in [scope.as_str(), "machine.slice"] {
+        for property in ["CPUQuota=1%", "MemoryMax=1M"] {
+            let what = format!("{property} on {unit}");
+            let before = refused(&vm, "cgroup-limit");
+            let _accepted = systemctl(&["set-property", "--runtime", unit, property]);
+            wait_refused(&vm, "cgroup-limit", before, &what);
+            vm.assert_in_order(&what);
+        }
+        let _undone = systemctl(&["set-property", "--runtime", unit, "CPUQuota=", "MemoryMax="]);
+    }
+    assert_eq!(
+        ["cpu.max", "memory.max"].map(|file| vm.control(file)),
+        limits
+    );
+    audit().verify();
+}
