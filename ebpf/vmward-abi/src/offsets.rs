@@ -189,4 +189,8 @@ pub struct Offsets {
     pub bpf_prog_aux_id: u32,
     /// `linux_binprm.file`
     pub binprm_file: u32,
+    /// `perf_event.attr`
+    pub perf_event_attr: u32,
+    /// `perf_event.hw.target`
+    pub perf_event_target: u32,
 }

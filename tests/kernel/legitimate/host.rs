@@ -138,6 +138,8 @@ fn a_guest_that_is_to_end_with_its_client_does_so_under_a_lease_only() {
     assert_off(guest, pid);
 
     let mut client = start_autodestroy(guest);
+    // Waiting for it would close it, and so have it leave too early.
+    let _open = client.stdin.take();
     hosted.daemon.wait_protected("auto-1");
     let pid = guest.pid();
     // Who holds the lease sees to it that the client leaves, and waits.

@@ -60,6 +60,7 @@ const PROGRAMS: &[(&str, Hook)] = &[
     ("task_setioprio", Hook::Wall),
     ("task_movememory", Hook::Wall),
     ("file_send_sigiotask", Hook::Wall),
+    ("perf_event_alloc", Hook::Wall),
     ("file_permission", Hook::Wall),
     ("file_open", Hook::Wall),
     ("cgroup_attach_task", Hook::Tracepoint),

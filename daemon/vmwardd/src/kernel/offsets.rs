@@ -116,6 +116,8 @@ fn of_walls(find: &Finder<'_>) -> Result<Offsets, KernelError> {
         bpf_prog_insns: find.field("bpf_prog", &["insnsi"])?,
         bpf_prog_aux_id: find.field("bpf_prog_aux", &["id"])?,
         binprm_file: find.field("linux_binprm", &["file"])?,
+        perf_event_attr: find.field("perf_event", &["attr"])?,
+        perf_event_target: find.inner("perf_event", &["hw"], "hw_perf_event", "target")?,
         ..Offsets::default()
     })
 }

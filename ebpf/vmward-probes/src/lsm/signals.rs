@@ -10,7 +10,11 @@ use crate::scope::{Vm, guarded, vm_of};
 use crate::task::{Task, current_tgid, number, read};
 use crate::verdict::{Attempt, libvirt_side, wall};
 
+const SIGTRAP: u32 = 5;
 const SIGIO: u32 = 29;
+/// The flags of a `struct perf_event_attr`, and `sigtrap` among them (since 5.13).
+const PERF_FLAGS: usize = 40;
+const PERF_SIGTRAP: u64 = 1 << 37;
 
 /// SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU.
 const STOP_SIGNALS: u64 = 1 << 19 | 1 << 20 | 1 << 21 | 1 << 22;
@@ -135,6 +139,52 @@ fn try_owned_vm(vm: &Vm, owner: u64, signal: u32) -> i32 {
         &Attempt {
             word: word.as_ptr() as u64,
             ..attempt(vector::SIGIO, signal)
+        },
+    )
+}
+
+/// A perf event on a thread of the VM that is to send it a SIGTRAP whenever it
+/// counts (`sigtrap`). The kernel sends that one itself, and asks nobody then.
+///
+/// match-proto: include/linux/lsm_hook_defs.h:LSM_HOOK(int, 0, perf_event_alloc, struct perf_event *event)
+#[lsm(hook = "perf_event_alloc")]
+pub fn perf_event_alloc(ctx: LsmContext) -> i32 {
+    let earlier: i32 = ctx.arg(1);
+    if earlier != 0 {
+        return earlier;
+    }
+    let event = ctx.arg::<*const u8>(0) as u64;
+    let flags: u64 = read(event, offset!(perf_event_attr) + PERF_FLAGS).unwrap_or(PERF_SIGTRAP);
+    if flags & PERF_SIGTRAP == 0 {
+        return 0;
+    }
+    let target: u64 = read(event, offset!(perf_event_target)).unwrap_or(0);
+    if target == 0 {
+        // Of a processor and no task: the kernel takes no sigtrap there.
+        return 0;
+    }
+    try_perf(Task::at(number(target)))
+}
+
+fn try_perf(target: Task) -> i32 {
+    let Some(tgid) = target.tgid().filter(|tgid| *tgid != current_tgid()) else {
+        return 0;
+    };
+    let Some(vm) = vm_of(target, tgid) else {
+        return own::try_signal(target, tgid, vector::SIGIO, SIGTRAP);
+    };
+    try_counted_vm(&vm)
+}
+
+/// With a stack frame of its own, as [`try_vm`].
+#[inline(never)]
+fn try_counted_vm(vm: &Vm) -> i32 {
+    static WORD: [u8; WORD_LEN] = *b"perf event, sigtrap\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    wall(
+        vm,
+        &Attempt {
+            word: WORD.as_ptr() as u64,
+            ..attempt(vector::SIGIO, SIGTRAP)
         },
     )
 }

@@ -60,6 +60,9 @@ pub const ATTACKS: &[Attack] = &[
             on_daemon("exec vmward-attack sigio pipe $pid 9")
         })
     },
+    daemon("own/perf-sigtrap", "sigio", "perf_event_alloc", |_| {
+        on_daemon("exec vmward-attack sigio perf-sigtrap $pid 5")
+    }),
     ptrace("own/ptrace-attach", |_| {
         on_daemon("exec vmward-attack tampering attach-kill $pid")
     }),

@@ -38,7 +38,23 @@ pub const ATTACKS: &[Attack] = &[
     file("signals/setown-dnotify", |g| owned("dnotify", g)),
     file("signals/setown-inotify", |g| owned("inotify", g)),
     file("signals/setown-perf", |g| owned("perf", g)),
+    perf("signals/perf-sigtrap", |g| owned("perf-sigtrap", g)),
+    perf("signals/perf-sigtrap-vcpu", |g| {
+        attack(
+            "sigio",
+            "perf-sigtrap",
+            &[&g.vcpu_thread().to_string(), "5"],
+        )
+    }),
 ];
+
+const fn perf(id: &'static str, run: fn(&Guest) -> Output) -> Attack {
+    Attack {
+        hook: "perf_event_alloc",
+        refusal: Refusal::NotPermitted,
+        ..file(id, run)
+    }
+}
 
 const fn file(id: &'static str, run: fn(&Guest) -> Output) -> Attack {
     Attack {

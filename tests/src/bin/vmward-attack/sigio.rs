@@ -6,6 +6,8 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
@@ -45,6 +47,7 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
         "dnotify" => dnotify(who, signal),
         "inotify" => inotify(who, signal),
         "perf" => perf(who, signal),
+        "perf-sigtrap" => perf_sigtrap(who),
         _ => usage("sigio: no such file"),
     }
 }
@@ -208,6 +211,32 @@ fn inotify(who: i32, signal: i32) -> Result<(), Failed> {
     Ok(fs::remove_dir_all(&path)?)
 }
 
+/// A perf event on a thread of somebody else's, that sends the thread a SIGTRAP
+/// whenever it gives up the processor.
+#[expect(unsafe_code, reason = "raw system calls")]
+fn perf_sigtrap(who: i32) -> Result<(), Failed> {
+    // type software, size, config context-switches, period 1, remove_on_exec and
+    // sigtrap.
+    let mut attr = [0_u64; 16];
+    attr[0] = 1 | 128 << 32;
+    attr[1] = 3;
+    attr[2] = 1;
+    attr[5] = 1 << 36 | 1 << 37;
+    let at = attr.as_ptr();
+    // SAFETY: the structure is as long as it says.
+    let fd = unsafe { libc::syscall(libc::SYS_perf_event_open, at, who, -1, -1, 0) };
+    let fd = i32::try_from(Errno::result(fd)?).unwrap_or(-1);
+    // SAFETY: it was just given, and nobody else has it.
+    let _event = unsafe { OwnedFd::from_raw_fd(fd) };
+    // It counts for as long as it is open. What has ended has no program.
+    let start = Instant::now();
+    let program = format!("/proc/{who}/exe");
+    while start.elapsed() < Duration::from_secs(20) && fs::read_link(&program).is_ok() {
+        thread::yield_now();
+    }
+    Ok(())
+}
+
 /// A software clock that overflows after a millisecond of work: the signal
 /// comes from an interrupt.
 #[expect(unsafe_code, reason = "raw system calls")]
@@ -228,8 +257,8 @@ fn perf(who: i32, signal: i32) -> Result<(), Failed> {
     own(&event, who, signal)?;
     // SAFETY: takes integers only.
     Errno::result(unsafe { libc::ioctl(fd, REFRESH, 1) })?;
-    let start = std::time::Instant::now();
-    while start.elapsed() < std::time::Duration::from_millis(100) {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(100) {
         std::hint::spin_loop();
     }
     Ok(())

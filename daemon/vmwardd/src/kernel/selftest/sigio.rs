@@ -1,7 +1,8 @@
-//! A signal to the canary by an event on a file of which it was made the owner.
+//! A signal to the canary by an event: on a file of which it was made the owner,
+//! or of perf's.
 
 use std::io::{self, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 
@@ -22,7 +23,28 @@ pub(super) fn attack(
     for owner in [canary.process.pid, canary.thread] {
         arm_and_fire(owner).map_err(failed("make the canary a pipe's owner"))?;
         findings.caused(1);
+        findings.refused("a perf event that sends a signal", count(owner));
     }
+    Ok(())
+}
+
+/// A software event that never comes, with `sigtrap` and the `remove_on_exec`
+/// that goes with it.
+#[expect(unsafe_code, reason = "nix has no perf events")]
+fn count(task: u32) -> Result<(), Errno> {
+    const SOFTWARE: u64 = 1;
+    const DUMMY: u64 = 9;
+    const LEN: u64 = 128;
+    let mut attr = [0_u64; LEN as usize / 8];
+    attr[0] = SOFTWARE | LEN << 32;
+    attr[1] = DUMMY;
+    attr[5] = 1 << 36 | 1 << 37;
+    let at = attr.as_ptr() as libc::c_long;
+    // SAFETY: the attribute is as long as it says; the rest are integers.
+    let fd = unsafe { libc::syscall(libc::SYS_perf_event_open, at, task, -1, -1, 0) };
+    let fd = i32::try_from(Errno::result(fd)?).unwrap_or(-1);
+    // SAFETY: it was just given, and nobody else has it.
+    drop(unsafe { OwnedFd::from_raw_fd(fd) });
     Ok(())
 }
 
