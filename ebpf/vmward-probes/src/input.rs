@@ -1,6 +1,6 @@
 //! What the running thread is about to write, as far as can be seen before the
 //! kernel has copied it: another thread may still change it. Good for a friendly
-//! refusal and for letting a known writer do its work; no wall rests on it.
+//! refusal and for letting a known writer do its work; no wall rests on that.
 
 use aya_ebpf::helpers::generated::{
     bpf_get_current_task_btf, bpf_probe_read_user, bpf_task_pt_regs,
@@ -18,6 +18,9 @@ const PWRITE64: u64 = 18;
 const WRITEV: u64 = 20;
 const PWRITEV: u64 = 296;
 const PWRITEV2: u64 = 328;
+const PROCESS_MADVISE: u64 = 440;
+/// Set in the numbers of the x32 calls, which are else the same.
+const X32: u64 = 1 << 30;
 
 /// The beginning of what is written.
 pub enum Input {
@@ -34,8 +37,7 @@ pub fn input() -> Input {
     if offset!(regs_syscall) == OFFSET_ABSENT as usize {
         return Input::Absent;
     }
-    // SAFETY: no precondition; the second takes what the first gives.
-    let regs = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64;
+    let regs = registers();
     // What cannot be read is 0, which is no writing system call. Not an absent
     // value: the verifier before 6.3 refuses one that is left undefined.
     let call = register(regs, offset!(regs_syscall));
@@ -58,6 +60,20 @@ pub fn input() -> Input {
         }
         _ => Input::Hidden,
     }
+}
+
+/// Is the running system call process_madvise(2)? Its number does not change under
+/// way, so that a wall may rest on it.
+pub fn is_process_madvise() -> bool {
+    if offset!(regs_syscall) == OFFSET_ABSENT as usize {
+        return false;
+    }
+    register(registers(), offset!(regs_syscall)) & !X32 == PROCESS_MADVISE
+}
+
+fn registers() -> u64 {
+    // SAFETY: no precondition; the second takes what the first gives.
+    unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) as u64 }
 }
 
 fn register(regs: u64, offset: usize) -> u64 {

@@ -43,6 +43,12 @@ pub const ATTACKS: &[Attack] = &[
     },
     ptrace("tampering/pidfd-getfd", |g| on("getfd-shutdown", g)),
     Attack {
+        harm: Harm::Arms,
+        ..ptrace("tampering/page-out", |g| {
+            attack("sched", "page-out", &[&g.pid().to_string()])
+        })
+    },
+    Attack {
         lease: None,
         ..ptrace("tampering/libvirtd-pidfd-getfd", |g| {
             attack("tampering", "getfd-quit", &[&deputy(), &g.name])

@@ -9,9 +9,11 @@ use vmward_abi::{fact, object_class, vector};
 use super::config;
 use super::own::Deed;
 use crate::maps::offset;
-use crate::objects::{fact, inode_of, is_canary, is_own, of_inode, own_wall};
+use crate::objects::{fact, host_wall, inode_of, is_canary, is_own, of_inode, own_wall};
 use crate::task::read;
 use crate::verdict::Attempt;
+
+const MS_MOVE: u64 = 1 << 13;
 
 /// match-proto: security/security.c:int security_sb_umount(struct vfsmount *mnt, int flags)
 #[lsm(hook = "sb_umount")]
@@ -33,7 +35,24 @@ pub fn sb_mount(ctx: LsmContext) -> i32 {
     if earlier != 0 {
         return earlier;
     }
-    try_path(ctx.arg::<*const u8>(1) as u64)
+    let path = ctx.arg::<*const u8>(1) as u64;
+    let flags: u64 = ctx.arg(3);
+    let verdict = try_path(path);
+    if verdict != 0 || flags & MS_MOVE == 0 {
+        return verdict;
+    }
+    try_move(path)
+}
+
+/// The older way to move a mount tells the hook its source as text only, which may
+/// be anything: none moves on a host while VMs run. Where `/` is shared, as systemd
+/// has it, the kernel itself refuses most of them.
+fn try_move(path: u64) -> i32 {
+    let mount: u64 = read(path, offset!(path_mnt)).unwrap_or(0);
+    if is_own() || !is_of_host(mount) {
+        return 0;
+    }
+    host_wall(&Attempt::new(vector::MOUNT, 0))
 }
 
 /// match-proto: security/security.c:int security_move_mount(const struct path *from_path, const struct path *to_path)

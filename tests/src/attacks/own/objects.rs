@@ -59,6 +59,12 @@ pub const ATTACKS: &[Attack] = &[
     row("own/move-mount", "mount", "move_mount", |_| {
         attack("own", "move-mount", &["/sys/fs/bpf", "/mnt"])
     }),
+    row("own/old-move-mount", "mount", "sb_mount", |_| {
+        attack("own", "old-move-mount", &["/sys/fs/bpf", "/mnt"])
+    }),
+    row("own/old-move-mount-relative", "mount", "sb_mount", |_| {
+        sh("cd /sys/fs && exec vmward-attack own old-move-mount bpf /mnt")
+    }),
     row("own/move-mount-over", "mount", "move_mount", |_| {
         attack("own", "bind-mount", &["/tmp", "/sys/fs/bpf"])
     }),

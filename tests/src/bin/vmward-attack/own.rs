@@ -3,6 +3,7 @@
 use std::io;
 
 use nix::errno::Errno;
+use nix::mount::MsFlags;
 
 use super::{Failed, number, usage};
 
@@ -32,9 +33,19 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
         }
         ["move-mount", from, to] => move_mount(from, to),
         ["bind-mount", from, to] => bind_mount(from, to),
+        ["old-move-mount", from, to] => {
+            let none = None::<&str>;
+            Ok(nix::mount::mount(
+                Some(*from),
+                *to,
+                none,
+                MsFlags::MS_MOVE,
+                none,
+            )?)
+        }
         _ => usage(
             "own: map ID | program ID | each-map | each-program | pin PATH | pin-read-only PATH | \
-             truncate PATH | move-mount FROM TO | bind-mount FROM TO",
+             truncate PATH | move-mount FROM TO | old-move-mount FROM TO | bind-mount FROM TO",
         ),
     }
 }

@@ -55,9 +55,10 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
         ),
         ["move-pages", rest @ ..] => move_pages(number(rest, 0)?),
         ["migrate-pages", rest @ ..] => migrate_pages(number(rest, 0)?),
+        ["page-out", rest @ ..] => page_out(number(rest, 0)?),
         _ => usage(
             "sched: deadline|clamp|setattr-nice TID | nice process|group PID | \
-             move-pages|migrate-pages PID",
+             move-pages|migrate-pages|page-out PID",
         ),
     }
 }
@@ -93,6 +94,30 @@ fn move_pages(pid: i32) -> Result<(), Failed> {
     let none = 0_usize;
     // SAFETY: no page is named, so none of the arrays is read.
     let done = unsafe { libc::syscall(libc::SYS_move_pages, pid, none, none, none, none, none) };
+    Ok(Errno::result(done).map(drop)?)
+}
+
+/// Pushes the first part of its memory out to disk, as far as there is a place.
+#[expect(unsafe_code, reason = "raw system calls")]
+fn page_out(pid: i32) -> Result<(), Failed> {
+    const PAGE_OUT: i32 = 21;
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps"))?;
+    let part = maps.split_whitespace().next().and_then(|range| {
+        let (from, to) = range.split_once('-')?;
+        let number = |text| usize::from_str_radix(text, 16).ok();
+        Some((number(from)?, number(to)?))
+    });
+    let (from, to) = part.ok_or_else(|| std::io::Error::other("it has no memory"))?;
+    // SAFETY: takes integers only.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    let fd = Errno::result(fd)?;
+    let part = libc::iovec {
+        iov_base: from as *mut libc::c_void,
+        iov_len: to - from,
+    };
+    let call = libc::SYS_process_madvise;
+    // SAFETY: the part is alive and only read; what it names is not ours.
+    let done = unsafe { libc::syscall(call, fd, &raw const part, 1_usize, PAGE_OUT, 0_u32) };
     Ok(Errno::result(done).map(drop)?)
 }
 
