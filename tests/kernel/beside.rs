@@ -1,16 +1,17 @@
 //! What is guarded beside the VMs: their helpers, and libvirt's daemon.
 
+use std::fs::File;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 use vmward_tests::attacks::attack;
 use vmward_tests::audit::is_kernel;
-use vmward_tests::daemon::Mode;
-use vmward_tests::guest::{Guest, run, text, virsh};
+use vmward_tests::daemon::{Daemon, Mode};
+use vmward_tests::guest::{Guest, parts, run, text, virsh};
 use vmward_tests::wait;
 
-use crate::Scene;
+use crate::{Scene, assert_in_vm};
 
 #[test]
 #[ignore = "attacks VMs: runs in the test VM"]
@@ -43,6 +44,34 @@ fn a_helper_is_guarded_like_its_vm_and_by_nobody_after_it() {
     assert!(output.status.success(), "{}", text(&output));
     helper.wait().expect("it is our child");
     std::fs::remove_file(&file).expect("the folder is writable");
+}
+
+/// Cut short, it would end QEMU at its next look at what is gone.
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
+fn memory_that_is_a_file_is_the_vms_alone() {
+    assert_in_vm();
+    let guest = Guest::start_changed("memory-1", parts::with_memory_in_a_file);
+    let daemon = Daemon::start(Mode::Enforce);
+    daemon.wait_protected("memory-1");
+    let memory = parts::memory_of(&guest);
+    wait::until("it to be guarded", Duration::from_secs(30), || {
+        let opened = File::options().write(true).open(&memory);
+        opened.is_err().then_some(())
+    });
+    let path = memory.display().to_string();
+    let output = run("truncate", &["-s", "0", &path]);
+    assert!(text(&output).contains("not permitted"), "{}", text(&output));
+    assert!(
+        File::open(&memory).is_ok(),
+        "whoever reads it takes nothing"
+    );
+    guest.assert_ticks();
+    daemon.audit().one("the refusal", |r| {
+        is_kernel(r, "refused", "memory-1")
+            && r["vector"] == "lifeline-file"
+            && r["actor"]["comm"] == "truncate"
+    });
 }
 
 #[test]

@@ -141,7 +141,7 @@ fn field(info: &str, name: &str) -> Option<u64> {
 }
 
 /// The kernel's own `dev_t`: twelve bits of major, twenty of minor.
-fn kernel_dev(major: u32, minor: u32) -> Option<u32> {
+pub fn kernel_dev(major: u32, minor: u32) -> Option<u32> {
     (major < 1 << 12 && minor < 1 << 20).then_some(major << 20 | minor)
 }
 

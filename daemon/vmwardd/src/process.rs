@@ -6,7 +6,10 @@
 use std::io::Read;
 use std::path::Path;
 
+use procfs::process::{MMPermissions, MMapPath, MemoryMap};
 use vmward_core::ids;
+
+use crate::executable;
 
 /// Most bytes that are read of a small `/proc` file.
 const PROC_FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -72,6 +75,18 @@ impl ProcHandle {
     /// The effective user id.
     pub fn effective_uid(&self) -> Option<u32> {
         Some(self.process.status().ok()?.euid)
+    }
+
+    /// The files that it shares as memory and can write, as device and inode: those
+    /// that have a name, and memfds. Not what drivers give out.
+    pub fn shared_files(&self) -> Vec<(u32, u64)> {
+        let Ok(maps) = self.process.maps() else {
+            return Vec::new();
+        };
+        let mut files: Vec<_> = maps.0.iter().filter_map(shared_file).collect();
+        files.sort_unstable();
+        files.dedup();
+        files
     }
 
     /// The process that traces this one; `None` when nobody does.
@@ -159,6 +174,24 @@ pub fn identify(pid: u32) -> Option<ids::Process> {
 /// The host does.
 pub fn is_alive(process: ids::Process) -> bool {
     process == ids::Process::HOST || identify(process.pid) == Some(process)
+}
+
+fn shared_file(map: &MemoryMap) -> Option<(u32, u64)> {
+    const NEEDED: MMPermissions = MMPermissions::WRITE.union(MMPermissions::SHARED);
+    let MMapPath::Path(path) = &map.pathname else {
+        return None;
+    };
+    let of_memory = ["/dev/shm", "/dev/hugepages"]
+        .iter()
+        .any(|at| path.starts_with(at));
+    if !map.perms.contains(NEEDED) || (path.starts_with("/dev") && !of_memory) || map.inode == 0 {
+        return None;
+    }
+    let (major, minor) = (
+        u32::try_from(map.dev.0).ok()?,
+        u32::try_from(map.dev.1).ok()?,
+    );
+    Some((executable::kernel_dev(major, minor)?, map.inode))
 }
 
 #[cfg(test)]

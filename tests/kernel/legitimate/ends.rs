@@ -1,8 +1,9 @@
 //! Ends that nobody on the host asked libvirt for: no memory left, a fault of
 //! QEMU's own.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::cell::OnceCell;
+use std::fs::{self, File};
+use std::path::Path;
 
 use vmward_tests::SEED;
 use vmward_tests::audit::AuditLog;
@@ -37,21 +38,10 @@ fn ended(audit: &AuditLog, name: &str) -> serde_json::Value {
     })
 }
 
-/// The guest's memory, where it is a file: a link to it, whether or not it still
-/// has a name.
-#[track_caller]
-fn memory_of(guest: &Guest) -> PathBuf {
-    let links = fs::read_dir(format!("/proc/{}/fd", guest.pid())).expect("it runs");
-    let mut links = links.flatten().map(|link| link.path());
-    let is_memory = |link: &PathBuf| {
-        fs::read_link(link).is_ok_and(|file| file.to_string_lossy().contains("/qemu/ram/"))
-    };
-    links.find(is_memory).expect("its memory is in a file")
-}
-
 #[test]
 #[ignore = "attacks VMs: runs in the test VM"]
 fn a_vm_that_runs_out_of_memory_or_into_a_fault_ends_and_is_recorded() {
+    let memory = OnceCell::new();
     let hosted = Hosted::start_after(
         &["end-oom", "end-fault"],
         SEED,
@@ -62,6 +52,11 @@ fn a_vm_that_runs_out_of_memory_or_into_a_fault_ends_and_is_recorded() {
         |guest| {
             if guest.name == "end-oom" {
                 make_scarce(guest);
+            } else {
+                // Once it is protected, nobody else can open it so.
+                let file = File::options().write(true).open(parts::memory_of(guest));
+                let file = file.expect("root may write to it");
+                memory.set(file).expect("there is one");
             }
         },
     );
@@ -85,10 +80,8 @@ fn a_vm_that_runs_out_of_memory_or_into_a_fault_ends_and_is_recorded() {
     // look at it.
     let faulty = hosted.guest("end-fault");
     let pid = faulty.pid();
-    let memory = fs::File::options().write(true).open(memory_of(faulty));
-    memory
-        .and_then(|file| file.set_len(0))
-        .expect("root may cut it short");
+    let memory = memory.get().expect("it was opened");
+    memory.set_len(0).expect("it is open");
     assert_off(faulty, pid);
     hosted.assert_order("a fault");
     let record = ended(&audit, "end-fault");

@@ -2,6 +2,9 @@
 //! description.
 
 use std::fs;
+use std::path::PathBuf;
+
+use super::Guest;
 
 /// Tells libvirt that the guest's kernel has crashed; the guest does so on `c`.
 pub const PANIC: &str = "<panic model='isa'/>";
@@ -57,6 +60,19 @@ pub fn with_memory_in_a_file(xml: &str) -> String {
     assert!(xml.contains("<vcpu>"), "{xml}");
     let memory = "<memoryBacking><source type='file'/><access mode='shared'/></memoryBacking>";
     xml.replace("<vcpu>", &format!("{memory}<vcpu>"))
+}
+
+/// The file that is a running guest's memory, whether or not it still has a name.
+///
+/// # Panics
+/// When there is none.
+pub fn memory_of(guest: &Guest) -> PathBuf {
+    let links = fs::read_dir(format!("/proc/{}/fd", guest.pid())).expect("it runs");
+    let mut links = links.flatten().map(|link| link.path());
+    let is_memory = |link: &PathBuf| {
+        fs::read_link(link).is_ok_and(|file| file.to_string_lossy().contains("/qemu/ram/"))
+    };
+    links.find(is_memory).expect("its memory is in a file")
 }
 
 const CLUSTER: usize = 1 << 16;

@@ -1,15 +1,22 @@
 //! The files that libvirt needs to keep a running VM: its status, its pid file,
 //! and the folder with its monitor socket. Without them libvirtd loses, kills or
-//! misreads the VM when it starts the next time.
+//! misreads the VM when it starts the next time. And those that are the guest's
+//! memory: whoever cuts one short ends QEMU at its next look.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use vmward_core::ids::Process;
+
+use crate::process::ProcHandle;
+
 /// Where libvirtd keeps what it knows of running VMs.
 const STATUS_DIR: &str = "/run/libvirt/qemu";
 /// Where it keeps a folder for each of them.
 const DOMAINS_DIR: &str = "/var/lib/libvirt/qemu";
+/// Every so many looks each VM is looked at again.
+const LOOKS_A_ROUND: u32 = 15;
 /// libvirt cuts names short in the names of those folders.
 const SHORT_NAME_CHARS: usize = 20;
 
@@ -56,6 +63,36 @@ impl Kept {
             files.push(folder.clone());
         }
         files
+    }
+}
+
+/// The files that are VMs' memory. Looking is slow, and a VM gets such a file only
+/// when it starts or memory is plugged in.
+#[derive(Default)]
+pub(super) struct MemoryFiles {
+    known: BTreeMap<Process, Vec<(u32, u64)>>,
+    looks: u32,
+}
+
+impl MemoryFiles {
+    /// Looks at the VMs that are new, and now and then at all.
+    pub(super) fn look(&mut self, vms: &[Process]) {
+        self.looks = (self.looks + 1) % LOOKS_A_ROUND;
+        if self.looks == 0 {
+            self.known.clear();
+        }
+        self.known.retain(|vm, _| vms.contains(vm));
+        for vm in vms {
+            self.known.entry(*vm).or_insert_with(|| {
+                let process = ProcHandle::open(vm.pid);
+                process.map_or_else(Vec::new, |process| process.shared_files())
+            });
+        }
+    }
+
+    /// Device and inode of each of a VM's.
+    pub(super) fn of(&self, vm: Process) -> &[(u32, u64)] {
+        self.known.get(&vm).map_or(&[], Vec::as_slice)
     }
 }
 

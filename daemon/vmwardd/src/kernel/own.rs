@@ -13,8 +13,9 @@ use vmward_abi::{
     HOST_UUID, ObjectKey, ObjectRow, VmRow, fact, object, object_class, role, vm_flag,
 };
 
+use super::lifeline::{Kept, MemoryFiles};
 use super::maps::{BPF_ANY, Maps, absent_is_fine, failed, take};
-use super::{Actor, KernelError, Protected, lifeline};
+use super::{Actor, KernelError, Protected};
 use vmward_core::ids::Process;
 
 use crate::executable;
@@ -67,6 +68,7 @@ pub(super) struct OwnMaps {
     pub(super) config: Vec<PathBuf>,
     /// Whose lifelines are guarded.
     vms: Vec<Process>,
+    memory: MemoryFiles,
     beaten_ns: u64,
 }
 
@@ -84,6 +86,7 @@ impl OwnMaps {
             folders: Vec::new(),
             config: Vec::new(),
             vms: Vec::new(),
+            memory: MemoryFiles::default(),
             beaten_ns: 0,
         })
     }
@@ -143,9 +146,10 @@ impl OwnMaps {
         for folder in &self.folders {
             add_tree(&mut wanted, folder, object_class::STATE);
         }
-        let kept = lifeline::Kept::read();
+        let kept = Kept::read();
+        self.memory.look(&self.vms);
         for vm in &self.vms {
-            add_lifeline(&mut wanted, &kept, *vm);
+            add_lifeline(&mut wanted, &kept, self.memory.of(*vm), *vm);
         }
         self.replace(&before, &wanted)
     }
@@ -254,16 +258,23 @@ fn own(class: u32) -> ObjectRow {
     }
 }
 
-fn add_lifeline(wanted: &mut BTreeMap<ObjectKey, ObjectRow>, kept: &lifeline::Kept, vm: Process) {
+fn add_lifeline(
+    wanted: &mut BTreeMap<ObjectKey, ObjectRow>,
+    kept: &Kept,
+    memory: &[(u32, u64)],
+    vm: Process,
+) {
     let row = ObjectRow {
         start_ticks: vm.start_ticks,
         tgid: vm.pid,
         class: object_class::LIFELINE,
     };
-    for path in kept.files(vm.pid) {
-        if let Some((dev, inode)) = executable::link_number(&path) {
-            wanted.insert(key(object::INODE, inode, dev), row);
-        }
+    let files = kept.files(vm.pid);
+    let files = files
+        .iter()
+        .filter_map(|path| executable::link_number(path));
+    for (dev, inode) in files.chain(memory.iter().copied()) {
+        wanted.insert(key(object::INODE, inode, dev), row);
     }
 }
 

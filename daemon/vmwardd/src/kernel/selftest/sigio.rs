@@ -34,9 +34,8 @@ pub(super) fn attack(
 fn count(task: u32) -> Result<(), Errno> {
     const SOFTWARE: u64 = 1;
     const DUMMY: u64 = 9;
-    const LEN: u64 = 128;
-    let mut attr = [0_u64; LEN as usize / 8];
-    attr[0] = SOFTWARE | LEN << 32;
+    let mut attr = [0_u64; 16];
+    attr[0] = SOFTWARE | (size_of_val(&attr) as u64) << 32;
     attr[1] = DUMMY;
     attr[5] = 1 << 36 | 1 << 37;
     let at = attr.as_ptr() as libc::c_long;
