@@ -1,6 +1,7 @@
 //! The files without which libvirtd loses the VM at its next start. Each attack
 //! puts back what it moved.
 
+use std::fs;
 use std::process::Output;
 
 use super::{Attack, Harm, Refusal, attack};
@@ -16,8 +17,18 @@ fn status(guest: &Guest, kind: &str) -> String {
     format!("/run/libvirt/qemu/{}.{kind}", guest.name)
 }
 
+/// libvirt's folder of the running domain: `domain-ID-NAME`, the newest.
 fn folder(guest: &Guest) -> String {
-    format!("/var/lib/libvirt/qemu/domain-*-{}", guest.name)
+    const DOMAINS: &str = "/var/lib/libvirt/qemu";
+    let folders = fs::read_dir(DOMAINS).expect("libvirt has been started");
+    let number = |entry: fs::DirEntry| {
+        let name = entry.file_name().into_string().ok()?;
+        let (id, name) = name.strip_prefix("domain-")?.split_once('-')?;
+        (name == guest.name).then(|| id.parse::<u32>().ok())?
+    };
+    let newest = folders.flatten().filter_map(number).max();
+    let newest = newest.expect("it runs");
+    format!("{DOMAINS}/domain-{newest}-{}", guest.name)
 }
 
 const fn row(id: &'static str, hook: &'static str, run: fn(&Guest) -> Output) -> Attack {
@@ -41,10 +52,10 @@ pub const ATTACKS: &[Attack] = &[
         away_and_back(&status(guest, "pid"))
     }),
     row("lifeline/move-monitor", "inode_rename", |guest| {
-        away_and_back(&format!("$(echo {}/monitor.sock)", folder(guest)))
+        away_and_back(&format!("{}/monitor.sock", folder(guest)))
     }),
     row("lifeline/move-folder", "inode_rename", |guest| {
-        away_and_back(&format!("$(echo {})", folder(guest)))
+        away_and_back(&folder(guest))
     }),
     row("lifeline/replace-pid-file", "inode_rename", |guest| {
         let path = status(guest, "pid");
