@@ -3,7 +3,7 @@
 use std::process::Output;
 use std::time::Duration;
 
-use super::libvirt::in_order;
+use super::libvirt;
 use vmward_tests::attacks::{Attack, Harm, Refusal, UNDO};
 use vmward_tests::guest::{Guest, lives, run, text, virsh};
 use vmward_tests::progress::{Progress, stalls_within, ticks_within};
@@ -13,6 +13,7 @@ use vmward_tests::wait;
 /// SIGKILL.
 const HARM_LIMIT: Duration = Duration::from_secs(30);
 const TICK_LIMIT: Duration = Duration::from_secs(30);
+const OFF_LIMIT: Duration = Duration::from_mins(1);
 
 /// The guest before an attack.
 pub(super) struct Before {
@@ -77,7 +78,7 @@ impl Before {
         {
             return Err("the harm shows all the same".to_owned());
         }
-        in_order(&guest.name)
+        libvirt::in_order(&guest.name)
     }
 }
 
@@ -115,8 +116,12 @@ pub(super) fn undo(row: &Attack, guest: &Guest) {
 /// be made well, else a fresh one. `end` ends the old process.
 pub(super) fn heal(row: &Attack, guest: &Guest, before: &Before, end: impl FnOnce(i32)) {
     undo(row, guest);
-    // What was armed goes off with the process.
-    let keep = matches!(row.harm, Harm::Stalls | Harm::Resets);
+    // A limit that is lowered already cannot be lowered again.
+    let keep = match row.harm {
+        Harm::Stalls | Harm::Resets => true,
+        Harm::Arms => !row.id.starts_with("tampering/"),
+        _ => false,
+    };
     if keep && before.lives() && wake(guest, before) {
         return;
     }
@@ -126,7 +131,7 @@ pub(super) fn heal(row: &Attack, guest: &Guest, before: &Before, end: impl FnOnc
 /// Lets a guest go on that was stopped or paused; does it?
 pub(super) fn wake(guest: &Guest, before: &Before) -> bool {
     run("/bin/kill", &["-CONT", &before.pid.to_string()]);
-    if guest.state() == "paused" {
+    if libvirt::is_paused(&guest.name) {
         virsh(&["resume", &guest.name]);
     }
     ticks_within(guest, Duration::from_secs(5))
@@ -138,6 +143,15 @@ pub(super) fn fresh(guest: &Guest, pid: i32, end: impl FnOnce(i32)) {
         end(pid);
         Guest::wait_gone(pid);
     }
-    guest.wait_state("shut off");
-    guest.start_again();
+    let name = &guest.name;
+    wait::until("libvirt to see its end", OFF_LIMIT, || {
+        libvirt::is_off(name).then_some(())
+    });
+    if let Err(why) = libvirt::start(name) {
+        panic!("{name} does not start: {why}");
+    }
+    wait::until("it to boot", TICK_LIMIT, || {
+        let now = Progress::of(guest);
+        (now.boots > 0 && now.ticks > 0).then_some(())
+    });
 }

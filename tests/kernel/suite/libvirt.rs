@@ -8,17 +8,41 @@ use virt_sys::{VIR_DOMAIN_CONTROL_OK, virDomainControlInfo, virDomainGetControlI
 
 /// libvirt calls the domain running, and reaches its monitor.
 pub(super) fn in_order(name: &str) -> Result<(), String> {
-    let said = |error: virt::error::Error| format!("libvirt says {error}");
-    let connection = Connect::open(Some("qemu:///system")).map_err(said)?;
-    let domain = connection.lookup_domain_by_name(name).map_err(said)?;
-    let (state, _) = domain.state().map_err(said)?;
+    let look = |domain: &Domain| Ok((domain.state()?.0, control(domain)));
+    let (state, control) = with(name, look)?;
     if !matches!(state, Enum::Known(DomainState::Running)) {
         return Err(format!("libvirt says {state:?}"));
     }
-    match control(&domain) {
+    match control {
         Some(VIR_DOMAIN_CONTROL_OK) => Ok(()),
         state => Err(format!("libvirt's control of it is {state:?}")),
     }
+}
+
+/// libvirt has nothing to do with a process of the domain any more.
+pub(super) fn is_off(name: &str) -> bool {
+    with(name, |domain| Ok(!domain.is_active()?)).unwrap_or(false)
+}
+
+/// libvirt calls the domain paused.
+pub(super) fn is_paused(name: &str) -> bool {
+    let state = with(name, |domain| Ok(domain.state()?.0));
+    matches!(state, Ok(Enum::Known(DomainState::Paused)))
+}
+
+/// Starts the domain as it is defined.
+pub(super) fn start(name: &str) -> Result<(), String> {
+    with(name, |domain| domain.create().map(drop))
+}
+
+fn with<T>(
+    name: &str,
+    work: impl FnOnce(&Domain) -> Result<T, virt::error::Error>,
+) -> Result<T, String> {
+    let said = |error: virt::error::Error| format!("libvirt says {error}");
+    let connection = Connect::open(Some("qemu:///system")).map_err(said)?;
+    let domain = connection.lookup_domain_by_name(name).map_err(said)?;
+    work(&domain).map_err(said)
 }
 
 #[expect(unsafe_code, reason = "a call that the crate does not wrap")]

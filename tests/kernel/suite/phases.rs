@@ -27,7 +27,9 @@ pub(super) fn control(rows: &[&'static Attack]) {
     take_enforcement_out();
     let mut report = Report::new("control");
     let guest = Guest::start("suite-1");
+    let mut armed = false;
     for row in rows {
+        disarm(row, &guest, &mut armed, kill);
         match row.harm {
             Harm::Host => report.skip(row, "it would end the test VM"),
             Harm::Disarms | Harm::Daemon => {
@@ -44,6 +46,16 @@ pub(super) fn control(rows: &[&'static Attack]) {
         }
     }
     report.end();
+}
+
+/// What rows before have armed goes off with the process; the next of those that
+/// only arm something may go on with it.
+fn disarm(row: &Attack, guest: &Guest, armed: &mut bool, end: impl FnOnce(i32)) {
+    let arms = matches!(row.harm, Harm::Arms);
+    if *armed && !arms {
+        fresh(guest, guest.pid(), end);
+    }
+    *armed = arms;
 }
 
 fn kill(pid: i32) {
@@ -69,11 +81,14 @@ pub(super) fn enforce(rows: &[&'static Attack]) {
 pub(super) fn observe(rows: &[&'static Attack]) {
     let scene = Scene::with_policy("suite-1", Mode::Observe, POLICY);
     let mut report = Report::new("observe");
+    let mut armed = false;
     for row in rows {
         if matches!(row.harm, Harm::Host | Harm::Disarms | Harm::Daemon) {
             report.skip(row, "nothing may let it through here");
             continue;
         }
+        disarm(row, &scene.guest, &mut armed, kill);
+        protected(&scene);
         report.play(row, || {
             let audit = scene.daemon.audit();
             let (before, mark) = (Before::look(&scene.guest), mark(&audit));

@@ -34,6 +34,7 @@ const LIMITS: &str = "
 | a lifecycle action set through a connection that nobody can read | nothing | libvirt keeps it to itself; what it leads to is a later end of the guest's own |
 | a tracer attached before protection began | the VM is not called protected, and the status says why | what a tracer does with a process that is its own passes no hook again |
 | a TCP monitor or a gdb stub given to QEMU | the status and the log say so | QEMU reads from the network what no hook can tell apart |
+| a kernel module | nothing; `module.sig_enforce=1` or lockdown keeps strange ones out | what runs in the kernel can do anything, and a host that may load no module loses its drivers |
 | power, hardware, the hypervisor below | nothing | not this kernel's to decide |
 ";
 
