@@ -3,6 +3,7 @@
 
 use std::process::Output;
 
+use serde_json::Value;
 use vmward_tests::audit::{events, is_kernel};
 use vmward_tests::guest::{run, text, virsh};
 use vmward_tests::wait;
@@ -13,75 +14,81 @@ use super::{Guarded, SOON, audit, systemctl};
 struct Row {
     what: &'static str,
     ask: fn(&Guarded) -> Output,
-    /// `None` where nothing reaches the kernel: the asking itself is refused.
-    vector: Option<&'static str>,
+    /// None where nothing reaches the kernel: the asking itself is refused.
+    vectors: &'static [&'static str],
 }
+
+/// systemd kills a unit in one of these ways, by its version.
+const KILLED: &[&str] = &["signal", "cgroup-kill"];
 
 /// Each is told that it did not happen.
 const REFUSED: &[Row] = &[
     Row {
         what: "virsh destroy",
         ask: |vm| virsh(&["destroy", &vm.guest.name]),
-        vector: Some("signal"),
+        vectors: KILLED,
     },
     Row {
         what: "virsh shutdown",
         ask: |vm| virsh(&["shutdown", &vm.guest.name]),
-        vector: Some("monitor-command"),
+        vectors: &["monitor-command"],
     },
     Row {
         what: "machinectl terminate",
         ask: |vm| run("machinectl", &["terminate", &vm.machine()]),
-        vector: None,
+        vectors: &[],
     },
     Row {
         what: "machinectl kill",
         ask: |vm| run("machinectl", &["kill", "-s", "KILL", &vm.machine()]),
-        vector: Some("signal"),
+        vectors: KILLED,
     },
     Row {
         what: "machinectl poweroff",
         ask: |vm| run("machinectl", &["poweroff", &vm.machine()]),
-        vector: Some("signal"),
+        vectors: KILLED,
     },
     Row {
         what: "systemctl kill",
         ask: |vm| systemctl(&["kill", "-s", "KILL", &vm.scope()]),
-        vector: Some("signal"),
+        vectors: KILLED,
     },
     Row {
         what: "systemctl stop",
         ask: |vm| systemctl(&["stop", &vm.scope()]),
-        vector: None,
+        vectors: &[],
     },
     Row {
         what: "systemctl stop of the slice",
         ask: |_| systemctl(&["stop", "machine.slice"]),
-        vector: None,
+        vectors: &[],
     },
     Row {
         what: "systemctl freeze",
         ask: |vm| systemctl(&["freeze", &vm.scope()]),
-        vector: Some("cgroup-freeze"),
+        vectors: &["cgroup-freeze"],
     },
     Row {
         what: "systemctl freeze of the slice",
         ask: |_| systemctl(&["freeze", "machine.slice"]),
-        vector: Some("cgroup-freeze"),
+        vectors: &["cgroup-freeze"],
     },
 ];
 
-fn refused(vm: &Guarded, vector: &str) -> u64 {
+fn refused(vm: &Guarded, vectors: &[&str]) -> u64 {
     let name = vm.guest.name.as_str();
-    let by = |r: &serde_json::Value| is_kernel(r, "refused", name) && r["vector"] == vector;
+    let by = |r: &Value| {
+        let vector = r["vector"].as_str().unwrap_or_default();
+        is_kernel(r, "refused", name) && vectors.contains(&vector)
+    };
     events(&audit().select(by))
 }
 
-/// Waits for one more record of the vector.
+/// Waits for one more record of one of the vectors.
 #[track_caller]
-fn wait_refused(vm: &Guarded, vector: &str, before: u64, what: &str) {
+fn wait_refused(vm: &Guarded, vectors: &[&str], before: u64, what: &str) {
     wait::until(&format!("the record of {what}"), SOON, || {
-        (refused(vm, vector) > before).then_some(())
+        (refused(vm, vectors) > before).then_some(())
     });
 }
 
@@ -90,13 +97,13 @@ fn wait_refused(vm: &Guarded, vector: &str, before: u64, what: &str) {
 fn what_is_asked_of_pid_1_and_machined_is_refused_and_the_scope_stays() {
     let vm = Guarded::start("deputy-sys-1");
     for row in REFUSED {
-        let before = row.vector.map(|vector| refused(&vm, vector));
+        let before = refused(&vm, row.vectors);
         let output = (row.ask)(&vm);
         eprintln!("{}: {} {}", row.what, output.status, text(&output));
         assert!(!output.status.success(), "{}: {}", row.what, text(&output));
         vm.assert_in_order(row.what);
-        if let (Some(vector), Some(before)) = (row.vector, before) {
-            wait_refused(&vm, vector, before, row.what);
+        if !row.vectors.is_empty() {
+            wait_refused(&vm, row.vectors, before, row.what);
         }
     }
     audit().verify();
@@ -113,9 +120,9 @@ fn limits_on_the_scope_and_the_slice_do_not_reach_the_vm_and_are_recorded() {
     for unit in [scope.as_str(), "machine.slice"] {
         for property in ["CPUQuota=1%", "MemoryMax=1M"] {
             let what = format!("{property} on {unit}");
-            let before = refused(&vm, "cgroup-limit");
+            let before = refused(&vm, &["cgroup-limit"]);
             let _accepted = systemctl(&["set-property", "--runtime", unit, property]);
-            wait_refused(&vm, "cgroup-limit", before, &what);
+            wait_refused(&vm, &["cgroup-limit"], before, &what);
             vm.assert_in_order(&what);
         }
         let _undone = systemctl(&["set-property", "--runtime", unit, "CPUQuota=", "MemoryMax="]);
