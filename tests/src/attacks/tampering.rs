@@ -44,6 +44,7 @@ pub const ATTACKS: &[Attack] = &[
     ptrace("tampering/pidfd-getfd", |g| on("getfd-shutdown", g)),
     Attack {
         harm: Harm::Arms,
+        refusal: Refusal::Says("Permission denied"),
         ..ptrace("tampering/page-out", |g| {
             attack("sched", "page-out", &[&g.pid().to_string()])
         })
