@@ -42,9 +42,11 @@ pub const ATTACKS: &[Attack] = &[
         })
     },
     ptrace("tampering/pidfd-getfd", |g| on("getfd-shutdown", g)),
+    // Whose memory it is, does not show: refused for the host's sake.
     Attack {
-        harm: Harm::Arms,
-        refusal: Refusal::Says("Permission denied"),
+        hook: "capable",
+        harm: Harm::Host,
+        lease: None,
         ..ptrace("tampering/page-out", |g| {
             attack("sched", "page-out", &[&g.pid().to_string()])
         })

@@ -12,7 +12,7 @@ mod libvirt;
 pub mod monitor;
 pub mod mounts;
 pub mod own;
-pub mod reboot;
+pub mod rights;
 mod room;
 pub mod rpc;
 pub mod sched;

@@ -5,7 +5,6 @@ use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 use vmward_abi::{WORD_LEN, effect, role, vector};
 
-use crate::input::is_process_madvise;
 use crate::scope::{Vm, answerable, guarded};
 use crate::task::{Task, current_tgid, read};
 use crate::verdict::{Attempt, libvirt_side, wall};
@@ -47,8 +46,7 @@ fn victim(target: Task) -> Option<Vm> {
 
 /// ptrace attach and seize, `/proc/PID/mem`, `process_vm_readv` and
 /// `process_vm_writev`, `pidfd_getfd`. Reading what `/proc` shows of a process
-/// asks for less and stays free; so does pushing its memory out with
-/// `process_madvise`, which does not.
+/// asks for less and stays free.
 ///
 /// match-proto: security/security.c:int security_ptrace_access_check(struct task_struct *child, unsigned int mode)
 #[lsm(hook = "ptrace_access_check")]
@@ -58,7 +56,7 @@ pub fn ptrace_access_check(ctx: LsmContext) -> i32 {
         return earlier;
     }
     let mode: u32 = ctx.arg(1);
-    if mode & ATTACH == 0 && !is_process_madvise() {
+    if mode & ATTACH == 0 {
         return 0;
     }
     let target = Task::from_arg(ctx.arg(0));

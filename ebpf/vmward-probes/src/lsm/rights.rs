@@ -1,27 +1,33 @@
-//! Restarting, halting or replacing the host's kernel while VMs run. Fail mode:
+//! What has no hook of its own but asks for a right, while VMs run. Fail mode:
 //! closed.
 //!
-//! There is no hook for reboot(2) and kexec: they, and nothing else, ask for
-//! `CAP_SYS_BOOT`.
+//! reboot(2) and kexec, and nothing else, ask for `CAP_SYS_BOOT`. Pushing out
+//! somebody else's memory (`process_madvise`) asks for `CAP_SYS_NICE`, as much else
+//! does; whose memory it is, does not show.
 
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
-use vmward_abi::{effect, vector};
+use vmward_abi::{WORD_LEN, effect, vector};
 
+use crate::input::is_process_madvise;
 use crate::maps::offset;
 use crate::objects::host_wall;
 use crate::task::{INIT, current_tgid, read};
 use crate::verdict::Attempt;
 
 const CAP_SYS_BOOT: i32 = 22;
+const CAP_SYS_NICE: i32 = 23;
 
 /// match-proto: security/security.c:int security_capable(const struct cred *cred, struct user_namespace *ns, int cap, unsigned int opts)
 #[lsm(hook = "capable")]
 pub fn capable(ctx: LsmContext) -> i32 {
     let capability: i32 = ctx.arg(2);
     let earlier: i32 = ctx.arg(4);
-    if capability != CAP_SYS_BOOT || earlier != 0 {
+    if (capability != CAP_SYS_BOOT && capability != CAP_SYS_NICE) || earlier != 0 {
         return earlier;
+    }
+    if capability == CAP_SYS_NICE {
+        return try_madvise();
     }
     try_boot(ctx.arg::<*const u8>(1) as u64)
 }
@@ -40,4 +46,15 @@ fn try_boot(user_namespace: u64) -> i32 {
         return 0;
     }
     host_wall(&Attempt::new(vector::REBOOT, effect::HOST_REBOOT))
+}
+
+fn try_madvise() -> i32 {
+    static WORD: [u8; WORD_LEN] = *b"process_madvise\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    if !is_process_madvise() {
+        return 0;
+    }
+    host_wall(&Attempt {
+        word: WORD.as_ptr() as u64,
+        ..Attempt::new(vector::PTRACE, 0)
+    })
 }
