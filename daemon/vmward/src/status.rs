@@ -150,12 +150,14 @@ fn remarks(status: &StatusResult) -> String {
 fn hooks(status: &StatusResult) -> String {
     let rows = status.kernel.hooks.iter().map(|hook| {
         let attached = yes_or(hook.attached, "NO");
+        let ran = hook.runs.zip(hook.mean_ns);
+        let ran = ran.map(|(runs, mean)| format!(", {runs} runs of {mean} ns"));
         [
             plain(&hook.name),
             plain(&hook.kind),
             attached,
             plain(&hook.self_test),
-            plain(&hook.detail),
+            plain(&hook.detail) + &ran.unwrap_or_default(),
         ]
     });
     let rows = rows.collect::<Vec<_>>();

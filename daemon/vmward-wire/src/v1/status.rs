@@ -85,6 +85,12 @@ pub struct HookStatus {
     pub self_test: String,
     /// What the self-test saw.
     pub detail: String,
+    /// How often it ran, where the kernel counts (`kernel.bpf_stats_enabled`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runs: Option<u64>,
+    /// How long it ran on average, in nanoseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mean_ns: Option<u64>,
 }
 
 /// The policy in force.

@@ -13,6 +13,7 @@
 //! generations report the same event. A crash at any step leaves a folder that
 //! is not the active one; the next start removes it.
 
+mod runs;
 mod verify;
 
 use std::fs::{self, File};
@@ -30,6 +31,7 @@ use tracing::warn;
 use vmward_abi::ABI_VERSION;
 use vmward_wire::v1::HookStatus;
 
+use self::runs::Runs;
 use super::{KernelError, monitor, offsets};
 use crate::notify;
 
@@ -127,21 +129,25 @@ impl Programs {
 
     pub(super) fn status(&self) -> Vec<HookStatus> {
         let folder = generation_dir(&self.dir, self.generation);
-        PROGRAMS
-            .iter()
-            .map(|(name, hook)| HookStatus {
+        let runs = Runs::look();
+        let status = |(name, hook): &(&str, Hook)| {
+            let pin = folder.join(name);
+            let ran = runs.of(&pin);
+            let kind = match hook {
+                Hook::Wall => "wall",
+                Hook::Tracepoint => "witness",
+            };
+            HookStatus {
                 name: (*name).to_owned(),
-                kind: if *hook == Hook::Wall {
-                    "wall"
-                } else {
-                    "witness"
-                }
-                .to_owned(),
-                attached: folder.join(name).exists(),
+                kind: kind.to_owned(),
+                attached: pin.exists(),
                 self_test: if self.tested { "passed" } else { "not-run" }.to_owned(),
                 detail: format!("pinned, generation {}", self.generation),
-            })
-            .collect()
+                runs: ran.map(|ran| ran.count),
+                mean_ns: ran.map(|ran| ran.mean_ns),
+            }
+        };
+        PROGRAMS.iter().map(status).collect()
     }
 }
 

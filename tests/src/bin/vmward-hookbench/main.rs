@@ -87,11 +87,12 @@ fn run() -> Result<bool> {
         daemon.stop();
         measure(&mut all, State::With, &mut loops)?;
         if round == rounds {
+            daemon.start_again(&[]);
             programs::enable_statistics()?;
             for one in &mut loops {
                 one.slice()?;
             }
-            println!("{}", programs::table()?);
+            println!("{}", programs::table(&daemon.status())?);
         }
         drop(daemon);
     }
