@@ -85,9 +85,15 @@ pub const ATTACKS: &[Attack] = &[
             run("setpriv", &args)
         },
     ),
-    kill("disguise/orphan", Refusal::Silent, |guest| {
-        shell(guest, "setsid --fork /bin/kill -9 $1")
-    }),
+    // Once the first process is its parent, it descends from no holder of a lease.
+    Attack {
+        lease: None,
+        ..kill("disguise/orphan", Refusal::Silent, |guest| {
+            let line = "setsid --fork sh -c 'until grep -q ^PPid:.1$ /proc/$$/status; do :; done; \
+                        exec /bin/kill -9 $0' $1";
+            shell(guest, line)
+        })
+    },
     kill("disguise/memfd", Refusal::NotPermitted, |guest| {
         let line = "exec python3 -c \"import os, sys
 fd = os.memfd_create('x')
