@@ -128,6 +128,11 @@ pub(super) fn heal(row: &Attack, guest: &Guest, before: &Before, end: impl FnOnc
     fresh(guest, before.pid, end);
 }
 
+/// The guest ticks, and libvirt can work with it.
+pub(super) fn is_well(guest: &Guest) -> bool {
+    ticks_within(guest, Duration::from_secs(5)) && libvirt::in_order(&guest.name).is_ok()
+}
+
 /// Lets a guest go on that was stopped or paused; does it?
 pub(super) fn wake(guest: &Guest, before: &Before) -> bool {
     run("/bin/kill", &["-CONT", &before.pid.to_string()]);

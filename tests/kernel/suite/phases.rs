@@ -13,7 +13,7 @@ use vmward_tests::wait;
 use vmward_wire::v1::{AuthorizeParams, AuthorizeResult};
 
 use super::POLICY;
-use super::harm::{Before, fresh, heal, refused, undo, wake};
+use super::harm::{Before, fresh, heal, is_well, refused, undo, wake};
 use super::records::{any, brief, exactly_one, is_by_thread, is_of, mark, wait_for};
 use super::report::{Failed, Report};
 use crate::{Scene, assert_in_vm};
@@ -241,8 +241,9 @@ fn refuse(row: &Attack, scene: &Scene, before: &Before) -> Result<(), Failed> {
 
 /// A guest that ticks and is protected, whatever a row that failed left behind.
 fn recover(scene: &Scene, row: &Attack, before: &Before) {
-    let well = before.unharmed(row, &scene.guest).is_ok() && before.lives();
-    if !well {
+    undo(row, &scene.guest);
+    // It may be another process of the guest's already.
+    if !is_well(&scene.guest) {
         heal(row, &scene.guest, before, |pid| end_with_lease(scene, pid));
     }
     protected(scene);
