@@ -81,7 +81,10 @@ pub enum Refusal {
 /// How what an attack left behind on the host is taken back, by the beginning of
 /// the row's id: cgroups, limits, files. Called after each time that the attack
 /// worked; a fresh guest is started after it where the old one is not well.
-pub const UNDO: &[(&str, Undo)] = &[("control-files/", control_files::thaw)];
+pub const UNDO: &[(&str, Undo)] = &[
+    ("control-files/", control_files::thaw),
+    ("sched/deadline", sched::end_deadline),
+];
 
 /// Takes back what attacks left behind.
 pub type Undo = fn(&Guest);
