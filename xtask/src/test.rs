@@ -193,7 +193,7 @@ fn in_vm(run: &VmRun, binary: &Path, full: bool) -> Result<Count> {
     let finished = vm::boot(&VmArgs {
         verbose: false,
         host: run.host,
-        mode: run.mode,
+        mode: run.mode(),
         output: vm::Output::Kept,
         ..VmArgs::bare(
             run.kernel,

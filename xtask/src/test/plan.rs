@@ -11,18 +11,24 @@ pub(super) struct VmRun {
     pub(super) name: String,
     pub(super) kernel: Kernel,
     pub(super) host: Host,
-    /// What runs in it already.
-    pub(super) mode: Mode,
-    pub(super) parts: Vec<Part>,
+    work: Work,
+}
+
+/// What is done in a VM.
+enum Work {
+    /// These, one after the other; each test starts its own daemon.
+    Parts(Vec<Part>),
+    /// The tests of vmward as installed under systemd, over a reboot.
+    Installed,
 }
 
 /// One call of the program of kernel tests.
-pub(super) struct Part {
+struct Part {
     /// Which rows of the attack table, as the suite's `VMWARD_ATTACKS`; empty for
     /// all.
-    pub(super) attacks: &'static str,
+    attacks: &'static str,
     /// Arguments of the test program: names, `--skip`.
-    pub(super) filter: &'static [&'static str],
+    filter: &'static [&'static str],
 }
 
 const OTHERS: Part = Part {
@@ -103,7 +109,7 @@ fn full(kernel: Kernel) -> Vec<VmRun> {
     }
     all.push(VmRun {
         host: Host::Systemd,
-        mode: Mode::Enforce,
+        work: Work::Installed,
         ..run("installed under systemd", kernel, vec![])
     });
     all
@@ -122,8 +128,7 @@ fn run(what: &str, kernel: Kernel, parts: Vec<Part>) -> VmRun {
         name: format!("{kernel} {what}"),
         kernel,
         host: Host::Bare,
-        mode: Mode::Off,
-        parts,
+        work: Work::Parts(parts),
     }
 }
 
@@ -147,21 +152,34 @@ fn over_a_reboot(program: &str) -> String {
     )
 }
 
+/// Runs all parts, and fails when one does.
+fn one_by_one(parts: &[Part], program: &str) -> String {
+    let part = |part: &Part| {
+        let (attacks, filter) = (part.attacks, part.filter.join(" "));
+        format!(
+            "VMWARD_ATTACKS='{attacks}' '{program}' --test-threads=1 --include-ignored {filter} \
+             || status=1; "
+        )
+    };
+    let parts: String = parts.iter().map(part).collect();
+    format!("status=0; {parts}exit $status")
+}
+
 impl VmRun {
-    /// A shell's line that runs all parts and fails when one does.
-    pub(super) fn script(&self, program: &str) -> String {
-        if self.parts.is_empty() {
-            return over_a_reboot(program);
+    /// What runs in the VM already.
+    pub(super) fn mode(&self) -> Mode {
+        match self.work {
+            Work::Parts(_) => Mode::Off,
+            Work::Installed => Mode::Enforce,
         }
-        let part = |part: &Part| {
-            let (attacks, filter) = (part.attacks, part.filter.join(" "));
-            format!(
-                "VMWARD_ATTACKS='{attacks}' '{program}' --test-threads=1 --include-ignored \
-                 {filter} || status=1; "
-            )
-        };
-        let parts: String = self.parts.iter().map(part).collect();
-        format!("status=0; {parts}exit $status")
+    }
+
+    /// A shell's line that does the work.
+    pub(super) fn script(&self, program: &str) -> String {
+        match &self.work {
+            Work::Parts(parts) => one_by_one(parts, program),
+            Work::Installed => over_a_reboot(program),
+        }
     }
 }
 
