@@ -154,9 +154,15 @@ impl Guest {
     /// When it cannot be sent.
     #[track_caller]
     pub fn send(&self, byte: &str) {
-        let path = format!("/var/lib/vmward-guests/{}.sock", self.name);
+        let path = self.line("sock");
         let sent = UnixStream::connect(&path).and_then(|mut line| line.write_all(byte.as_bytes()));
         sent.unwrap_or_else(|e| panic!("{path}: {e}"));
+    }
+
+    /// The files of its serial line: the socket `sock`, and `serial` with all that
+    /// it printed.
+    pub(crate) fn line(&self, kind: &str) -> String {
+        format!("/var/lib/vmward-guests/{}.{kind}", self.name)
     }
 
     /// The guest makes progress.

@@ -21,8 +21,7 @@ pub struct Progress {
 impl Progress {
     /// What the guest has printed so far; nothing where it never ran.
     pub fn of(guest: &Guest) -> Self {
-        let path = format!("/var/lib/vmward-guests/{}.serial", guest.name);
-        let bytes = fs::read(path).unwrap_or_default();
+        let bytes = fs::read(guest.line("serial")).unwrap_or_default();
         // The BIOS may print dots before.
         let start = bytes.iter().position(|byte| *byte == b'B');
         let own = String::from_utf8_lossy(start.map_or(&[], |start| &bytes[start..]));
@@ -37,8 +36,7 @@ impl Progress {
 /// How often the guest has ticked by what its domain printed since it was started:
 /// a guest that was restored says nowhere that it has booted.
 fn ticks_of_domain(guest: &Guest) -> usize {
-    let path = format!("/var/lib/vmward-guests/{}.serial", guest.name);
-    let bytes = fs::read(path).unwrap_or_default();
+    let bytes = fs::read(guest.line("serial")).unwrap_or_default();
     String::from_utf8_lossy(&bytes).matches('.').count()
 }
 
