@@ -42,6 +42,9 @@ enum Command {
     /// Inside the VM: bring the host up, then run the command
     #[command(hide = true)]
     VmInit(vm::init::InitArgs),
+    /// Inside the VM: run a service and bury what it leaves behind
+    #[command(hide = true)]
+    VmReaper(vm::reaper::ReaperArgs),
     /// Inside the VM: look at a tick guest or talk to it
     #[command(hide = true)]
     Guest(vm::guest::GuestArgs),
@@ -60,6 +63,7 @@ pub(crate) fn run(xtask: Xtask) -> Result<ExitCode> {
         Command::Tidy => tidy::run().map(|()| ExitCode::SUCCESS),
         Command::Ci(args) => ci::run(&args),
         Command::VmInit(args) => vm::init::run(&args),
+        Command::VmReaper(args) => vm::reaper::run(&args),
         Command::Guest(args) => vm::guest::run(&args).map(|()| ExitCode::SUCCESS),
     }
 }

@@ -4,7 +4,8 @@ use std::{
     collections::VecDeque,
     fs,
     io::{BufRead, BufReader, Write},
-    process::{Child, Command, Stdio},
+    os::unix::process::ExitStatusExt,
+    process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -37,6 +38,14 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
         );
     }
     String::from_utf8(output.stdout).with_context(|| format!("{name} printed no UTF-8"))
+}
+
+/// An exit status as a shell reports it: a signal N becomes 128 + N.
+pub(crate) fn code(status: ExitStatus) -> u8 {
+    let code = status
+        .code()
+        .unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+    u8::try_from(code).unwrap_or(u8::MAX)
 }
 
 /// Whether a command exists and exits with status 0; its output is dropped.
@@ -105,7 +114,7 @@ pub(crate) fn logged(
     )))
 }
 
-fn wait_or_kill(child: &mut Child, limit: Duration) -> Result<std::process::ExitStatus> {
+fn wait_or_kill(child: &mut Child, limit: Duration) -> Result<ExitStatus> {
     let start = Instant::now();
     loop {
         if let Some(status) = child.try_wait()? {

@@ -13,6 +13,7 @@ pub(crate) mod init;
 mod initramfs;
 mod install;
 mod order;
+pub(crate) mod reaper;
 mod systemd;
 mod tail;
 mod tree;

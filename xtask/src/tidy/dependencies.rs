@@ -91,7 +91,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "xtask",
-        &["anyhow", "clap", "indicatif", "serde", "serde_json"],
+        &[
+            "anyhow",
+            "clap",
+            "indicatif",
+            "rustix",
+            "serde",
+            "serde_json",
+        ],
     ),
     (
         "vmward-tests",

@@ -101,7 +101,8 @@ fn libvirtd(run: &Path) -> Result<()> {
     }
     process::output(Command::new("/usr/sbin/virtlogd").arg("-d"))?;
     let log = fs::File::create(run.join("libvirtd.log"))?;
-    let mut daemon = Command::new("/usr/sbin/libvirtd")
+    let mut daemon = Command::new(run.join("bin/xtask"))
+        .args(["vm-reaper", "/usr/sbin/libvirtd"])
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)

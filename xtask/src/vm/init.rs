@@ -3,7 +3,6 @@
 use std::{
     fs,
     io::Write,
-    os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitCode, ExitStatus, Stdio},
     time::Duration,
@@ -95,7 +94,7 @@ fn serve(args: &InitArgs) -> Result<u8> {
         .spawn()
         .with_context(|| format!("Failed to run {:?} in the VM", order.command))?;
     let status = bounded(&mut child, Duration::from_secs(order.timeout_secs))?;
-    Ok(code(status))
+    Ok(process::code(status))
 }
 
 fn empty() -> Result<()> {
@@ -141,14 +140,6 @@ fn keep_journal(run: &Path) {
 /// The VM ends itself at the deadline, in case nobody on the host is left to do it.
 fn bounded(child: &mut Child, limit: Duration) -> Result<ExitStatus> {
     wait::until("the command to end", limit, || Ok(child.try_wait()?))
-}
-
-/// As a shell reports it: a signal N becomes 128 + N.
-fn code(status: ExitStatus) -> u8 {
-    let code = status
-        .code()
-        .unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
-    u8::try_from(code).unwrap_or(u8::MAX)
 }
 
 /// A file that appears whole: the host may look at any moment.
