@@ -28,7 +28,7 @@ use crate::{
 };
 use count::Count;
 pub(crate) use coverage::{CoverageArgs, check as check_coverage, run as coverage};
-use plan::VmRun;
+use plan::{Choice, VmRun};
 
 /// The one binary of kernel tests, in the package of that name.
 const PACKAGE: &str = "vmward-tests";
@@ -42,20 +42,14 @@ const FULL_VM_LIMIT: u64 = 6 * 3600;
 
 #[derive(Args)]
 pub(crate) struct TestArgs {
-    /// Kernels to test on; without it, all
-    #[arg(long = "kernel", value_name = "K")]
-    kernels: Vec<Kernel>,
     /// Only the tests that run on this machine itself
     #[arg(long)]
     no_vm: bool,
     /// Only the tests that run in the VM
     #[arg(long, conflicts_with = "no_vm")]
     only_vm: bool,
-    /// Every test and every attack in every way on every kernel and host: takes hours.
-    /// Without it a subset: every attack refused, host rules, leases and guests' lives
-    /// on 6.12, and an attack for each hook on 6.1 and 7.3
-    #[arg(long)]
-    full: bool,
+    #[command(flatten)]
+    choice: Choice,
 }
 
 struct Suite {
@@ -66,41 +60,50 @@ struct Suite {
 }
 
 pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
+    let choice = &args.choice;
+    let runs = if args.no_vm {
+        Vec::new()
+    } else {
+        choice.runs()?
+    };
+    if choice.list {
+        for run in &runs {
+            println!("{}", run.name);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     // Everything that can be missing is got first: a test run does not stop half-way for it.
     let probes = build::probes()?;
-    let kernels = if args.kernels.is_empty() {
-        Kernel::ALL
-    } else {
-        &args.kernels
-    };
-    if !args.no_vm {
-        for kernel in kernels {
+    for kernel in Kernel::ALL {
+        if runs.iter().any(|run| run.kernel == *kernel) {
             crate::setup::for_vm(*kernel)?;
         }
     }
     // The end-to-end tests start the real binaries, which `cargo test` alone does not build.
     build::check(build::cargo("build", &probes).args(CRASH_POINTS))?;
     let mut suites = Vec::new();
-    if !args.only_vm {
+    if !args.only_vm && !choice.is_narrowed() {
         suites.push(suite("host", || host(&probes)));
     }
-    if !args.no_vm {
-        coverage::forget()?;
-        vm_suites(&probes, &plan::runs(kernels, args.full), args, &mut suites);
+    if !runs.is_empty() {
+        if !choice.is_narrowed() {
+            coverage::forget()?;
+        }
+        vm_suites(&probes, &runs, choice.full, &mut suites);
     }
     Ok(summary(&suites))
 }
 
 /// As many VMs at once as there are cores, since under emulation each keeps one
 /// busy.
-fn vm_suites(probes: &Path, runs: &[VmRun], args: &TestArgs, suites: &mut Vec<Suite>) {
+fn vm_suites(probes: &Path, runs: &[VmRun], full: bool, suites: &mut Vec<Suite>) {
     let tests = kernel_tests(probes);
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::new());
     let work = || {
         while let Some(run) = runs.get(next.fetch_add(1, Ordering::Relaxed)) {
             let suite = suite(&format!("kernel {}", run.name), || match &tests {
-                Ok(binary) => in_vm(run, binary, args.full),
+                Ok(binary) => in_vm(run, binary, full),
                 Err(error) => bail!("{error:#}"),
             });
             done.lock()

@@ -1,10 +1,65 @@
 //! Which tests run in which VM. One VM keeps one core busy under emulation, so
 //! as many run at once as there are cores.
 
+use anyhow::{Result, ensure};
+use clap::Args;
+
 use crate::{
     setup::Kernel,
     vm::{Host, Mode},
 };
+
+/// What of all that is wanted.
+#[derive(Args)]
+pub(super) struct Choice {
+    /// Kernels to test on; without it, all
+    #[arg(long = "kernel", value_name = "K")]
+    kernels: Vec<Kernel>,
+    /// Every test and every attack in every way on every kernel and host: takes hours.
+    /// Without it a subset: every attack refused, host rules, leases and guests' lives
+    /// on 6.12, and an attack for each hook on 6.1 and 7.3
+    #[arg(long)]
+    pub(super) full: bool,
+    /// Only the runs in VMs whose names hold these words, and nothing on this machine
+    /// itself. `cargo xtask coverage` takes their results with those of earlier runs
+    #[arg(long = "run", value_name = "WORDS", conflicts_with = "no_vm")]
+    words: Vec<String>,
+    /// Name the runs in VMs, and do nothing
+    #[arg(long)]
+    pub(super) list: bool,
+}
+
+impl Choice {
+    /// Are only some runs wanted, by their names?
+    pub(super) fn is_narrowed(&self) -> bool {
+        !self.words.is_empty()
+    }
+
+    /// The runs, in the order in which they are started.
+    ///
+    /// # Errors
+    /// Words that no run's name holds: a slip of the pen must not pass for a test that
+    /// passed.
+    pub(super) fn runs(&self) -> Result<Vec<VmRun>> {
+        let kernels = if self.kernels.is_empty() {
+            Kernel::ALL
+        } else {
+            &self.kernels
+        };
+        let mut runs = runs(kernels, self.full);
+        let is_called = |run: &VmRun, words: &String| run.name.contains(words);
+        for words in &self.words {
+            ensure!(
+                runs.iter().any(|run| is_called(run, words)),
+                "no run is called {words:?}; --list names them, and those of --full with it"
+            );
+        }
+        if self.is_narrowed() {
+            runs.retain(|run| self.words.iter().any(|words| is_called(run, words)));
+        }
+        Ok(runs)
+    }
+}
 
 /// One boot of a VM and what runs in it.
 pub(super) struct VmRun {
@@ -132,8 +187,7 @@ fn run(what: &str, kernel: Kernel, parts: Vec<Part>) -> VmRun {
     }
 }
 
-/// The runs on these kernels, in the order in which they are started.
-pub(super) fn runs(kernels: &[Kernel], everything: bool) -> Vec<VmRun> {
+fn runs(kernels: &[Kernel], everything: bool) -> Vec<VmRun> {
     let of = if everything { full } else { subset };
     // 6.12 has the longest ones.
     let mut kernels = kernels.to_vec();
@@ -185,7 +239,34 @@ impl VmRun {
 
 #[cfg(test)]
 mod tests {
-    use super::{Kernel, runs};
+    use anyhow::Result;
+
+    use super::{Choice, Kernel, runs};
+
+    fn names(full: bool, words: &[&str]) -> Result<Vec<String>> {
+        let choice = Choice {
+            kernels: Vec::new(),
+            full,
+            words: words.iter().map(|some| (*some).to_owned()).collect(),
+            list: false,
+        };
+        Ok(choice.runs()?.into_iter().map(|run| run.name).collect())
+    }
+
+    #[test]
+    fn runs_are_chosen_by_words_of_their_names() {
+        assert_eq!(
+            names(true, &["7.3 attacks, lease", "6.1 tests"]).expect("all are there"),
+            [
+                "6.1 tests",
+                "7.3 attacks, lease",
+                "7.3 attacks, lease under systemd"
+            ]
+        );
+        let slip = names(false, &["7.3 every hook", "6.12 atacks"]);
+        let told = slip.expect_err("no run is called so").to_string();
+        assert!(told.contains("\"6.12 atacks\""), "{told}");
+    }
 
     #[test]
     fn each_kernel_starts_the_daemon_and_the_whole_of_it_runs_in_full() {
