@@ -240,10 +240,11 @@ fn is_monitor(vm: &Vm, inode: u64) -> bool {
         .is_some_and(|found| found.kind == monitor_kind::QMP && found.vm_tgid == vm.tgid)
 }
 
-/// A signal to vmward's own daemon, sent or by an event on a file, as `vector` says.
+/// A signal to vmward's own daemon, which `tgid` is: sent, or by an event on a
+/// file, as `vector` says.
 #[inline(always)]
 pub fn try_signal(target: Task, tgid: u32, vector: u32, signal: u32) -> i32 {
-    if signal == SIGHUP || !is_daemon(target, tgid) {
+    if signal == SIGHUP {
         return 0;
     }
     returned(vmward_reach_own(
@@ -258,7 +259,8 @@ pub fn try_signal(target: Task, tgid: u32, vector: u32, signal: u32) -> i32 {
 /// would soon count as one that hangs. The kernel's own threads may.
 #[inline(always)]
 pub fn try_sched(target: Task, tgid: u32, what: u32) -> i32 {
-    if !is_daemon(target, tgid) || Task::current().is_kernel_thread() {
+    let is_daemon = guarded(target, tgid).is_some_and(|found| found.row.role == role::OWN);
+    if !is_daemon || Task::current().is_kernel_thread() {
         return 0;
     }
     returned(vmward_reach_own(
@@ -267,10 +269,6 @@ pub fn try_sched(target: Task, tgid: u32, what: u32) -> i32 {
         vector::SCHED,
         what,
     ))
-}
-
-fn is_daemon(target: Task, tgid: u32) -> bool {
-    guarded(target, tgid).is_some_and(|found| found.row.role == role::OWN)
 }
 
 /// Is this what stands for vmward's own daemon? The host is called alike.

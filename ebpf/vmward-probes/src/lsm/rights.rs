@@ -23,13 +23,12 @@ const CAP_SYS_NICE: i32 = 23;
 pub fn capable(ctx: LsmContext) -> i32 {
     let capability: i32 = ctx.arg(2);
     let earlier: i32 = ctx.arg(4);
-    if (capability != CAP_SYS_BOOT && capability != CAP_SYS_NICE) || earlier != 0 {
-        return earlier;
+    match capability {
+        _ if earlier != 0 => earlier,
+        CAP_SYS_BOOT => try_boot(ctx.arg::<*const u8>(1) as u64),
+        CAP_SYS_NICE => try_madvise(),
+        _ => 0,
     }
-    if capability == CAP_SYS_NICE {
-        return try_madvise();
-    }
-    try_boot(ctx.arg::<*const u8>(1) as u64)
 }
 
 fn try_boot(user_namespace: u64) -> i32 {

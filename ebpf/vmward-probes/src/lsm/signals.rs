@@ -4,9 +4,10 @@ use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 use vmward_abi::{WORD_LEN, effect, role, vector};
 
+use crate::lsm::control_files::load;
 use crate::lsm::own;
 use crate::maps::offset;
-use crate::scope::{Vm, guarded, vm_of};
+use crate::scope::{Vm, guarded, vm_behind};
 use crate::task::{Task, current_tgid, number, read};
 use crate::verdict::{Attempt, libvirt_side, wall};
 
@@ -52,20 +53,39 @@ pub fn task_kill(ctx: LsmContext) -> i32 {
         return earlier;
     }
     let signal: i32 = ctx.arg(2);
-    try_task_kill(Task::from_arg(ctx.arg(0)), signal as u32)
-}
-
-fn try_task_kill(target: Task, signal: u32) -> i32 {
+    let signal = signal as u32;
     if is_benign(signal) {
         return 0;
     }
-    let Some(tgid) = target.tgid() else {
+    // A plain load, and one look-up for whoever is not under guard: this runs at
+    // every signal of the host.
+    let target: *const u8 = ctx.arg(0);
+    let tgid: u32 = load(target, offset!(task_tgid));
+    decide(Task::from_arg(target), tgid, vector::SIGNAL, signal, |vm| {
+        try_vm(vm, tgid, signal)
+    })
+}
+
+/// Decides about a signal by `vector` to the process `tgid`, one of whose threads
+/// is `target`: a VM's or its helper's as `of_vm` says, the daemon's, or nobody's.
+#[inline(always)]
+fn decide(
+    target: Task,
+    tgid: u32,
+    vector: u32,
+    signal: u32,
+    of_vm: impl FnOnce(&Vm) -> i32,
+) -> i32 {
+    let Some(found) = guarded(target, tgid) else {
         return 0;
     };
-    let Some(vm) = vm_of(target, tgid) else {
-        return own::try_signal(target, tgid, vector::SIGNAL, signal);
-    };
-    try_vm(&vm, tgid, signal)
+    if found.row.role == role::OWN {
+        return own::try_signal(target, tgid, vector, signal);
+    }
+    match vm_behind(found) {
+        Some(vm) => of_vm(&vm),
+        None => 0,
+    }
 }
 
 /// With a stack frame of its own: the other way needs room for its own.
@@ -112,7 +132,7 @@ pub fn file_send_sigiotask(ctx: LsmContext) -> i32 {
     if earlier != 0 {
         return earlier;
     }
-    let target = Task::from_arg(ctx.arg(0));
+    let target: *const u8 = ctx.arg(0);
     let owner = ctx.arg::<*const u8>(1) as u64;
     let signal: i32 = ctx.arg(2);
     // 0 is how the file says: SIGIO.
@@ -120,13 +140,10 @@ pub fn file_send_sigiotask(ctx: LsmContext) -> i32 {
     if is_benign(signal) {
         return 0;
     }
-    let Some(tgid) = target.tgid() else {
-        return 0;
-    };
-    let Some(vm) = vm_of(target, tgid) else {
-        return own::try_signal(target, tgid, vector::SIGIO, signal);
-    };
-    try_owned_vm(&vm, number(owner), signal)
+    let tgid: u32 = load(target, offset!(task_tgid));
+    decide(Task::from_arg(target), tgid, vector::SIGIO, signal, |vm| {
+        try_owned_vm(vm, number(owner), signal)
+    })
 }
 
 /// With a stack frame of its own, as [`try_vm`].
@@ -170,10 +187,7 @@ fn try_perf(target: Task) -> i32 {
     let Some(tgid) = target.tgid().filter(|tgid| *tgid != current_tgid()) else {
         return 0;
     };
-    let Some(vm) = vm_of(target, tgid) else {
-        return own::try_signal(target, tgid, vector::SIGIO, SIGTRAP);
-    };
-    try_counted_vm(&vm)
+    decide(target, tgid, vector::SIGIO, SIGTRAP, try_counted_vm)
 }
 
 /// With a stack frame of its own, as [`try_vm`].
