@@ -116,12 +116,11 @@ pub(super) fn undo(row: &Attack, guest: &Guest) {
 /// be made well, else a fresh one. `end` ends the old process.
 pub(super) fn heal(row: &Attack, guest: &Guest, before: &Before, end: impl FnOnce(i32)) {
     undo(row, guest);
-    // A limit that is lowered already cannot be lowered again.
-    let keep = match row.harm {
-        Harm::Stalls | Harm::Resets => true,
-        Harm::Arms => !row.id.starts_with("tampering/"),
-        _ => false,
-    };
+    // A limit that is lowered already cannot be lowered again, a monitor lets no more
+    // than two clients wait, and whoever was moved is somewhere else.
+    let used_up = ["tampering/", "monitor/connect", "control-files/move-"];
+    let keep = matches!(row.harm, Harm::Stalls | Harm::Resets | Harm::Arms)
+        && !used_up.iter().any(|family| row.id.starts_with(family));
     if keep && before.lives() && wake(guest, before) {
         return;
     }

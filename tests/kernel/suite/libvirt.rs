@@ -4,7 +4,10 @@
 use virt::connect::Connect;
 use virt::domain::{Domain, DomainState};
 use virt::enumutil::Enum;
-use virt_sys::{VIR_DOMAIN_CONTROL_OK, virDomainControlInfo, virDomainGetControlInfo};
+use virt_sys::{
+    VIR_DOMAIN_CONTROL_OK, VIR_DOMAIN_START_FORCE_BOOT, virDomainControlInfo,
+    virDomainGetControlInfo,
+};
 
 /// libvirt calls the domain running, and reaches its monitor.
 pub(super) fn in_order(name: &str) -> Result<(), String> {
@@ -30,9 +33,10 @@ pub(super) fn is_paused(name: &str) -> bool {
     matches!(state, Ok(Enum::Known(DomainState::Paused)))
 }
 
-/// Starts the domain as it is defined.
+/// Starts the domain as it is defined: what an attack has saved of it is dropped.
 pub(super) fn start(name: &str) -> Result<(), String> {
-    with(name, |domain| domain.create().map(drop))
+    let start = |domain: &Domain| domain.create_with_flags(VIR_DOMAIN_START_FORCE_BOOT);
+    with(name, start).map(drop)
 }
 
 fn with<T>(

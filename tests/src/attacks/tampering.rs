@@ -103,11 +103,8 @@ pub const ATTACKS: &[Attack] = &[
     rlimit("tampering/rlimit-cpu", Harm::Ends, |g| {
         limit(g, "--cpu=1:1")
     }),
-    // A limit stops what is written next, so something must be.
-    rlimit("tampering/rlimit-fsize", Harm::Ends, |g| {
-        let script = "prlimit --pid \"$0\" --fsize=0:0 && \
-                      virsh -c qemu:///system screenshot \"$1\" /var/tmp/vmward-screenshot";
-        run("/bin/sh", &["-c", script, &g.pid().to_string(), &g.name])
+    rlimit("tampering/rlimit-fsize", Harm::Arms, |g| {
+        limit(g, "--fsize=0:0")
     }),
     rlimit("tampering/rlimit-nofile", Harm::Arms, |g| {
         limit(g, "--nofile=1:1")
