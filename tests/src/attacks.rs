@@ -107,6 +107,7 @@ pub fn all() -> impl Iterator<Item = &'static Attack> {
         monitor::ATTACKS,
         monitor::MORE,
         host::ATTACKS,
+        host::OTHER_DOORS,
         lifeline::ATTACKS,
         own::ATTACKS,
         own::OBJECTS,

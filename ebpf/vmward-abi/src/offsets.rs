@@ -193,4 +193,28 @@ pub struct Offsets {
     pub perf_event_attr: u32,
     /// `perf_event.hw.target`
     pub perf_event_target: u32,
+    /// `bpf_prog.expected_attach_type`
+    pub bpf_prog_attach_type: u32,
+    /// `bpf_prog_aux.attach_btf_id`
+    pub bpf_prog_aux_attach: u32,
+    /// The number of the type `struct sched_ext_ops`, may be absent
+    pub sched_ext_ops: u32,
+    /// The kind of a perf event that is a breakpoint in a program, may be absent
+    pub uprobe_pmu: u32,
+    /// `pt_regs.di`, may be absent
+    pub regs_first: u32,
+    /// `task_struct.thread_pid`
+    pub task_thread_pid: u32,
+    /// `pid.level`
+    pub pid_level: u32,
+    /// `upid.ns`
+    pub upid_ns: u32,
+    /// `pid_namespace.idr`
+    pub pid_namespace_idr: u32,
+    /// `idr.idr_rt.xa_head`
+    pub idr_head: u32,
+    /// `xa_node.shift`
+    pub xa_node_shift: u32,
+    /// `xa_node.slots`
+    pub xa_node_slots: u32,
 }

@@ -33,6 +33,9 @@ pub mod object_class {
     pub const LIFELINE: u32 = 4;
     /// Configuration, or a folder of it: what is done to it is recorded.
     pub const CONFIG: u32 = 5;
+    /// A folder in which libvirt keeps what it knows of VMs: its name and its place
+    /// are not to change while VMs run.
+    pub const FOLDER: u32 = 6;
 }
 
 /// One object.

@@ -12,30 +12,43 @@ use crate::task::read_to;
 
 /// How much is looked at: a process id with its newline, the word `max`.
 const TEXT_LEN: usize = 16;
+/// Process ids are below `2^22`.
+const DIGITS_MAX: u32 = 7;
 /// System calls, by their numbers on x86-64.
 const WRITE: u64 = 1;
 const PWRITE64: u64 = 18;
 const WRITEV: u64 = 20;
+const MADVISE: u64 = 28;
+const PRCTL: u64 = 157;
+const IOPL: u64 = 172;
+const IOPERM: u64 = 173;
 const PWRITEV: u64 = 296;
 const PWRITEV2: u64 = 328;
 const PROCESS_MADVISE: u64 = 440;
 /// Set in the numbers of the x32 calls, which are else the same.
 const X32: u64 = 1 << 30;
+/// `PR_SET_MM`, `PR_SET_MM_EXE_FILE`, `PR_SET_MM_MAP`: the latter asks for a right
+/// only where it, too, changes the file.
+const SET_MM: u64 = 35;
+const SET_EXE: [u64; 2] = [13, 14];
+/// `MADV_HWPOISON`, `MADV_SOFT_OFFLINE`
+const POISONING: [u64; 2] = [100, 101];
 
 /// The beginning of what is written.
 pub enum Input {
     /// This, NUL padded.
     Text([u8; TEXT_LEN]),
-    /// It is in memory that is not there yet.
-    Absent,
-    /// By a system call that hides it: `io_uring`, splice, sendfile.
+    /// By a system call that hides it (`io_uring`, splice, sendfile), in memory that
+    /// is not there yet, or in several parts.
     Hidden,
+    /// Where this kernel keeps a system call's arguments is not known.
+    Unknown,
 }
 
 /// Looks at the running system call.
 pub fn input() -> Input {
     if offset!(regs_syscall) == OFFSET_ABSENT as usize {
-        return Input::Absent;
+        return Input::Unknown;
     }
     let regs = registers();
     // What cannot be read is 0, which is no writing system call. Not an absent
@@ -44,31 +57,60 @@ pub fn input() -> Input {
     let at = register(regs, offset!(regs_second));
     let count = register(regs, offset!(regs_third));
     match call {
-        WRITE | PWRITE64 => text(at, count),
+        WRITE | PWRITE64 => text(at, count, 1),
         WRITEV | PWRITEV | PWRITEV2 => {
             let Some([mut at, mut len]) = user::<[u64; 2]>(at) else {
-                return Input::Absent;
+                return Input::Hidden;
             };
             // C libraries put an empty or buffered part before the text.
+            let mut parts = count;
             if len == 0 && count > 1 {
                 let Some(second) = user::<[u64; 2]>(read_second(regs)) else {
-                    return Input::Absent;
+                    return Input::Hidden;
                 };
                 [at, len] = second;
+                parts -= 1;
             }
-            text(at, len)
+            text(at, len, parts)
         }
         _ => Input::Hidden,
     }
 }
 
-/// Is the running system call process_madvise(2)? Its number does not change under
-/// way, so that a wall may rest on it.
-pub fn is_process_madvise() -> bool {
+/// A system call that does more than the right says that it asks for. Its number
+/// and its arguments do not change under way, so that a wall may rest on them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// process_madvise(2): on the memory of another process.
+    ProcessMadvise,
+    /// ioperm(2), iopl(2): the way to a port by which a host starts anew.
+    Ports,
+    /// madvise(2) that takes memory for broken.
+    Poison,
+    /// prctl(2) that changes what the process is said to run.
+    SetExe,
+    /// Any other, or none that can be told.
+    Other,
+}
+
+/// The running system call.
+pub fn call() -> Call {
     if offset!(regs_syscall) == OFFSET_ABSENT as usize {
-        return false;
+        return Call::Other;
     }
-    register(registers(), offset!(regs_syscall)) & !X32 == PROCESS_MADVISE
+    let regs = registers();
+    match register(regs, offset!(regs_syscall)) & !X32 {
+        PROCESS_MADVISE => Call::ProcessMadvise,
+        IOPL | IOPERM => Call::Ports,
+        MADVISE if POISONING.contains(&register(regs, offset!(regs_third))) => Call::Poison,
+        PRCTL
+            if register(regs, offset!(regs_first)) == SET_MM
+                && SET_EXE.contains(&register(regs, offset!(regs_second))) =>
+        {
+            Call::SetExe
+        }
+        _ => Call::Other,
+    }
 }
 
 fn registers() -> u64 {
@@ -93,7 +135,8 @@ fn user<T: Copy>(at: u64) -> Option<T> {
     unsafe { aya_ebpf::helpers::bpf_probe_read_user(at as *const T) }.ok()
 }
 
-fn text(at: u64, len: u64) -> Input {
+/// What is written from `at` on: of several parts only what ends in the first.
+fn text(at: u64, len: u64, parts: u64) -> Input {
     let mut text = [0; TEXT_LEN];
     let len = if len > TEXT_LEN as u64 {
         TEXT_LEN as u32
@@ -103,25 +146,37 @@ fn text(at: u64, len: u64) -> Input {
     // SAFETY: `len` bytes are inside the array; the helper checks the other
     // address and fails instead of faulting.
     let failed = unsafe { bpf_probe_read_user((&raw mut text).cast(), len, at as *const _) };
-    if failed == 0 {
-        Input::Text(text)
-    } else {
-        Input::Absent
+    if failed != 0 || parts > 1 && !is_line(&text) {
+        return Input::Hidden;
     }
+    Input::Text(text)
 }
 
-/// The number that a text begins with; 0 for none.
-pub fn number(text: &[u8; TEXT_LEN]) -> u32 {
-    let mut number: u32 = 0;
-    let mut begun = false;
+/// Does the text end in itself?
+fn is_line(text: &[u8; TEXT_LEN]) -> bool {
+    let mut ends = false;
     for byte in text {
-        let digit = byte.wrapping_sub(b'0');
-        if digit < 10 {
-            begun = true;
-            number = number.wrapping_mul(10).wrapping_add(u32::from(digit));
-        } else if begun || !matches!(*byte, b' ' | b'\t' | b'\n') {
-            break;
-        }
+        ends |= *byte == b'\n';
     }
-    number
+    ends
+}
+
+/// The number that a text is, as whoever has nothing to hide writes it: in decimal,
+/// without a sign, blanks or zeros before it. `None` for any other text: the kernel
+/// reads more.
+pub fn number(text: &[u8; TEXT_LEN]) -> Option<u32> {
+    let mut number: u32 = 0;
+    for (digits, byte) in (0..).zip(text) {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            let ends = *byte == b'\n' || *byte == 0;
+            return (ends && digits > 0).then_some(number);
+        }
+        // 0 alone is the writer itself; more behind it is another base.
+        if digits == DIGITS_MAX || digits == 1 && number == 0 {
+            return None;
+        }
+        number = number * 10 + u32::from(digit);
+    }
+    None
 }

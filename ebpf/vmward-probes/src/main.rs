@@ -26,6 +26,7 @@ mod lsm;
 mod maps;
 mod name;
 mod objects;
+mod pids;
 mod scope;
 mod task;
 mod trace;

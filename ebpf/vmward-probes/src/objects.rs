@@ -160,6 +160,15 @@ pub fn is_canary() -> bool {
     subject().1
 }
 
+/// Whom an attempt on something of vmward's own is about, as it is to be refused.
+pub fn own_subject() -> Vm {
+    let (mut about, canary) = subject();
+    if !canary && fact(fact::OBSERVE) != 0 {
+        about.row.flags = vm_flag::OBSERVE;
+    }
+    about
+}
+
 /// The wall around what is vmward's own.
 #[inline(always)]
 pub fn own_wall(attempt: &Attempt) -> i32 {
@@ -175,11 +184,7 @@ extern "C" fn vmward_own_wall(attempt: *const Attempt) -> i32 {
     let Some(attempt) = (unsafe { attempt.as_ref() }) else {
         return opaque(EPERM);
     };
-    let (mut about, canary) = subject();
-    if !canary && fact(fact::OBSERVE) != 0 {
-        about.row.flags = vm_flag::OBSERVE;
-    }
-    opaque(refuse(&about, attempt))
+    opaque(refuse(&own_subject(), attempt))
 }
 
 /// The wall around the host: stands while VMs run, and lets everything through

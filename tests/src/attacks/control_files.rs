@@ -60,6 +60,7 @@ pub(super) fn thaw(_guest: &Guest) {
     let script = "
         put() { case \"$(cat \"$2\" 2>/dev/null)\" in $1* | '') ;; *) echo $1 > \"$2\" ;; esac; }
         for file in /sys/fs/cgroup/machine*{,/*}/cgroup.freeze; do put 0 $file; done
+        put 0 /sys/fs/cgroup/vmward-frozen/cgroup.freeze
         for file in /sys/fs/cgroup/machine*/{memory,cpu}.max; do put max $file; done";
     run("bash", &["-c", script]);
 }

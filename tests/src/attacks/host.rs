@@ -41,6 +41,134 @@ fn nonsense_to(file: &str) -> Output {
     run("sh", &["-c", &format!("/bin/echo nonsense > {file}")])
 }
 
+/// Gives a setting the value that it has.
+fn same_to(setting: &str) -> Output {
+    let script = format!("v=$(cat {setting}) && /bin/echo \"$v\" > {setting}");
+    run("sh", &["-c", &script])
+}
+
+/// A setting or a device by which all VMs end later.
+const fn arms(
+    id: &'static str,
+    vector: &'static str,
+    hook: &'static str,
+    lease: Option<&'static str>,
+    run: fn(&Guest) -> Output,
+) -> Attack {
+    Attack {
+        harm: Harm::Arms,
+        lease,
+        ..host(id, vector, hook, run)
+    }
+}
+
+const fn setting(id: &'static str, run: fn(&Guest) -> Output) -> Attack {
+    arms(
+        id,
+        "kernel-file",
+        "file_permission",
+        Some("force_stop"),
+        run,
+    )
+}
+
+/// A file of `/sys` that takes something away from all VMs.
+const fn sys_file(id: &'static str, run: fn(&Guest) -> Output) -> Attack {
+    host(id, "kernel-file", "file_permission", run)
+}
+
+/// A device node of the attacker's own making: its driver need not be there.
+fn device(node: &str, opens: &str) -> Output {
+    let script = format!(
+        "d=$(mktemp -d); trap 'rm -r $d' EXIT; mknod $d/node {node} && bash -c \": {opens} $d/node\""
+    );
+    run("bash", &["-c", &script])
+}
+
+/// A breakpoint in a program, and its end.
+fn breakpoint_by(file: &str) -> Output {
+    let script = format!(
+        "file=/sys/kernel/tracing/{file}
+         /bin/echo 'p:vmward/attack /bin/true:0x40' >> $file && /bin/echo '-:vmward/attack' >> $file"
+    );
+    run("bash", &["-c", &script])
+}
+
+/// Doors beside those above: settings, devices and system calls that do the same.
+pub const OTHER_DOORS: &[Attack] = &[
+    setting("host/threads-max", |_| {
+        same_to("/proc/sys/kernel/threads-max")
+    }),
+    setting("host/pid-max", |_| same_to("/proc/sys/kernel/pid_max")),
+    setting("host/max-map-count", |_| {
+        same_to("/proc/sys/vm/max_map_count")
+    }),
+    setting("host/overcommit-memory", |_| {
+        same_to("/proc/sys/vm/overcommit_memory")
+    }),
+    setting("host/overcommit-ratio", |_| {
+        same_to("/proc/sys/vm/overcommit_ratio")
+    }),
+    setting("host/realtime-runtime", |_| {
+        same_to("/proc/sys/kernel/sched_rt_runtime_us")
+    }),
+    setting("host/realtime-period", |_| {
+        same_to("/proc/sys/kernel/sched_rt_period_us")
+    }),
+    setting("host/breakpoint", |_| breakpoint_by("uprobe_events")),
+    setting("host/breakpoint-dynamic", |_| {
+        breakpoint_by("dynamic_events")
+    }),
+    arms(
+        "host/breakpoint-perf-event",
+        "kernel-file",
+        "perf_event_alloc",
+        None,
+        |_| attack("host", "uprobe", &["/bin/true"]),
+    ),
+    arms("host/ioperm", "reboot", "capable", None, |_| {
+        attack("host", "ioperm", &[])
+    }),
+    arms("host/iopl", "reboot", "capable", None, |_| {
+        attack("host", "iopl", &[])
+    }),
+    arms(
+        "host/madvise-offline",
+        "kernel-file",
+        "capable",
+        None,
+        |_| attack("host", "offline", &[]),
+    ),
+    sys_file("host/cpu-hotplug-target", |_| {
+        nonsense_to("/sys/devices/system/cpu/cpu1/hotplug/target")
+    }),
+    sys_file("host/smt-control", |_| {
+        nonsense_to("/sys/devices/system/cpu/smt/control")
+    }),
+    sys_file("host/memory-offline", |_| {
+        nonsense_to("$(ls -d /sys/devices/system/memory/memory* | head -n 1)/state")
+    }),
+    sys_file("host/resume-from-disk", |_| {
+        nonsense_to("/sys/power/resume")
+    }),
+    host("host/snapshot", "kernel-file", "file_open", |_| {
+        device("c 10 231", "<")
+    }),
+    host("host/keyboard", "kernel-file", "file_open", |_| {
+        device("c 10 223", ">")
+    }),
+    host("host/msr", "kernel-file", "file_open", |_| {
+        device("c 202 0", ">")
+    }),
+    arms(
+        "host/bpf-lsm-refuses",
+        "bpf-program",
+        "bpf_prog",
+        None,
+        |_| attack("host", "refuses", &[]),
+    ),
+];
+
 /// See the module's text.
 pub const ATTACKS: &[Attack] = &[
     bpf("host/bpf-send-signal", |g| program(g, "bpf-send-signal")),

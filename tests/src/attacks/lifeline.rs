@@ -75,6 +75,23 @@ pub const ATTACKS: &[Attack] = &[
             away_and_back(&status(guest, "xml"))
         },
     ),
+    row("lifeline/move-all-status", "inode_rename", |_| {
+        away_and_back("/run/libvirt/qemu")
+    }),
+    row("lifeline/move-run-folder", "inode_rename", |_| {
+        away_and_back("/run/libvirt")
+    }),
+    row("lifeline/move-all-folders", "inode_rename", |_| {
+        away_and_back("/var/lib/libvirt/qemu")
+    }),
+    Attack {
+        vector: "mount",
+        refusal: Refusal::Says("permission denied"),
+        ..row("lifeline/mount-over", "sb_mount", |_| {
+            let script = "d=/run/libvirt/qemu; mount -t tmpfs none $d && umount $d";
+            run("sh", &["-c", script])
+        })
+    },
     row("lifeline/truncate-pid-file", "file_open", |guest| {
         let path = status(guest, "pid");
         let script = format!("p=$(cat {path}) && truncate -c -s 0 {path} && printf %s $p > {path}");

@@ -55,6 +55,19 @@ fn on_daemon(script: &str) -> Output {
     sh(&format!("pid=$(pidof -s vmwardd); {script}"))
 }
 
+/// A second process of the same program, with nothing to do.
+fn second_daemon(script: &str) -> Output {
+    sh(&format!(
+        "d=$(mktemp -d)
+         for part in run state log; do echo \"$part-dir = '$d/$part'\"; done > $d/vmward.toml
+         echo \"libvirt-uri = 'none'\" >> $d/vmward.toml
+         vmwardd --policy-only --config $d/vmward.toml >/dev/null 2>&1 & pid=$!
+         trap '/bin/kill -9 $pid; rm -r $d' EXIT
+         until [ \"$(readlink /proc/$pid/exe)\" = \"$(command -v vmwardd)\" ]; do :; done
+         ( {script} )"
+    ))
+}
+
 /// The first map that is refused by its number: numbers are given in order, and
 /// anybody may try them all.
 fn map_by_number() -> Output {
@@ -118,6 +131,34 @@ pub const ATTACKS: &[Attack] = &[
     }),
     row("own/write-audit", "own-file", "file_open", |_| {
         sh("/bin/echo forged | tee -a /var/tmp/vmward-test-*/log/audit.jsonl >/dev/null")
+    }),
+    row("own/ftrace-off", "kernel-file", "file_permission", |_| {
+        sh("/bin/echo 0 > /proc/sys/kernel/ftrace_enabled")
+    }),
+    row("own/bpf-modify-return", "bpf-program", "bpf_prog", |_| {
+        attack("host", "modifies-return", &[])
+    }),
+    // Whoever runs vmward's program may reach for its maps: by a tracer, with other
+    // code in it, or by being said to run it.
+    row("own/traced-start", "ptrace", "bprm_creds_for_exec", |_| {
+        attack(
+            "own",
+            "traced-start",
+            &["/usr/bin/env", "vmwardd", "--version"],
+        )
+    }),
+    row("own/seize-another", "ptrace", "ptrace_access_check", |_| {
+        second_daemon("exec vmward-attack tampering seize $pid")
+    }),
+    row(
+        "own/memory-of-another",
+        "ptrace",
+        "ptrace_access_check",
+        |_| second_daemon("exec vmward-attack tampering open-mem $pid"),
+    ),
+    row("own/said-to-be", "own-file", "capable", |_| {
+        let program = text(&sh("command -v vmwardd"));
+        attack("own", "said-to-be", &[program.trim()])
     }),
     daemon("own/kill", "signal", "task_kill", |_| {
         on_daemon("/bin/kill -KILL $pid")

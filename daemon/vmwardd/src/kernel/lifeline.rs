@@ -15,6 +15,8 @@ use crate::process::ProcHandle;
 const STATUS_DIR: &str = "/run/libvirt/qemu";
 /// Where it keeps a folder for each of them.
 const DOMAINS_DIR: &str = "/var/lib/libvirt/qemu";
+/// These, and what they lie in.
+pub(super) const FOLDERS: [&str; 4] = [STATUS_DIR, "/run/libvirt", DOMAINS_DIR, "/var/lib/libvirt"];
 /// Every so many looks each VM is looked at again.
 const LOOKS_A_ROUND: u32 = 15;
 /// libvirt cuts names short in the names of those folders.

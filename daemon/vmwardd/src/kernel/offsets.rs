@@ -3,6 +3,8 @@
 //! A wrong offset would be a silent open door, so a field that is not found
 //! stops the load; there is no default.
 
+use std::fs;
+
 use btf_rs::{Btf, BtfType, Type};
 use vmward_abi::{OFFSET_ABSENT, Offsets};
 
@@ -118,8 +120,37 @@ fn of_walls(find: &Finder<'_>) -> Result<Offsets, KernelError> {
         binprm_file: find.field("linux_binprm", &["file"])?,
         perf_event_attr: find.field("perf_event", &["attr"])?,
         perf_event_target: find.inner("perf_event", &["hw"], "hw_perf_event", "target")?,
+        ..of_other_doors(find)?
+    })
+}
+
+/// What the doors beside those need: other BPF programs, breakpoints, cgroups by the
+/// number of a thread.
+fn of_other_doors(find: &Finder<'_>) -> Result<Offsets, KernelError> {
+    Ok(Offsets {
+        bpf_prog_attach_type: find.field("bpf_prog", &["expected_attach_type"])?,
+        bpf_prog_aux_attach: find.field("bpf_prog_aux", &["attach_btf_id"])?,
+        sched_ext_ops: find.type_number("sched_ext_ops"),
+        uprobe_pmu: uprobe_pmu(),
+        regs_first: find.optional("pt_regs", "di"),
+        task_thread_pid: find.field("task_struct", &["thread_pid"])?,
+        pid_level: find.field("pid", &["level"])?,
+        upid_ns: find.field("upid", &["ns"])?,
+        pid_namespace_idr: find.field("pid_namespace", &["idr"])?,
+        idr_head: find.inner("idr", &["idr_rt"], "xarray", "xa_head")?,
+        xa_node_shift: find.field("xa_node", &["shift"])?,
+        xa_node_slots: find.field("xa_node", &["slots"])?,
         ..Offsets::default()
     })
+}
+
+/// The kind of a perf event that is a breakpoint in a program: the kernel numbers
+/// such kinds as they come.
+fn uprobe_pmu() -> u32 {
+    let kind = fs::read_to_string("/sys/bus/event_source/devices/uprobe/type");
+    kind.ok()
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(OFFSET_ABSENT)
 }
 
 /// The number of a kernel function's type, by which a BPF program calls it;
@@ -163,6 +194,18 @@ impl Finder<'_> {
     /// Byte offset of a field that only attribution uses.
     fn optional(&self, of: &str, name: &str) -> u32 {
         self.lookup(of, name).unwrap_or(OFFSET_ABSENT)
+    }
+
+    /// The number of a struct's type; none where this kernel does not have it.
+    fn type_number(&self, name: &str) -> u32 {
+        let numbers = self.btf.resolve_ids_by_name(name).unwrap_or_default();
+        let is_struct = |number: &u32| {
+            matches!(
+                self.btf.resolve_type_by_id(*number),
+                Ok(Type::Struct(found)) if !found.members.is_empty()
+            )
+        };
+        numbers.into_iter().find(is_struct).unwrap_or(OFFSET_ABSENT)
     }
 
     fn lookup(&self, of: &str, name: &str) -> Option<u32> {

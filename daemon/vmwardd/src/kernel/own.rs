@@ -13,7 +13,7 @@ use vmward_abi::{
     HOST_UUID, ObjectKey, ObjectRow, VmRow, fact, object, object_class, role, vm_flag,
 };
 
-use super::lifeline::{Kept, MemoryFiles};
+use super::lifeline::{self, Kept, MemoryFiles};
 use super::maps::{BPF_ANY, Maps, absent_is_fine, failed, take};
 use super::{Actor, KernelError, Protected};
 use vmward_core::ids::Process;
@@ -137,6 +137,9 @@ impl OwnMaps {
         let mut wanted = BTreeMap::new();
         for place in PLACES {
             add(&mut wanted, Path::new(place), object_class::PLACE);
+        }
+        for folder in lifeline::FOLDERS {
+            add(&mut wanted, Path::new(folder), object_class::FOLDER);
         }
         add_tree(&mut wanted, &self.pin_dir, object_class::BPF);
         // The policy may lie among what is guarded more strictly.

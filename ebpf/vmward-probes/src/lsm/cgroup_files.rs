@@ -10,6 +10,7 @@ use crate::cgroups::{Folder, Place, host_with_vms};
 use crate::input::{Input, input, number};
 use crate::maps::{VMS, offset};
 use crate::name::Name;
+use crate::pids::tgid_of;
 use crate::scope::{Vm, guarded};
 use crate::task::{Task, current_tgid, read};
 use crate::verdict::{Attempt, libvirt_side};
@@ -46,10 +47,17 @@ pub fn written(inode: u64, name: &mut Name, ask: &mut u32) -> Option<Act> {
     let file = file(name);
     // A row may be left of a VM that is gone.
     let Some((place, vm)) = place.and_then(|place| Some((place, place.vm()?))) else {
-        if file == File::Members {
-            *ask = TAKE_IN;
-        }
-        return None;
+        return match file {
+            File::Members => {
+                *ask = TAKE_IN;
+                None
+            }
+            // Processors for this one alone are taken from everybody else.
+            File::Limit(effect) if takes_processors(name) => {
+                judge(host_with_vms()?, vector::CGROUP_LIMIT, effect)
+            }
+            _ => None,
+        };
     };
     if current_tgid() == vm.tgid {
         return None;
@@ -114,6 +122,12 @@ fn file(name: &Name) -> File {
     } else {
         File::Limit(effect::PAUSE)
     }
+}
+
+fn takes_processors(name: &Name) -> bool {
+    name.is("cpuset.cpus.partition")
+        || name.is("cpuset.cpus.exclusive")
+        || name.is("cpuset.cpu_exclusive")
 }
 
 fn is_harmless(name: &Name) -> bool {
@@ -184,13 +198,19 @@ fn is_upkeep(place: &Place, name: &Name) -> bool {
             || name.is("io.bfq.weight"))
 }
 
-/// A process is taken into a cgroup that is no VM's: is it a VM? What the writer
-/// hides is refused; what it changes in the last moment is seen at the move.
+/// A process or a thread is taken into a cgroup that is no VM's: is it a VM's? What
+/// the writer hides, or writes as nobody does, is refused; what it changes in the
+/// last moment is seen at the move.
 pub fn taken_in() -> Option<Act> {
     let attempt = Attempt::new(vector::CGROUP_MOVE, effect::PAUSE);
-    match input() {
-        Input::Text(text) => {
-            let tgid = number(&text);
+    let wanted = match input() {
+        Input::Text(text) => number(&text),
+        Input::Hidden => None,
+        Input::Unknown => return None,
+    };
+    match wanted {
+        Some(wanted) => {
+            let tgid = tgid_of(wanted).unwrap_or(wanted);
             // SAFETY: a plain copy of a live map value.
             let row = unsafe { VMS.get(tgid) }.copied()?;
             let vm = Vm { tgid, row };
@@ -201,7 +221,6 @@ pub fn taken_in() -> Option<Act> {
             (vms && !sorts_threads(&vm) && current_tgid() != tgid)
                 .then_some(Act::Judge(vm, attempt))
         }
-        Input::Hidden => host_with_vms().map(|vm| Act::Judge(vm, attempt)),
-        Input::Absent => None,
+        None => host_with_vms().map(|vm| Act::Judge(vm, attempt)),
     }
 }

@@ -27,6 +27,8 @@ const CGROUP2_MAGIC: u64 = 0x6367_7270;
 const PROC_MAGIC: u64 = 0x9fa0;
 const SYSFS_MAGIC: u64 = 0x6265_6572;
 const DEBUGFS_MAGIC: u64 = 0x6462_6720;
+const TRACEFS_MAGIC: u64 = 0x7472_6163;
+const SECURITYFS_MAGIC: u64 = 0x7363_6673;
 
 /// What a write to a file would be.
 pub enum Act {
@@ -66,9 +68,8 @@ pub fn file_permission(ctx: LsmContext) -> i32 {
     let sb: *const u8 = load(inode, offset!(inode_sb));
     let magic: u64 = load(sb, offset!(sb_magic));
     match magic {
-        CGROUP_MAGIC | CGROUP2_MAGIC | PROC_MAGIC | SYSFS_MAGIC | DEBUGFS_MAGIC => {
-            control_file(magic, file as u64, inode as u64)
-        }
+        CGROUP_MAGIC | CGROUP2_MAGIC | PROC_MAGIC | SYSFS_MAGIC | DEBUGFS_MAGIC | TRACEFS_MAGIC
+        | SECURITYFS_MAGIC => control_file(magic, file as u64, inode as u64),
         _ => 0,
     }
 }
@@ -202,17 +203,18 @@ extern "C" fn vmward_find_sysfs(file: u64, found: *mut Found) -> i32 {
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn vmward_find_memory(file: u64, inode: u64, found: *mut Found) -> i32 {
+extern "C" fn vmward_find_device(file: u64, inode: u64, found: *mut Found) -> i32 {
     // SAFETY: null or alive.
     if let Some(found) = unsafe { found.as_mut() } {
-        let act = kernel_files::memory_opened(file, inode, &mut found.name);
+        let act = kernel_files::device_opened(file, inode, &mut found.name);
         found.set(act);
     }
     0
 }
 
-/// Devices whose opening is enough: what is mapped is written without a call. And
-/// files under guard, which nobody else has to write to at all.
+/// Devices whose opening is enough: what is mapped is written without a call, and an
+/// ioctl needs no more. And files under guard, which nobody else has to write to at
+/// all.
 ///
 /// match-proto: security/security.c:int security_file_open(struct file *file)
 #[lsm(hook = "file_open")]
@@ -223,25 +225,26 @@ pub fn file_open(ctx: LsmContext) -> i32 {
     }
     let file: *const u8 = ctx.arg(0);
     let mode: u32 = load(file, offset!(file_mode));
-    if mode & FMODE_WRITE == 0 {
-        return 0;
-    }
     let inode: *const u8 = load(file, offset!(file_inode));
     let device: u32 = load(inode, offset!(inode_rdev));
-    if !kernel_files::is_memory(device) {
-        let dentry: u64 = load(file, offset!(file_path) + offset!(path_dentry));
-        return own::opened(dentry);
+    let writes = mode & FMODE_WRITE != 0;
+    if kernel_files::is_host_device(device, writes) {
+        return host_device(file as u64, inode as u64);
     }
-    memory(file as u64, inode as u64)
+    if !writes {
+        return 0;
+    }
+    let dentry: u64 = load(file, offset!(file_path) + offset!(path_dentry));
+    own::opened(dentry)
 }
 
-/// A device that is memory. A frame of its own: the way to what is vmward's own is
-/// long, too.
+/// A device that is the host itself. A frame of its own: the way to what is vmward's
+/// own is long, too.
 #[inline(never)]
-fn memory(file: u64, inode: u64) -> i32 {
+fn host_device(file: u64, inode: u64) -> i32 {
     let mut found = Found::nothing();
     forget(&found);
-    vmward_find_memory(number(file), number(inode), &raw mut found);
+    vmward_find_device(number(file), number(inode), &raw mut found);
     if found.act != JUDGE {
         return 0;
     }

@@ -1,5 +1,5 @@
 //! vmward's own program starts as itself: with nothing that the environment
-//! loads into it. And the host's first process becomes the one that ends
+//! loads into it, and by nobody traced. And the host's first process becomes the one that ends
 //! everything: a witness, see `reboot.rs`.
 
 use aya_ebpf::bindings::linux_binprm;
@@ -11,8 +11,8 @@ use vmward_abi::{effect, event_kind, fact, vector};
 use crate::emit::{Report, emit};
 use crate::maps::{is_active, offset};
 use crate::name::Name;
-use crate::objects::{host_of_vms, is_own_file, running};
-use crate::task::{INIT, current_tgid, read};
+use crate::objects::{host_of_vms, is_own_file, own_wall, running};
+use crate::task::{INIT, Task, current_tgid, read};
 use crate::verdict::Attempt;
 
 /// The dynamic linker takes the program for one with more rights than its
@@ -25,6 +25,10 @@ pub fn bprm_creds_for_exec(ctx: LsmContext) -> i32 {
     let earlier: i32 = ctx.arg(1);
     let program: *mut linux_binprm = ctx.arg(0);
     if earlier == 0 && is_own(program as u64) {
+        // What a tracer makes of it would be vmward's.
+        if Task::current().is_traced() {
+            return own_wall(&Attempt::new(vector::PTRACE, 0));
+        }
         // SAFETY: the pointer is the hook's own argument. It fails for unknown
         // options only.
         unsafe { bpf_bprm_opts_set(program, BPF_F_BPRM_SECUREEXEC) };

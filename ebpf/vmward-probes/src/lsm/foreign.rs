@@ -1,6 +1,6 @@
 //! Other BPF programs: those that could send a VM a signal, make its system
-//! calls fail or write into its memory. Fail mode: closed for what can carry
-//! such a call.
+//! calls fail or write into its memory; that could answer in the place of a hook;
+//! that could schedule its threads. Fail mode: closed for what can carry such a call.
 //!
 //! The hook is asked before a loaded program gets its descriptor: the verifier
 //! is done, and what the program calls stands in its instructions, where nobody
@@ -12,8 +12,8 @@ use vmward_abi::{effect, fact, object, vector};
 
 use crate::lsm::own::try_bpf;
 use crate::maps::{FACTS, offset};
-use crate::objects::{fact, find, host_wall, is_own};
-use crate::task::{forget, number, opaque, read};
+use crate::objects::{fact, find, host_wall, is_own, own_wall};
+use crate::task::{INIT, current_tgid, forget, number, opaque, read};
 use crate::verdict::Attempt;
 
 /// Instructions are read in chunks of so many.
@@ -31,6 +31,17 @@ const CALL: u64 = 0x85;
 /// these calls.
 const KINDS: u32 =
     1 << 2 | 1 << 5 | 1 << 7 | 1 << 17 | 1 << 24 | 1 << 26 | 1 << 28 | 1 << 29 | 1 << 31;
+
+/// TRACING, STRUCT_OPS, LSM.
+const TRACING: u32 = 26;
+const STRUCT_OPS: u32 = 27;
+const LSM: u32 = 29;
+/// `BPF_MODIFY_RETURN`: what such a program returns stands for what a function of
+/// the kernel says, the security hooks among them.
+const MODIFY_RETURN: u32 = 26;
+/// `BPF_TRACE_UPROBE_MULTI` (since 6.6), `BPF_TRACE_UPROBE_SESSION` (since 6.13): the
+/// kernel writes a breakpoint wherever they say, into programs that run.
+const UPROBES: [u32; 2] = [48, 57];
 
 /// match-proto: security/security.c:int security_bpf_prog(struct bpf_prog *prog)
 #[lsm(hook = "bpf_prog")]
@@ -55,14 +66,32 @@ fn try_prog(prog: u64) -> i32 {
         return 0;
     }
     let kind: u32 = read(prog, offset!(bpf_prog_type)).unwrap_or(0);
-    let doubt = kind >= 32 || KINDS & 1 << kind != 0;
-    if vmward_is_dangerous(first, length, doubt.into()) == 0 {
-        return 0;
-    }
-    host_wall(&Attempt {
+    let place: u32 = read(prog, offset!(bpf_prog_attach_type)).unwrap_or(0);
+    let attempt = Attempt {
         detail: id,
         ..Attempt::new(vector::BPF_PROGRAM, effect::FORCE_STOP)
-    })
+    };
+    if kind == TRACING && place == MODIFY_RETURN {
+        return own_wall(&attempt);
+    }
+    let doubt = kind >= 32 || KINDS & 1 << kind != 0;
+    if !decides(kind, place, aux) && vmward_is_dangerous(first, length, doubt.into()) == 0 {
+        return 0;
+    }
+    host_wall(&attempt)
+}
+
+/// Does the kernel do what the program says, about anybody? The service manager's
+/// own keep its services from file systems.
+fn decides(kind: u32, place: u32, aux: u64) -> bool {
+    match kind {
+        LSM => current_tgid() != INIT,
+        STRUCT_OPS => {
+            let of: u32 = read(aux, offset!(bpf_prog_aux_attach)).unwrap_or(0);
+            of as usize == offset!(sched_ext_ops)
+        }
+        _ => UPROBES.contains(&place),
+    }
 }
 
 fn chunk(first: u64, number: usize) -> Option<[u64; CHUNK]> {

@@ -1,5 +1,5 @@
 //! Files of `/proc`, `/sys` and `/dev` that end, starve or corrupt a process, or
-//! the whole host.
+//! the whole host, or take vmward's programs out of the kernel.
 //!
 //! Known by file system and name: nobody can rename what is in these.
 
@@ -9,12 +9,19 @@ use super::control_files::Act;
 use crate::cgroups::host_with_vms;
 use crate::maps::offset;
 use crate::name::Name;
+use crate::objects::own_subject;
 use crate::scope::guarded;
 use crate::task::{Task, current_tgid, read};
 use crate::verdict::Attempt;
 
 /// `/dev/mem`, `/dev/kmem`, `/dev/port`, as the kernel numbers them.
 const MEMORY_DEVICES: [u32; 3] = [1 << 20 | 1, 1 << 20 | 2, 1 << 20 | 4];
+/// `/dev/uinput`, `/dev/uhid`: a keyboard, with the key that restarts a host.
+const KEYBOARDS: [u32; 2] = [10 << 20 | 223, 10 << 20 | 239];
+/// `/dev/cpu/N/msr`
+const MSR_MAJOR: u32 = 202;
+/// `/dev/snapshot`: whoever has it open freezes every other process, with one ioctl.
+const SNAPSHOT: u32 = 10 << 20 | 231;
 const S_IFMT: u16 = 0o170_000;
 const S_IFCHR: u16 = 0o020_000;
 
@@ -48,11 +55,7 @@ fn of_process(name: &Name) -> Option<Attempt> {
         (vector::PTRACE, effect::FORCE_STOP)
     } else if name.is("autogroup") || name.is("sched") || name.is("timerslack_ns") {
         (vector::SCHED, effect::PAUSE)
-    } else if name.is("comm")
-        || name.is("clear_refs")
-        || name.is("coredump_filter")
-        || name.is("loginuid")
-    {
+    } else if name.is("comm") || name.is("coredump_filter") || name.is("loginuid") {
         return None;
     } else {
         (vector::KERNEL_FILE, effect::PAUSE)
@@ -67,6 +70,17 @@ fn host_written(file: u64, name: &mut Name) -> Option<Act> {
         let attempt = Attempt::new(vector::SYSRQ, effect::HOST_REBOOT);
         return Some(Act::Judge(host_with_vms()?, attempt));
     }
+    if name.is("ftrace_enabled") {
+        // By the same switch all of vmward's programs are taken out of their hooks.
+        return Some(Act::Refuse(
+            own_subject(),
+            Attempt::new(vector::KERNEL_FILE, 0),
+        ));
+    }
+    if is_starving(name) {
+        let attempt = Attempt::new(vector::KERNEL_FILE, effect::FORCE_STOP);
+        return Some(Act::Judge(host_with_vms()?, attempt));
+    }
     if !is_arming(name) {
         return None;
     }
@@ -74,14 +88,24 @@ fn host_written(file: u64, name: &mut Name) -> Option<Act> {
     Some(Act::Witness(host_with_vms()?, attempt, false))
 }
 
+/// Settings by which QEMU ends itself, since it gets no thread or no memory any more,
+/// or by which others take all the processors' time.
+fn is_starving(name: &Name) -> bool {
+    name.is("threads-max")
+        || name.is("pid_max")
+        || name.is("max_map_count")
+        || name.is("overcommit_memory")
+        || name.is("overcommit_ratio")
+        || name.is("overcommit_kbytes")
+        || name.is("sched_rt_runtime_us")
+        || name.is("sched_rt_period_us")
+}
+
 /// Settings that decide what becomes of VMs when memory runs out or the kernel
 /// meets an error: an administrator's to make, and on the record.
 fn is_arming(name: &Name) -> bool {
     name.is("oom_kill_allocating_task")
         || name.is("panic_on_oom")
-        || name.is("overcommit_memory")
-        || name.is("overcommit_ratio")
-        || name.is("overcommit_kbytes")
         || name.is("min_free_kbytes")
         || name.is("panic")
         || name.is("panic_on_oops")
@@ -92,26 +116,53 @@ fn is_arming(name: &Name) -> bool {
         || name.is("sysrq")
 }
 
-/// A write to a file of `/sys`: memory failure, taking CPUs away, sleep.
+/// A write to a file of `/sys`: memory failure, taking processors or memory away,
+/// sleep; breakpoints in programs; a security module's rules.
 pub fn sysfs_written(file: u64, name: &mut Name) -> Option<Act> {
     let dentry = dentry_of(file)?;
     *name = name_of(dentry);
     let parent: u64 = read(dentry, offset!(dentry_parent))?;
-    let effect = if name.is("hard_offline_page")
-        || name.is("soft_offline_page")
-        || name.is("corrupt-pfn")
-        || name.is("unpoison-pfn")
-    {
+    let effect = if ends_processes(name) {
         effect::FORCE_STOP
-    } else if (name.is("online") && name_of(parent).begins("cpu"))
-        || ((name.is("state") || name.is("disk")) && is_at_top(parent, "power"))
-    {
+    } else if takes_away(name, parent) {
         effect::PAUSE
+    } else if name.is(".load") || name.is(".replace") || name.is(".remove") {
+        // AppArmor's: libvirt sets one up for each VM.
+        let attempt = Attempt::new(vector::KERNEL_FILE, effect::FORCE_STOP);
+        return Some(Act::Witness(host_with_vms()?, attempt, false));
     } else {
         return None;
     };
     let attempt = Attempt::new(vector::KERNEL_FILE, effect);
     Some(Act::Judge(host_with_vms()?, attempt))
+}
+
+fn ends_processes(name: &Name) -> bool {
+    name.is("hard_offline_page")
+        || name.is("soft_offline_page")
+        || name.is("corrupt-pfn")
+        || name.is("unpoison-pfn")
+        || name.is("uprobe_events")
+        || name.is("dynamic_events")
+}
+
+/// Processors, memory, or the time of either.
+fn takes_away(name: &Name, parent: u64) -> bool {
+    if name.is("nx_huge_pages") {
+        return true;
+    }
+    if name.is("online") || name.is("state") || name.is("runtime") {
+        let above = name_of(parent);
+        if above.begins("cpu") || above.begins("memory") {
+            return true;
+        }
+    }
+    if name.is("target") || name.is("control") {
+        let above = name_of(parent);
+        return above.is("hotplug") || above.is("smt");
+    }
+    (name.is("state") || name.is("disk") || name.is("autosleep") || name.is("resume"))
+        && is_at_top(parent, "power")
 }
 
 /// Is it the folder `name` right below the top?
@@ -121,14 +172,19 @@ fn is_at_top(folder: u64, name: &str) -> bool {
     above.is_some() && above == top && name_of(folder).is(name)
 }
 
-/// Could it be a device that is the host's memory?
+/// Could it be a device that is the host's memory, its processors, its keyboard or
+/// its sleep?
 #[inline(always)]
-pub fn is_memory(device: u32) -> bool {
-    MEMORY_DEVICES.contains(&device)
+pub fn is_host_device(device: u32, writes: bool) -> bool {
+    device == SNAPSHOT
+        || writes
+            && (MEMORY_DEVICES.contains(&device)
+                || KEYBOARDS.contains(&device)
+                || device >> 20 == MSR_MAJOR)
 }
 
-/// The host's memory is opened for writing.
-pub fn memory_opened(file: u64, inode: u64, name: &mut Name) -> Option<Act> {
+/// Such a device is opened.
+pub fn device_opened(file: u64, inode: u64, name: &mut Name) -> Option<Act> {
     let mode: u16 = read(inode, offset!(inode_mode))?;
     if mode & S_IFMT != S_IFCHR {
         return None;

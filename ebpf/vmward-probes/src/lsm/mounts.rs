@@ -1,5 +1,5 @@
-//! Mounts over, and unmounts of, what keeps vmward: its pins and the folders on
-//! the way to them. Only in the host's own mount namespace; what a container
+//! Mounts over, and unmounts of, what keeps vmward, its pins and the folders on
+//! the way to them, or the VMs: the folders where libvirt knows of them. Only in the host's own mount namespace; what a container
 //! mounts in its own is its own affair.
 
 use aya_ebpf::macros::lsm;
@@ -85,7 +85,11 @@ fn try_place(mount: u64, dentry: u64) -> i32 {
     if row.class == object_class::CONFIG {
         return config::witness(dentry, Deed::Cover);
     }
-    own_wall(&Attempt::new(vector::MOUNT, 0))
+    let attempt = Attempt::new(vector::MOUNT, 0);
+    if row.class == object_class::FOLDER {
+        return host_wall(&attempt);
+    }
+    own_wall(&attempt)
 }
 
 /// Is the `struct vfsmount` at this address in the host's mount namespace? A

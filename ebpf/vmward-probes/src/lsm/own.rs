@@ -15,7 +15,8 @@ use vmward_abi::{
 use super::config;
 use crate::maps::{MONITORS, OBJECTS, VM_STATES, is_active, offset};
 use crate::objects::{
-    fact, find, identify, inode_of, is_observed, is_own, of_inode, own_wall, vm_of_lifeline,
+    fact, find, host_wall, identify, inode_of, is_observed, is_own, of_inode, own_wall,
+    vm_of_lifeline,
 };
 use crate::scope::{Vm, guarded};
 use crate::task::{INIT, Task, current_tgid, number, opaque, read};
@@ -172,6 +173,7 @@ fn try_object(row: &ObjectRow, inode: u64, deed: Deed) -> i32 {
         return try_lifeline(row, inode, deed);
     }
     let vector = match row.class {
+        object_class::FOLDER => return try_folder(deed),
         object_class::BPF => vector::BPF_OBJECT,
         object_class::STATE if current_tgid() != INIT => vector::OWN_FILE,
         _ => return 0,
@@ -182,6 +184,19 @@ fn try_object(row: &ObjectRow, inode: u64, deed: Deed) -> i32 {
     own_wall(&Attempt {
         detail: deed as u32,
         ..Attempt::new(vector, 0)
+    })
+}
+
+/// The folders in which libvirt keeps what it knows of VMs: without them, or with
+/// others in their place, it knows of none.
+#[inline(never)]
+fn try_folder(deed: Deed) -> i32 {
+    if !matches!(deed, Deed::Name | Deed::Remove) {
+        return 0;
+    }
+    host_wall(&Attempt {
+        detail: deed as u32,
+        ..Attempt::new(vector::LIFELINE, 0)
     })
 }
 

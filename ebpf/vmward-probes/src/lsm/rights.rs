@@ -1,22 +1,29 @@
 //! What has no hook of its own but asks for a right, while VMs run. Fail mode:
 //! closed.
 //!
-//! reboot(2) and kexec, and nothing else, ask for `CAP_SYS_BOOT`. Pushing out
-//! somebody else's memory (`process_madvise`) asks for `CAP_SYS_NICE`, as much else
-//! does; whose memory it is, does not show.
+//! reboot(2) and kexec, and nothing else, ask for `CAP_SYS_BOOT`. Other calls ask for
+//! a right that much else asks for, too: the running system call tells them apart.
+//! Pushing out somebody else's memory (`process_madvise`): whose memory it is, does
+//! not show. Taking memory for broken: it may be shared with a VM. Ports: by one of
+//! them a host starts anew. And what a process is said to run, by which vmward knows
+//! its own, is changed by nobody.
 
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 use vmward_abi::{WORD_LEN, effect, vector};
 
-use crate::input::is_process_madvise;
+use crate::input::{Call, call};
 use crate::maps::offset;
-use crate::objects::host_wall;
+use crate::objects::{host_wall, own_wall};
 use crate::task::{INIT, current_tgid, read};
 use crate::verdict::Attempt;
 
+const CAP_SYS_RAWIO: i32 = 17;
+const CAP_SYS_ADMIN: i32 = 21;
 const CAP_SYS_BOOT: i32 = 22;
 const CAP_SYS_NICE: i32 = 23;
+const CAP_SYS_RESOURCE: i32 = 24;
+const CAP_CHECKPOINT_RESTORE: i32 = 40;
 
 /// match-proto: security/security.c:int security_capable(const struct cred *cred, struct user_namespace *ns, int cap, unsigned int opts)
 #[lsm(hook = "capable")]
@@ -26,7 +33,11 @@ pub fn capable(ctx: LsmContext) -> i32 {
     match capability {
         _ if earlier != 0 => earlier,
         CAP_SYS_BOOT => try_boot(ctx.arg::<*const u8>(1) as u64),
-        CAP_SYS_NICE => try_madvise(),
+        CAP_SYS_RAWIO
+        | CAP_SYS_ADMIN
+        | CAP_SYS_NICE
+        | CAP_SYS_RESOURCE
+        | CAP_CHECKPOINT_RESTORE => try_call(),
         _ => 0,
     }
 }
@@ -47,13 +58,25 @@ fn try_boot(user_namespace: u64) -> i32 {
     host_wall(&Attempt::new(vector::REBOOT, effect::HOST_REBOOT))
 }
 
-fn try_madvise() -> i32 {
-    static WORD: [u8; WORD_LEN] = *b"process_madvise\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
-    if !is_process_madvise() {
-        return 0;
-    }
+fn try_call() -> i32 {
+    static MADVISE: [u8; WORD_LEN] = *b"process_madvise\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    static PORTS: [u8; WORD_LEN] = *b"ioperm or iopl\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    static POISON: [u8; WORD_LEN] = *b"madvise, hwpoison\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    static SET_EXE: [u8; WORD_LEN] = *b"prctl, PR_SET_MM\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    let (word, vector) = match call() {
+        Call::Other => return 0,
+        Call::ProcessMadvise => (MADVISE.as_ptr(), vector::PTRACE),
+        Call::Ports => (PORTS.as_ptr(), vector::REBOOT),
+        Call::Poison => (POISON.as_ptr(), vector::KERNEL_FILE),
+        Call::SetExe => {
+            return own_wall(&Attempt {
+                word: SET_EXE.as_ptr() as u64,
+                ..Attempt::new(vector::OWN_FILE, 0)
+            });
+        }
+    };
     host_wall(&Attempt {
-        word: WORD.as_ptr() as u64,
-        ..Attempt::new(vector::PTRACE, 0)
+        word: word as u64,
+        ..Attempt::new(vector, 0)
     })
 }

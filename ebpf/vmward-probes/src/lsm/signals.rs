@@ -7,6 +7,7 @@ use vmward_abi::{WORD_LEN, effect, role, vector};
 use crate::lsm::control_files::load;
 use crate::lsm::own;
 use crate::maps::offset;
+use crate::objects::host_wall;
 use crate::scope::{Vm, guarded, vm_behind};
 use crate::task::{Task, current_tgid, number, read};
 use crate::verdict::{Attempt, libvirt_side, wall};
@@ -163,6 +164,9 @@ fn try_owned_vm(vm: &Vm, owner: u64, signal: u32) -> i32 {
 /// A perf event on a thread of the VM that is to send it a SIGTRAP whenever it
 /// counts (`sigtrap`). The kernel sends that one itself, and asks nobody then.
 ///
+/// And one that is a breakpoint in a program (uprobe): in the middle of an instruction
+/// it ends whoever runs it, and which program that is, does not show.
+///
 /// match-proto: include/linux/lsm_hook_defs.h:LSM_HOOK(int, 0, perf_event_alloc, struct perf_event *event)
 #[lsm(hook = "perf_event_alloc")]
 pub fn perf_event_alloc(ctx: LsmContext) -> i32 {
@@ -171,6 +175,10 @@ pub fn perf_event_alloc(ctx: LsmContext) -> i32 {
         return earlier;
     }
     let event = ctx.arg::<*const u8>(0) as u64;
+    let kind: u32 = read(event, offset!(perf_event_attr)).unwrap_or(u32::MAX);
+    if kind as usize == offset!(uprobe_pmu) {
+        return try_uprobe();
+    }
     let flags: u64 = read(event, offset!(perf_event_attr) + PERF_FLAGS).unwrap_or(PERF_SIGTRAP);
     if flags & PERF_SIGTRAP == 0 {
         return 0;
@@ -181,6 +189,14 @@ pub fn perf_event_alloc(ctx: LsmContext) -> i32 {
         return 0;
     }
     try_perf(Task::at(number(target)))
+}
+
+fn try_uprobe() -> i32 {
+    static WORD: [u8; WORD_LEN] = *b"perf event, uprobe\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    host_wall(&Attempt {
+        word: WORD.as_ptr() as u64,
+        ..Attempt::new(vector::KERNEL_FILE, effect::FORCE_STOP)
+    })
 }
 
 fn try_perf(target: Task) -> i32 {

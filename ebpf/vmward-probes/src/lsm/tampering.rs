@@ -1,13 +1,14 @@
-//! Attaching to a VM, a helper of it or libvirt's daemon, and lowering their
-//! resource limits. Fail mode: closed.
+//! Attaching to a VM, a helper of it, libvirt's daemon or a process that runs
+//! vmward's program, and lowering their resource limits. Fail mode: closed.
 
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 use vmward_abi::{WORD_LEN, effect, role, vector};
 
+use crate::objects::{is_own_file, own_wall};
 use crate::scope::{Vm, answerable, guarded};
 use crate::task::{Task, current_tgid, read};
-use crate::verdict::{Attempt, libvirt_side, wall};
+use crate::verdict::{Attempt, libvirt_side, returned, wall};
 
 /// `PTRACE_MODE_ATTACH`: the same since 4.5.
 const ATTACH: u32 = 1 << 1;
@@ -60,8 +61,20 @@ pub fn ptrace_access_check(ctx: LsmContext) -> i32 {
         return 0;
     }
     let target = Task::from_arg(ctx.arg(0));
+    match try_guarded(target) {
+        NOT_GUARDED => try_own(target),
+        verdict => returned(verdict),
+    }
+}
+
+/// What [`try_guarded`] gives where nobody is meant whom vmward guards.
+const NOT_GUARDED: i32 = 1;
+
+/// With a frame of its own, as the next.
+#[inline(never)]
+fn try_guarded(target: Task) -> i32 {
     let Some(vm) = victim(target) else {
-        return 0;
+        return NOT_GUARDED;
     };
     let word = target.comm_word();
     wall(
@@ -71,6 +84,22 @@ pub fn ptrace_access_check(ctx: LsmContext) -> i32 {
             ..Attempt::new(vector::PTRACE, effect::FORCE_STOP)
         },
     )
+}
+
+/// Whoever runs vmward's program may reach for what is vmward's own: a second one is
+/// nobody's puppet either.
+#[inline(never)]
+fn try_own(target: Task) -> i32 {
+    let runs_own =
+        target.tgid() != Some(current_tgid()) && target.exe_file().is_some_and(is_own_file);
+    if !runs_own {
+        return 0;
+    }
+    let word = target.comm_word();
+    own_wall(&Attempt {
+        word: word.as_ptr() as u64,
+        ..Attempt::new(vector::PTRACE, 0)
+    })
 }
 
 /// prlimit by another process. Raising a limit takes nothing away; libvirt

@@ -19,6 +19,18 @@ fn freeze(guest: &Guest) -> String {
     format!("{}/cgroup.freeze", own(guest))
 }
 
+/// Into a frozen cgroup of the attacker's own, in a spelling of the kernel's. It may
+/// be any VM: the host is what is meant, and no VM's lease is for that.
+const fn moves(id: &'static str, run: fn(&Guest) -> Output) -> Attack {
+    row(id, "cgroup-move", Harm::Stalls, None, run)
+}
+
+fn into_frozen(written: &str) -> Output {
+    shell(&format!(
+        "d=/sys/fs/cgroup/vmward-frozen; mkdir -p $d; /bin/echo 1 > $d/cgroup.freeze; {written}"
+    ))
+}
+
 /// See the module's text.
 pub const ATTACKS: &[Attack] = &[
     kills("control-files/kill-pwritev2", |g| {
@@ -56,6 +68,46 @@ pub const ATTACKS: &[Attack] = &[
     kills("control-files/kill-own-root", |g| {
         shell(&format!("echo 1 > /proc/self/root{}", kill(g)))
     }),
+    // The leader goes, and all with it.
+    Attack {
+        lease: PAUSE,
+        ..moves("control-files/move-by-thread", |g| {
+            into_frozen(&format!("/bin/echo {} > $d/cgroup.procs", g.vcpu_thread()))
+        })
+    },
+    moves("control-files/move-hexadecimal", |g| {
+        into_frozen(&format!("/bin/echo {:#x} > $d/cgroup.procs", g.pid()))
+    }),
+    moves("control-files/move-octal", |g| {
+        into_frozen(&format!("/bin/echo 0{:o} > $d/cgroup.procs", g.pid()))
+    }),
+    moves("control-files/move-blanks", |g| {
+        into_frozen(&format!("printf '%20s\\n' {} > $d/cgroup.procs", g.pid()))
+    }),
+    moves("control-files/move-in-parts", |g| {
+        let by = "exec vmward-attack control_files writev-parts $d/cgroup.procs";
+        into_frozen(&format!("{by} {}", g.pid()))
+    }),
+    row(
+        "control-files/partition",
+        "cgroup-limit",
+        Harm::Arms,
+        PAUSE,
+        |_| {
+            shell(
+                "c=/sys/fs/cgroup; d=$c/vmward-partition; /bin/echo +cpuset > $c/cgroup.subtree_control
+                 mkdir -p $d; trap 'rmdir $d' EXIT; /bin/echo 0 > $d/cpuset.cpus
+                 /bin/echo root > $d/cpuset.cpus.partition",
+            )
+        },
+    ),
+    row(
+        "control-files/clear-refs",
+        "kernel-file",
+        Harm::Arms,
+        PAUSE,
+        |g| shell(&format!("/bin/echo 1 > /proc/{}/clear_refs", g.pid())),
+    ),
     freezes("control-files/freeze-aio", |g| by("aio", &freeze(g), "1")),
     freezes("control-files/freeze-splice", |g| {
         by("splice", &freeze(g), "1")

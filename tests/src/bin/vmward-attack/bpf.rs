@@ -40,7 +40,11 @@ const LSM: u32 = 29;
 /// Kinds of attachments, where the program's own kind does not tell.
 const RAW_TP: u32 = 23;
 const FENTRY: u32 = 24;
+const MODIFY_RETURN: u32 = 26;
 const LSM_MAC: u32 = 27;
+
+/// `r0 = 0; exit`
+const NOTHING: [u64; 2] = [0xb7, 0x95];
 
 /// Loads a program, has it run, and waits for the end of the process `pid`.
 pub(crate) fn run(what: &str, pid: i32) -> Result<(), Failed> {
@@ -79,6 +83,23 @@ pub(crate) fn run(what: &str, pid: i32) -> Result<(), Failed> {
         }
     };
     wait_gone(pid)
+}
+
+/// A program that says no in the place of the kernel: QEMU's next ioctl fails.
+pub(crate) fn refuses() -> Result<(), Failed> {
+    let target = types::find(types::FUNCTION, "bpf_lsm_file_ioctl")?;
+    attach::by_type(LSM, LSM_MAC, target, &NOTHING).map(drop)
+}
+
+/// One that answers in the place of what guards maps.
+pub(crate) fn modifies_return() -> Result<(), Failed> {
+    let target = types::find(types::FUNCTION, "security_bpf_map")?;
+    attach::by_type(TRACING, MODIFY_RETURN, target, &NOTHING).map(drop)
+}
+
+/// A breakpoint in a file.
+pub(crate) fn breakpoint(path: &str) -> Result<(), Failed> {
+    attach::uprobe(path).map(drop)
 }
 
 /// One BPF instruction.

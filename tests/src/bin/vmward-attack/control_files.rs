@@ -25,6 +25,11 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
             let parts = [IoSlice::new(&[]), IoSlice::new(text)];
             all(open(path)?.write_vectored(&parts)?, text)
         }
+        "writev-parts" => {
+            let (first, second) = text.split_at(1.min(text.len()));
+            let parts = [IoSlice::new(first), IoSlice::new(second)];
+            all(open(path)?.write_vectored(&parts)?, text)
+        }
         "read-write" => all(
             OpenOptions::new()
                 .read(true)
@@ -151,6 +156,7 @@ mod tests {
             "pwrite",
             "writev",
             "writev-second",
+            "writev-parts",
             "read-write",
             "sendfile",
             "splice",

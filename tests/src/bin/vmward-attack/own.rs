@@ -1,9 +1,15 @@
 //! Attacks on vmward's own maps and programs, and on where their pins are.
 
 use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use nix::errno::Errno;
 use nix::mount::MsFlags;
+use nix::sys::ptrace;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::Pid;
 
 use super::{Failed, number, usage};
 
@@ -31,6 +37,8 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
             let length = i64::try_from(length).map_err(io::Error::other)?;
             Ok(nix::unistd::truncate(*path, length)?)
         }
+        ["traced-start", program @ ..] => traced_start(program),
+        ["said-to-be", path] => said_to_be(path),
         ["move-mount", from, to] => move_mount(from, to),
         ["bind-mount", from, to] => bind_mount(from, to),
         ["old-move-mount", from, to] => {
@@ -45,9 +53,51 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
         }
         _ => usage(
             "own: map ID | program ID | each-map | each-program | pin PATH | pin-read-only PATH | \
-             truncate PATH | move-mount FROM TO | old-move-mount FROM TO | bind-mount FROM TO",
+             truncate PATH | traced-start PROGRAM... | said-to-be PATH | move-mount FROM TO | old-move-mount FROM TO | bind-mount FROM TO",
         ),
     }
+}
+
+/// Starts a program as its tracer.
+#[expect(unsafe_code, reason = "asks to be traced between fork and exec")]
+fn traced_start(program: &[&str]) -> Result<(), Failed> {
+    let Some((name, args)) = program.split_first() else {
+        return usage("own: traced-start PROGRAM...");
+    };
+    let mut command = Command::new(name);
+    command.args(args);
+    // SAFETY: a system call that touches no memory.
+    let traced = unsafe { command.pre_exec(|| Ok(ptrace::traceme()?)) };
+    let mut child = traced.spawn()?;
+    // It stops at each start of a program until its tracer has it go on.
+    loop {
+        match waitpid(Pid::from_raw(child.id().cast_signed()), None)? {
+            WaitStatus::Stopped(pid, _) => ptrace::cont(pid, None)?,
+            WaitStatus::Exited(_, 0) => return Ok(()),
+            WaitStatus::Exited(..) | WaitStatus::Signaled(..) => {
+                return Err(Failed::Refused(io::Error::from_raw_os_error(libc::EPERM)));
+            }
+            _ => drop(child.try_wait()?),
+        }
+    }
+}
+
+/// Changes what this process is said to run. Where it may, the kernel asks that the
+/// present program be unmapped first, which is what then fails.
+#[expect(unsafe_code, reason = "a raw system call")]
+fn said_to_be(path: &str) -> Result<(), Failed> {
+    let file = std::fs::File::open(path)?;
+    // SAFETY: takes numbers.
+    let done = unsafe {
+        libc::prctl(
+            libc::PR_SET_MM,
+            libc::PR_SET_MM_EXE_FILE,
+            file.as_raw_fd(),
+            0,
+            0,
+        )
+    };
+    Ok(Errno::result(done).map(drop)?)
 }
 
 fn by_number(command: libc::c_long, id: u32) -> Result<(), Failed> {

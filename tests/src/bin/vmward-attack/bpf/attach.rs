@@ -23,6 +23,7 @@ const PERF_TRACEPOINT: u64 = 2;
 const SAMPLE_PERIOD: u64 = 250_000;
 const PERF_SET_BPF: libc::c_ulong = 0x4004_2408;
 const KPROBE_TYPE: &str = "/sys/bus/event_source/devices/kprobe/type";
+const UPROBE_TYPE: &str = "/sys/bus/event_source/devices/uprobe/type";
 const EVENTS: &str = "/sys/kernel/tracing/events";
 
 /// On every system call.
@@ -63,6 +64,17 @@ pub(super) fn kprobe(kind: u32, function: &str, program: &[u64]) -> Result<Vec<O
     attr[0] = read_number(KPROBE_TYPE)?;
     attr[7] = function.as_ptr() as u64;
     perf(attr, 0, program)
+}
+
+/// Where a file's code is run: the kernel writes a breakpoint there.
+pub(super) fn uprobe(path: &str) -> Result<OwnedFd, Failed> {
+    let path = CString::new(path).map_err(io::Error::other)?;
+    let mut attr = [0; PERF_LEN];
+    attr[0] = read_number(UPROBE_TYPE)?;
+    attr[7] = path.as_ptr() as u64;
+    // Beyond the file's headers.
+    attr[8] = 64;
+    event(attr, 0)
 }
 
 /// Every so often, on each processor.
@@ -113,18 +125,19 @@ fn bpf(command: libc::c_long, attr: &[u64]) -> Result<OwnedFd, Failed> {
 /// For every process, on one processor: the program runs on all of them where
 /// the event is a place in the kernel.
 #[expect(unsafe_code, reason = "a raw system call")]
-fn perf(
-    mut attr: [u64; PERF_LEN],
-    processor: i32,
-    program: OwnedFd,
-) -> Result<Vec<OwnedFd>, Failed> {
-    attr[0] |= (size_of_val(&attr) as u64) << 32;
-    let (call, everybody, no_group) = (libc::SYS_perf_event_open, -1, -1);
-    // SAFETY: the attribute and what it points to are alive, only read.
-    let fd = unsafe { libc::syscall(call, attr.as_ptr(), everybody, processor, no_group, 0) };
-    let event = own(Errno::result(fd)?)?;
+fn perf(attr: [u64; PERF_LEN], processor: i32, program: OwnedFd) -> Result<Vec<OwnedFd>, Failed> {
+    let event = event(attr, processor)?;
     // SAFETY: takes a descriptor.
     let done = unsafe { libc::ioctl(event.as_raw_fd(), PERF_SET_BPF, program.as_raw_fd()) };
     Errno::result(done)?;
     Ok(vec![program, event])
+}
+
+#[expect(unsafe_code, reason = "a raw system call")]
+fn event(mut attr: [u64; PERF_LEN], processor: i32) -> Result<OwnedFd, Failed> {
+    attr[0] |= (size_of_val(&attr) as u64) << 32;
+    let (call, everybody, no_group) = (libc::SYS_perf_event_open, -1, -1);
+    // SAFETY: the attribute and what it points to are alive, only read.
+    let fd = unsafe { libc::syscall(call, attr.as_ptr(), everybody, processor, no_group, 0) };
+    Ok(own(Errno::result(fd)?)?)
 }
