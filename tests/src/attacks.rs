@@ -106,6 +106,7 @@ pub fn all() -> impl Iterator<Item = &'static Attack> {
         monitor::CONNECTIONS,
         monitor::ATTACKS,
         monitor::MORE,
+        monitor::ARGUMENTS,
         host::ATTACKS,
         host::OTHER_DOORS,
         lifeline::ATTACKS,

@@ -64,9 +64,17 @@ pub mod language {
     pub const HMP: u32 = 2;
     /// The guest agent's JSON.
     pub const AGENT: u32 = 3;
+    /// No command: a property that libvirt sets while a guest runs.
+    pub const PROPERTY: u32 = 4;
+    /// No command: a kind of object that libvirt adds to a running guest.
+    pub const OBJECT: u32 = 5;
+    /// No command: a kind of network back end that libvirt adds.
+    pub const NETDEV: u32 = 6;
+    /// No command: a kind of character device that libvirt adds.
+    pub const CHARDEV: u32 = 7;
 }
 
-/// A command by name.
+/// A command by name, or a word of one that decides what it does.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommandKey {

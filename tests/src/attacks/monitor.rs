@@ -4,9 +4,11 @@
 use super::{Attack, Harm, Refusal};
 use crate::guest::{Guest, run, virsh};
 
+mod arguments;
 mod connect;
 mod more;
 
+pub use arguments::ATTACKS as ARGUMENTS;
 pub use connect::ATTACKS as CONNECTIONS;
 pub use more::ATTACKS as MORE;
 

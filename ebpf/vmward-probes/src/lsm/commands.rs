@@ -16,6 +16,7 @@ use vmward_abi::{
     monitor_mode, vector, vm_flag,
 };
 
+use super::arguments::{EXECUTE, vmward_arguments, worded};
 use super::connect::reach;
 use super::libvirt;
 use super::room::{self, Room};
@@ -35,7 +36,6 @@ static DENIED: [u8; DENIED_LEN] =
 /// A power of two, and no less than the longest name.
 const DENIED_LEN: usize = 64;
 
-const EXECUTE: &[u8] = b"{\"execute\":\"";
 const EXEC_OOB: &[u8] = b"{\"exec-oob\":\"";
 /// What comes after the name of a command for people.
 const HMP: &[u8] = b"human-monitor-command\",\"arguments\":{\"command-line\":\"";
@@ -61,18 +61,23 @@ pub struct Order {
     /// Where its name stands, and how long it is.
     at: u32,
     len: u32,
+    /// The word of it that decides what it does, where there is one.
+    pub argument: CommandKey,
 }
+
+const NO_KEY: CommandKey = CommandKey {
+    name: [0; COMMAND_LEN],
+    language: 0,
+};
 
 impl Order {
     /// None yet.
     pub const EMPTY: Self = Self {
-        key: CommandKey {
-            name: [0; COMMAND_LEN],
-            language: 0,
-        },
+        key: NO_KEY,
         row: BENIGN,
         at: 0,
         len: 0,
+        argument: NO_KEY,
     };
 }
 
@@ -129,7 +134,7 @@ extern "C" fn vmward_order(vm: *const Vm, kind: u32, header: u64, size: u32) -> 
 fn command(vm: &Vm, kind: u32, message: Message, room: &mut Room) -> Option<i32> {
     let address = message.copy_head(&mut room.head)?;
     let order = &raw mut room.order;
-    vmward_understand(&raw const room.head, kind, order);
+    vmward_understand(&raw const room.head, kind, message.size, order);
     // SAFETY: this thread's own row; volatile, so that it is read from there.
     let row = unsafe { core::ptr::read_volatile(&raw const (*order).row) };
     if row.effect == 0 {
@@ -191,16 +196,21 @@ fn spoil(address: u64, order: *const Order) -> Option<i32> {
 /// Finds the command and what it needs. Verified by itself.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn vmward_understand(head: *const [u8; HEAD_LEN], kind: u32, order: *mut Order) -> i32 {
+extern "C" fn vmward_understand(
+    head: *const [u8; HEAD_LEN],
+    kind: u32,
+    size: u32,
+    order: *mut Order,
+) -> i32 {
     // SAFETY: null, or this thread's own room; nobody else has a reference to them.
     if let (Some(head), Some(order)) = unsafe { (head.as_ref(), order.as_mut()) } {
-        understand(head, kind, order);
+        understand(head, kind, size, order);
     }
     0
 }
 
 #[inline(always)]
-fn understand(head: &[u8; HEAD_LEN], kind: u32, order: &mut Order) {
+fn understand(head: &[u8; HEAD_LEN], kind: u32, size: u32, order: &mut Order) {
     let agent = kind == monitor_kind::AGENT;
     let start = if agent && head[0] == AGENT_RESET {
         1
@@ -242,10 +252,22 @@ fn understand(head: &[u8; HEAD_LEN], kind: u32, order: &mut Order) {
         BENIGN
     } else {
         // SAFETY: a plain copy of a live map value, by this thread's own key.
-        unsafe { COMMANDS.get(order.key) }
-            .copied()
-            .unwrap_or(UNKNOWN)
+        match unsafe { COMMANDS.get(order.key) }.copied() {
+            Some(row) if speaks == language::QMP => weigh(row, head, size, order),
+            found => found.unwrap_or(UNKNOWN),
+        }
     };
+}
+
+/// What a command needs whose arguments decide. Of those QEMU takes none out of
+/// band, where its name would stand elsewhere.
+#[inline(always)]
+fn weigh(row: CommandRow, head: &[u8; HEAD_LEN], size: u32, order: *mut Order) -> CommandRow {
+    match vmward_arguments(head, size, order) {
+        worded::BY_LIBVIRT => BENIGN,
+        worded::OTHERWISE if row.effect == 0 => UNKNOWN,
+        _ => row,
+    }
 }
 
 /// What a later generation of programs has refused already comes here as it left

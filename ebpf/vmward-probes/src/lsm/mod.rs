@@ -1,5 +1,6 @@
 //! The walls, and the hook that tells the walls when a guest is over.
 
+mod arguments;
 pub mod cgroup_files;
 mod commands;
 mod config;

@@ -9,8 +9,9 @@ use crate::scope::Vm;
 use crate::task::read;
 
 /// How much of a message is looked at: enough for the name of an event, for the
-/// head of a status answer, and for the name of a command.
-pub const HEAD_LEN: usize = 256;
+/// head of a status answer, for the name of a command, and for the whole of
+/// libvirt's order to add a socket. A power of two.
+pub const HEAD_LEN: usize = 512;
 
 const AF_UNIX: u16 = 1;
 /// `struct sockaddr_un` before its path.

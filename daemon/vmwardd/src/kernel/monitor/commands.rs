@@ -29,9 +29,13 @@ const QMP: &[Rule] = &[
     ("set-action", FORCE_STOP, 0),
     ("watchdog-set-action", FORCE_STOP, 0),
     ("yank", FORCE_STOP, 0),
+    // Activating all disks, as libvirt does after a migration that failed, is free.
+    ("blockdev-set-active", PAUSE, SAVE | MIGRATE),
 ];
 
 /// Commands of QMP that libvirt needs for its daily work, and that stop nothing.
+/// Of those whose arguments could, the programs let through what libvirt itself
+/// would say: `lsm/arguments.rs`.
 const QMP_FREE: &[&str] = &[
     "add-fd",
     "add_client",
@@ -60,7 +64,6 @@ const QMP_FREE: &[&str] = &[
     "block_set_io_throttle",
     "blockdev-add",
     "blockdev-backup",
-    "blockdev-change-medium",
     "blockdev-close-tray",
     "blockdev-create",
     "blockdev-del",
@@ -69,7 +72,6 @@ const QMP_FREE: &[&str] = &[
     "blockdev-open-tray",
     "blockdev-remove-medium",
     "blockdev-reopen",
-    "blockdev-set-active",
     "blockdev-snapshot",
     "blockdev-snapshot-sync",
     "calc-dirty-rate",
@@ -127,7 +129,6 @@ const QMP_FREE: &[&str] = &[
     "throttle-group-set",
     "trace-event-get-state",
     "transaction",
-    "x-blockdev-set-iothread",
 ];
 
 /// Commands for people that libvirt itself still uses.
@@ -145,7 +146,8 @@ const HMP: &[Rule] = &[
     ("migrate", MIGRATE, SAVE),
 ];
 
-/// Commands for people that stop nothing.
+/// Commands for people that stop nothing. None opens a file: where that is a FIFO,
+/// QEMU waits for whoever is at its other end.
 const HMP_FREE: &[&str] = &[
     "?",
     "balloon",
@@ -153,9 +155,6 @@ const HMP_FREE: &[&str] = &[
     "c",
     "cont",
     "delvm",
-    "drive_add",
-    "drive_backup",
-    "drive_mirror",
     "gpa2hpa",
     "gpa2hva",
     "gva2gpa",
@@ -165,7 +164,6 @@ const HMP_FREE: &[&str] = &[
     "print",
     "qom-get",
     "qom-list",
-    "screendump",
     "system_wakeup",
     "x",
     "xp",
@@ -211,6 +209,64 @@ const AGENT_FREE: &[&str] = &[
     "guest-sync-delimited",
 ];
 
+/// Properties that libvirt sets while a guest runs. Others unplug what they are of.
+const PROPERTIES: &[&str] = &[
+    "guest-stats-polling-interval",
+    "id-list",
+    "poll-grow",
+    "poll-max-ns",
+    "poll-shrink",
+    "requested-size",
+    "thread-pool-max",
+    "thread-pool-min",
+];
+
+/// Kinds of objects that libvirt adds to a running guest. A secret is judged by
+/// more than its kind.
+const OBJECTS: &[&str] = &[
+    "dbus-vmstate",
+    "iommufd",
+    "iothread",
+    "memory-backend-file",
+    "memory-backend-memfd",
+    "memory-backend-ram",
+    "pr-manager-helper",
+    "rng-builtin",
+    "rng-egd",
+    "rng-random",
+    "thread-context",
+    "throttle-group",
+    "tls-creds-x509",
+];
+
+/// Kinds of network back ends that libvirt adds. A `tap` is judged by more than
+/// its kind; others make QEMU start a program.
+const NETDEVS: &[&str] = &[
+    "dgram",
+    "socket",
+    "stream",
+    "user",
+    "vhost-user",
+    "vhost-vdpa",
+];
+
+/// Kinds of character devices that libvirt adds. A socket is judged by more than
+/// its kind; `testdev` ends QEMU at a guest's word.
+const CHARDEVS: &[&str] = &[
+    "dbus",
+    "file",
+    "null",
+    "parallel",
+    "pipe",
+    "pty",
+    "qemu-vdagent",
+    "serial",
+    "spiceport",
+    "spicevmc",
+    "udp",
+    "vc",
+];
+
 /// Every row of the kernel's table.
 pub(super) fn rows() -> impl Iterator<Item = (CommandKey, CommandRow)> {
     let free = |name: &&'static str| (*name, 0, 0);
@@ -220,9 +276,19 @@ pub(super) fn rows() -> impl Iterator<Item = (CommandKey, CommandRow)> {
     let row = |language| {
         move |(name, effect, covers): Rule| (key(name, language), CommandRow { effect, covers })
     };
+    let words = [
+        (language::PROPERTY, PROPERTIES),
+        (language::OBJECT, OBJECTS),
+        (language::NETDEV, NETDEVS),
+        (language::CHARDEV, CHARDEVS),
+    ];
+    let words = words
+        .into_iter()
+        .flat_map(move |(language, list)| list.iter().map(free).map(row(language)));
     qmp.map(row(language::QMP))
         .chain(hmp.map(row(language::HMP)))
         .chain(agent.map(row(language::AGENT)))
+        .chain(words)
 }
 
 fn key(name: &str, language: u32) -> CommandKey {
@@ -263,5 +329,36 @@ mod tests {
         assert_eq!(effect_of("quit", language::HMP), None);
         assert_eq!(effect_of("o", language::HMP), None);
         assert_eq!(effect_of("guest-exec", language::AGENT), None);
+        assert_eq!(effect_of("blockdev-set-active", language::QMP), Some(PAUSE));
+        assert_eq!(effect_of("screendump", language::HMP), None);
+    }
+
+    #[test]
+    fn words_that_would_stop_a_guest_are_in_no_list() {
+        for (word, language) in [
+            ("realized", language::PROPERTY),
+            // A secret's file, a socket's wait and a tap's helper decide, not the kind.
+            ("secret", language::OBJECT),
+            ("socket", language::CHARDEV),
+            ("tap", language::NETDEV),
+            // It takes orders to read and write memory and ports.
+            ("qtest", language::OBJECT),
+            ("testdev", language::CHARDEV),
+            ("bridge", language::NETDEV),
+        ] {
+            assert_eq!(effect_of(word, language), None, "{word}");
+        }
+        let free = |word, language| assert_eq!(effect_of(word, language), Some(0), "{word}");
+        free("requested-size", language::PROPERTY);
+        free("memory-backend-ram", language::OBJECT);
+        free("vhost-user", language::NETDEV);
+        free("pty", language::CHARDEV);
+    }
+
+    #[test]
+    fn a_word_counts_in_its_own_language_alone() {
+        assert_eq!(effect_of("iothread", language::QMP), None);
+        assert_eq!(effect_of("file", language::OBJECT), None);
+        assert_eq!(effect_of("cont", language::PROPERTY), None);
     }
 }

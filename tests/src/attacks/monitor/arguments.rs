@@ -1,0 +1,170 @@
+//! Commands that libvirt sends, too, with arguments that it never gives: they
+//! make QEMU wait, start a program, or lose what its guest needs.
+
+use std::process::Output;
+
+use super::super::{Attack, Harm};
+use super::{order, people, qmp};
+use crate::guest::{Guest, run, text};
+
+/// How long the answer is waited for: where the attack works, none comes.
+const ANSWER_LIMIT_S: &str = "15";
+
+/// An order whose answer may never come.
+fn order_without_answer(guest: &Guest, words: &[&str]) -> Output {
+    let mut all = vec![ANSWER_LIMIT_S, "virsh", "-c", "qemu:///system"];
+    all.extend(["qemu-monitor-command", &guest.name]);
+    all.extend(words);
+    run("timeout", &all)
+}
+
+/// A FIFO with nobody at its other end.
+fn fifo(guest: &Guest) -> String {
+    let path = format!("/var/tmp/{}.fifo", guest.name);
+    // One that is there already does as well.
+    run("mkfifo", &["-m", "666", &path]);
+    path
+}
+
+/// Has QEMU write memory to a FIFO.
+fn save_memory(guest: &Guest, command: &str) -> Output {
+    let path = fifo(guest);
+    let text = format!(
+        r#"{{"execute":"{command}","arguments":{{"val":0,"size":16,"filename":"{path}"}}}}"#
+    );
+    order_without_answer(guest, &[&text])
+}
+
+/// Has QEMU listen, and wait for the first client.
+fn wait_for_client(guest: &Guest, id: &str) -> Output {
+    let path = format!("/var/tmp/{}.waits", guest.name);
+    let addr = format!(r#"{{"type":"unix","data":{{"path":"{path}"}}}}"#);
+    let text = format!(
+        r#"{{"execute":"chardev-add","arguments":{{"id":"{id}","backend":{{"type":"socket",
+            "data":{{"addr":{addr},"server":true,"wait":true}}}}}}}}"#
+    );
+    order_without_answer(guest, &[&text])
+}
+
+/// Takes the guest's first processor away.
+fn unplug_processor(guest: &Guest) -> Output {
+    let all = text(&qmp(guest, r#"{"execute":"query-cpus-fast"}"#));
+    let path = all
+        .split_once(r#""qom-path":""#)
+        .and_then(|(_, rest)| rest.split('"').next())
+        .unwrap_or("/machine/unattached/device[0]");
+    let text = format!(
+        r#"{{"execute":"qom-set","arguments":{{"path":"{path}","property":"realized","value":false}}}}"#
+    );
+    order_without_answer(guest, &[&text])
+}
+
+/// QEMU says of a disk that it is not the guest's any more.
+fn is_inactive(guest: &Guest) -> bool {
+    let nodes = text(&qmp(guest, r#"{"execute":"query-named-block-nodes"}"#));
+    nodes.contains(r#""active":false"#)
+}
+
+/// See the module's text.
+pub const ATTACKS: &[Attack] = &[
+    order(
+        "monitor/qmp-chardev-waits",
+        Harm::Stalls,
+        "force_stop",
+        |g| wait_for_client(g, "waits"),
+    ),
+    // What decides stands behind what is looked at.
+    order(
+        "monitor/qmp-chardev-waits-behind-a-long-name",
+        Harm::Stalls,
+        "force_stop",
+        |g| wait_for_client(g, &"w".repeat(600)),
+    ),
+    // A guest that writes to it ends QEMU.
+    order(
+        "monitor/qmp-chardev-testdev",
+        Harm::Arms,
+        "force_stop",
+        |g| {
+            qmp(
+                g,
+                r#"{"execute":"chardev-add","arguments":{
+                    "id":"test","backend":{"type":"testdev","data":{}}}}"#,
+            )
+        },
+    ),
+    order(
+        "monitor/qmp-object-secret-of-a-fifo",
+        Harm::Stalls,
+        "force_stop",
+        |g| {
+            let path = fifo(g);
+            let text = format!(
+                r#"{{"execute":"object-add","arguments":{{
+                    "qom-type":"secret","id":"secret","file":"{path}"}}}}"#
+            );
+            order_without_answer(g, &[&text])
+        },
+    ),
+    order(
+        "monitor/qmp-memsave-fifo",
+        Harm::Stalls,
+        "force_stop",
+        |g| save_memory(g, "memsave"),
+    ),
+    order(
+        "monitor/qmp-pmemsave-fifo",
+        Harm::Stalls,
+        "force_stop",
+        |g| save_memory(g, "pmemsave"),
+    ),
+    // Without a processor the next interrupt is QEMU's end.
+    order(
+        "monitor/qmp-qom-set-realized",
+        Harm::Ends,
+        "force_stop",
+        unplug_processor,
+    ),
+    // QEMU's own sandbox ends it when it starts a program.
+    order("monitor/qmp-netdev-bridge", Harm::Ends, "force_stop", |g| {
+        qmp(
+            g,
+            r#"{"execute":"netdev_add","arguments":{"type":"bridge","id":"bridge"}}"#,
+        )
+    }),
+    order(
+        "monitor/qmp-netdev-tap-helper",
+        Harm::Ends,
+        "force_stop",
+        |g| {
+            qmp(
+                g,
+                r#"{"execute":"netdev_add","arguments":{
+                    "type":"tap","id":"tap","helper":"/bin/true"}}"#,
+            )
+        },
+    ),
+    people(
+        "monitor/hmp-drive-add-fifo",
+        Harm::Stalls,
+        "force_stop",
+        |g| {
+            let path = fifo(g);
+            let line = format!("drive_add 0 file={path},if=none,format=raw,readonly=on");
+            order_without_answer(g, &["--hmp", &line])
+        },
+    ),
+    // QEMU has this from 10.0 on; an older one gives the same answer as a refusal,
+    // and does no harm.
+    order(
+        "monitor/qmp-blockdev-set-active",
+        Harm::Shows(is_inactive),
+        "pause",
+        |g| {
+            qmp(
+                g,
+                r#"{"execute":"blockdev-set-active","arguments":{"active":false}}"#,
+            )
+        },
+    ),
+];
