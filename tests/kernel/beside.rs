@@ -1,7 +1,7 @@
 //! What is guarded beside the VMs: their helpers, and libvirt's daemon.
 
 use std::fs::File;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -18,10 +18,11 @@ use crate::{Scene, assert_in_vm};
 fn a_helper_is_guarded_like_its_vm_and_by_nobody_after_it() {
     let scene = Scene::new("helper-1", Mode::Enforce);
     let id = text(&virsh(&["domid", "helper-1"])).trim().to_owned();
-    let mut helper = Command::new("sleep")
-        .arg("3600")
-        .spawn()
-        .expect("sleep can be started");
+    // A pid file makes no helper of any program.
+    let mut stranger = sleeper("sleep");
+    let decoy = format!("/run/libvirt/qemu/{id}-helper-1-fs1-fs.pid");
+    std::fs::write(&decoy, stranger.id().to_string()).expect("the folder is writable");
+    let mut helper = sleeper(&named_like_virtiofsd("sleep"));
     let pid = helper.id().to_string();
     // As libvirt names the pid file of a virtiofsd.
     let file = format!("/run/libvirt/qemu/{id}-helper-1-fs0-fs.pid");
@@ -35,7 +36,11 @@ fn a_helper_is_guarded_like_its_vm_and_by_nobody_after_it() {
         is_kernel(r, "refused", "helper-1") && r["vector"] == "signal"
     });
     assert_eq!(record["signal"]["name"], "SIGKILL", "{record:#}");
-    assert_eq!(record["word"], "sleep", "{record:#}");
+    assert_eq!(record["word"], "virtiofsd", "{record:#}");
+    let output = run("/bin/kill", &["-9", &stranger.id().to_string()]);
+    assert!(output.status.success(), "{}", text(&output));
+    stranger.wait().expect("it is our child");
+    std::fs::remove_file(&decoy).expect("the folder is writable");
     // The guest powers itself off.
     let vm = scene.guest.pid();
     scene.guest.send("p");
@@ -44,6 +49,19 @@ fn a_helper_is_guarded_like_its_vm_and_by_nobody_after_it() {
     assert!(output.status.success(), "{}", text(&output));
     helper.wait().expect("it is our child");
     std::fs::remove_file(&file).expect("the folder is writable");
+}
+
+/// A copy of a program, under the name of one that libvirt starts for VMs.
+fn named_like_virtiofsd(program: &str) -> String {
+    let script = "mkdir -p /var/tmp/$0 && cp $(command -v $0) /var/tmp/$0/virtiofsd";
+    let output = run("bash", &["-c", script, program]);
+    assert!(output.status.success(), "{}", text(&output));
+    format!("/var/tmp/{program}/virtiofsd")
+}
+
+fn sleeper(program: &str) -> Child {
+    let mut command = Command::new(program);
+    command.arg("3600").spawn().expect("it can be started")
 }
 
 /// Cut short, it would end QEMU at its next look at what is gone.
@@ -83,7 +101,7 @@ fn the_first_process_of_a_pid_namespace_is_guarded_with_what_is_in_it() {
     // its first process. It ends with its input.
     let mut outside = Command::new("unshare")
         .args(["--pid", "--fork", "unshare", "--pid", "--fork"])
-        .args(["sh", "-c", "cat; exit 0"])
+        .args(["sh", "-c", "$0; exit 0", &named_like_virtiofsd("cat")])
         .stdin(Stdio::piped())
         .spawn()
         .expect("unshare can be started");

@@ -80,6 +80,8 @@ counters! {
     libvirt_lost => "libvirt-connections-lost",
     /// Times that the program which asks libvirt ended, or could not be started.
     inventory_ends => "inventory-ends",
+    /// Helpers of VMs that are not guarded, because one VM has too many.
+    helpers_left_out => "helpers-left-out",
 }
 
 /// Counters as every part of the daemon holds them.

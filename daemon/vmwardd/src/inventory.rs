@@ -29,6 +29,7 @@ use std::time::Duration;
 use vmward_core::ids::{Process, VmUuid};
 
 use self::child::Child;
+use self::helpers::HelperBook;
 use self::labels::LabelBook;
 pub use self::labels::Labels;
 use self::line::{Line, Seen, SeenRun};
@@ -79,6 +80,15 @@ pub struct Beside {
     pub deputies: Vec<Process>,
     /// By the process of a running VM: those whose end is its end.
     pub helpers: BTreeMap<Process, Vec<Process>>,
+    /// How many more of those there are than have room.
+    pub left_out: usize,
+}
+
+/// What earlier looks have shown.
+#[derive(Debug, Default)]
+struct Books {
+    labels: LabelBook,
+    helpers: HelperBook,
 }
 
 /// What the inventory tells the engine.
@@ -185,10 +195,10 @@ fn watch(
     mut tell: impl FnMut(Sighting) -> bool,
 ) {
     let mut backoff = BACKOFF_MIN;
-    let mut labels = LabelBook::default();
+    let mut books = Books::default();
     loop {
         let mut looked = false;
-        let outcome = follow(source, silence_max, stop, &mut labels, &mut |sighting| {
+        let outcome = follow(source, silence_max, stop, &mut books, &mut |sighting| {
             looked |= matches!(sighting, Sighting::Domains { .. });
             tell(sighting)
         });
@@ -215,7 +225,7 @@ fn follow(
     source: &Source,
     silence_max: Duration,
     stop: &UnixStream,
-    labels: &mut LabelBook,
+    books: &mut Books,
     tell: &mut impl FnMut(Sighting) -> bool,
 ) -> Result<(), String> {
     let (mut child, output) = Child::start(&source.program, &source.uri)?;
@@ -236,12 +246,13 @@ fn follow(
             Line::Domain(_) if domains.len() >= DOMAINS_MAX => {
                 break Broken::Rubbish(format!("more than {DOMAINS_MAX} domains"));
             }
-            Line::Domain(seen) => domains.push(settle(seen, source, labels, &mut beside)),
+            Line::Domain(seen) => domains.push(settle(seen, source, books, &mut beside)),
             Line::Looked { domains: count } if count == domains.len() => {
                 let mut domains = std::mem::take(&mut domains);
                 domains.shrink_to_fit();
-                labels.keep_only(&domains);
+                books.labels.keep_only(&domains);
                 let mut beside = std::mem::take(&mut beside);
+                books.helpers.complete(&mut beside.helpers);
                 beside.deputies = deputy::find();
                 told = tell(Sighting::Domains {
                     domains,
@@ -264,17 +275,17 @@ fn follow(
 }
 
 /// Finds the process of a domain that runs.
-fn settle(seen: Seen, source: &Source, labels: &mut LabelBook, beside: &mut Beside) -> Domain {
+fn settle(seen: Seen, source: &Source, books: &mut Books, beside: &mut Beside) -> Domain {
     let run = match seen.run {
         SeenRun::Off => Run::Off,
         SeenRun::Unsettled(why) => Run::Unsettled(why),
         SeenRun::Unknown(why) => Run::Unprotectable(why),
         SeenRun::Running => match find_process(&source.run_dir, &seen.name, seen.uuid) {
             Ok(process) => {
-                if let Some(number) = number_of(&source.run_dir, &seen.name, seen.uuid) {
-                    let helpers = helpers::find(&source.run_dir, number, process);
-                    beside.helpers.insert(process, helpers);
-                }
+                let number = number_of(&source.run_dir, &seen.name, seen.uuid);
+                let (helpers, left_out) = books.helpers.look(&source.run_dir, number, process);
+                beside.helpers.insert(process, helpers);
+                beside.left_out += left_out;
                 Run::Running(process)
             }
             Err(error) => Run::Unprotectable(error.to_string()),
@@ -285,7 +296,7 @@ fn settle(seen: Seen, source: &Source, labels: &mut LabelBook, beside: &mut Besi
         None => Ok(seen.labels),
     };
     Domain {
-        labels: labels.take(read, seen.uuid, &seen.name),
+        labels: books.labels.take(read, seen.uuid, &seen.name),
         uuid: seen.uuid,
         name: seen.name,
         run,

@@ -5,7 +5,7 @@ use vmward_core::ids::Process;
 
 use super::KernelSide;
 use super::shell::Shell;
-use crate::counters::count;
+use crate::counters::{count, count_by};
 use crate::inventory::Beside;
 use crate::kernel::{Guard, GuardRole};
 
@@ -56,6 +56,15 @@ impl Shell {
                     tracing::info!(pid, vm, "a helper of a VM is guarded");
                 }
             }
+        }
+        let more = beside.left_out.saturating_sub(self.vms.beside.left_out);
+        if more > 0 {
+            let left_out = beside.left_out;
+            tracing::warn!(
+                left_out,
+                "helpers of VMs are not guarded: there are too many"
+            );
+            count_by(&self.counters.helpers_left_out, more as u64);
         }
         self.vms.beside = beside;
         self.guard_beside();

@@ -1,17 +1,22 @@
 //! Processes whose end is the end of a VM: virtiofsd, swtpm, passt, vhost-user
 //! backends, qemu-pr-helper, the VM's dbus-daemon.
 //!
-//! libvirt keeps a pid file for each, under its run directory or in the VM's
-//! own folder, and puts them in the VM's cgroup, where it has one. The first
-//! process of a PID namespace around any of them is one, too.
+//! libvirt puts them in the VM's cgroup, where it has one, and keeps a pid file for
+//! each, under its run directory or in the VM's own folder. Whoever is root can
+//! write such a file, so it is believed only of what can be a helper: decoys would
+//! push the VM's own ones out, and could not be ended any more. The first process
+//! of a PID namespace around a helper or the VM is one, too.
 
-use std::collections::BTreeSet;
+mod looks;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use vmward_core::ids::Process;
 
+use self::looks::{Looks, own_part};
 use super::namespace;
 use crate::process::{self, ProcHandle};
 use crate::secure_file::read_bounded;
@@ -31,20 +36,85 @@ const HELPERS_MAX: usize = 64;
 /// Both times are rounded.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// The helpers of the VM with libvirt's number `id`, which `vm` runs.
-pub(super) fn find(run_dir: &Path, id: u32, vm: Process) -> Vec<Process> {
-    let mut found = BTreeSet::new();
-    for folder in folders(run_dir, id) {
-        let prefix = folder.1;
-        found.extend(by_pid_files(&folder.0, &prefix));
+/// The helpers of every VM that runs, as far as they were ever seen.
+#[derive(Debug, Default)]
+pub(super) struct HelperBook {
+    known: BTreeMap<Process, Vec<Process>>,
+}
+
+/// What a look found.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Found {
+    /// In the VM's own cgroup, or around it.
+    sure: Vec<Process>,
+    /// By a pid file alone.
+    told: Vec<Process>,
+}
+
+impl HelperBook {
+    /// The helpers of the VM with libvirt's number `id`, which `vm` runs, and how
+    /// many more there are than have room.
+    pub(super) fn look(
+        &mut self,
+        run_dir: &Path,
+        id: Option<u32>,
+        vm: Process,
+    ) -> (Vec<Process>, usize) {
+        let found = id.map_or_else(Found::default, |id| find(run_dir, id, vm));
+        self.note(vm, found)
     }
+
+    /// What was a helper once is one until it ends: its file can be taken away.
+    fn note(&mut self, vm: Process, found: Found) -> (Vec<Process>, usize) {
+        let known = self.known.remove(&vm).unwrap_or_default();
+        let known = known.into_iter().filter(|one| process::is_alive(*one));
+        let mut all = Vec::new();
+        for one in found.sure.into_iter().chain(known).chain(found.told) {
+            if one != vm && !all.contains(&one) {
+                all.push(one);
+            }
+        }
+        let left_out = all.len().saturating_sub(HELPERS_MAX);
+        all.truncate(HELPERS_MAX);
+        self.known.insert(vm, all.clone());
+        (all, left_out)
+    }
+
+    /// Adds the VMs that this look did not see and that run all the same, and
+    /// forgets those that have ended.
+    pub(super) fn complete(&mut self, seen: &mut BTreeMap<Process, Vec<Process>>) {
+        self.known.retain(|vm, _| process::is_alive(*vm));
+        let running = self.known.keys().copied();
+        let unseen: Vec<_> = running.filter(|vm| !seen.contains_key(vm)).collect();
+        for vm in unseen {
+            seen.insert(vm, self.note(vm, Found::default()).0);
+        }
+    }
+}
+
+fn find(run_dir: &Path, id: u32, vm: Process) -> Found {
+    let mut sure = BTreeSet::new();
     if let Some(own) = own_cgroup(vm) {
-        by_cgroup(&own, CGROUP_DEPTH_MAX, &mut found);
+        by_cgroup(&own, CGROUP_DEPTH_MAX, &mut sure);
     }
-    let inside: Vec<_> = found.iter().copied().chain([vm]).collect();
-    found.extend(inside.into_iter().flat_map(namespace::inits));
-    found.remove(&vm);
-    found.into_iter().take(HELPERS_MAX).collect()
+    let mut told = BTreeSet::new();
+    if let Some(of_vm) = Looks::of(vm) {
+        for (folder, prefix) in folders(run_dir, id) {
+            told.extend(by_pid_files(&folder, &prefix));
+        }
+        told.retain(|one| Looks::of(*one).is_some_and(|looks| looks.may_help(&of_vm)));
+    }
+    let around = |inside: &BTreeSet<Process>| -> Vec<Process> {
+        inside.iter().copied().flat_map(namespace::inits).collect()
+    };
+    // It is no helper of its own, and first here for what is around it.
+    sure.insert(vm);
+    let around_sure = around(&sure);
+    let around_told = around(&told);
+    Found {
+        sure: sure.into_iter().chain(around_sure).collect(),
+        told: told.into_iter().chain(around_told).collect(),
+    }
 }
 
 /// Every folder to look in, and how the names of this VM's files begin there.
@@ -94,27 +164,6 @@ fn own_cgroup(vm: Process) -> Option<PathBuf> {
     Some(Path::new(CGROUP_ROOT).join(own.trim_start_matches('/')))
 }
 
-/// Up to machined's scope, or the folder that libvirt makes where there is no
-/// machined.
-fn own_part(path: &str) -> Option<&str> {
-    let mut end = 0;
-    for part in path.split_inclusive('/') {
-        end += part.len();
-        let name = part.trim_end_matches('/');
-        let is_scope = name.starts_with("machine-qemu") && has_end(name, "scope");
-        if is_scope || has_end(name, "libvirt-qemu") {
-            return path.get(..end).map(|own| own.trim_end_matches('/'));
-        }
-    }
-    None
-}
-
-fn has_end(name: &str, end: &str) -> bool {
-    Path::new(name)
-        .extension()
-        .is_some_and(|found| found == end)
-}
-
 fn by_cgroup(cgroup: &Path, depth: u32, found: &mut BTreeSet<Process>) {
     let procs = read_bounded(&cgroup.join("cgroup.procs"), PROCS_BYTES_MAX).unwrap_or_default();
     let pids = procs.lines().filter_map(|line| line.parse().ok());
@@ -130,52 +179,4 @@ fn by_cgroup(cgroup: &Path, depth: u32, found: &mut BTreeSet<Process>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_helper_is_found_by_the_pid_file_of_its_vm_alone() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("swtpm")).unwrap();
-        let own = process::identify(std::process::id()).unwrap();
-        let vm = Process {
-            pid: u32::MAX,
-            start_ticks: 0,
-        };
-        let file = dir.path().join("swtpm/7-web-1-swtpm.pid");
-        fs::write(&file, format!("{}\n", own.pid)).unwrap();
-        assert_eq!(find(dir.path(), 7, vm), [own]);
-        assert_eq!(find(dir.path(), 77, vm), []);
-        assert_eq!(
-            find(dir.path(), 7, own),
-            [],
-            "the VM is no helper of its own"
-        );
-    }
-
-    #[test]
-    fn a_pid_file_that_is_older_than_its_process_is_not_believed() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("7-web-1-fs0-fs.pid");
-        fs::write(&path, std::process::id().to_string()).unwrap();
-        assert!(of_pid_file(&path).is_some());
-        let long_ago = UNIX_EPOCH + Duration::from_secs(1);
-        fs::File::open(&path)
-            .unwrap()
-            .set_modified(long_ago)
-            .unwrap();
-        assert_eq!(of_pid_file(&path), None);
-    }
-
-    #[test]
-    fn the_cgroup_of_a_vm_is_told_from_those_above_it() {
-        let scope = "/machine.slice/machine-qemu\\x2d1\\x2dweb.scope";
-        assert_eq!(own_part(&format!("{scope}/libvirt/emulator")), Some(scope));
-        assert_eq!(own_part(scope), Some(scope));
-        let plain = "/machine/qemu-1-web-1.libvirt-qemu";
-        assert_eq!(own_part(&format!("{plain}/emulator")), Some(plain));
-        for shared in ["/", "/machine.slice", "/system.slice/libvirtd.service", ""] {
-            assert_eq!(own_part(shared), None, "{shared}");
-        }
-    }
-}
+mod tests;
