@@ -150,12 +150,15 @@ pub const ATTACKS: &[Attack] = &[
     row("own/seize-another", "ptrace", "ptrace_access_check", |_| {
         second_daemon("exec vmward-attack tampering seize $pid")
     }),
-    row(
-        "own/memory-of-another",
-        "ptrace",
-        "ptrace_access_check",
-        |_| second_daemon("exec vmward-attack tampering open-mem $pid"),
-    ),
+    Attack {
+        refusal: Refusal::Says("Permission denied"),
+        ..row(
+            "own/memory-of-another",
+            "ptrace",
+            "ptrace_access_check",
+            |_| second_daemon("exec vmward-attack tampering open-mem $pid"),
+        )
+    },
     row("own/said-to-be", "own-file", "capable", |_| {
         let program = text(&sh("command -v vmwardd"));
         attack("own", "said-to-be", &[program.trim()])

@@ -11,7 +11,7 @@
 use vmward_abi::{COMMAND_LEN, CommandKey, language};
 
 use super::commands::Order;
-use super::unix::{HEAD_LEN, starts};
+use super::unix::{HEAD_LEN, starts, starts_at};
 use crate::maps::COMMANDS;
 use crate::task::{forget, opaque};
 
@@ -113,7 +113,7 @@ fn property(head: &[u8; HEAD_LEN], order: &mut Order) -> bool {
         return false;
     }
     let end = quote(head, NAME_AT + SET_PROPERTY.len(), HEAD_LEN);
-    starts(head, end, AFTER_PATH)
+    starts_at(head, end, AFTER_PATH)
         && is_known(head, end + AFTER_PATH.len(), language::PROPERTY, order)
 }
 
@@ -121,7 +121,7 @@ fn property(head: &[u8; HEAD_LEN], order: &mut Order) -> bool {
 fn object(head: &[u8; HEAD_LEN], order: &mut Order) -> bool {
     if starts(head, NAME_AT, ADD_SECRET) {
         let end = quote(head, NAME_AT + ADD_SECRET.len(), HEAD_LEN);
-        return starts(head, end, AFTER_SECRET);
+        return starts_at(head, end, AFTER_SECRET);
     }
     starts(head, NAME_AT, ADD_OBJECT)
         && is_known(head, NAME_AT + ADD_OBJECT.len(), language::OBJECT, order)
@@ -135,11 +135,11 @@ fn chardev(head: &[u8; HEAD_LEN], size: u32, order: &mut Order) -> bool {
         return false;
     }
     let end = quote(head, NAME_AT + ADD_CHARDEV.len(), HEAD_LEN);
-    if !starts(head, end, AFTER_CHARDEV) {
+    if !starts_at(head, end, AFTER_CHARDEV) {
         return false;
     }
     let at = end + AFTER_CHARDEV.len();
-    if starts(head, at, SOCKET) {
+    if starts_at(head, at, SOCKET) {
         return size as usize <= HEAD_LEN && !holds(head, &WAITS);
     }
     is_known(head, at, language::CHARDEV, order)
@@ -149,11 +149,11 @@ fn chardev(head: &[u8; HEAD_LEN], size: u32, order: &mut Order) -> bool {
 #[inline(always)]
 fn memory(head: &[u8; HEAD_LEN], at: usize) -> bool {
     let size_at = quote(head, at, NUMBER_MAX);
-    if !starts(head, size_at, AFTER_VALUE) {
+    if !starts_at(head, size_at, AFTER_VALUE) {
         return false;
     }
     let name_at = quote(head, size_at + AFTER_VALUE.len(), NUMBER_MAX);
-    starts(head, name_at, AFTER_SIZE) && ends_so(head, name_at + AFTER_SIZE.len())
+    starts_at(head, name_at, AFTER_SIZE) && ends_so(head, name_at + AFTER_SIZE.len())
 }
 
 /// The end of a temporary file's name, in the same folder.
@@ -166,7 +166,7 @@ fn ends_so(head: &[u8; HEAD_LEN], at: usize) -> bool {
         }
         i += 1;
     }
-    starts(head, at + SUFFIX_LEN, b"\"")
+    starts_at(head, at + SUFFIX_LEN, b"\"")
 }
 
 /// Where the next quote stands, among `most` places from `from` on; the end of

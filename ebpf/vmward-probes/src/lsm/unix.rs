@@ -130,6 +130,26 @@ impl Message {
     }
 }
 
+/// As [`starts`], where `at` was found in the message itself.
+#[inline(always)]
+pub fn starts_at(head: &[u8; HEAD_LEN], at: usize, pattern: &[u8]) -> bool {
+    if at + pattern.len() > HEAD_LEN {
+        return false;
+    }
+    // Read anew: what the compiler knows of it from the check above makes the masks
+    // needless, and the verifier knows of the masks alone.
+    // SAFETY: a local.
+    let at = unsafe { core::ptr::read_volatile(&raw const at) } & (HEAD_LEN - 1);
+    let mut i = 0;
+    while i < pattern.len() {
+        if head[(at + i) & (HEAD_LEN - 1)] != pattern[i] {
+            return false;
+        }
+        i += 1;
+    }
+    true
+}
+
 /// Does `pattern` stand at `at`? Out of bounds is no.
 #[inline(always)]
 pub fn starts(head: &[u8; HEAD_LEN], at: usize, pattern: &[u8]) -> bool {
