@@ -11,7 +11,7 @@
 use vmward_abi::{COMMAND_LEN, CommandKey, language};
 
 use super::commands::Order;
-use super::unix::{HEAD_LEN, starts, starts_at};
+use super::unix::{HEAD_LEN, place, starts, starts_at};
 use crate::maps::COMMANDS;
 use crate::task::{forget, opaque};
 
@@ -180,7 +180,7 @@ fn quote(head: &[u8; HEAD_LEN], from: usize, most: usize) -> usize {
         if here >= HEAD_LEN {
             break;
         }
-        if head[here & (HEAD_LEN - 1)] == b'"' {
+        if head[place(here)] == b'"' {
             at = here;
             break;
         }

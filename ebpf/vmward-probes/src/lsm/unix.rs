@@ -130,16 +130,22 @@ impl Message {
     }
 }
 
+/// A place of the head that a check has shown to be inside. Read anew: what the
+/// compiler knows from that check makes the mask needless, and the verifier knows of
+/// the mask alone.
+#[inline(always)]
+pub fn place(at: usize) -> usize {
+    // SAFETY: a local.
+    unsafe { core::ptr::read_volatile(&raw const at) & (HEAD_LEN - 1) }
+}
+
 /// As [`starts`], where `at` was found in the message itself.
 #[inline(always)]
 pub fn starts_at(head: &[u8; HEAD_LEN], at: usize, pattern: &[u8]) -> bool {
     if at + pattern.len() > HEAD_LEN {
         return false;
     }
-    // Read anew: what the compiler knows of it from the check above makes the masks
-    // needless, and the verifier knows of the masks alone.
-    // SAFETY: a local.
-    let at = unsafe { core::ptr::read_volatile(&raw const at) } & (HEAD_LEN - 1);
+    let at = place(at);
     let mut i = 0;
     while i < pattern.len() {
         if head[(at + i) & (HEAD_LEN - 1)] != pattern[i] {
