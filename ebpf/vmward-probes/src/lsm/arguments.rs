@@ -48,6 +48,8 @@ const ACTIVATE: &[u8] = b"blockdev-set-active\",\"arguments\":{\"active\":true}"
 const SUFFIX_LEN: usize = 6;
 /// Most bytes of a number, and what stands around it.
 const NUMBER_MAX: usize = 24;
+/// Most bytes of a path to an object, or of a name. Each is a step of the verifier's.
+const STRING_MAX: usize = 192;
 
 /// What [`vmward_arguments`] says of a command.
 pub mod worded {
@@ -112,7 +114,7 @@ fn property(head: &[u8; HEAD_LEN], order: &mut Order) -> bool {
     if !starts(head, NAME_AT, SET_PROPERTY) {
         return false;
     }
-    let end = quote(head, NAME_AT + SET_PROPERTY.len(), HEAD_LEN);
+    let end = quote(head, NAME_AT + SET_PROPERTY.len(), STRING_MAX);
     starts_at(head, end, AFTER_PATH)
         && is_known(head, end + AFTER_PATH.len(), language::PROPERTY, order)
 }
@@ -120,7 +122,7 @@ fn property(head: &[u8; HEAD_LEN], order: &mut Order) -> bool {
 #[inline(always)]
 fn object(head: &[u8; HEAD_LEN], order: &mut Order) -> bool {
     if starts(head, NAME_AT, ADD_SECRET) {
-        let end = quote(head, NAME_AT + ADD_SECRET.len(), HEAD_LEN);
+        let end = quote(head, NAME_AT + ADD_SECRET.len(), STRING_MAX);
         return starts_at(head, end, AFTER_SECRET);
     }
     starts(head, NAME_AT, ADD_OBJECT)
@@ -134,7 +136,7 @@ fn chardev(head: &[u8; HEAD_LEN], size: u32, order: &mut Order) -> bool {
     if !starts(head, NAME_AT, ADD_CHARDEV) {
         return false;
     }
-    let end = quote(head, NAME_AT + ADD_CHARDEV.len(), HEAD_LEN);
+    let end = quote(head, NAME_AT + ADD_CHARDEV.len(), STRING_MAX);
     if !starts_at(head, end, AFTER_CHARDEV) {
         return false;
     }
@@ -186,7 +188,7 @@ fn quote(head: &[u8; HEAD_LEN], from: usize, most: usize) -> usize {
         }
         i += 1;
     }
-    // Some hundred places, and what follows is walked once.
+    // Many places, and what follows is walked once.
     forget(&at);
     at
 }
