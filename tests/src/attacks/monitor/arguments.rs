@@ -59,12 +59,6 @@ fn unplug_processor(guest: &Guest) -> Output {
     order_without_answer(guest, &[&text])
 }
 
-/// QEMU says of a disk that it is not the guest's any more.
-fn is_inactive(guest: &Guest) -> bool {
-    let nodes = text(&qmp(guest, r#"{"execute":"query-named-block-nodes"}"#));
-    nodes.contains(r#""active":false"#)
-}
-
 /// See the module's text.
 pub const ATTACKS: &[Attack] = &[
     order(
@@ -152,19 +146,6 @@ pub const ATTACKS: &[Attack] = &[
             let path = fifo(g);
             let line = format!("drive_add 0 file={path},if=none,format=raw,readonly=on");
             order_without_answer(g, &["--hmp", &line])
-        },
-    ),
-    // QEMU has this from 10.0 on; an older one gives the same answer as a refusal,
-    // and does no harm.
-    order(
-        "monitor/qmp-blockdev-set-active",
-        Harm::Shows(is_inactive),
-        "pause",
-        |g| {
-            qmp(
-                g,
-                r#"{"execute":"blockdev-set-active","arguments":{"active":false}}"#,
-            )
         },
     ),
 ];
