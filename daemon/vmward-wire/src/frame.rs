@@ -144,11 +144,18 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, FrameError> {
 
 /// Reads any JSON value, refusing repeated keys and deep nesting.
 #[derive(Clone, Copy)]
-struct Strict {
+pub(crate) struct Strict {
     depth_left: usize,
 }
 
 impl Strict {
+    /// For a value so many objects and arrays below the line's own.
+    pub(crate) fn below(depth: usize) -> Self {
+        Self {
+            depth_left: DEPTH_MAX.saturating_sub(depth),
+        }
+    }
+
     fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
         match self.depth_left.checked_sub(1) {
             Some(depth_left) => Ok(Self { depth_left }),
