@@ -66,6 +66,10 @@ impl Batch {
     }
 
     pub(super) fn answer(&mut self, pending: PendingAnswer) {
+        if self.answers.is_empty() {
+            // Most rounds have one, and room for more would be costly to have.
+            self.answers.reserve_exact(1);
+        }
         self.answers.push(pending);
     }
 
