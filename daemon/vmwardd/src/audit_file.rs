@@ -229,16 +229,22 @@ impl AuditFile {
         }
         self.dropped = 0;
         let mut written = 0;
+        let mut bytes_max = LINES_BYTES;
         while let Some(rest) = records.get(written..).filter(|rest| !rest.is_empty()) {
             let mut bytes = 0;
             let chunk = rest.iter().take_while(|record| {
-                let has_room = bytes < LINES_BYTES;
+                let has_room = bytes < bytes_max;
                 bytes += record.text.len();
                 has_room
             });
             let chunk = chunk.count();
             let chunk = rest.get(..chunk).unwrap_or(rest);
             if let Err(error) = self.write(chunk) {
+                if chunk.len() > 1 {
+                    // The disk may still take some of them, one by one.
+                    bytes_max = 1;
+                    continue;
+                }
                 tracing::error!(%error, path = %self.path.display(), "cannot write the audit log");
                 break;
             }

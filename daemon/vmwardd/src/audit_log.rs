@@ -20,7 +20,7 @@
 use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
@@ -205,11 +205,16 @@ impl AuditLog {
     }
 
     /// Puts the file aside where it is long enough, as [`AuditFile::rotate`] says.
+    /// While somebody writes it that can wait for the next round.
     ///
     /// # Errors
     /// The file system refuses.
     pub fn rotate(&self, rotation: Rotation, at: Now) -> io::Result<()> {
-        self.file().rotate(rotation, at)
+        match self.file.try_lock() {
+            Ok(mut file) => file.rotate(rotation, at),
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().rotate(rotation, at),
+            Err(TryLockError::WouldBlock) => Ok(()),
+        }
     }
 
     /// Makes everything that was appended durable, as far as the disk took it.
