@@ -1,8 +1,10 @@
 //! SHA-256 in hexadecimal, and the canonical form of JSON that is digested.
 
-use serde::Serialize;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
+
+/// Room for arguments in canonical form; most are shorter.
+const CANONICAL_BYTES: usize = 128;
 
 /// SHA-256 of `bytes` as 64 lower-case hexadecimal digits.
 pub fn sha256_hex(bytes: &[u8]) -> String {
@@ -23,9 +25,9 @@ pub fn args_digest(arguments: &Map<String, Value>) -> String {
 
 /// A call's arguments in canonical form.
 pub fn canonical(arguments: &Map<String, Value>) -> String {
-    let mut text = String::new();
+    let mut text = Vec::with_capacity(CANONICAL_BYTES);
     write_object(arguments, &mut text);
-    text
+    String::from_utf8(text).unwrap_or_default()
 }
 
 /// Two lower-case hexadecimal digits a byte.
@@ -38,45 +40,39 @@ pub fn hex(bytes: &[u8]) -> String {
     String::from_utf8(digits).unwrap_or_default()
 }
 
-fn write_object(object: &Map<String, Value>, out: &mut String) {
+fn write_object(object: &Map<String, Value>, out: &mut Vec<u8>) {
     let mut members: Vec<(&String, &Value)> = object.iter().collect();
     // RFC 8785 orders by UTF-16 code unit, which differs from byte order for
     // characters outside the basic plane.
     members.sort_unstable_by(|(one, _), (other, _)| one.encode_utf16().cmp(other.encode_utf16()));
-    out.push('{');
+    out.push(b'{');
     for (index, (key, value)) in members.into_iter().enumerate() {
         if index > 0 {
-            out.push(',');
+            out.push(b',');
         }
-        write_scalar(key, out);
-        out.push(':');
+        vmward_json::write_str(out, key);
+        out.push(b':');
         write_value(value, out);
     }
-    out.push('}');
+    out.push(b'}');
 }
 
-fn write_value(value: &Value, out: &mut String) {
+fn write_value(value: &Value, out: &mut Vec<u8>) {
     match value {
         Value::Object(object) => write_object(object, out),
         Value::Array(items) => {
-            out.push('[');
+            out.push(b'[');
             for (index, item) in items.iter().enumerate() {
                 if index > 0 {
-                    out.push(',');
+                    out.push(b',');
                 }
                 write_value(item, out);
             }
-            out.push(']');
+            out.push(b']');
         }
-        scalar => write_scalar(scalar, out),
+        // The scalars of a value that was read cannot fail to be written.
+        scalar => vmward_json::write(out, scalar).unwrap_or_default(),
     }
-}
-
-/// What has no members, as `serde_json` writes it.
-fn write_scalar<T: Serialize + ?Sized>(scalar: &T, out: &mut String) {
-    // Strings and the scalars of a value that was read cannot fail to be written.
-    let text = serde_json::to_vec(scalar).unwrap_or_default();
-    out.push_str(str::from_utf8(&text).unwrap_or_default());
 }
 
 #[cfg(test)]

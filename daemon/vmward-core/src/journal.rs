@@ -16,6 +16,7 @@ use crate::{
     approval::Approval,
     audit::AuditBody,
     clock::Now,
+    digest::hex,
     disarm::Disarm,
     engine::RecentDecision,
     ids::{DecisionId, Process},
@@ -23,6 +24,9 @@ use crate::{
     limit::{Charge, CounterKey},
 };
 pub use replay::{Replay, ReplayError, ReplayedDecision, ReplayedState, RestoredStamp, TornTail};
+
+/// Eight digits and a space.
+const CHECKSUM_BYTES: usize = 9;
 
 /// One entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -216,9 +220,14 @@ pub enum LineError {
 
 /// The line for an entry, with its line feed.
 pub fn encode_line(entry: &JournalEntry) -> Result<Vec<u8>, serde_json::Error> {
-    let json = serde_json::to_vec(entry)?;
-    let mut line = format!("{:08x} ", crc32fast::hash(&json)).into_bytes();
-    line.extend_from_slice(&json);
+    // The checksum's place is held until the text is there.
+    let mut line = vec![b' '; CHECKSUM_BYTES];
+    vmward_json::write(&mut line, entry)?;
+    let (head, json) = line.split_at_mut(CHECKSUM_BYTES);
+    let checksum = hex(&crc32fast::hash(json).to_be_bytes());
+    for (place, digit) in head.iter_mut().zip(checksum.bytes()) {
+        *place = digit;
+    }
     line.push(b'\n');
     Ok(line)
 }
@@ -226,7 +235,9 @@ pub fn encode_line(entry: &JournalEntry) -> Result<Vec<u8>, serde_json::Error> {
 /// The entry of a line, which includes its line feed.
 pub fn decode_line(line: &[u8]) -> Result<JournalEntry, LineError> {
     let text = line.strip_suffix(b"\n").ok_or(LineError::CutOff)?;
-    let (checksum, json) = text.split_at_checked(9).ok_or(LineError::Shape)?;
+    let (checksum, json) = text
+        .split_at_checked(CHECKSUM_BYTES)
+        .ok_or(LineError::Shape)?;
     let claimed = checksum
         .strip_suffix(b" ")
         .and_then(|digits| std::str::from_utf8(digits).ok())

@@ -121,21 +121,19 @@ pub fn parse(line: &[u8]) -> Result<Value, FrameError> {
         return Err(FrameError::ByteOrderMark);
     }
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    Strict {
-        depth_left: DEPTH_MAX,
-    }
-    .deserialize(&mut deserializer)
-    .and_then(|value| deserializer.end().map(|()| value))
-    .map_err(|error| FrameError::Json {
-        reason: error.to_string(),
-    })
+    Strict::below(0)
+        .deserialize(&mut deserializer)
+        .and_then(|value| deserializer.end().map(|()| value))
+        .map_err(|error| FrameError::Json {
+            reason: error.to_string(),
+        })
 }
 
 /// Writes a message as one line, with its line feed. JSON text holds no raw
 /// line feed, so the frame is always one line.
 pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, FrameError> {
     let mut bytes = Vec::with_capacity(ANSWER_BYTES);
-    serde_json::to_writer(&mut bytes, message).map_err(|error| FrameError::Json {
+    vmward_json::write(&mut bytes, message).map_err(|error| FrameError::Json {
         reason: error.to_string(),
     })?;
     bytes.push(b'\n');
@@ -144,11 +142,18 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, FrameError> {
 
 /// Reads any JSON value, refusing repeated keys and deep nesting.
 #[derive(Clone, Copy)]
-struct Strict {
+pub(crate) struct Strict {
     depth_left: usize,
 }
 
 impl Strict {
+    /// For a value so many objects and arrays below the line's own.
+    pub(crate) fn below(depth: usize) -> Self {
+        Self {
+            depth_left: DEPTH_MAX.saturating_sub(depth),
+        }
+    }
+
     fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
         match self.depth_left.checked_sub(1) {
             Some(depth_left) => Ok(Self { depth_left }),

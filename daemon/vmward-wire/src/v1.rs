@@ -4,6 +4,7 @@
 //! files for ever; a new optional field is no new version.
 
 pub mod approval;
+mod call;
 pub mod disarm;
 pub mod events;
 pub mod explain;
@@ -14,6 +15,7 @@ pub mod tools;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use self::call::read_call;
 pub use self::hello::{HelloParams, HelloResult};
 pub use self::status::{
     HookStatus, HostRuleStatus, KernelStatus, LeaseStatus, LibvirtStatus, Mode, PolicyStatus,

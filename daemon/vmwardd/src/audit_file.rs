@@ -2,11 +2,9 @@
 //!
 //! It is appended to without a sync, because the journal is what decisions rest
 //! on; a timer syncs it, and a record that a crash kept from it is written again
-//! from the journal or the spool at the next start. Decisions are recorded right
-//! after they are answered: until then their records wait in memory, with a copy
-//! where the process's death does not reach. While records cannot be written
-//! they wait in a bounded queue, and the daemon denies rather than act
-//! unrecorded.
+//! from the journal or the spool at the next start (see [`crate::audit_log`]).
+//! While records cannot be written they wait in a bounded queue, and the daemon
+//! denies rather than act unrecorded.
 
 mod rotate;
 mod scan;
@@ -26,12 +24,15 @@ use vmward_core::ids::DecisionId;
 pub use self::rotate::Rotation;
 use self::scan::scan;
 use crate::feed::Feed;
-use crate::spool::Spool;
 
 /// The file's name in the log directory.
 pub const AUDIT_FILE: &str = "audit.jsonl";
 /// Most records that wait for a disk that takes nothing.
 const BACKLOG_MAX: usize = 10_000;
+/// So many bytes of lines are written at once, or little more.
+const LINES_BYTES: usize = 64 * 1024;
+/// Most buffers that are kept to be used again.
+const SPENT_MAX: usize = 32;
 
 /// The open log.
 pub struct AuditFile {
@@ -40,8 +41,11 @@ pub struct AuditFile {
     len: u64,
     chain: Chain,
     boot_id: String,
-    /// The line being written.
-    line: Vec<u8>,
+    /// The lines being written, and where each of them ends.
+    lines: Vec<u8>,
+    ends: Vec<usize>,
+    /// Buffers of records that are written.
+    spent: Vec<Vec<u8>>,
     dirty: bool,
     /// Half a line may stand after `len`.
     torn: bool,
@@ -50,30 +54,22 @@ pub struct AuditFile {
     /// The disk took nothing when it was last asked.
     blocked: bool,
     dropped: u64,
-    spool: Option<Spool>,
     feed: Option<Arc<Feed>>,
 }
 
 /// A record that is not written yet.
-struct Waiting {
-    body: AuditBody,
+pub(crate) struct Waiting {
+    /// Where somebody listens to records.
+    pub(crate) body: Option<AuditBody>,
     /// The body as JSON.
-    text: Vec<u8>,
-    at: Now,
-}
-
-/// What would make a record again that the process's death kept from the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Copied {
-    /// The journal holds it.
-    InJournal,
-    /// Nothing does yet.
-    Nowhere,
+    pub(crate) text: Vec<u8>,
+    pub(crate) at: Now,
 }
 
 impl Waiting {
-    fn new(body: AuditBody, at: Now) -> Self {
+    pub(crate) fn new(body: AuditBody, at: Now) -> Self {
         let text = body.text();
+        let body = Some(body);
         Self { body, text, at }
     }
 }
@@ -173,13 +169,14 @@ impl AuditFile {
             len,
             chain,
             boot_id: boot_id.to_owned(),
-            line: Vec::new(),
+            lines: Vec::new(),
+            ends: Vec::new(),
+            spent: Vec::new(),
             dirty: false,
             torn: false,
             backlog: VecDeque::new(),
             blocked: false,
             dropped: 0,
-            spool: None,
             feed: None,
         };
         if len == 0 {
@@ -193,42 +190,20 @@ impl AuditFile {
         self.feed = Some(feed);
     }
 
-    /// Where copies are kept of records that are written later. It must be empty.
-    pub fn set_spool(&mut self, spool: Spool) {
-        self.spool = Some(spool);
-    }
-
     /// Appends a record. Never fails to the caller: what the disk does not take
     /// waits, and [`AuditFile::fault`] says so.
     pub fn append(&mut self, body: AuditBody, at: Now) {
-        self.take(Waiting::new(body, at));
-        self.flush();
+        self.append_all([Waiting::new(body, at)]);
     }
 
-    /// Has a record written by the next [`AuditFile::flush`]. From here on no
-    /// death of the process keeps it from the log; where that cannot be had, it
-    /// is written at once.
-    pub fn append_soon(&mut self, body: AuditBody, at: Now, copied: Copied) {
-        let record = Waiting::new(body, at);
-        let is_safe = match copied {
-            Copied::InJournal => true,
-            Copied::Nowhere => {
-                let spool = self.spool.as_mut();
-                spool.is_some_and(|spool| spool.put(&record.text))
-            }
-        };
-        self.take(record);
-        if !is_safe {
-            self.flush();
-        }
-    }
-
-    fn take(&mut self, record: Waiting) {
-        self.backlog.push_back(record);
-        if self.backlog.len() > BACKLOG_MAX {
+    /// Appends records, as [`AuditFile::append`] does one.
+    pub(crate) fn append_all(&mut self, records: impl IntoIterator<Item = Waiting>) {
+        self.backlog.extend(records);
+        while self.backlog.len() > BACKLOG_MAX {
             self.backlog.pop_front();
             self.dropped = self.dropped.saturating_add(1);
         }
+        self.flush();
     }
 
     /// Writes what waits, as far as the disk takes it.
@@ -236,64 +211,97 @@ impl AuditFile {
         if self.backlog.is_empty() {
             return;
         }
-        self.write_backlog();
+        let mut waiting = std::mem::take(&mut self.backlog);
+        let written = self.write_all(waiting.make_contiguous());
+        let written = waiting.drain(..written);
+        self.spent.extend(written.map(|record| record.text));
+        self.spent.truncate(SPENT_MAX);
+        self.backlog = waiting;
         self.blocked = !self.backlog.is_empty();
-        if let Some(spool) = self.spool.as_mut().filter(|_| !self.blocked) {
-            spool.clear();
-        }
     }
 
-    fn write_backlog(&mut self) {
-        if self.dropped > 0 && !self.backlog.is_empty() {
-            let gap = DaemonRecord {
-                event: "audit-records-dropped".to_owned(),
-                detail: Some(format!(
-                    "{} records found no room while the log could not be written",
-                    self.dropped
-                )),
-            };
-            let at = self
-                .backlog
-                .front()
-                .map_or_else(Now::default, |waiting| waiting.at);
-            if self
-                .write(&Waiting::new(AuditBody::Daemon(gap), at))
-                .is_err()
-            {
-                return;
-            }
-            self.dropped = 0;
+    /// Writes records, the number of those that were dropped first; returns how
+    /// many of them the disk took.
+    fn write_all(&mut self, records: &[Waiting]) -> usize {
+        let gap = self.dropped_record(records);
+        if !gap.is_empty() && self.write(&gap).is_err() {
+            return 0;
         }
-        while let Some(record) = self.backlog.pop_front() {
-            if let Err(error) = self.write(&record) {
+        self.dropped = 0;
+        let mut written = 0;
+        let mut bytes_max = LINES_BYTES;
+        while let Some(rest) = records.get(written..).filter(|rest| !rest.is_empty()) {
+            let mut bytes = 0;
+            let chunk = rest.iter().take_while(|record| {
+                let has_room = bytes < bytes_max;
+                bytes += record.text.len();
+                has_room
+            });
+            let chunk = chunk.count();
+            let chunk = rest.get(..chunk).unwrap_or(rest);
+            if let Err(error) = self.write(chunk) {
+                if chunk.len() > 1 {
+                    // The disk may still take some of them, one by one.
+                    bytes_max = 1;
+                    continue;
+                }
                 tracing::error!(%error, path = %self.path.display(), "cannot write the audit log");
-                self.backlog.push_front(record);
-                return;
+                break;
             }
+            written += chunk.len();
         }
+        written
     }
 
-    fn write(&mut self, record: &Waiting) -> io::Result<()> {
+    /// A record of those that found no room, where there are such.
+    fn dropped_record(&self, records: &[Waiting]) -> Vec<Waiting> {
+        if self.dropped == 0 {
+            return Vec::new();
+        }
+        let gap = DaemonRecord {
+            event: "audit-records-dropped".to_owned(),
+            detail: Some(format!(
+                "{} records found no room while the log could not be written",
+                self.dropped
+            )),
+        };
+        let at = records.first().map_or_else(Now::default, |first| first.at);
+        vec![Waiting::new(AuditBody::Daemon(gap), at)]
+    }
+
+    /// Writes records with one write, all or none.
+    fn write(&mut self, records: &[Waiting]) -> io::Result<()> {
         if self.torn {
             self.file.set_len(self.len)?;
             self.torn = false;
         }
         let before = self.chain.clone();
-        self.chain
-            .append_to(&mut self.line, &record.text, &self.boot_id, record.at);
-        self.line.push(b'\n');
-        if let Err(error) = (&*self.file).write_all(&self.line) {
+        self.lines.clear();
+        self.ends.clear();
+        for record in records {
+            self.chain
+                .append_to(&mut self.lines, &record.text, &self.boot_id, record.at);
+            self.ends.push(self.lines.len());
+            self.lines.push(b'\n');
+        }
+        if let Err(error) = (&*self.file).write_all(&self.lines) {
             self.chain = before;
             // Half a line would break the chain for every reader. Where it
             // cannot be cut off now, nothing is written before it is.
             self.torn = self.file.set_len(self.len).is_err();
             return Err(error);
         }
-        self.len = self.len.saturating_add(self.line.len() as u64);
+        self.len = self.len.saturating_add(self.lines.len() as u64);
         self.dirty = true;
         if let Some(feed) = &self.feed {
-            let text = str::from_utf8(&self.line).unwrap_or_default();
-            feed.publish(&record.body, text.trim_end());
+            let mut start = 0;
+            for (record, end) in records.iter().zip(&self.ends) {
+                let line = self.lines.get(start..*end).unwrap_or_default();
+                if let Some(body) = &record.body {
+                    feed.publish(body, str::from_utf8(line).unwrap_or_default());
+                }
+                start = end.saturating_add(1);
+            }
         }
         Ok(())
     }
@@ -319,6 +327,11 @@ impl AuditFile {
     /// The sync failed; the next one tries again.
     pub fn unsynced(&mut self) {
         self.dirty = true;
+    }
+
+    /// Buffers of records that are written, to be used again.
+    pub(crate) fn take_spent(&mut self) -> impl Iterator<Item = Vec<u8>> {
+        self.spent.drain(..)
     }
 
     /// Why the disk takes no records, where it takes none.

@@ -214,6 +214,10 @@ impl Client {
     }
 
     async fn answer(&self, line: &[u8]) -> Answer {
+        if let Some((id, params)) = v1::read_call(line) {
+            let answer = reply(id, self.authorize(params).await);
+            return self.noted(method::AUTHORIZE, answer);
+        }
         let mut request = match Request::parse(line) {
             Ok(request) => request,
             Err(refusal) => {
@@ -222,12 +226,16 @@ impl Client {
             }
         };
         let answer = self.dispatch(&mut request).await;
+        self.noted(&request.method, answer)
+    }
+
+    fn noted(&self, method: &str, answer: Answer) -> Answer {
         if let Some(error) = &answer.error {
             count(&self.counters.failed_calls);
             // A client can flood, so this is no warning; the counter tells.
             tracing::debug!(
                 pid = self.peer.process.pid,
-                method = request.method,
+                method,
                 error = error.message,
                 "a call failed"
             );
@@ -239,7 +247,10 @@ impl Client {
         let id = request.id.clone();
         match request.method.as_str() {
             method::HELLO => reply(id, self.hello(request)),
-            method::AUTHORIZE => reply(id, self.authorize(request).await),
+            method::AUTHORIZE => match request.params() {
+                Ok(params) => reply(id, self.authorize(params).await),
+                Err(error) => reply::<()>(id, Err(error)),
+            },
             method::COMPLETE => reply(id, self.complete(request).await),
             method::LEASE_RELEASE => reply(id, self.release(request).await),
             method::STATUS => reply(id, self.status().await),
@@ -289,8 +300,10 @@ impl Client {
         })
     }
 
-    async fn authorize(&self, request: &mut Request) -> Result<v1::AuthorizeResult, ErrorObject> {
-        let params: v1::AuthorizeParams = request.params()?;
+    async fn authorize(
+        &self,
+        params: v1::AuthorizeParams,
+    ) -> Result<v1::AuthorizeResult, ErrorObject> {
         let holder = self
             .peer
             .holder(params.holder)

@@ -89,10 +89,10 @@ pub fn outcome(wire: v1::Outcome) -> Outcome {
 }
 
 /// A limit for the wire.
-pub fn wire_limit(row: &LimitRow) -> v1::LimitState {
+pub fn wire_limit(row: LimitRow) -> v1::LimitState {
     v1::LimitState {
-        counter: row.counter.clone(),
-        key: row.key.clone(),
+        counter: row.counter,
+        key: row.key,
         window_s: row.window_s,
         max: row.max,
         remaining: row.remaining,
@@ -151,7 +151,7 @@ pub fn wire_rule(rule: ExplainedRule, applies: String) -> v1::explain::Explained
         shadow: rule.shadow,
         decision: wire_verdict(rule.decision),
         steps: rule.steps.into_iter().map(step).collect(),
-        limits: rule.limits.iter().map(wire_limit).collect(),
+        limits: rule.limits.into_iter().map(wire_limit).collect(),
     }
 }
 

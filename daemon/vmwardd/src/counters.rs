@@ -70,6 +70,9 @@ counters! {
     host_rule_uses => "host-rule-uses",
     /// Ends of VMs that were noticed only because the process was gone.
     ends_unseen => "vm-ends-unseen",
+    /// Answers that waited for the audit log, because too many records were on
+    /// their way into it.
+    audit_waits => "audit-log-waits",
     /// Writes to the audit log that failed.
     audit_errors => "audit-write-errors",
     /// Writes to the journal that failed.

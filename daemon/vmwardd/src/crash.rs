@@ -20,6 +20,9 @@ pub enum Point {
     BeforeAnswer,
     /// It is sent; the audit log has no line yet.
     AfterAnswer,
+    /// The records that wait were taken to be written; the audit log has no line
+    /// yet.
+    BeforeLog,
 }
 
 /// An allow is on its way: from here on the points count. What a daemon writes
@@ -47,6 +50,7 @@ pub fn point(here: Point) {
         Point::AfterLease => "after-lease",
         Point::BeforeAnswer => "before-answer",
         Point::AfterAnswer => "after-answer",
+        Point::BeforeLog => "before-log",
     };
     let armed = ARMED.load(std::sync::atomic::Ordering::Relaxed);
     if armed && std::env::var("VMWARD_CRASH_AT").is_ok_and(|at| at == name) {

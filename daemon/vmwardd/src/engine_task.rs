@@ -189,8 +189,7 @@ impl EngineHandle {
         }
     }
 
-    /// To be called when an answer was sent: what is due after it is done now,
-    /// on this thread.
+    /// To be called when an answer was sent: what is due after it is begun now.
     pub fn answered(&self) {
         self.desk.settle();
     }
@@ -202,17 +201,23 @@ impl EngineHandle {
     }
 }
 
-/// Starts the thread.
+/// Starts the thread, and the one that writes the audit log.
 ///
 /// # Errors
-/// The thread cannot be started.
+/// A thread cannot be started.
 pub fn spawn(shell: Shell) -> std::io::Result<(EngineHandle, JoinHandle<()>)> {
     let (queue, messages) = sync_channel(QUEUE_MAX);
     let desk = Arc::new(Desk::new(shell));
+    let scribe = desk.audit().start_scribe()?;
     let own = Arc::clone(&desk);
     let thread = std::thread::Builder::new()
         .name("engine".to_owned())
-        .spawn(move || run(&own, &messages))?;
+        .spawn(move || {
+            run(&own, &messages);
+            own.audit().end_scribe();
+            // With `panic = "abort"` it cannot have panicked.
+            drop(scribe.join());
+        })?;
     Ok((EngineHandle { queue, desk }, thread))
 }
 

@@ -95,7 +95,7 @@ impl Feed {
 
     /// Passes a record on that has just been written.
     pub fn publish(&self, body: &AuditBody, line: &str) {
-        if matches!(body, AuditBody::Approval(_)) {
+        if is_rung_for(body) {
             self.bell.send_replace(());
         }
         if self.records.receiver_count() == 0 {
@@ -107,6 +107,11 @@ impl Feed {
         };
         // The last subscriber may have left just now.
         drop(self.records.send(Arc::new(published)));
+    }
+
+    /// Does anybody want to hear of it?
+    pub fn wants(&self, body: &AuditBody) -> bool {
+        is_rung_for(body) || self.records.receiver_count() > 0
     }
 
     /// From now on; `None` when there are too many already.
@@ -127,6 +132,11 @@ impl Feed {
     pub fn bell(&self) -> watch::Receiver<()> {
         self.bell.subscribe()
     }
+}
+
+/// Does somebody wait for a person's decision who must look again?
+fn is_rung_for(body: &AuditBody) -> bool {
+    matches!(body, AuditBody::Approval(_))
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@
 //! line is in the log, and writing that line takes longer than deciding. So its
 //! record is put here first: a file in memory that the kernel keeps when the
 //! process dies, whatever way it dies. The next start writes into the log what
-//! it finds. The spool is empty whenever the log has everything.
+//! it finds. There are two of them (see [`SpoolPair`]), and both are empty
+//! whenever the log has everything.
 //!
 //! ```text
 //!   8 bytes            MAGIC
@@ -15,6 +16,8 @@
 //! A record counts from the moment its length stands there, which is the last
 //! that is written of it. Numbers are in the machine's own byte order.
 
+mod pair;
+
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -24,10 +27,14 @@ use std::sync::atomic::{Ordering, compiler_fence};
 use memmap2::MmapMut;
 use vmward_core::audit::AuditBody;
 
-/// The file's name in the state directory.
+pub use self::pair::SpoolPair;
+
+/// The first file's name in the state directory.
 pub const SPOOL_FILE: &str = "audit-spool";
-/// Room for some dozens of records; a full spool is written out at once.
-const SPOOL_BYTES: usize = 64 * 1024;
+/// The other's.
+pub const SPOOL_FILE_2: &str = "audit-spool-2";
+/// Room for a hundred records and more; a full spool is written out at once.
+const SPOOL_BYTES: usize = 128 * 1024;
 const MAGIC: &[u8; 8] = b"vmwspl1\n";
 /// Length and checksum of a record.
 const HEAD_BYTES: usize = 8;
@@ -51,12 +58,12 @@ pub struct Left {
 }
 
 impl Spool {
-    /// Opens or makes the spool in `dir`, for root only. What is in it stays there
-    /// until [`Spool::clear`].
+    /// Opens or makes the spool `name` in `dir`, for root only. What is in it stays
+    /// there until [`Spool::clear`].
     ///
     /// # Errors
     /// The system's errors.
-    pub fn open(dir: &Path) -> io::Result<(Spool, Left)> {
+    pub fn open(dir: &Path, name: &str) -> io::Result<(Spool, Left)> {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -64,7 +71,7 @@ impl Spool {
             .truncate(false)
             .mode(0o600)
             .custom_flags(libc::O_NOFOLLOW)
-            .open(dir.join(SPOOL_FILE))?;
+            .open(dir.join(name))?;
         reserve(&file)?;
         let mut spool = Spool {
             map: map(&file)?,
@@ -92,6 +99,11 @@ impl Spool {
         compiler_fence(Ordering::Release);
         self.end = end;
         true
+    }
+
+    /// Is there no record in it?
+    pub fn is_empty(&self) -> bool {
+        self.end == MAGIC.len()
     }
 
     /// The log has everything.

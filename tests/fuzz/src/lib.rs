@@ -13,13 +13,18 @@ use vmward_core::{
     journal::{Replay, encode_line},
     policy::Policy,
 };
-use vmward_wire::{frame::FrameDecoder, rpc::Request};
+use vmward_wire::{
+    frame::FrameDecoder,
+    rpc::Request,
+    v1::{AuthorizeParams, method::AUTHORIZE, read_call},
+};
 
 /// Longest line that [`frame`] lets through, short enough to be reached.
 const FRAME_BYTES_MAX: usize = 256;
 
-/// Bytes from a client: cut anywhere they give the same lines, and a request
-/// that is understood reads the same after it was written again.
+/// Bytes from a client: cut anywhere they give the same lines, a request that is
+/// understood reads the same after it was written again, and a call that is read at
+/// once reads the same in two steps.
 ///
 /// # Panics
 /// The promise is broken.
@@ -31,6 +36,12 @@ pub fn frame(data: &[u8]) {
     let pieces = lines(stream, usize::from(*cut).max(1));
     assert_eq!(whole, pieces, "where the bytes are cut must not matter");
     for line in &whole {
+        if let Some((id, params)) = read_call(line) {
+            let mut request = Request::parse(line).expect("what was read at once can be read");
+            assert_eq!((&request.id, request.method.as_str()), (&id, AUTHORIZE));
+            let again: AuthorizeParams = request.params().expect("and so can its parameters");
+            assert_eq!(format!("{params:?}"), format!("{again:?}"));
+        }
         let Ok(request) = Request::parse(line) else {
             continue;
         };

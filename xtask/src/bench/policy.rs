@@ -63,6 +63,7 @@ pub(super) fn run(args: &PolicyArgs) -> Result<ExitCode> {
     let short = Folder::make(&env::temp_dir())?;
     let report = measure(
         &binary,
+        &release_echo()?,
         &disk.0,
         &short.0,
         Duration::from_secs(args.seconds),
@@ -104,6 +105,18 @@ pub(super) fn release() -> Result<PathBuf> {
     Ok(paths::target().join("release/vmwardd"))
 }
 
+/// This program built as the daemon is, since servers of its own stand beside it.
+fn release_echo() -> Result<PathBuf> {
+    let mut cargo = Command::new("cargo");
+    build::check(
+        cargo
+            .args(["build", "--release", "--quiet", "-p", "xtask"])
+            .current_dir(paths::workspace())
+            .env_remove("CARGO_MANIFEST_DIR"),
+    )?;
+    Ok(paths::target().join("release/xtask"))
+}
+
 /// What the callers ask, by name of the series.
 struct Questions {
     denied: Vec<u8>,
@@ -143,16 +156,25 @@ fn policy() -> Value {
     }})
 }
 
-fn measure(binary: &Path, disk: &Path, short: &Path, time: Duration) -> Result<Report> {
+fn measure(
+    binary: &Path,
+    echoes: &Path,
+    disk: &Path,
+    short: &Path,
+    time: Duration,
+) -> Result<Report> {
+    let echo = |name: &str, question: &[u8], answer: usize, flags: &[&str]| {
+        echo(echoes, short, name, question, answer, flags)
+    };
     let machine = Machine::look(disk)?;
     let daemon = Daemon::start(binary, &disk.join("daemon"), &policy(), "none")?;
     let questions = Questions::new();
     let entry = entry(&daemon, &questions.durable)?;
     let denied = answer(&daemon, &questions.denied, "deny")?;
     let allowed = answer(&daemon, &questions.allowed, "allow")?;
-    let (echo_denied, _denied) = echo(short, "denied", &questions.denied, denied, &[])?;
-    let (echo_allowed, _allowed) = echo(short, "allowed", &questions.allowed, allowed, &[])?;
-    let (json_denied, _json) = echo(short, "json", &questions.denied, denied, &["--json"])?;
+    let (echo_denied, _denied) = echo("denied", &questions.denied, denied, &[])?;
+    let (echo_allowed, _allowed) = echo("allowed", &questions.allowed, allowed, &[])?;
+    let (json_denied, _json) = echo("json", &questions.denied, denied, &["--json"])?;
     let crowd = |question: &[u8], size: usize| -> Result<Subject> {
         let callers = (0..size).map(|_| Caller::connect(&daemon.socket(), question));
         Ok(Subject::Callers(callers.collect::<Result<_>>()?))
@@ -264,6 +286,7 @@ fn answer(daemon: &Daemon, question: &[u8], expected: &str) -> Result<usize> {
 }
 
 fn echo(
+    program: &Path,
     dir: &Path,
     name: &str,
     question: &[u8],
@@ -271,7 +294,7 @@ fn echo(
     flags: &[&str],
 ) -> Result<(Subject, Killed)> {
     let socket = dir.join(format!("{name}.sock"));
-    let server = Command::new(env::current_exe()?)
+    let server = Command::new(program)
         .args(["bench", "echo", "--socket"])
         .arg(&socket)
         .args(["--answer", &answer.to_string()])

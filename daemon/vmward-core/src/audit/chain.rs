@@ -101,9 +101,10 @@ impl Chain {
         String::from_utf8_lossy(&text).into_owned()
     }
 
-    /// As [`Chain::append`], into a buffer that the caller uses again. `body` is
-    /// what [`AuditBody::text`] made.
+    /// As [`Chain::append`], behind what `text` holds already. `body` is what
+    /// [`AuditBody::text`] made.
     pub fn append_to(&mut self, text: &mut Vec<u8>, body: &[u8], boot_id: &str, at: Now) {
+        let start = text.len();
         let head = Head {
             seq: self.next_seq,
             time: clock::rfc3339(at.wall_ns),
@@ -112,7 +113,7 @@ impl Chain {
             prev: &self.prev_hash,
         };
         join(text, &head, body);
-        let hash = sha256_hex(text);
+        let hash = sha256_hex(text.get(start..).unwrap_or_default());
         text.pop();
         text.extend_from_slice(HASH_MEMBER.as_bytes());
         text.extend_from_slice(hash.as_bytes());
@@ -132,11 +133,10 @@ struct Head<'a> {
     prev: &'a str,
 }
 
-/// The members of two objects as one object, in place of what `text` held.
+/// The members of two objects as one object, at the end of `text`.
 fn join(text: &mut Vec<u8>, head: &Head<'_>, body: &[u8]) {
-    text.clear();
     // Strings and integers cannot fail to be written.
-    serde_json::to_writer(&mut *text, head).unwrap_or_default();
+    vmward_json::write(text, head).unwrap_or_default();
     // The brace that ends the first gives way to what follows the brace that
     // begins the second.
     text.pop();

@@ -188,43 +188,16 @@ impl Engine {
             LimitError::NeverFits { index } => (index, None),
             LimitError::Full => (usize::MAX, None),
         };
-        match charged.get(index) {
-            Some(slowest) => self.used_up(slowest, charged, retry_after_ns, call),
-            None => Refusal {
-                limits: self.rows(charged, call.now),
-                ..Refusal::new(
-                    ReasonCode::Unavailable,
-                    "the limiter has no room for another counter".to_owned(),
-                    "",
-                )
-            },
-        }
-    }
-
-    fn used_up(
-        &self,
-        slowest: &Charged<'_>,
-        charged: &[Charged<'_>],
-        wait_ns: Option<i64>,
-        call: &Call<'_>,
-    ) -> Refusal {
-        let retry_after_ms = wait_ns.map(clock::ceil_ms);
-        let row = self.row(&slowest.want, call.now);
-        let message = match slowest.on_deny {
-            Some(words) => words.to_owned(),
-            None => message::limited(
-                call.request,
-                slowest.limit,
-                &row,
-                slowest.want.cost,
-                retry_after_ms,
+        let limits = self.rows(charged, call.now);
+        let refusal = match charged.get(index).zip(limits.get(index)) {
+            Some((slowest, row)) => used_up(slowest, row, retry_after_ns, call),
+            None => Refusal::new(
+                ReasonCode::Unavailable,
+                "the limiter has no room for another counter".to_owned(),
+                "",
             ),
         };
-        Refusal {
-            limits: self.rows(charged, call.now),
-            retry_after_ms,
-            ..Refusal::new(ReasonCode::RateLimited, message, &slowest.limit.pointer)
-        }
+        Refusal { limits, ..refusal }
     }
 
     pub(super) fn rows(&self, charged: &[Charged<'_>], now: Now) -> Vec<LimitRow> {
@@ -279,5 +252,28 @@ impl Engine {
                 }
             }
         }
+    }
+}
+
+fn used_up(
+    slowest: &Charged<'_>,
+    row: &LimitRow,
+    wait_ns: Option<i64>,
+    call: &Call<'_>,
+) -> Refusal {
+    let retry_after_ms = wait_ns.map(clock::ceil_ms);
+    let message = match slowest.on_deny {
+        Some(words) => words.to_owned(),
+        None => message::limited(
+            call.request,
+            slowest.limit,
+            row,
+            slowest.want.cost,
+            retry_after_ms,
+        ),
+    };
+    Refusal {
+        retry_after_ms,
+        ..Refusal::new(ReasonCode::RateLimited, message, &slowest.limit.pointer)
     }
 }

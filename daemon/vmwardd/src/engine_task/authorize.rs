@@ -5,7 +5,7 @@ use vmward_core::audit::{AuditBody, DecisionRecord};
 use vmward_core::clock::Now;
 use vmward_core::digest::args_digest;
 use vmward_core::effect::Effect;
-use vmward_core::engine::{Authorized, Decision, Request, Target, Via, VmTarget};
+use vmward_core::engine::{Authorized, Decision, LimitRow, Request, Target, Via, VmTarget};
 use vmward_core::ids::DecisionId;
 use vmward_core::lease::Lease;
 use vmward_core::policy::map::Mapped;
@@ -46,9 +46,10 @@ impl Shell {
             lease,
             shadow,
         } = self.engine.authorize(&request, now);
+        let is_allow = matches!(decision, Decision::Allow(_));
         let policy_hash = self.engine.policy().hash().to_owned();
         let (id, mut answer) = answer(
-            &decision,
+            decision,
             lease.as_ref(),
             request.args_digest,
             policy_hash,
@@ -61,10 +62,10 @@ impl Shell {
             audit: Some(audit),
             approval,
             lease,
-            journalled: matches!(decision, Decision::Allow(_)) && !journal.is_empty(),
+            journalled: is_allow && !journal.is_empty(),
             reply,
         };
-        let takes = matches!(decision, Decision::Allow(_)) || !journal.is_empty();
+        let takes = is_allow || !journal.is_empty();
         if let Some(AuditBody::Decision(record)) = &pending.audit
             && !takes
             && !self.denials.take(record, now.boot_ns)
@@ -235,7 +236,7 @@ fn invalid(message: &str) -> ErrorObject {
 }
 
 fn answer(
-    decision: &Decision,
+    decision: Decision,
     lease: Option<&Lease>,
     args_digest: String,
     policy_hash: String,
@@ -250,7 +251,7 @@ fn answer(
                 reason_code: v1::ReasonCode::Allowed,
                 message: permit.message().to_owned(),
                 rule: permit.rule().to_owned(),
-                limits: permit.limits().iter().map(convert::wire_limit).collect(),
+                limits: wire_limits(permit.limits().to_vec()),
                 retry_after_ms: None,
                 lease: lease.map(|lease| convert::wire_lease(lease, now)),
                 approval: None,
@@ -265,9 +266,9 @@ fn answer(
                 decision: v1::Decision::Pending,
                 decision_id: pending.id.0,
                 reason_code: v1::ReasonCode::ApprovalRequired,
-                message: pending.message.clone(),
-                rule: pending.rule.clone(),
-                limits: pending.limits.iter().map(convert::wire_limit).collect(),
+                message: pending.message,
+                rule: pending.rule,
+                limits: wire_limits(pending.limits),
                 retry_after_ms: None,
                 lease: None,
                 approval: Some(v1::ApprovalRef {
@@ -285,9 +286,9 @@ fn answer(
                 decision: v1::Decision::Deny,
                 decision_id: denial.id.0,
                 reason_code: convert::wire_reason(denial.reason),
-                message: denial.message.clone(),
-                rule: denial.rule.clone(),
-                limits: denial.limits.iter().map(convert::wire_limit).collect(),
+                message: denial.message,
+                rule: denial.rule,
+                limits: wire_limits(denial.limits),
                 retry_after_ms: denial.retry_after_ms,
                 lease: None,
                 approval: None,
@@ -297,4 +298,8 @@ fn answer(
             },
         ),
     }
+}
+
+fn wire_limits(rows: Vec<LimitRow>) -> Vec<v1::LimitState> {
+    rows.into_iter().map(convert::wire_limit).collect()
 }

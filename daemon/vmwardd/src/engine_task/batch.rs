@@ -17,7 +17,7 @@ use super::Reply;
 use super::approvals::Ruled;
 use super::disarm::Reprotected;
 use super::shell::Shell;
-use crate::audit_file::Copied;
+use crate::audit_log::Copied;
 use crate::counters::count;
 use crate::crash::{self, Point};
 use crate::ledger_file::{Ledger, LedgerError};
@@ -66,6 +66,10 @@ impl Batch {
     }
 
     pub(super) fn answer(&mut self, pending: PendingAnswer) {
+        if self.answers.is_empty() {
+            // Most rounds have one, and room for more would be costly to have.
+            self.answers.reserve_exact(1);
+        }
         self.answers.push(pending);
     }
 
@@ -179,7 +183,9 @@ impl Shell {
                 } else {
                     Copied::Nowhere
                 };
-                self.audit.append_soon(body, now, copied);
+                if !self.audit.append_soon(body, now, copied) {
+                    count(&self.counters.audit_waits);
+                }
             }
             if let Some(body) = pending.approval.take() {
                 self.audit.append(body, now);

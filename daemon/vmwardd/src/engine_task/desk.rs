@@ -14,7 +14,7 @@
 //! ```
 //!
 //! The audit log's lines are written once the answers are sent, in the order of
-//! the decisions, by whoever comes first: see [`Desk::settle`].
+//! the decisions, by a thread of their own: see [`crate::audit_log`].
 //!
 //! Whoever writes the journal holds its lock from before it takes what waits
 //! until it has concluded it, so lines come in the order in which the state
@@ -31,6 +31,7 @@ use vmward_core::clock::Now;
 use super::batch::{self, Batch};
 use super::shell::Shell;
 use super::{AuthorizeCall, Message};
+use crate::audit_log::AuditLog;
 use crate::convert;
 use crate::crash::{self, Point};
 use crate::ledger_file::Ledger;
@@ -49,6 +50,7 @@ pub(super) enum Seated {
 pub(super) struct Desk {
     shell: Mutex<Shell>,
     ledger: Arc<Mutex<Ledger>>,
+    audit: Arc<AuditLog>,
     /// How many threads wait for the seat. While any does, no client sits down:
     /// a flood of calls must not keep the engine's thread away.
     waiting: AtomicUsize,
@@ -58,6 +60,7 @@ impl Desk {
     pub(super) fn new(shell: Shell) -> Desk {
         Desk {
             ledger: Arc::clone(&shell.ledger),
+            audit: Arc::clone(&shell.audit),
             shell: Mutex::new(shell),
             waiting: AtomicUsize::new(0),
         }
@@ -111,22 +114,23 @@ impl Desk {
         stop
     }
 
-    /// Writes the audit log's lines of what was answered. For after the answer
+    /// Has the audit log's lines written of what was answered. For after the answer
     /// is sent, so that nobody waits for them.
     pub(super) fn settle(&self) {
         crash::point(Point::AfterAnswer);
-        // No turn is taken: what is found was decided before, and is due.
-        let mut shell = self.shell.lock().unwrap_or_else(PoisonError::into_inner);
-        shell.audit.flush();
+        self.audit.ring();
     }
 
-    /// Writes and, now and then, syncs the audit log, the latter while others
-    /// may decide.
+    /// The audit log, for the thread that writes it.
+    pub(super) fn audit(&self) -> &Arc<AuditLog> {
+        &self.audit
+    }
+
+    /// Has the audit log written and, now and then, syncs it, the latter while
+    /// others may decide.
     fn sync_audit(&self) {
-        let mut shell = self.sit();
-        shell.audit.flush();
-        let due = shell.audit_due(convert::now());
-        drop(shell);
+        self.audit.ring();
+        let due = self.sit().audit_due(convert::now());
         if let Some(file) = due
             && let Err(error) = file.sync_data()
         {

@@ -22,7 +22,8 @@ use super::policy_state::PolicyState;
 use super::seq::Seq;
 use super::vms::Vms;
 use super::{CallerFacts, KernelSide, Message, Reply};
-use crate::audit_file::{AuditFile, Rotation};
+use crate::audit_file::Rotation;
+use crate::audit_log::AuditLog;
 use crate::convert;
 use crate::counters::{SharedCounters, count};
 use crate::feed::Feed;
@@ -44,7 +45,7 @@ pub struct Shell {
     pub(super) waiting: Batch,
     /// Nothing is decided any more.
     pub(super) ended: bool,
-    pub(super) audit: AuditFile,
+    pub(super) audit: Arc<AuditLog>,
     pub(super) rotation: Rotation,
     pub(super) kernel: KernelSide,
     pub(super) vms: Vms,
@@ -205,7 +206,9 @@ impl Shell {
             batch.audit(AuditBody::Denials(Box::new(record)));
         }
         self.look_for_losses(now, batch);
-        self.audit.flush();
+        if self.audit.fault().is_some() {
+            self.audit.flush();
+        }
         if let Err(error) = self.audit.rotate(self.rotation, now) {
             count(&self.counters.audit_errors);
             self.complain("audit rotation", &error);
@@ -260,21 +263,21 @@ impl Shell {
         let waited = self
             .snapshot_failed_ns
             .is_none_or(|at| now.boot_ns.saturating_sub(at) > 60 * NS_PER_S);
-        if !waited || self.audit.fault().is_some() {
+        if !waited {
             return;
         }
-        let outcome = self
-            .audit
-            .sync()
-            .map_err(|error| chain(&error))
-            .and_then(|()| {
-                let mut lines = Vec::new();
-                for entry in self.engine.snapshot(now) {
-                    let line = vmward_core::journal::encode_line(&entry);
-                    lines.extend(line.map_err(|error| chain(&error))?);
-                }
-                ledger.compact(&lines).map_err(|error| chain(&error))
-            });
+        let synced = self.audit.sync();
+        if self.audit.fault().is_some() {
+            return;
+        }
+        let outcome = synced.map_err(|error| chain(&error)).and_then(|()| {
+            let mut lines = Vec::new();
+            for entry in self.engine.snapshot(now) {
+                let line = vmward_core::journal::encode_line(&entry);
+                lines.extend(line.map_err(|error| chain(&error))?);
+            }
+            ledger.compact(&lines).map_err(|error| chain(&error))
+        });
         self.ledger_fault = ledger.fault().map(str::to_owned);
         match outcome {
             Ok(()) => {
@@ -301,7 +304,6 @@ impl Shell {
             self.lost(gap, &mut batch);
         }
         self.commit(batch, convert::now());
-        self.audit.flush();
         if let Err(error) = self.audit.sync() {
             tracing::error!(%error, "cannot sync the audit log");
         }

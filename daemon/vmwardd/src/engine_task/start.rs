@@ -30,6 +30,7 @@ use super::seq::{Gap, Seq};
 use super::shell::{Shell, chain, daemon_record};
 use super::vms::Vms;
 use crate::audit_file::{AuditError, AuditFile, Resumed};
+use crate::audit_log::AuditLog;
 use crate::config::Config;
 use crate::counters::SharedCounters;
 use crate::feed::Feed;
@@ -37,7 +38,7 @@ use crate::kernel::{KernelError, LeaseRow};
 use crate::ledger_file::{FileStorage, Ledger, Storage};
 use crate::log::Throttle;
 use crate::process;
-use crate::spool::{Left, SPOOL_FILE, Spool};
+use crate::spool::{Left, SPOOL_FILE, SpoolPair};
 
 /// Why the former state cannot be read at all. Damage is no such error: then
 /// the daemon starts, protects, and denies.
@@ -75,6 +76,8 @@ pub struct Recovered {
     engine: Engine,
     ledger: Ledger,
     audit: AuditFile,
+    /// Empty.
+    spool: Option<SpoolPair>,
     resumed: Resumed,
     warnings: Vec<String>,
     boot_id: String,
@@ -108,6 +111,7 @@ pub fn recover(
                 engine: numbered_after(Engine::new(policy, boot_id), &resumed),
                 ledger: Ledger::closed(Box::new(storage), why),
                 audit,
+                spool: None,
                 resumed,
                 warnings,
                 boot_id: boot_id.to_owned(),
@@ -141,15 +145,16 @@ pub fn recover(
     write_again(replayed, left, &resumed, &mut audit, now);
     // What could not be written waits in memory, and the spool keeps its copy of
     // it for the next start.
-    if let Some(mut spool) = spool.filter(|_| audit.fault().is_none()) {
-        spool.clear();
-        audit.set_spool(spool);
-    }
+    let spool = spool.filter(|_| audit.fault().is_none()).map(|mut spool| {
+        spool.written(true);
+        spool
+    });
     warnings.extend(resumed.put_aside.clone());
     Ok(Recovered {
         engine,
         ledger,
         audit,
+        spool,
         resumed,
         warnings,
         boot_id: boot_id.to_owned(),
@@ -199,10 +204,10 @@ fn begin(engine: &Engine, replayed: &ReplayedState, ledger: &mut Ledger, now: No
 
 /// The spool, where it can be had. Without it each decision is recorded before
 /// it is answered, which is slower.
-fn open_spool(dir: &Path, warnings: &mut Vec<String>) -> (Option<Spool>, Left) {
+fn open_spool(dir: &Path, warnings: &mut Vec<String>) -> (Option<SpoolPair>, Left) {
     let path = dir.join(SPOOL_FILE);
     let path = path.display();
-    match Spool::open(dir) {
+    match SpoolPair::open(dir) {
         Ok((spool, left)) => {
             warnings.extend(left.damage.as_ref().map(|why| {
                 format!("{path} is damaged ({why}); the last decisions may be missing in the log")
@@ -290,7 +295,7 @@ impl Recovered {
             ledger: Arc::new(Mutex::new(self.ledger)),
             waiting: Batch::default(),
             ended: false,
-            audit,
+            audit: AuditLog::new(audit, self.spool, Arc::clone(&feed)),
             rotation: config.rotation(),
             feed,
             kernel: kernel.side,

@@ -186,7 +186,7 @@ impl Shell {
     fn limit_rows(&self, now: Now) -> Vec<v1::LimitState> {
         let mut rows = Vec::new();
         self.engine
-            .each_limit(now, |row| rows.push(convert::wire_limit(&row)));
+            .each_limit(now, |row| rows.push(convert::wire_limit(row)));
         rows
     }
 

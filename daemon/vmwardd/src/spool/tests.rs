@@ -16,7 +16,7 @@ fn put(spool: &mut Spool, record: &AuditBody) -> bool {
 }
 
 fn open(dir: &Path) -> (Spool, Left) {
-    Spool::open(dir).unwrap()
+    Spool::open(dir, SPOOL_FILE).unwrap()
 }
 
 #[test]

@@ -2,7 +2,11 @@
 //! end it. Whatever the step: a call that was answered stays charged, and one
 //! that was not answered never gives quota that was not there.
 
-use serde_json::json;
+use std::collections::HashSet;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+
+use serde_json::{Value, json};
 use vmward_wire::v1::Decision;
 
 use crate::harness::{Daemon, Options};
@@ -58,4 +62,81 @@ fn no_step_at_which_the_daemon_dies_gives_quota_back() {
         );
         daemon.verify_audit();
     }
+}
+
+/// Sends calls without waiting for their answers; returns the decisions of those
+/// that were answered before the connection ended.
+fn answered(daemon: &Daemon, tools: &[&str]) -> Vec<u64> {
+    let mut stream = UnixStream::connect(daemon.socket()).unwrap();
+    let calls: String = tools
+        .iter()
+        .map(|tool| {
+            let params = json!({"tool": tool, "arguments": {"identifier": "test"}});
+            let call = json!({"jsonrpc": "2.0", "id": 1, "method": "authorize", "params": params});
+            format!("{call}\n")
+        })
+        .collect();
+    stream.write_all(calls.as_bytes()).unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answers = Vec::new();
+    // Its end may be an error, which comes after what was answered.
+    let _ended = stream.read_to_end(&mut answers);
+    answers
+        .split_inclusive(|byte| *byte == b'\n')
+        .filter_map(|line| serde_json::from_slice::<Value>(line).ok())
+        .filter_map(|answer| answer["result"]["decision_id"].as_u64())
+        .collect()
+}
+
+/// The numbers of the decisions in the log, which has each once.
+#[track_caller]
+fn recorded(daemon: &Daemon) -> Vec<u64> {
+    let ids: Vec<u64> = daemon
+        .decisions()
+        .iter()
+        .filter_map(|record| record["decision_id"].as_u64())
+        .collect();
+    let different: HashSet<&u64> = ids.iter().collect();
+    assert_eq!(different.len(), ids.len(), "{ids:?}");
+    ids
+}
+
+#[test]
+fn a_daemon_that_dies_between_answers_and_their_records_forgets_none_of_them() {
+    let mut daemon = Daemon::start(&Options::default());
+    daemon.kill();
+    for step in ["after-answer", "before-log"] {
+        daemon.restart_with(&[("VMWARD_CRASH_AT", step)]);
+        let mut tools = ["unknown"; 20];
+        // It dies after the first that is allowed, which is the last.
+        tools[19] = "vm_stop";
+        let told = answered(&daemon, &tools);
+        // The records of the others may be taken to be written before its answer.
+        assert!(told.len() >= 19, "{step}: {told:?}");
+        assert_eq!(daemon.wait_exit(), None, "{step}: ended by a signal");
+        daemon.restart();
+        let known = recorded(&daemon);
+        assert!(
+            told.iter().all(|id| known.contains(id)),
+            "{step}: {known:?}"
+        );
+        daemon.verify_audit();
+        daemon.kill();
+    }
+}
+
+#[test]
+fn a_daemon_that_is_stopped_right_after_its_answers_has_written_all_of_them() {
+    let mut daemon = Daemon::start(&Options::default());
+    let told = answered(&daemon, &["unknown"; 500]);
+    assert_eq!(told.len(), 500);
+    assert_eq!(daemon.terminate(), Some(0));
+    assert_eq!(recorded(&daemon), told);
+    daemon.verify_audit();
+    daemon.restart();
+    let again = daemon
+        .decisions()
+        .iter()
+        .any(|record| record["recovered"] == true);
+    assert!(!again, "nothing was left to the next start");
 }

@@ -26,10 +26,15 @@ pub(super) fn values<'a>(
     arguments: &'a Map<String, Value>,
     key: &str,
 ) -> impl Iterator<Item = &'a Value> {
-    let inner = arguments.get("params").and_then(Value::as_object);
-    let all = arguments.iter().chain(inner.into_iter().flatten());
-    all.filter(move |(name, _)| are_alike(name, key))
+    named(arguments)
+        .filter(move |(name, _)| are_alike(name, key))
         .map(|(_, value)| value)
+}
+
+/// Everything at the top and inside `params`.
+fn named(arguments: &Map<String, Value>) -> impl Iterator<Item = (&String, &Value)> {
+    let inner = arguments.get("params").and_then(Value::as_object);
+    arguments.iter().chain(inner.into_iter().flatten())
 }
 
 /// Is there anything but a plain no? What is neither true nor false may be read
@@ -40,11 +45,12 @@ pub(super) fn is_set(arguments: &Map<String, Value>, key: &str) -> bool {
 
 /// The one VM that stands under any of these keys; none where there are two.
 pub(super) fn vm(arguments: &Map<String, Value>, keys: &[&'static str]) -> Option<String> {
-    let names = |&key: &&'static str| {
-        let values = values(arguments, key).filter(|value| !value.is_null());
-        values.map(move |value| as_vm(value).filter(|_| value.is_string() || key == "vmid"))
-    };
-    only(keys.iter().flat_map(names))
+    // Every call comes by here, and has fewer arguments than there are keys.
+    only(named(arguments).filter_map(|(name, value)| {
+        let key = keys.iter().find(|key| are_alike(name, key))?;
+        let is_name = value.is_string() || *key == "vmid";
+        (!value.is_null()).then(|| as_vm(value).filter(|_| is_name))
+    }))
 }
 
 /// A VM's name, or its number: some hypervisors number their VMs.
