@@ -9,8 +9,9 @@ use serde_json::Value;
 #[track_caller]
 fn check<T: Serialize + ?Sized>(value: &T) {
     let mut text = b"before".to_vec();
-    vmward_json::write(&mut text, value).unwrap();
-    let expected = [b"before", serde_json::to_vec(value).unwrap().as_slice()].concat();
+    vmward_json::write(&mut text, value).expect("it has a text");
+    let expected = serde_json::to_vec(value).expect("it has a text");
+    let expected = [b"before", expected.as_slice()].concat();
     assert_eq!(
         String::from_utf8_lossy(&text),
         String::from_utf8_lossy(&expected)
@@ -65,7 +66,7 @@ fn every_shape_that_serde_knows() {
         last: Some(true),
     }));
     check(&BTreeMap::from([(1, "numbers"), (2, "as keys")]));
-    check(&BTreeMap::from([(true, ())]));
+    check(&BTreeMap::from([(true, 1)]));
     check(&(
         u64::MAX,
         i64::MIN,
