@@ -78,7 +78,7 @@ impl AuditBody {
     /// As [`AuditBody::text`], in place of what `text` holds.
     pub fn write_text(&self, text: &mut Vec<u8>) {
         text.clear();
-        if let Err(error) = vmward_json::write(text, self) {
+        if let Err(error) = serde_json::to_writer(&mut *text, self) {
             let detail = format!("unwritable record: {error}");
             let lost = serde_json::json!({"kind": "unwritable", "detail": detail});
             text.clear();

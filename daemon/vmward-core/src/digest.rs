@@ -50,7 +50,7 @@ fn write_object(object: &Map<String, Value>, out: &mut Vec<u8>) {
         if index > 0 {
             out.push(b',');
         }
-        vmward_json::write_str(out, key);
+        serde_json::to_writer(&mut *out, key).unwrap_or_default();
         out.push(b':');
         write_value(value, out);
     }
@@ -71,7 +71,7 @@ fn write_value(value: &Value, out: &mut Vec<u8>) {
             out.push(b']');
         }
         // The scalars of a value that was read cannot fail to be written.
-        scalar => vmward_json::write(out, scalar).unwrap_or_default(),
+        scalar => serde_json::to_writer(out, scalar).unwrap_or_default(),
     }
 }
 

@@ -222,7 +222,7 @@ pub enum LineError {
 pub fn encode_line(entry: &JournalEntry) -> Result<Vec<u8>, serde_json::Error> {
     // The checksum's place is held until the text is there.
     let mut line = vec![b' '; CHECKSUM_BYTES];
-    vmward_json::write(&mut line, entry)?;
+    serde_json::to_writer(&mut line, entry)?;
     let (head, json) = line.split_at_mut(CHECKSUM_BYTES);
     let checksum = hex(&crc32fast::hash(json).to_be_bytes());
     for (place, digit) in head.iter_mut().zip(checksum.bytes()) {

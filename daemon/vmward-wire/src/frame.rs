@@ -133,7 +133,7 @@ pub fn parse(line: &[u8]) -> Result<Value, FrameError> {
 /// line feed, so the frame is always one line.
 pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, FrameError> {
     let mut bytes = Vec::with_capacity(ANSWER_BYTES);
-    vmward_json::write(&mut bytes, message).map_err(|error| FrameError::Json {
+    serde_json::to_writer(&mut bytes, message).map_err(|error| FrameError::Json {
         reason: error.to_string(),
     })?;
     bytes.push(b'\n');

@@ -24,14 +24,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "serde_json",
             "sha2",
             "thiserror",
-            "vmward-json",
         ],
     ),
-    ("vmward-json", &["serde", "serde_json"]),
-    (
-        "vmward-wire",
-        &["serde", "serde_json", "thiserror", "vmward-json"],
-    ),
+    ("vmward-wire", &["serde", "serde_json", "thiserror"]),
     (
         "vmward-mcp",
         &[
@@ -232,7 +227,7 @@ mod tests {
     #[test]
     fn the_pure_crates_touch_nothing_outside() {
         for (name, allowed) in ALLOWED {
-            if ["vmward-core", "vmward-json", "vmward-wire"].contains(name) {
+            if ["vmward-core", "vmward-wire"].contains(name) {
                 for outside in ["tokio", "nix", "libc", "procfs", "aya", "virt"] {
                     assert!(!allowed.contains(&outside), "{name} depends on {outside}");
                 }

@@ -136,7 +136,7 @@ struct Head<'a> {
 /// The members of two objects as one object, at the end of `text`.
 fn join(text: &mut Vec<u8>, head: &Head<'_>, body: &[u8]) {
     // Strings and integers cannot fail to be written.
-    vmward_json::write(text, head).unwrap_or_default();
+    serde_json::to_writer(&mut *text, head).unwrap_or_default();
     // The brace that ends the first gives way to what follows the brace that
     // begins the second.
     text.pop();
