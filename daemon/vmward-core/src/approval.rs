@@ -9,7 +9,7 @@
 //!
 //! The deadline is set when the request is opened; a yes does not move it, and a
 //! no sets the time until which it is remembered. A request of a former policy
-//! lapses like one whose time is over.
+//! lapses like one whose time is over, and says so in its note; a no outlives it.
 //!
 //! An approval is bound to everything that was shown to the approver: caller,
 //! tool and server, effect, the VM and its very process, the arguments in canonical form,

@@ -12,7 +12,7 @@ use constant_time_eq::constant_time_eq_32;
 use thiserror::Error;
 
 use crate::digest::{hex, sha256};
-use crate::policy::selector::glob;
+use crate::policy::{check_unit, is_pattern, selector::glob};
 
 /// Longest name, in characters.
 pub const NAME_CHARS_MAX: usize = 64;
@@ -109,6 +109,14 @@ impl Grant {
         if self.unit.as_ref().is_some_and(String::is_empty) {
             return Err(GrantError::EmptyUnit(self.name.clone()));
         }
+        // Without a wildcard it fits one unit, and must be a unit's name in full.
+        if let Some(unit) = self.unit.as_ref().filter(|unit| !is_pattern(unit)) {
+            check_unit(unit).map_err(|(what, help)| GrantError::Unit {
+                name: self.name.clone(),
+                what,
+                help,
+            })?;
+        }
         Ok(())
     }
 }
@@ -167,6 +175,16 @@ pub enum GrantError {
     /// A pattern that no unit has.
     #[error("grant {0:?} has an empty unit: name one, such as \"agent@*.service\"")]
     EmptyUnit(String),
+    /// A name that no unit has.
+    #[error("grant {name:?}: {what}; {help}")]
+    Unit {
+        /// The grant.
+        name: String,
+        /// What is wrong.
+        what: String,
+        /// What to write.
+        help: String,
+    },
     /// Two entries of one name.
     #[error("two grants are named {0:?}: rename one")]
     SameName(String),

@@ -37,6 +37,7 @@ mod suggest;
 use std::collections::BTreeMap;
 
 pub use error::{ERRORS_MAX, Lint, PolicyError, PolicyErrors, Shown};
+pub(crate) use names::{check_unit, is_pattern};
 pub use rule::{Action, LIMIT_MAX, LimitRule, Rule, RuleMode, Scope, Window};
 pub use schema::schema;
 

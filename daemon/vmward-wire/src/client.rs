@@ -4,6 +4,7 @@
 //! wait. Every wait has a deadline: a daemon that hangs is a daemon that said
 //! no.
 
+mod advice;
 mod approvals;
 
 use std::{
@@ -49,13 +50,14 @@ pub enum ClientError {
     },
     /// The socket is there, but not for this user.
     #[error(
-        "No permission for {path}: add your user to the group vmward \
-         (`usermod -aG vmward USER`) and log in again, or run as root",
+        "No permission for {path}: {advice}",
         path = path.display()
     )]
     NoPermission {
         /// The socket.
         path: PathBuf,
+        /// Who may, and how to become one of them.
+        advice: String,
         /// What the kernel said.
         #[source]
         source: io::Error,
@@ -319,7 +321,14 @@ fn connect_error(path: &Path, source: io::Error) -> ClientError {
         ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
             ClientError::NotRunning { path, source }
         }
-        ErrorKind::PermissionDenied => ClientError::NoPermission { path, source },
+        ErrorKind::PermissionDenied => {
+            let advice = advice::for_socket(&path);
+            ClientError::NoPermission {
+                path,
+                advice,
+                source,
+            }
+        }
         _ => ClientError::Connect { path, source },
     }
 }

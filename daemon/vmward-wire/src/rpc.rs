@@ -308,7 +308,8 @@ impl Serialize for Response {
 /// A string or a whole number; anything else cannot tie an answer to a request
 /// without doubt.
 pub fn parse_id(value: Value) -> Result<Id, &'static str> {
-    serde_json::from_value(value).map_err(|_error| "`id` must be a string or a whole number")
+    serde_json::from_value(value)
+        .map_err(|_error| "`id` must be a string or a whole number of 64 bits with sign")
 }
 
 fn refuse(id: Option<Id>, message: impl Into<String>) -> Refusal {

@@ -72,7 +72,7 @@ fn older(log: &Path, count: usize) -> anyhow::Result<Vec<String>> {
 
 fn cannot_read(log: &Path) -> String {
     format!(
-        "Failed to read the audit log {} (root and the group vmward may; --log names another)",
+        "Failed to read the audit log {} (only root may: use sudo, or name another with --log)",
         log.display()
     )
 }

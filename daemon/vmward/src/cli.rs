@@ -4,7 +4,7 @@ pub(crate) mod approvals;
 pub(crate) mod policy;
 pub(crate) mod protection;
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
+use std::{ffi::OsString, io::IsTerminal as _, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use serde_json::{Map, Value};
@@ -210,6 +210,7 @@ pub(crate) struct McpArgs {
 pub(crate) fn start(cli: Cli) -> ExitCode {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_env_filter(EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| "warn".into()))
         .init();
     let is_for_people = matches!(

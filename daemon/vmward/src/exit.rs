@@ -10,7 +10,7 @@ Exit status:
   0  done; for `authorize`: allowed
   1  failed
   2  wrong usage
-  3  denied by the policy
+  3  denied by the policy, or not allowed yet: `pending` waits for a person
   4  vmwardd cannot be reached
   5  the audit log's chain is broken
 `vmward run` and `vmward wrap` return the status of the command that they ran,

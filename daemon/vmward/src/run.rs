@@ -42,6 +42,8 @@ pub(crate) fn run(socket: &Socket, args: RunArgs) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
+    let program = args.command.first().cloned().unwrap_or_default();
+    let program = program.to_string_lossy();
     let ended: io::Result<io::Result<_>> = runtime.block_on(async {
         // Before the command starts: from now on no signal may end this
         // process without the outcome being reported.
@@ -72,7 +74,7 @@ pub(crate) fn run(socket: &Socket, args: RunArgs) -> anyhow::Result<ExitCode> {
             )
         }
         Err(error) => {
-            eprintln!("vmward: Failed to start the command: {error}");
+            eprintln!("vmward: Failed to start {program}: {error}");
             let code = if error.kind() == io::ErrorKind::NotFound {
                 127
             } else {

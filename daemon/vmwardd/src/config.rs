@@ -120,7 +120,7 @@ pub enum ConfigError {
         path: PathBuf,
         /// Where and why, with the line.
         #[source]
-        source: Box<toml::de::Error>,
+        source: Told,
     },
     /// The values do not fit.
     #[error("Configuration {path} is wrong: {what}")]
@@ -130,6 +130,25 @@ pub enum ConfigError {
         /// Which value, and what to write instead.
         what: String,
     },
+}
+
+/// What the parser says, with each key named once.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Told(String);
+
+impl Told {
+    /// Of a key that can be spelled in two ways, the parser names both.
+    fn of(error: &toml::de::Error) -> Told {
+        let text = error.to_string();
+        let mut told = text.clone();
+        for word in text.split('`').filter(|word| word.contains('_')) {
+            if text.contains(&format!("`{}`", word.replace('_', "-"))) {
+                told = told.replace(&format!(", `{word}`"), "");
+            }
+        }
+        Told(told)
+    }
 }
 
 impl Config {
@@ -155,7 +174,7 @@ impl Config {
     fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
         let config: Config = toml::from_str(text).map_err(|source| ConfigError::Parse {
             path: path.to_owned(),
-            source: Box::new(source),
+            source: Told::of(&source),
         })?;
         check::check(&config).map_err(|what| ConfigError::Value {
             path: path.to_owned(),
@@ -231,6 +250,60 @@ mod tests {
         let text = message(&parse("mode = \"enforce\"\nmood = \"x\"").unwrap_err());
         assert!(text.contains("unknown field `mood`"), "{text}");
         assert!(text.contains("line 2"), "{text}");
+        assert!(text.contains("`state-dir`, `log-dir`"), "{text}");
+        assert!(!text.contains('_'), "each key is named once: {text}");
+    }
+
+    /// The keys that are known in a place.
+    fn known(place: &str) -> Vec<String> {
+        let text = message(&parse(&format!("{place}\nx = 1")).unwrap_err());
+        let (_, keys) = text.split_once("expected one of ").expect("the keys");
+        let keys = keys.lines().next().unwrap().split('`');
+        keys.skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_document_has_every_key_with_its_default() {
+        let document = include_str!("../CONFIG.md");
+        let section = |name: &str| {
+            let (_, rest) = document.split_once(&format!("\n## {name}\n")).unwrap();
+            rest.split("\n## ").next().unwrap()
+        };
+        for (place, name) in [
+            ("", "The whole"),
+            ("[[grants]]", "Grants"),
+            ("[approvals]", "Approvals"),
+        ] {
+            let keys = known(place);
+            assert!(keys.len() > 3, "{keys:?}");
+            for key in keys {
+                let row = [
+                    format!("| `{key}` |"),
+                    format!("| `[{key}]` |"),
+                    format!("| `[[{key}]]` |"),
+                ];
+                let has = row.iter().any(|row| section(name).contains(row));
+                assert!(has, "{key} is not in {name}");
+            }
+        }
+        let mut written = String::new();
+        let default = |line: &str| {
+            let mut cells = line.strip_prefix("| `")?.split(" | ");
+            let key = cells.next()?.strip_suffix('`')?.to_owned();
+            let value = cells
+                .next()?
+                .strip_prefix('`')?
+                .strip_suffix('`')?
+                .to_owned();
+            Some(format!("{key} = {value}\n"))
+        };
+        written.extend(section("The whole").lines().filter_map(default));
+        for (name, table) in [("Approvals", "approvals"), ("Arming", "arming")] {
+            written.push_str(&format!("[{table}]\n"));
+            written.extend(section(name).lines().filter_map(default));
+        }
+        assert!(written.contains("audit-keep-days = 90"), "{written}");
+        assert_eq!(parse(&written).unwrap(), Config::default(), "{written}");
     }
 
     #[test]

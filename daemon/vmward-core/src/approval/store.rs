@@ -44,7 +44,9 @@ impl Approvals {
     }
 
     /// The one that speaks for or against this very call at `now_ns`, a yes
-    /// before a no before a wait.
+    /// before a no before a wait. A no stands over a change of the policy: who
+    /// said it was not asked about the policy, and must not be asked again by
+    /// changing it.
     pub fn find(&self, binding: &Binding, now_ns: i64) -> Option<&Approval> {
         let rank = |approval: &&Approval| match approval.state {
             ApprovalState::Approved => 0,
@@ -55,16 +57,18 @@ impl Approvals {
             .all
             .values()
             .filter(|approval| approval.is_open() && approval.deadline_ns > now_ns);
-        open.filter(|approval| approval.binding == *binding)
-            .min_by_key(rank)
+        open.filter(|approval| {
+            approval.binding == *binding
+                || approval.state == ApprovalState::Denied && approval.is_for_call(binding)
+        })
+        .min_by_key(rank)
     }
 
     /// A request for the same call that a former policy asked for.
     pub fn of_former_policy(&self, binding: &Binding, now_ns: i64) -> Option<&Approval> {
         self.all.values().find(|approval| {
-            approval.is_open()
+            is_of_former_policy(approval, &binding.policy_hash)
                 && approval.deadline_ns > now_ns
-                && approval.binding.policy_hash != binding.policy_hash
                 && approval.is_for_call(binding)
         })
     }
@@ -170,8 +174,9 @@ impl Approvals {
         }
     }
 
-    /// Drops all whose time is over or whose policy is no longer in force. Those
-    /// that waited for something are returned, as expired.
+    /// Drops all whose time is over, and those that wait or were approved under a
+    /// policy that is no longer in force. Those that waited for something are
+    /// returned, as expired; the note of one that still had time says why.
     pub fn expire(&mut self, policy_hash: &str, now_ns: i64) -> Vec<Approval> {
         let mut expired = Vec::new();
         self.all.retain(|_, approval| {
@@ -182,9 +187,14 @@ impl Approvals {
                 approval.state,
                 ApprovalState::Pending | ApprovalState::Approved
             ) {
-                let state = ApprovalState::Expired;
-                let approval = approval.clone();
-                expired.push(Approval { state, ..approval });
+                let mut approval = approval.clone();
+                approval.state = ApprovalState::Expired;
+                if approval.deadline_ns > now_ns {
+                    let said = approval.note.take();
+                    let said = said.map_or_else(String::new, |note| format!("; note: {note}"));
+                    approval.note = Some(format!("ended by a change of the policy{said}"));
+                }
+                expired.push(approval);
             }
             false
         });
@@ -213,8 +223,17 @@ impl Approvals {
 }
 
 fn is_over(approval: &Approval, policy_hash: &str, now_ns: i64) -> bool {
-    let other_policy = approval.is_open() && approval.binding.policy_hash != policy_hash;
-    other_policy || approval.deadline_ns <= now_ns
+    is_of_former_policy(approval, policy_hash) || approval.deadline_ns <= now_ns
+}
+
+/// Does it count no more, because another policy asked for it? What people denied
+/// stays denied.
+fn is_of_former_policy(approval: &Approval, policy_hash: &str) -> bool {
+    let waits = matches!(
+        approval.state,
+        ApprovalState::Pending | ApprovalState::Approved
+    );
+    waits && approval.binding.policy_hash != policy_hash
 }
 
 /// What a person says.

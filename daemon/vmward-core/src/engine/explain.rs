@@ -14,7 +14,7 @@ use crate::{
     audit::Verdict,
     clock::Now,
     effect::Effect,
-    policy::{LimitRule, RuleMode, map::Mapped, rule::Increment},
+    policy::{RuleMode, map::Mapped},
 };
 
 /// What the policy says about a call, and why.
@@ -177,7 +177,7 @@ impl Engine {
             });
             steps.push(ExplainedStep {
                 at: limit.pointer.clone(),
-                asks: describe(limit),
+                asks: limit.describe(),
                 passes: room.is_ok(),
                 found: room.err().map(|refusal| refusal.message),
             });
@@ -198,22 +198,6 @@ impl Engine {
             limits,
         }
     }
-}
-
-/// As in `at most 10 a minute on vm_stop_rate for each grant`.
-fn describe(limit: &LimitRule) -> String {
-    let counts = match &limit.increment {
-        Increment::Fixed(1) => String::new(),
-        Increment::Fixed(units) => format!(", a call counts {units}"),
-        Increment::From(path) => format!(", a call counts {}", path.text()),
-    };
-    format!(
-        "at most {} {} on {} for each {}{counts}",
-        limit.max,
-        limit.window.with_article(),
-        limit.counter,
-        limit.scope.name()
-    )
 }
 
 fn mapped_by(request: &Request) -> String {

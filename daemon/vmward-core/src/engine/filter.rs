@@ -60,11 +60,12 @@ impl Engine {
             return Some((ReasonCode::RuleDenied, &rule.pointer));
         }
         if !policy.default_allow() {
-            if own.is_none_or(|rule| rule.mode == RuleMode::Shadow) {
-                return Some((ReasonCode::DefaultDeny, "/default"));
-            }
+            // In the order in which a call is judged, so that both say the same.
             if self.is_unmapped(tool, caller, server) {
                 return Some((ReasonCode::UnmappedTool, "/effect_map"));
+            }
+            if own.is_none_or(|rule| rule.mode == RuleMode::Shadow) {
+                return Some((ReasonCode::DefaultDeny, "/default"));
             }
         }
         self.every_effect_denied(tool, caller, server)

@@ -79,7 +79,7 @@ pub(super) fn limited(
         request.tool,
         limit.max,
         limit.window.with_article(),
-        whom(limit.scope, request)
+        whom(limit.scope, &row.key, request)
     );
     let Some(wait_ms) = wait_ms else {
         return format!("{limited}; this call alone counts {cost}: ask for less");
@@ -93,8 +93,8 @@ pub(super) fn limited(
     }
 }
 
-/// Whose limit it is.
-fn whom(scope: Scope, request: &Request) -> String {
+/// Whose limit it is. `key`: the counter's.
+fn whom(scope: Scope, key: &str, request: &Request) -> String {
     let caller = &request.caller;
     let grant = &caller.grant;
     match scope {
@@ -107,7 +107,11 @@ fn whom(scope: Scope, request: &Request) -> String {
         Scope::Uid => format!("user {}", caller.uid),
         Scope::Vm => vm_or_none(request).to_owned(),
         Scope::Host => "the whole host".to_owned(),
-        Scope::Tool => "all callers together".to_owned(),
+        // Tools for the same thing share one counter: see `scope_key`.
+        Scope::Tool => match (request.effect, key.strip_prefix("tool:")) {
+            (Some(_), Some(tool)) => format!("all calls of {tool} and of what does the same"),
+            _ => "all callers together".to_owned(),
+        },
     }
 }
 

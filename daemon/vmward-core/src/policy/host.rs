@@ -91,11 +91,10 @@ impl HostRule {
                 format!("VMs with {}", vms.join(", or with "))
             }
         };
-        let limits = self.limits.iter().map(|limit| {
-            let window = limit.window.with_article();
-            format!(", at most {} {window}", limit.max)
-        });
-        let limits: String = limits.collect();
+        let limits = self.limits.iter();
+        let limits: String = limits
+            .map(|limit| format!(", {}", limit.describe()))
+            .collect();
         let remark = match (self.enabled, self.mode) {
             (false, _) => " (switched off)",
             (true, RuleMode::Shadow) => " (shadow: recorded only)",

@@ -36,6 +36,7 @@ pub(super) fn find(policy: &Policy, places: &Places) -> Vec<Finding> {
     linter.tools();
     linter.effects();
     linter.harmless_rest();
+    linter.taken_back();
     linter.counters();
     linter.idle_limits();
     linter.findings

@@ -147,6 +147,11 @@ pub fn effects_of(own: &[MapEntry], tool: &str) -> Vec<Effect> {
     Effect::ALL.into_iter().filter(has).collect()
 }
 
+/// Is it a shipped tool that could do anything, with some arguments?
+pub(super) fn is_opaque(tool: &str) -> bool {
+    builtin::is_opaque(tool)
+}
+
 /// Every effect that a call of this tool can have, where none of its calls is
 /// without one or unknown, whatever the arguments.
 pub fn always(own: &[MapEntry], tool: &str) -> Option<Vec<Effect>> {

@@ -21,6 +21,7 @@ use super::{
     host::HostRule,
     json::{self, Node, Value},
     lint,
+    names::is_pattern,
 };
 use crate::{digest, effect::Effect};
 use read::{Object, escape, quoted};
@@ -88,7 +89,8 @@ pub(super) fn parse(
     };
     match policy {
         Some(mut policy) if checker.findings.is_empty() => {
-            let findings = lint::find(&policy, &checker.places);
+            let mut findings = lint::find(&policy, &checker.places);
+            findings.append(&mut checker.warnings);
             let lints = PolicyErrors::new(file, text, findings);
             policy.lints = lints.errors().iter().cloned().map(Lint).collect();
             Ok(policy)
@@ -104,6 +106,8 @@ pub(super) type Places = BTreeMap<String, (usize, usize)>;
 #[derive(Default)]
 struct Checker {
     findings: Vec<Finding>,
+    /// What is right, and hardly what was meant.
+    warnings: Vec<Finding>,
     /// Where a lint may want to point.
     places: Places,
     /// The first use of each counter.
@@ -178,6 +182,10 @@ impl Checker {
             let Some(tool) = self.text(item, "hide") else {
                 continue;
             };
+            if tool != "*" {
+                let help = "name each tool; \"*\" by itself stands for all";
+                self.no_pattern(item, "tool", &tool, help);
+            }
             let is_new = if tool == "*" {
                 !std::mem::replace(&mut hide.all, true)
             } else {
@@ -205,6 +213,10 @@ impl Checker {
                     format!("the rule for {tool:?} is never reached: \"hide\" denies the tool");
                 let help = "remove it here or from \"hide\"";
                 self.at_key(member, message, Some(help));
+            } else if is_pattern(tool) {
+                let help = "name each tool; \"effects\" governs whatever has an effect, and \
+                            \"all_tools\" every tool";
+                self.at_key(member, stands_for_itself("tool", tool), Some(help));
             }
             let pointer = format!("/tools/{}", escape(tool));
             let place = (member.key_start, member.key_end);
@@ -268,6 +280,22 @@ impl Checker {
         all
     }
 
+    /// A name that looks as if it stood for several, where each stands for itself.
+    fn no_pattern(&mut self, node: &Node, what: &str, name: &str, help: &str) {
+        if is_pattern(name) {
+            self.at_node(node, stands_for_itself(what, name), Some(help));
+        }
+    }
+
+    fn warn(&mut self, node: &Node, message: String, help: &str) {
+        self.warnings.push(Finding {
+            start: node.start,
+            end: node.end,
+            message,
+            help: Some(help.to_owned()),
+        });
+    }
+
     /// At the opening bracket only: the whole object may be long.
     fn at_open(&mut self, object: &Object<'_>, message: String, help: &str) {
         self.findings.push(Finding {
@@ -277,4 +305,8 @@ impl Checker {
             help: Some(help.to_owned()),
         });
     }
+}
+
+fn stands_for_itself(what: &str, name: &str) -> String {
+    format!("{name:?} is one {what}'s name here, and no {what}'s name has \"*\" or \"?\"")
 }

@@ -5,6 +5,7 @@
 //! by either: a value of another type is an error, and the call is denied.
 
 mod compare;
+mod fixed;
 mod operand;
 mod path;
 
@@ -14,7 +15,7 @@ use operand::Operand;
 pub use operand::{PATTERN_BYTES_MAX, TEXT_BYTES_MAX};
 pub use path::{PATH_BYTES_MAX, Path};
 
-use super::{facts::Facts, suggest};
+use super::{facts::Facts, names::is_pattern, suggest};
 
 /// What a condition asks of the value in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,14 +147,29 @@ impl Predicate {
         on_deny: Option<String>,
     ) -> Result<Self, PredicateError> {
         let op = Op::parse(op)?;
+        let operand = Operand::new(op, value)?;
+        fixed::check(&path, op, &operand)?;
         Ok(Self {
             pointer,
             path,
             on_deny,
             op,
             value: value.cloned(),
-            operand: Operand::new(op, value)?,
+            operand,
         })
+    }
+
+    /// A value that looks as if it stood for several names, in a place that holds
+    /// names, where it stands for itself.
+    pub(super) fn wildcard(&self) -> Option<&str> {
+        if self.path.fixed() != Some(fixed::Fixed::Text) {
+            return None;
+        }
+        let Operand::OneOf(values) = &self.operand else {
+            return None;
+        };
+        let mut texts = values.iter().filter_map(Value::as_str);
+        texts.find(|text| is_pattern(text))
     }
 
     /// What it asks of the value.

@@ -98,6 +98,24 @@ pub struct LimitRule {
     pub increment: Increment,
 }
 
+impl LimitRule {
+    /// As in `at most 10 a minute on vm_stop_rate for each grant`.
+    pub fn describe(&self) -> String {
+        let counts = match &self.increment {
+            Increment::Fixed(1) => String::new(),
+            Increment::Fixed(units) => format!(", a call counts {units}"),
+            Increment::From(path) => format!(", a call counts {}", path.text()),
+        };
+        format!(
+            "at most {} {} on {} for each {}{counts}",
+            self.max,
+            self.window.with_article(),
+            self.counter,
+            self.scope.name()
+        )
+    }
+}
+
 /// How much one call counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Increment {

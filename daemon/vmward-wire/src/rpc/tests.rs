@@ -56,6 +56,14 @@ fn what_is_no_request_is_refused_with_its_id_where_it_has_one() {
         InvalidRequest,
         "`id` must be",
     );
+    for no_whole_number in ["-0", "9223372036854775808"] {
+        refused(
+            &format!(r#"{{"jsonrpc":"2.0","method":"m","id":{no_whole_number}}}"#),
+            None,
+            InvalidRequest,
+            "a whole number of 64 bits",
+        );
+    }
     refused(r#"{"id":1,"method":"m"}"#, one, InvalidRequest, "`jsonrpc`");
     refused(
         r#"{"jsonrpc":"2.0","id":1}"#,

@@ -2,9 +2,13 @@
 //! should come of it. Fed to the daemon's own engine, so that the verdict is the
 //! one that the daemon would give.
 
-use std::{collections::BTreeMap, str::FromStr};
+use std::{collections::BTreeMap, fmt, str::FromStr};
 
-use serde::{Deserialize, Serialize};
+use jiff::{Timestamp, tz::TimeZone};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use serde_json::{Map, Value};
 use vmward_core::{
     clock::{NS_PER_S, Now},
@@ -17,7 +21,11 @@ use vmward_core::{
 
 /// One call.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(
+    default,
+    deny_unknown_fields,
+    expecting = "a call: an object with `tool` or `effect`"
+)]
 pub(crate) struct Call {
     /// The tool; absent for a call that names only an effect.
     pub(crate) tool: Option<String>,
@@ -36,11 +44,35 @@ pub(crate) struct Call {
 }
 
 /// A VM: its name, or all that conditions can look at.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(untagged)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Vm {
     Name(String),
     Full(FullVm),
+}
+
+impl<'de> Deserialize<'de> for Vm {
+    // Not `untagged`: its error would not say what is wrong inside.
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct NameOrFull;
+
+        impl<'de> Visitor<'de> for NameOrFull {
+            type Value = Vm;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the VM's name, or an object with `name`")
+            }
+
+            fn visit_str<E: Error>(self, name: &str) -> Result<Vm, E> {
+                Ok(Vm::Name(name.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Vm, A::Error> {
+                FullVm::deserialize(MapAccessDeserializer::new(map)).map(Vm::Full)
+            }
+        }
+
+        from.deserialize_any(NameOrFull)
+    }
 }
 
 /// A VM with all that conditions can look at.
@@ -62,7 +94,11 @@ fn yes() -> bool {
 
 /// Who asks.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(
+    default,
+    deny_unknown_fields,
+    expecting = "an object such as {\"uid\": 1000}"
+)]
 pub(crate) struct Who {
     /// The grant; `uid:N` where absent.
     pub(crate) grant: Option<String>,
@@ -106,7 +142,7 @@ impl Who {
 impl Call {
     /// The call as the engine takes it. No VM here is protected by a kernel, so
     /// an allow is charged for good and one case never waits for another's lease.
-    pub(crate) fn request(&self, engine: &Engine) -> Result<Request, String> {
+    pub(crate) fn request(&self, engine: &Engine, now: Now) -> Result<Request, String> {
         let caller = self.who.caller();
         let mapped = match &self.tool {
             Some(tool) => engine.mapped(tool, self.server.as_deref(), &self.arguments, &caller),
@@ -139,7 +175,7 @@ impl Call {
             holder: caller.process,
             caller,
             reason: self.reason.clone(),
-            local_offset_s: 0,
+            local_offset_s: local_offset_s(now.wall_ns),
         })
     }
 }
@@ -173,6 +209,13 @@ fn vm_target(vm: &FullVm) -> Target {
         protected: false,
         labels: vm.labels.clone(),
     })
+}
+
+/// What this host's time zone adds to universal time at `wall_ns`, in seconds, as
+/// the daemon has it for `"zone": "local"`. `TZ` names another zone.
+fn local_offset_s(wall_ns: i64) -> i32 {
+    let time = Timestamp::from_nanosecond(i128::from(wall_ns));
+    time.map_or(0, |time| TimeZone::system().to_offset(time).seconds())
 }
 
 /// An instant of the wall clock as both clocks: a case knows no boot.

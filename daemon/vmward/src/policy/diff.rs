@@ -52,6 +52,9 @@ struct Subject {
     effect: Option<&'static str>,
     /// Which VM.
     vm: String,
+    /// Of which VMs this is one: what is said of them need not be said of it.
+    #[serde(skip)]
+    of: String,
 }
 
 /// One thing that a policy says about a call.
@@ -86,6 +89,7 @@ pub(super) fn diff(old: &Path, new: &Path, json: bool) -> anyhow::Result<ExitCod
             tool: None,
             effect: None,
             vm: vm.to_owned(),
+            of: vm.to_owned(),
         };
         differences.extend(difference(subject, &old, &new));
     }
@@ -105,30 +109,33 @@ fn difference(subject: Subject, old: &Says, new: &Says) -> Option<Difference> {
     })
 }
 
-/// What differs for any VM need not be said again for a special one.
+/// What differs for any VM need not be said again for a special one, nor what
+/// differs for all that a selector picks for one of them.
 fn drop_repeated(differences: &mut Vec<Difference>) {
-    let general: Vec<Difference> = differences
-        .iter()
-        .filter(|difference| difference.subject.vm == ANY_VM)
-        .cloned()
-        .collect();
+    let all = differences.clone();
     differences.retain(|difference| {
-        let of_any_vm = Difference {
-            subject: Subject {
-                vm: ANY_VM.to_owned(),
-                ..difference.subject.clone()
-            },
-            ..difference.clone()
+        let subject = &difference.subject;
+        let is_said_of = |vm: &str| {
+            subject.vm != vm
+                && all.iter().any(|other| {
+                    let is_same_call = (&other.subject.tool, other.subject.effect)
+                        == (&subject.tool, subject.effect);
+                    is_same_call
+                        && other.subject.vm == vm
+                        && other.only_old == difference.only_old
+                        && other.only_new == difference.only_new
+                })
         };
-        difference.subject.vm == ANY_VM || !general.contains(&of_any_vm)
+        !is_said_of(ANY_VM) && !is_said_of(&subject.of)
     });
 }
 
 /// Every call that either policy could tell apart.
 fn universe(old: &Policy, new: &Policy) -> BTreeMap<Subject, FullVm> {
-    let mut vms = BTreeMap::from([(ANY_VM.to_owned(), sample(None))]);
+    let any = (ANY_VM.to_owned(), ANY_VM.to_owned());
+    let mut vms = BTreeMap::from([(any, some_vm())]);
     for protected in old.protected.iter().chain(&new.protected) {
-        vms.insert(protected.vms.describe(), sample(Some(&protected.vms)));
+        vms.extend(samples(&protected.vms));
     }
     let mut tools = BTreeSet::from([OTHER_TOOL]);
     for policy in [old, new] {
@@ -138,7 +145,7 @@ fn universe(old: &Policy, new: &Policy) -> BTreeMap<Subject, FullVm> {
         tools.extend(Effect::ALL.map(Effect::tool));
     }
     let mut calls = BTreeMap::new();
-    for (name, vm) in &vms {
+    for ((of, name), vm) in &vms {
         let mut add = |tool: Option<&str>, effect: Option<Effect>| {
             let subject = Subject {
                 tool: tool.map(ToOwned::to_owned),
@@ -146,6 +153,10 @@ fn universe(old: &Policy, new: &Policy) -> BTreeMap<Subject, FullVm> {
                 vm: match effect {
                     Some(effect) if effect.is_of_host() => VmTarget::HOST_NAME.to_owned(),
                     _ => name.clone(),
+                },
+                of: match effect {
+                    Some(effect) if effect.is_of_host() => VmTarget::HOST_NAME.to_owned(),
+                    _ => of.clone(),
                 },
             };
             calls.insert(subject, vm.clone());
@@ -167,17 +178,46 @@ fn universe(old: &Policy, new: &Policy) -> BTreeMap<Subject, FullVm> {
     calls
 }
 
-/// A VM that the selector picks.
-fn sample(selector: Option<&Selector>) -> FullVm {
-    let name = selector.and_then(|selector| selector.name.as_deref());
+/// A VM of no special kind.
+fn some_vm() -> FullVm {
     FullVm {
-        name: name.unwrap_or("a-vm").replace(['*', '?'], "x"),
-        uuid: selector.and_then(|selector| selector.uuid),
-        labels: selector
-            .map(|selector| selector.labels.clone())
-            .unwrap_or_default(),
+        name: "a-vm".to_owned(),
+        uuid: None,
+        labels: BTreeMap::new(),
         running: true,
     }
+}
+
+/// VMs that the selector picks, by the selector and by what each is called: where
+/// the name is a pattern, of the lengths at which another pattern may end.
+fn samples(selector: &Selector) -> impl Iterator<Item = ((String, String), FullVm)> {
+    let of = selector.describe();
+    let with = |text: &str| {
+        let pattern = selector.name.as_deref().unwrap_or("a-vm");
+        pattern.replace('*', text).replace('?', "x")
+    };
+    let first = with("x");
+    let names = BTreeSet::from(["", "xx", "x-1"].map(with));
+    let others = names
+        .into_iter()
+        .filter(|name| !name.is_empty() && *name != first);
+    let others: Vec<String> = others.collect();
+    let labels = selector.labels.clone();
+    let uuid = selector.uuid;
+    let first = (of.clone(), first);
+    let others = others.into_iter().map({
+        let of = of.clone();
+        move |name| (format!("{of}, called {name:?}"), name)
+    });
+    std::iter::once(first).chain(others).map(move |(vm, name)| {
+        let sample = FullVm {
+            name,
+            uuid,
+            labels: labels.clone(),
+            running: true,
+        };
+        ((of.clone(), vm), sample)
+    })
 }
 
 fn profile(policy: &Policy, calls: &BTreeMap<Subject, FullVm>) -> BTreeMap<Subject, Says> {
@@ -202,7 +242,7 @@ fn request(engine: &Engine, subject: &Subject, vm: &FullVm) -> Option<Request> {
         },
         ..Call::default()
     };
-    let mut request = call.request(engine).ok()?;
+    let mut request = call.request(engine, instant(MONDAY_NOON_NS)).ok()?;
     // The arguments that give a tool this effect are not known here, so the
     // map's answer is put in their place. It must be this policy's own answer:
     // what only the other one maps stays unmapped.
@@ -239,18 +279,22 @@ fn says(explanation: &Explanation, policy: &Policy) -> Says {
     let counts = |rule: &&ExplainedRule| rule.shadow || !denied;
     for rule in explanation.rules.iter().filter(counts) {
         let kind = if rule.shadow { "recorded only: " } else { "" };
+        let own = policy.rules().find(|own| own.pointer == rule.rule);
+        let schema = own.and_then(|own| own.args_schema.as_ref());
+        let at_schema = format!("{}/args_schema", rule.rule);
         for step in &rule.steps {
-            says.insert(format!("{kind}asks for {}", step.asks));
+            let which = schema.filter(|_| step.at == at_schema);
+            let which = which.map_or_else(String::new, |schema| format!(" {}", schema.source()));
+            says.insert(format!("{kind}asks for {}{which}", step.asks));
         }
         // A condition that this very call does not meet must not hide it.
-        let mut rules = policy.rules();
-        let asks_a_person = rules.any(|own| {
-            own.pointer == rule.rule
-                && own.action == Action::RequireApproval
-                && rule.applies != Origin::EffectsTool
+        let asks_a_person = own.filter(|own| {
+            own.action == Action::RequireApproval && rule.applies != Origin::EffectsTool
         });
-        if asks_a_person {
-            says.insert(format!("{kind}asks for a person's approval"));
+        if let Some(own) = asks_a_person {
+            let time = own.approval_timeout_s;
+            let time = time.map_or_else(String::new, |time_s| format!(" within {time_s} s"));
+            says.insert(format!("{kind}asks for a person's approval{time}"));
         }
     }
     // What depends on arguments, hours or a reason is told by what is asked for.
@@ -300,7 +344,12 @@ fn report(differences: &[Difference], json: bool) -> String {
     }
     let mut text = String::new();
     for difference in differences {
-        let Subject { tool, effect, vm } = &difference.subject;
+        let Subject {
+            tool,
+            effect,
+            vm,
+            of: _,
+        } = &difference.subject;
         let what = match (tool.as_deref(), effect) {
             (Some(OTHER_TOOL), _) => "any other tool".to_owned(),
             (Some(tool), Some(effect)) => format!("{tool} ({effect})"),

@@ -67,8 +67,9 @@ fn alone(args: ExplainArgs) -> anyhow::Result<Explanation> {
         },
         reason: args.reason,
     };
-    let request = call.request(&engine).map_err(anyhow::Error::msg)?;
-    Ok(engine.explain(&request, instant(now_ns)))
+    let now = instant(now_ns);
+    let request = call.request(&engine, now).map_err(anyhow::Error::msg)?;
+    Ok(engine.explain(&request, now))
 }
 
 /// The daemon's answer, read and as it came.

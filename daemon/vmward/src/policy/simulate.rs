@@ -67,6 +67,8 @@ struct Outcome {
     left_out: u64,
     without_arguments: u64,
     without_labels: bool,
+    /// The log's last line is not whole, and was left out.
+    incomplete: bool,
     changes: BTreeMap<Change, Found>,
     /// What stands here for decisions of the log whose quota may go back.
     leased: BTreeMap<DecisionId, DecisionId>,
@@ -85,20 +87,13 @@ pub(super) fn simulate(
         })?,
         None => i64::MIN,
     };
-    let cannot_read = || format!("Failed to read {}", log.display());
-    let files = files::open(log).with_context(cannot_read)?;
-    let lines = files.into_iter().flat_map(|(path, file)| {
-        let numbered = file.lines().enumerate();
-        numbered.map(move |(index, line)| (format!("{}:{}", path.display(), index + 1), line))
-    });
     let mut outcome = Outcome::default();
-    for (at, line) in lines {
-        let line = line.with_context(cannot_read)?;
+    outcome.incomplete = each_line(log, |at, line| {
         let place = || format!("{at} is no audit record");
-        let line: Line = serde_json::from_str(&line).with_context(place)?;
+        let line: Line = serde_json::from_slice(line).with_context(place)?;
         let at_ns = clock::parse_rfc3339(&line.time).with_context(place)?;
         if at_ns < since_ns {
-            continue;
+            return Ok(());
         }
         match line.body {
             AuditBody::Decision(record) => {
@@ -108,9 +103,40 @@ pub(super) fn simulate(
             AuditBody::Lease(record) => refund(&mut engine, &record, &mut outcome),
             _ => {}
         }
-    }
+        Ok(())
+    })?;
     outcome.without_labels = asks_for_labels(engine.policy());
     report(&outcome, json)
+}
+
+/// Every whole line of the log, with its place. Is the last one incomplete?
+fn each_line(
+    log: &Path,
+    mut take: impl FnMut(&str, &[u8]) -> anyhow::Result<()>,
+) -> anyhow::Result<bool> {
+    let cannot_read = || format!("Failed to read {}", log.display());
+    let files = files::open(log).with_context(cannot_read)?;
+    let newest = files.len();
+    for (number, (path, mut file)) in (1..).zip(files) {
+        let mut bytes = Vec::new();
+        for line in 1.. {
+            bytes.clear();
+            if file
+                .read_until(b'\n', &mut bytes)
+                .with_context(cannot_read)?
+                == 0
+            {
+                break;
+            }
+            let whole = bytes.pop_if(|last| *last == b'\n').is_some();
+            if !whole && number == newest {
+                // The daemon is writing this very line, or was killed doing so.
+                return Ok(true);
+            }
+            take(&format!("{}:{line}", path.display()), &bytes)?;
+        }
+    }
+    Ok(false)
 }
 
 fn replay(
@@ -127,7 +153,8 @@ fn replay(
             | ReasonCode::VmNotRunning
             | ReasonCode::Unavailable
     );
-    let Ok(request) = call(record).request(engine) else {
+    let now = instant(at_ns);
+    let Ok(request) = call(record).request(engine, now) else {
         outcome.left_out += 1;
         return;
     };
@@ -139,7 +166,6 @@ fn replay(
     if record.arguments.is_none() && record.via == Via::Tool {
         outcome.without_arguments += 1;
     }
-    let now = instant(at_ns);
     // What it returns is for a journal and a log, and there are none.
     drop(engine.expire_approvals(now));
     let answer = engine.authorize(&request, now);
@@ -285,6 +311,7 @@ fn report(outcome: &Outcome, json: bool) -> anyhow::Result<ExitCode> {
         left_out,
         without_arguments,
         without_labels,
+        incomplete,
         changes,
         leased: _,
     } = outcome;
@@ -299,6 +326,7 @@ fn report(outcome: &Outcome, json: bool) -> anyhow::Result<ExitCode> {
             "left_out": left_out,
             "without_arguments": without_arguments,
             "without_labels": without_labels,
+            "incomplete_last_line": incomplete,
             "changes": changes,
         });
         format!("{report}\n")
@@ -336,6 +364,11 @@ fn report(outcome: &Outcome, json: bool) -> anyhow::Result<ExitCode> {
             text.push_str(
                 "the policy asks for labels of VMs, which the log does not have: every VM was \
                  judged as if it had none\n",
+            );
+        }
+        if *incomplete {
+            text.push_str(
+                "the log's last line is incomplete (being written, or cut off) and not counted\n",
             );
         }
         text

@@ -1,13 +1,11 @@
 //! `vmward policy test`: a file of cases against a policy.
 
-use std::{
-    fmt::Write as _,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+mod file;
+
+use std::{fmt::Write as _, path::Path, process::ExitCode};
 
 use anyhow::{Context, bail};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use vmward_core::{
     approval::Person,
     clock::{self, NS_PER_S, Now},
@@ -16,8 +14,9 @@ use vmward_core::{
     policy::Policy,
 };
 
+use self::file::{Case, Expect, File, Step, Word, YesOrNo};
 use super::{
-    case::{Call, MONDAY_NOON_NS, instant},
+    case::{MONDAY_NOON_NS, instant},
     read_policy, read_text,
 };
 use crate::{
@@ -27,78 +26,6 @@ use crate::{
 
 /// What `--example` prints.
 pub(crate) const EXAMPLE: &str = include_str!("example-cases.json");
-
-/// A file of cases.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    /// The policy, relative to this file, where the command line names none.
-    policy: Option<PathBuf>,
-    cases: Vec<Case>,
-}
-
-/// One case: its steps share counters and approvals, and nothing with others.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Case {
-    name: String,
-    steps: Vec<Step>,
-}
-
-/// One step: a call with what is expected of it, or a person's decision about
-/// the request for approval that was opened last.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-struct Step {
-    call: Option<Call>,
-    /// `"yes"` or `"no"`.
-    approve: Option<YesOrNo>,
-    /// When, RFC 3339; where absent, as the step before.
-    when: Option<String>,
-    /// So many seconds after the step before.
-    after_s: Option<u32>,
-    /// How often, each with the same expectation.
-    #[serde(default = "once")]
-    repeat: u32,
-    expect: Option<Expect>,
-}
-
-fn once() -> u32 {
-    1
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum YesOrNo {
-    Yes,
-    No,
-}
-
-/// What is expected: a word, or the parts that matter.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
-enum Expect {
-    Word(Word),
-    Parts(Parts),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Word {
-    Allow,
-    Deny,
-    Pending,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Parts {
-    decision: Word,
-    reason_code: Option<ReasonCode>,
-    rule: Option<String>,
-    /// The reason that a rule in shadow mode would have given.
-    shadow: Option<ReasonCode>,
-}
 
 /// One expectation that did not hold.
 #[derive(Debug, Serialize)]
@@ -114,9 +41,9 @@ struct Failure {
 
 pub(super) fn run(cases: &Path, policy: Option<&Path>, json: bool) -> anyhow::Result<ExitCode> {
     let text = read_text(cases)?;
-    let file: File = serde_json::from_str(&text).with_context(|| {
-        format!(
-            "{} is no file of cases, such as --example prints",
+    let file = File::read(&text).map_err(|why| {
+        anyhow::anyhow!(
+            "{} is no file of cases, such as --example prints: {why}",
             cases.display()
         )
     })?;
@@ -144,7 +71,7 @@ pub(super) fn run(cases: &Path, policy: Option<&Path>, json: bool) -> anyhow::Re
 
 fn play(case: &Case, policy: &Policy, failures: &mut Vec<Failure>) -> anyhow::Result<()> {
     let mut engine = Engine::new(policy.clone(), "case");
-    let mut now_ns = MONDAY_NOON_NS;
+    let mut before_ns = None;
     let mut open: Option<DecisionId> = None;
     let says = |step: &Step| step.expect.is_some() && step.repeat > 0;
     if !case.steps.iter().any(says) {
@@ -152,13 +79,14 @@ fn play(case: &Case, policy: &Policy, failures: &mut Vec<Failure>) -> anyhow::Re
     }
     for (index, step) in case.steps.iter().enumerate() {
         let number = index + 1;
-        now_ns = time_of(step, now_ns).with_context(|| format!("step {number}"))?;
+        let now_ns = time_of(step, before_ns).with_context(|| format!("step {number}"))?;
+        before_ns = Some(now_ns);
         let now = instant(now_ns);
         match (&step.call, step.approve) {
             (Some(call), None) => {
                 for repetition in 1..=step.repeat {
                     let request = call
-                        .request(&engine)
+                        .request(&engine, now)
                         .map_err(|why| anyhow::anyhow!("step {number}: {why}"))?;
                     let answer = engine.authorize(&request, now);
                     if let Decision::Pending(pending) = &answer.decision {
@@ -186,15 +114,19 @@ fn play(case: &Case, policy: &Policy, failures: &mut Vec<Failure>) -> anyhow::Re
     Ok(())
 }
 
-fn time_of(step: &Step, before_ns: i64) -> anyhow::Result<i64> {
+/// `before_ns`: when the step before was, where there is one.
+fn time_of(step: &Step, before_ns: Option<i64>) -> anyhow::Result<i64> {
     let now_ns = match (&step.when, step.after_s) {
         (Some(_), Some(_)) => bail!("give either `when` or `after_s`"),
         (Some(when), None) => clock::parse_rfc3339(when).with_context(|| {
             format!("{when:?} is no instant; one looks like 2026-11-23T09:30:00Z")
         })?,
-        (None, after_s) => before_ns + i64::from(after_s.unwrap_or(0)) * NS_PER_S,
+        (None, after_s) => {
+            let after_ns = i64::from(after_s.unwrap_or(0)) * NS_PER_S;
+            before_ns.unwrap_or(MONDAY_NOON_NS).saturating_add(after_ns)
+        }
     };
-    if now_ns < before_ns {
+    if before_ns.is_some_and(|before_ns| now_ns < before_ns) {
         bail!("the step is earlier than the one before");
     }
     Ok(now_ns)

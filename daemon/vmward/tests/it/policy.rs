@@ -1,5 +1,6 @@
 //! `vmward policy`, on files alone.
 
+mod diff;
 mod simulate;
 
 use std::{
@@ -190,87 +191,68 @@ fn import_writes_a_policy_that_check_takes() {
     assert!(text.contains("good; 1 tools, 1 limits"), "{text}");
 }
 
-#[track_caller]
-fn diff(old: &Value, new: &Value, expected: &str) {
-    let folder = Folder::with(&[("old.json", &with(old)), ("new.json", &with(new))]);
-    let same = expected.is_empty();
-    let text = folder.policy(i32::from(!same), &["diff", "old.json", "new.json"]);
-    let nothing = "the policies let the same things happen\n";
-    assert_eq!(text, if same { nothing } else { expected });
+#[test]
+fn hours_in_the_local_zone_are_this_hosts() {
+    let hours = json!([{"from": "09:00", "to": "10:00", "zone": "local"}]);
+    let text = with(&json!({"tools": {"vm_list": {"hours": hours}}}));
+    let cases = json!({"policy": "policy.json", "cases": [{"name": "n", "steps": [{
+        "call": {"tool": "vm_list"}, "when": "2026-11-23T14:30:00Z", "expect": "allow"}]}]});
+    let folder = Folder::with(&[("policy.json", &text), ("cases.json", &cases.to_string())]);
+    let explain = [
+        "explain",
+        "--policy",
+        "policy.json",
+        "--tool",
+        "vm_list",
+        "--when",
+        "2026-11-23T14:30:00Z",
+    ];
+    for (zone, explained, tested) in [("EST5", 0, 0), ("UTC0", 3, 1)] {
+        for (status, args) in [(explained, &explain[..]), (tested, &["test", "cases.json"])] {
+            let output = Command::new(env!("CARGO_BIN_EXE_vmward"))
+                .arg("policy")
+                .args(args)
+                .env("TZ", zone)
+                .current_dir(folder.0.path())
+                .output()
+                .unwrap();
+            assert_eq!(
+                output.status.code(),
+                Some(status),
+                "{zone} {args:?} {output:?}"
+            );
+        }
+    }
 }
 
 #[test]
-fn diff_of_the_same_rules_in_other_words_finds_nothing() {
-    let limit = |window: Value| {
-        let limit = json!({"counter": "c", "window": window, "max": 3, "scope": "grant"});
-        json!({"tools": {"vm_list": {"limits": [limit]}}})
+fn a_first_step_may_be_at_any_time_and_no_other_before_the_one_before() {
+    let step = |when: &str| json!({"call": {"tool": "vm_start"}, "when": when, "expect": "deny"});
+    let run = |status, steps: Value| {
+        let cases = json!({"policy": "policy.json", "cases": [{"name": "n", "steps": steps}]});
+        let folder = Folder::with(&[("policy.json", SEED), ("cases.json", &cases.to_string())]);
+        folder.policy(status, &["test", "cases.json"])
     };
-    diff(&limit(json!("minute")), &limit(json!(60)), "");
-}
-
-#[test]
-fn diff_tells_a_changed_limit_once() {
-    let limit = |max: u32| {
-        let limit = json!({"counter": "c", "window": "minute", "max": max, "scope": "grant"});
-        json!({"tools": {"vm_list": {"limits": [limit]}},
-            "protected": [{"name": "db-1"}]})
-    };
-    diff(
-        &limit(3),
-        &limit(4),
-        "vm_list, any VM\n  - asks for at most 3 a minute on c for each grant\n  + asks for at \
-         most 4 a minute on c for each grant\n",
+    run(
+        0,
+        json!([step("2020-01-01T00:00:00Z"), step("2020-01-01T00:00:01Z")]),
+    );
+    let told = run(
+        1,
+        json!([step("2020-01-01T00:00:01Z"), step("2020-01-01T00:00:00Z")]),
+    );
+    assert!(
+        told.contains("the step is earlier than the one before"),
+        "{told}"
     );
 }
 
 #[test]
-fn diff_tells_what_one_call_counts() {
-    let counting = |units: u32| {
-        json!({"tools": {"vm_list": {"limits": [{"counter": "c", "window": "minute", "max": 9,
-            "scope": "grant", "increment": units}]}}})
-    };
-    diff(
-        &counting(1),
-        &counting(3),
-        "vm_list, any VM\n  - asks for at most 9 a minute on c for each grant\n  + asks for at \
-         most 9 a minute on c for each grant, a call counts 3\n",
-    );
-}
-
-#[test]
-fn diff_of_an_unconditional_denial_is_the_verdict_alone() {
-    let tool = |rule: Value| json!({"tools": {"vm_list": rule}});
-    diff(
-        &tool(json!({"require_reason": true})),
-        &tool(json!({"action": "deny"})),
-        "vm_list, any VM\n  - asks for the caller says why\n  - verdict: depends on the call\n  \
-         + verdict: deny, rule-denied\n",
-    );
-}
-
-#[test]
-fn diff_sees_an_approval_behind_a_condition() {
-    let tool = |action: &str| {
-        json!({"tools": {"vm_list": {"action": action,
-            "require": [{"path": "args.all", "op": "eq", "value": true}]}}})
-    };
-    diff(
-        &tool("require_approval"),
-        &tool("allow"),
-        "vm_list, any VM\n  - asks for a person's approval\n",
-    );
-}
-
-#[test]
-fn diff_sees_what_the_effect_map_asks_of_arguments() {
-    let when = |word: &str| {
-        json!({"effect_map": [{"tool": "power", "effect": "none",
-            "when": [{"path": "args.to", "op": "eq", "value": word}]}]})
-    };
-    diff(
-        &when("on"),
-        &when("off"),
-        "the effect map\n  - power: none (args.to eq \"on\")\n  + power: none (args.to eq \
-         \"off\")\n",
-    );
+fn a_mistake_in_a_file_of_cases_is_told_in_its_words() {
+    let cases = r#"{"policy": "policy.json", "cases": [
+        {"name": "n", "steps": [{"call": {"tool": "vm_stop"}, "expect": "alow"}]}]}"#;
+    let folder = Folder::with(&[("policy.json", SEED), ("cases.json", cases)]);
+    let told = folder.policy(1, &["test", "cases.json"]);
+    let expected = r#"`expect` is "allow", "deny" or "pending", found "alow" at line 2"#;
+    assert!(told.contains(expected), "{told}");
 }

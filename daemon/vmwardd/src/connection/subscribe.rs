@@ -179,6 +179,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_protocol_lists_every_kind_of_record() {
+        let protocol = include_str!("../../../vmward-wire/PROTOCOL.md");
+        let (_, section) = protocol.split_once("### `events.subscribe`").unwrap();
+        let section = section.split("\n### ").next().unwrap();
+        for kind in KINDS {
+            assert!(section.contains(&format!("`{kind}`")), "{kind}");
+        }
+    }
+
+    #[test]
     fn a_record_goes_out_as_the_protocol_has_it_and_byte_for_byte_as_the_log_has_it() {
         let record = r#"{"seq":7,"kind":"daemon","event":"started"}"#;
         let line = record_line(record);

@@ -157,6 +157,50 @@ fn a_no_is_remembered_with_its_note() {
 }
 
 #[test]
+fn a_change_of_the_policy_ends_a_yes_on_record_and_no_no() {
+    let mut engine = asking();
+    let yes = waits(&engine.authorize(&stop(1), at(0))).approval;
+    let no = waits(&engine.authorize(&stop(2), at(0))).approval;
+    let wait = waits(&engine.authorize(&stop(3), at(0))).approval;
+    let note = Some("go ahead".to_owned());
+    for (id, yes, note) in [(yes, true, note), (no, false, None)] {
+        let decided = engine.decide_approval(id, person(0), yes, note, at(1));
+        decided.expect("another person");
+    }
+    engine.set_policy(policy(&ASKS.replace("600", "700")));
+    let (journal, audit) = engine.expire_approvals(at(2));
+    assert_eq!(journal.len(), 2);
+    let ended: Vec<_> = audit
+        .iter()
+        .map(|body| match body {
+            AuditBody::Approval(record) => (record.approval, record.note.as_deref()),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(
+        ended,
+        [
+            (yes, Some("ended by a change of the policy; note: go ahead")),
+            (wait, Some("ended by a change of the policy")),
+        ]
+    );
+    assert!(engine.approval(no).is_some(), "a no is not forgotten");
+    denied(
+        &engine.authorize(&stop(2), at(3)),
+        ReasonCode::ApprovalDenied,
+    );
+    assert_ne!(waits(&engine.authorize(&stop(1), at(3))).approval, yes);
+    // What only lapses has nothing to say.
+    let (_, audit) = engine.expire_approvals(at(1000));
+    let has_note =
+        |body: &AuditBody| matches!(body, AuditBody::Approval(one) if one.note.is_some());
+    assert!(
+        !audit.is_empty() && !audit.iter().any(has_note),
+        "{audit:?}"
+    );
+}
+
+#[test]
 fn a_grant_with_a_number_of_its_own_asks_no_more_often() {
     let mut engine = asking();
     engine.set_approval_config(ApprovalConfig {

@@ -82,6 +82,7 @@ fn an_agent_sees_the_tools_of_which_some_call_may_be_allowed() {
         "vm_reset",
         "vm_pause",
         "zap_all_vms_kill",
+        "qemu_monitor",
         "vm_start",
     ];
     let answer = engine.filter(&tools.map(ToOwned::to_owned), &caller("uid:0"), None);
@@ -107,6 +108,11 @@ fn an_agent_sees_the_tools_of_which_some_call_may_be_allowed() {
             ("vm_pause", Some((ReasonCode::RuleDenied, "/effects/pause"))),
             (
                 "zap_all_vms_kill",
+                Some((ReasonCode::UnmappedTool, "/effect_map"))
+            ),
+            // As `authorize` says it, though no rule names it either.
+            (
+                "qemu_monitor",
                 Some((ReasonCode::UnmappedTool, "/effect_map"))
             ),
             ("vm_start", Some((ReasonCode::DefaultDeny, "/default"))),

@@ -54,8 +54,12 @@ fn each_scope_has_counters_of_its_own() {
         if scope != "vm" {
             same.target = Target::Vm(vm(2));
         }
-        denied(&engine.authorize(&same, at(1)), ReasonCode::RateLimited);
+        let answer = engine.authorize(&same, at(1));
+        let denial = denied(&answer, ReasonCode::RateLimited);
         if scope == "tool" {
+            // Another tool for the same thing meets it, and must be told why.
+            let shared = "for all calls of vm_stop and of what does the same; 1 were used";
+            assert!(denial.message.contains(shared), "{}", denial.message);
             continue;
         }
         change(&mut same);

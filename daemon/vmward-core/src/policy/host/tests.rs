@@ -86,7 +86,7 @@ fn a_rule_says_for_which_vms_and_how_often() {
     assert_eq!(
         rule.describe(),
         "unit libvirt-guests.service may save VMs with name \"web-*\" and label tier = \
-         \"test\", at most 3 a minute (shadow: recorded only)"
+         \"test\", at most 3 a minute on saves for each host (shadow: recorded only)"
     );
 }
 

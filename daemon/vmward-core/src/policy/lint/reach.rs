@@ -153,6 +153,29 @@ impl Linter<'_> {
         }
     }
 
+    /// Entries by which a tool that the built-in map knows as a stop stops nothing,
+    /// whatever its arguments are.
+    pub(super) fn taken_back(&mut self) {
+        for entry in &self.policy.effect_map {
+            if entry.effect.is_some() || !entry.when.is_empty() {
+                continue;
+            }
+            let effects = map::effects_of(&[], &entry.tool);
+            let names: Vec<&str> = effects.iter().map(|effect| effect.name()).collect();
+            let can = match names.as_slice() {
+                [] if map::is_opaque(&entry.tool) => "could do anything".to_owned(),
+                [] => continue,
+                names => format!("can {} VMs", names.join(" or ")),
+            };
+            let message = format!(
+                "{:?} {can}, and here it is said to stop nothing",
+                entry.tool
+            );
+            let help = "say in \"when\" with which arguments it stops nothing, or remove the entry";
+            self.report(&[&entry.pointer], message, help);
+        }
+    }
+
     /// Callers whom more rules name than the kernel looks at.
     pub(super) fn crowded(&mut self) {
         let in_kernel = |effect: &Effect| matches!(effect, Effect::ForceStop | Effect::Pause);

@@ -21,6 +21,10 @@ pub(super) const VM_KEYS: &[&str] = &[
     "vmid",
 ];
 
+/// Longest name of a VM, in characters: as long as one may be that the caller
+/// names outside of the arguments.
+const VM_CHARS_MAX: usize = 256;
+
 /// Everything that stands under `key`, at the top or inside `params`.
 pub(super) fn values<'a>(
     arguments: &'a Map<String, Value>,
@@ -53,10 +57,14 @@ pub(super) fn vm(arguments: &Map<String, Value>, keys: &[&'static str]) -> Optio
     }))
 }
 
-/// A VM's name, or its number: some hypervisors number their VMs.
+/// A VM's name, or its number: some hypervisors number their VMs. What could be
+/// no VM's name is none.
 pub(super) fn as_vm(value: &Value) -> Option<String> {
     match value {
-        Value::String(text) => Some(text.clone()),
+        Value::String(text) => {
+            let is_name = !text.trim().is_empty() && text.chars().count() <= VM_CHARS_MAX;
+            is_name.then(|| text.clone())
+        }
         Value::Number(number) => number.as_u64().map(|number| number.to_string()),
         _ => None,
     }

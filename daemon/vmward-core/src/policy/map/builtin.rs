@@ -122,6 +122,12 @@ pub(super) fn tools_with(effect: Effect) -> BTreeSet<&'static str> {
     with.flat_map(|entry| entry.tools).copied().collect()
 }
 
+/// Is there an entry for the tool that does not know what it does?
+pub(super) fn is_opaque(tool: &str) -> bool {
+    let mut entries = table::SERVERS.iter().flat_map(|server| server.entries);
+    entries.any(|entry| entry.tools.contains(&tool) && matches!(entry.what, What::Opaque(_)))
+}
+
 /// Is there an entry that gives the tool this effect?
 pub(super) fn can(tool: &str, effect: Effect) -> bool {
     let mut entries = table::SERVERS.iter().flat_map(|server| server.entries);

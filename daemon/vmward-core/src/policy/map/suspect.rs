@@ -9,16 +9,87 @@ use super::arguments;
 
 /// Beginnings of words that speak for a stop.
 const STEMS: &[&str] = &[
-    "abort", "command", "crash", "cycle", "delet", "destroy", "drain", "erase", "evacuat", "evict",
-    "exec", "freez", "halt", "hibernat", "kexec", "kill", "migrat", "monitor", "paus", "power",
-    "purge", "qmp", "quit", "reboot", "rebuild", "remov", "reset", "restart", "restor", "revert",
-    "rollback", "save", "saving", "shell", "shelve", "shut", "ssh", "stop", "suspend", "sysrq",
-    "terminat", "undefin", "virsh", "wipe",
+    "abort",
+    "command",
+    "coredump",
+    "crash",
+    "cycle",
+    "decommission",
+    "delet",
+    "deprovision",
+    "destroy",
+    "drain",
+    "erase",
+    "evacuat",
+    "evict",
+    "exec",
+    "freez",
+    "halt",
+    "hibernat",
+    "kexec",
+    "kill",
+    "migrat",
+    "monitor",
+    "paus",
+    "power",
+    "purge",
+    "qmp",
+    "quit",
+    "reboot",
+    "rebuild",
+    "remov",
+    "reset",
+    "restart",
+    "restor",
+    "revert",
+    "rollback",
+    "save",
+    "saving",
+    "shell",
+    "shelve",
+    "shut",
+    "ssh",
+    "stop",
+    "suspend",
+    "sysrq",
+    "takedown",
+    "teardown",
+    "terminat",
+    "undefin",
+    "virsh",
+    "wipe",
 ];
 /// Words that do so only when they stand alone.
 const WORDS: &[&str] = &[
     "bash", "cmd", "drop", "eval", "hmp", "nmi", "off", "panic", "pct", "qm", "raw", "rm", "run",
     "script", "sh",
+];
+/// Words that do so only beside what a VM is called: `move_file` and `dump_table`
+/// are harmless.
+const BESIDE_NOUNS: &[&str] = &[
+    "bounce",
+    "deactivate",
+    "down",
+    "dump",
+    "inactive",
+    "move",
+    "nuke",
+    "offline",
+    "recycle",
+    "reimage",
+    "reinstall",
+    "relocate",
+    "retire",
+    "scrap",
+    "sleep",
+    "trash",
+    "zap",
+];
+/// `dump_vm_config` writes down what the VM is, and not its memory.
+const WRITTEN_DOWN: &[&str] = &["config", "info", "json", "log", "logs", "xml", "yaml"];
+/// `take_down` whatever it is, and `scroll_down` only in a VM.
+const DOWNS: &[&str] = &[
+    "bring", "go", "pull", "put", "scale", "spin", "take", "tear", "wind",
 ];
 /// A name that begins with one of these reads. A server's name may stand before
 /// the first four: `libvirt_list_domains`.
@@ -36,18 +107,26 @@ const CHOICES: &[&str] = &["action", "operation", "op", "method", "verb", "signa
 const STATES: &[&str] = &[
     "state",
     "desired_state",
+    "desiredstate",
     "target_state",
+    "targetstate",
     "power_state",
+    "powerstate",
+    "run_state",
+    "runstate",
     "mode",
 ];
+/// Arguments that say whether it is to run; a filter as well for a tool that
+/// reads.
+const SWITCHES: &[&str] = &["power", "powered", "powered_on", "running", "is_running"];
+/// What such an argument has in it for a no.
+const NOES: &[&str] = &["0", "false", "no"];
 
 /// What makes the tool suspect, for the message.
 pub(super) fn why(tool: &str, arguments: &Map<String, Value>) -> Option<String> {
     let words = split(tool);
     let reads = reads(&words);
-    if let Some(word) = words.iter().find(|word| is_stop_word(word))
-        && !reads
-    {
+    if let Some(word) = stop_word(&words, has_noun(&words)).filter(|_| !reads) {
         return Some(format!("its name has {word:?} in it"));
     }
     for key in PROGRAMS {
@@ -55,16 +134,61 @@ pub(super) fn why(tool: &str, arguments: &Map<String, Value>) -> Option<String> 
             return Some(format!("its argument {key:?} could do anything"));
         }
     }
-    let states = if reads { &[] } else { STATES };
-    for key in CHOICES.iter().chain(states) {
+    let (states, switches) = if reads {
+        (&[][..], &[][..])
+    } else {
+        (STATES, SWITCHES)
+    };
+    for key in CHOICES.iter().chain(states).chain(switches) {
         for value in arguments::values(arguments, key) {
-            let text = value.as_str().unwrap_or_default();
-            if let Some(word) = split(text).iter().find(|word| is_stop_word(word)) {
+            let chosen = split(value.as_str().unwrap_or_default());
+            let of_vm = has_noun(&words) || has_noun(&chosen);
+            if let Some(word) = stop_word(&chosen, of_vm).filter(|word| !is_on(key, word)) {
                 return Some(format!("its argument {key:?} has {word:?} in it"));
             }
         }
     }
-    None
+    switched_off(arguments, switches)
+}
+
+/// An argument that says that it is not to run.
+fn switched_off(arguments: &Map<String, Value>, switches: &[&str]) -> Option<String> {
+    let is_no = |value: &Value| match value {
+        Value::Bool(on) => !on,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => {
+            let text = text.trim();
+            NOES.iter().any(|no| no.eq_ignore_ascii_case(text))
+        }
+        Value::Null | Value::Array(_) | Value::Object(_) => false,
+    };
+    let off = |key: &&&str| arguments::values(arguments, key).any(is_no);
+    let key = switches.iter().find(off)?;
+    Some(format!("its argument {key:?} is off"))
+}
+
+/// `"power": "powered"` switches nothing off.
+fn is_on(key: &str, word: &str) -> bool {
+    SWITCHES.contains(&key) && word == "powered"
+}
+
+/// The first word that speaks for a stop. `of_vm`: it is about a VM.
+fn stop_word(words: &[String], of_vm: bool) -> Option<&String> {
+    let has = |list: &[&str]| words.iter().any(|word| list.contains(&word.as_str()));
+    let beside = |word: &str| match word {
+        "dump" => of_vm && !has(WRITTEN_DOWN),
+        "down" => of_vm || has(DOWNS),
+        word => of_vm && BESIDE_NOUNS.contains(&word),
+    };
+    words.iter().find(|word| is_stop_word(word) || beside(word))
+}
+
+/// Does one of the words call a VM?
+fn has_noun(words: &[String]) -> bool {
+    words.iter().any(|word| {
+        let one = word.strip_suffix('s').unwrap_or(word);
+        NOUNS.contains(&one) || word == "vps"
+    })
 }
 
 fn reads(words: &[String]) -> bool {
@@ -84,7 +208,8 @@ fn is_stop_word(word: &str) -> bool {
         word.strip_prefix(*noun)
             .or_else(|| word.strip_suffix(*noun))
     };
-    speaks(word) || NOUNS.iter().filter_map(inside).any(speaks)
+    let mut rest = NOUNS.iter().filter_map(inside);
+    speaks(word) || rest.any(|word| speaks(word) || BESIDE_NOUNS.contains(&word))
 }
 
 /// The words of a name, in lower case: split at what is no letter or digit, and

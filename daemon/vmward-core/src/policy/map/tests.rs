@@ -186,6 +186,11 @@ fn a_call_that_names_two_vms_names_none() {
         (json!({"identifier": "a", "name": ["b"]}), None),
         (json!({"identifier": "a", "vm": {"name": "b"}}), None),
         (json!({"identifier": "a", "uuid": 7}), None),
+        // No VM is called that, whatever the server makes of it.
+        (json!({"identifier": ""}), None),
+        (json!({"identifier": " "}), None),
+        (json!({"identifier": "a".repeat(257)}), None),
+        (json!({"identifier": "", "name": "a"}), None),
     ] {
         let Mapped::Known {
             effect, vm: found, ..
@@ -264,6 +269,20 @@ fn unknown_tools_are_suspect_by_their_words() {
         "stop_list",
         "hypervisor_delete_get",
         "freezeGuest",
+        "vm_down",
+        "take_down",
+        "bringDown",
+        "decommission",
+        "deprovision_vm",
+        "reinstall_vm",
+        "vm_move",
+        "relocate_vms",
+        "coredump",
+        "dump_vm",
+        "dumpvm",
+        "nuke_vm",
+        "bounce_vm",
+        "recycleInstance",
     ] {
         let found = mapped(&[], tool, &json!({}));
         assert!(matches!(found, Mapped::Suspect { .. }), "{tool}");
@@ -281,6 +300,14 @@ fn unknown_tools_are_suspect_by_their_words() {
         "nonstop",
         "search",
         "resume_guest",
+        "scroll_down",
+        "move_file",
+        "dump_table",
+        "dump_vm_xml",
+        "download_image",
+        "nuke_create_node",
+        "relocate_window",
+        "get_vm_dump",
         "add",
         "",
     ] {
@@ -300,6 +327,14 @@ fn unknown_tools_are_suspect_by_their_arguments() {
         ("host", json!({"argv": ["uptime"]})),
         ("list_hosts", json!({"command": "uptime"})),
         ("get_server", json!({"action": "kill"})),
+        ("lamp", json!({"power": "off"})),
+        ("lamp", json!({"power": false})),
+        ("set_vm", json!({"running": false})),
+        ("set_vm", json!({"params": {"Running": "False"}})),
+        ("set_vm", json!({"powered": 0})),
+        ("set_vm", json!({"powerState": "off"})),
+        ("set_vm", json!({"state": "down"})),
+        ("manage", json!({"op": "vm-move"})),
     ] {
         let found = mapped(&[], tool, &arguments);
         assert!(
@@ -309,6 +344,11 @@ fn unknown_tools_are_suspect_by_their_arguments() {
     }
     for (tool, arguments) in [
         ("list_servers", json!({"state": "stopped"})),
+        ("list_servers", json!({"running": false})),
+        ("lamp", json!({"power": "on"})),
+        ("lamp", json!({"power": 60})),
+        ("set_vm", json!({"running": true, "powered": "powered"})),
+        ("mouse", json!({"state": "down", "action": "move"})),
         ("manage_server", json!({"action": "start"})),
         ("note", json!({"text": "stop it", "command": null})),
     ] {

@@ -67,7 +67,15 @@ impl Checker {
             seen.by_text.insert(text, pointer.clone());
         }
         match Predicate::new(pointer, path, op, json.as_ref(), on_deny) {
-            Ok(predicate) => Some(predicate),
+            Ok(predicate) => {
+                if let Some(text) = predicate.wildcard() {
+                    let message =
+                        format!("{op:?} compares the whole of it: {text:?} stands for itself");
+                    let help = "use \"regex\", as in \"value\": \"web-.*\"";
+                    self.warn(object.place("value"), message, help);
+                }
+                Some(predicate)
+            }
             Err(error) => {
                 let place = match error.part {
                     Part::Op => object.place("op"),

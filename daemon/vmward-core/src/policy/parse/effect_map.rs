@@ -52,13 +52,31 @@ impl Checker {
     fn map_entry(&mut self, item: &Node, pointer: String) -> Option<MapEntry> {
         let object = self.object(item, "an entry of \"effect_map\"", &ENTRY_KEYS)?;
         self.places.insert(pointer.clone(), (item.start, item.end));
-        let server = object.get("server").map(|node| self.text(node, "server"));
+        let server = object.get("server").map(|node| {
+            let server = self.text(node, "server")?;
+            self.no_pattern(
+                node,
+                "server",
+                &server,
+                "leave \"server\" out for every server",
+            );
+            Some(server)
+        });
         let tool = self.required(
             &object,
             "tool",
             "the tool's exact name, such as \"tool\": \"stop_vm\"",
         );
-        let tool = tool.and_then(|node| self.text(node, "tool"));
+        let tool = tool.and_then(|node| {
+            let tool = self.text(node, "tool")?;
+            self.no_pattern(
+                node,
+                "tool",
+                &tool,
+                "name each tool, in an entry of its own",
+            );
+            Some(tool)
+        });
         let when = self.predicates(&object, "when", &pointer, &mut Seen::default());
         if let Some(node) = object.get("when") {
             self.known_before_the_map(node, &when);

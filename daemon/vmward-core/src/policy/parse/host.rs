@@ -11,6 +11,7 @@ use crate::policy::{
     RuleMode,
     host::{HostRule, Who},
     json::{Member, Node, Value},
+    names::{check_unit, is_pattern},
     selector::Selector,
 };
 
@@ -127,18 +128,20 @@ impl Checker {
 
     fn unit(&mut self, item: &Node) -> Option<String> {
         let unit = self.text(item, "unit")?;
-        if unit.contains('.') {
-            return self.no_deputy(item, unit);
+        if let Err((message, help)) = check_unit(&unit) {
+            self.at_node(item, message, Some(&help));
+            return None;
         }
-        let message = format!("{unit:?} is not the full name of a systemd unit");
-        let help = format!("did you mean \"{unit}.service\"?");
-        self.at_node(item, message, Some(&help));
-        None
+        self.no_deputy(item, unit)
     }
 
     fn exe(&mut self, item: &Node) -> Option<String> {
         let exe = self.text(item, "exe")?;
         if exe.starts_with('/') {
+            if is_pattern(&exe) {
+                let message = format!("\"exe\" is one path: {exe:?} stands for itself");
+                self.warn(item, message, "name each program");
+            }
             return self.no_deputy(item, exe);
         }
         let message = format!("\"exe\" must be a whole path, found {exe:?}");

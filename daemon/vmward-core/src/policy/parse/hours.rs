@@ -96,7 +96,8 @@ impl Checker {
         if text == "24:00" && key == "to" {
             return Some(0);
         }
-        let message = format!("{key:?} must be a time from \"00:00\" to \"23:59\", found {text:?}");
+        let last = if key == "to" { "24:00" } else { "23:59" };
+        let message = format!("{key:?} must be a time from \"00:00\" to {last:?}, found {text:?}");
         self.at_node(node, message, Some("write hours and minutes: \"09:00\""));
         None
     }

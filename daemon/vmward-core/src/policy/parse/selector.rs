@@ -7,6 +7,7 @@ use crate::{
     effect::Effect,
     policy::{
         json::{Node, Value},
+        names::is_pattern,
         selector::Selector,
     },
 };
@@ -49,6 +50,15 @@ impl Checker {
         let mut labels = BTreeMap::new();
         for member in members {
             if let Some(text) = self.string(&member.node, &member.key) {
+                if is_pattern(text) {
+                    let message =
+                        format!("a label is compared as a whole: {text:?} stands for itself");
+                    self.warn(
+                        &member.node,
+                        message,
+                        "write the whole of each text, in an entry of its own",
+                    );
+                }
                 labels.insert(member.key.clone(), text.to_owned());
             }
         }

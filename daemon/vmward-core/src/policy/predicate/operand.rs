@@ -39,6 +39,12 @@ pub(super) struct Pattern {
     regex: regex::Regex,
 }
 
+impl Pattern {
+    pub(super) fn is_match(&self, text: &str) -> bool {
+        self.regex.is_match(text)
+    }
+}
+
 impl PartialEq for Pattern {
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text
@@ -100,7 +106,7 @@ impl Operand {
             (Self::Matches(_), Value::String(text)) if text.len() > TEXT_BYTES_MAX => {
                 Err(format!("too long: more than {TEXT_BYTES_MAX} bytes"))
             }
-            (Self::Matches(pattern), Value::String(text)) => Ok(pattern.regex.is_match(text)),
+            (Self::Matches(pattern), Value::String(text)) => Ok(pattern.is_match(text)),
             (Self::Matches(_), _) => mismatch("a string"),
             (Self::Contains(Value::String(part)), Value::String(text)) => {
                 Ok(text.contains(part.as_str()))

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
+use super::fixed::Fixed;
 use crate::policy::{facts::Facts, names::are_alike, suggest};
 
 /// Longest path in bytes.
@@ -54,6 +55,24 @@ impl Path {
     /// The path as the policy has it.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// What alone can stand there; anything in an argument.
+    pub(super) fn fixed(&self) -> Option<Fixed> {
+        Some(match &self.place {
+            Place::Args(_) => return None,
+            Place::Uid => Fixed::Uid,
+            Place::Effect => Fixed::Effect,
+            Place::VmUuid => Fixed::Uuid,
+            Place::Unit => Fixed::Unit,
+            Place::Exe => Fixed::Exe,
+            Place::VmName
+            | Place::VmLabel(_)
+            | Place::Grant
+            | Place::Agent
+            | Place::Tool
+            | Place::Server => Fixed::Text,
+        })
     }
 
     /// What stands there, if anything. A `null` in the arguments stands there.

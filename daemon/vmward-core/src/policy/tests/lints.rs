@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod names;
+
 /// The lints of a policy, as place and message. `rest`: members after `default`.
 #[track_caller]
 fn lints(default: &str, rest: &str) -> Vec<String> {

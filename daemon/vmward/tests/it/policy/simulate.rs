@@ -193,3 +193,20 @@ fn simulate_says_that_the_log_has_no_labels() {
         "{text}"
     );
 }
+
+#[test]
+fn a_last_line_that_is_not_whole_is_left_out_and_said() {
+    let mut logged = Logged::under(SEED);
+    logged.call("vm_stop", json!({"identifier": "web-1"}), 0);
+    logged.log += "{\"seq\":2,\"kind\":\"deci";
+    let text = logged.simulate(0, SEED);
+    assert!(
+        text.contains("1 decisions replayed, 0 would change"),
+        "{text}"
+    );
+    assert!(text.contains("the log's last line is incomplete"), "{text}");
+    // Elsewhere it is no record.
+    logged.log += "\n";
+    let text = logged.simulate(1, SEED);
+    assert!(text.contains("audit.jsonl:2 is no audit record"), "{text}");
+}
