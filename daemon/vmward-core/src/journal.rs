@@ -1,9 +1,9 @@
 //! The journal: what makes a decision survive a crash.
 //!
 //! One line an entry: eight hexadecimal digits of CRC-32, a space, JSON, a line
-//! feed. The shell makes an entry durable before it answers, so a torn line at
-//! the very end was never answered and is dropped; a bad line anywhere else
-//! means that the file was damaged afterwards, and nothing is guessed.
+//! feed. The shell makes an entry durable before it answers, so a line at the very
+//! end that lacks its line feed was never answered and is dropped; any other bad
+//! line means that the file was damaged afterwards, and nothing is guessed.
 
 mod replay;
 #[cfg(test)]
@@ -203,6 +203,9 @@ pub enum LineError {
     /// It does not end in a line feed.
     #[error("the line is cut off")]
     CutOff,
+    /// It is whole, and another byte stands in its line feed's place.
+    #[error("the line ends in another byte than a line feed")]
+    End,
     /// It has no checksum in front.
     #[error("the line has no checksum")]
     Shape,

@@ -133,7 +133,15 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Reads a whole journal. Only its very last line may be torn.
+    /// Reads a whole journal. Only its very last line may be torn, which is to
+    /// say that it lacks its line feed.
+    ///
+    /// A write that a crash cut short leaves a beginning of itself, and behind
+    /// that nothing or, where the file had got its length already, zeros: no
+    /// line feed either way. A disk that took a long write's later sectors before
+    /// the earlier ones can leave an end with its line feed behind a hole; nobody
+    /// was answered then, but the same bytes are left by damage to a line that
+    /// was. So that is damage: it costs a person's look, and never gives quota.
     pub fn read(journal: &[u8]) -> Result<Self, ReplayError> {
         let mut replay = Self::default();
         let mut offset = 0;
@@ -141,16 +149,8 @@ impl Replay {
             let line = index + 1;
             match decode_line(bytes) {
                 Ok(entry) => replay.apply(entry, line, offset)?,
-                // An intact line that means nothing was not torn by a crash: it
-                // comes from a newer version.
-                Err(source @ LineError::Json(_)) => {
-                    return Err(ReplayError::Damaged {
-                        line,
-                        offset,
-                        source,
-                    });
-                }
-                Err(_) if offset + bytes.len() == journal.len() => {
+                // Only what comes last lacks its line feed.
+                Err(LineError::CutOff) if !lost_its_end(bytes) => {
                     replay.torn = Some(TornTail {
                         line,
                         offset,
@@ -158,6 +158,10 @@ impl Replay {
                     });
                 }
                 Err(source) => {
+                    let source = match source {
+                        LineError::CutOff => LineError::End,
+                        other => other,
+                    };
                     return Err(ReplayError::Damaged {
                         line,
                         offset,
@@ -375,6 +379,15 @@ impl Replay {
     pub fn torn(&self) -> Option<TornTail> {
         self.torn
     }
+}
+
+/// Was this, which lacks its line feed, a whole line? A write that was cut short
+/// leaves nothing or a zero in the line feed's place, and never another byte.
+fn lost_its_end(bytes: &[u8]) -> bool {
+    let Some((last, text)) = bytes.split_last() else {
+        return false;
+    };
+    *last != 0 && decode_line(&[text, b"\n"].concat()).is_ok()
 }
 
 /// A request for approval in the time of a boot that began since the instant

@@ -88,12 +88,37 @@ fn a_torn_last_line_is_dropped_and_reported_wherever_it_is_cut() {
     assert_eq!(Replay::read(&whole).expect("whole").torn(), None);
     assert_eq!(Replay::read(b"").expect("empty").torn(), None);
 
-    let mut zeroed = whole.clone();
-    zeroed[kept + 4..].fill(0);
-    assert!(Replay::read(&zeroed).expect("torn").torn().is_some());
-    let mut flipped = whole;
-    flipped[kept + 20] ^= 1;
-    assert!(Replay::read(&flipped).expect("torn").torn().is_some());
+    // The file had its new length, and not yet its text.
+    for kept_of_line in [0, 4, whole.len() - kept - 1] {
+        let mut zeroed = whole.clone();
+        zeroed[kept + kept_of_line..].fill(0);
+        assert!(Replay::read(&zeroed).expect("torn").torn().is_some());
+    }
+}
+
+#[test]
+fn a_last_line_that_has_its_end_is_damaged_and_never_dropped() {
+    let whole = journal(&[boot(), release(1)]);
+    let kept = journal(&[boot()]).len();
+    let intact = Replay::read(&whole).expect("intact");
+    for bit in kept * 8..whole.len() * 8 {
+        let mut bad = whole.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        match Replay::read(&bad) {
+            Err(ReplayError::Damaged { line: 2, .. }) => {}
+            // The case of a checksum's digit carries no meaning.
+            Ok(same) => assert_eq!(format!("{same:?}"), format!("{intact:?}"), "bit {bit}"),
+            Err(other) => panic!("bit {bit}: {other}"),
+        }
+    }
+
+    // A write whose end reached the disk before its middle did looks the same.
+    let mut holed = whole;
+    holed[kept + 4..kept + 30].fill(0);
+    assert!(matches!(
+        Replay::read(&holed),
+        Err(ReplayError::Damaged { line: 2, .. })
+    ));
 }
 
 #[test]
