@@ -31,6 +31,10 @@ pub trait Storage: Send {
     fn truncate(&mut self, len: u64) -> io::Result<()>;
     /// Puts `bytes` in the place of everything, all or nothing.
     fn replace(&mut self, bytes: &[u8]) -> Result<(), ReplaceError>;
+    /// Its name for people.
+    fn place(&self) -> String {
+        "the journal".to_owned()
+    }
 }
 
 /// Why a snapshot did not take the journal's place.
@@ -67,6 +71,8 @@ pub struct Ledger {
     len: u64,
     snapshot_len: u64,
     closed: Option<String>,
+    /// What the disk said to the last lines, where it did not take them.
+    refused: Option<String>,
 }
 
 impl Ledger {
@@ -83,6 +89,7 @@ impl Ledger {
             len: good_len,
             snapshot_len: 0,
             closed: None,
+            refused: None,
         })
     }
 
@@ -94,6 +101,7 @@ impl Ledger {
             len: 0,
             snapshot_len: 0,
             closed: Some(why),
+            refused: None,
         }
     }
 
@@ -105,6 +113,12 @@ impl Ledger {
     /// Why nothing is taken, where that is so.
     pub fn fault(&self) -> Option<&str> {
         self.closed.as_deref()
+    }
+
+    /// Why the last lines are not durable, where they are not: where, and what the
+    /// system says. The next lines are tried all the same, unless there is a fault.
+    pub fn refused(&self) -> Option<&str> {
+        self.refused.as_deref()
     }
 
     /// Makes whole lines durable: one write, one sync.
@@ -119,6 +133,16 @@ impl Ledger {
             return Ok(());
         }
         crash::point(Point::BeforeJournal);
+        let taken = self.take(lines);
+        self.refused = taken.as_ref().err().map(|error| {
+            let cause = std::error::Error::source(error);
+            let cause = cause.map_or_else(|| error.to_string(), ToString::to_string);
+            format!("{}: {cause}", self.storage.place())
+        });
+        taken
+    }
+
+    fn take(&mut self, lines: &[u8]) -> Result<(), LedgerError> {
         if let Err(error) = self.storage.append(lines) {
             if let Err(cut) = self.storage.truncate(self.len) {
                 self.closed = Some(format!(
@@ -253,6 +277,10 @@ impl Storage for FileStorage {
     fn replace(&mut self, bytes: &[u8]) -> Result<(), ReplaceError> {
         self.file = self.write_snapshot(bytes).map_err(ReplaceError::Before)?;
         self.dir.sync_all().map_err(ReplaceError::After)
+    }
+
+    fn place(&self) -> String {
+        self.path.display().to_string()
     }
 }
 

@@ -40,6 +40,8 @@ pub struct Shell {
     pub(super) ledger: Arc<Mutex<Ledger>>,
     /// Why the journal takes nothing, as it was after the last write.
     pub(super) ledger_fault: Option<String>,
+    /// What its disk said to the last lines, where it did not take them.
+    pub(super) ledger_refused: Option<String>,
     /// Decided, and waiting for the journal.
     pub(super) waiting: Batch,
     /// Nothing is decided any more.

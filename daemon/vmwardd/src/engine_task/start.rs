@@ -287,6 +287,7 @@ impl Recovered {
         let mut shell = Shell {
             engine,
             ledger_fault: self.ledger.fault().map(str::to_owned),
+            ledger_refused: None,
             ledger: Arc::new(Mutex::new(self.ledger)),
             waiting: Batch::default(),
             ended: false,
