@@ -227,9 +227,11 @@ fn write_again(
     audit: &mut AuditFile,
     now: Now,
 ) {
-    let journalled = replayed.decisions.into_iter().map(|found| found.audit);
+    let journalled = replayed.decisions.into_iter();
+    let journalled = journalled.map(|found| (found.audit, Some(found.at.wall_ns)));
+    let spooled = left.records.into_iter().map(|body| (body, None));
     let mut written = HashSet::new();
-    for body in journalled.chain(left.records) {
+    for (body, decided_ns) in journalled.chain(spooled) {
         if let Some(id) = body.decision_id() {
             if resumed.decisions.contains(&id) || !written.insert(id) {
                 continue;
@@ -239,7 +241,7 @@ fn write_again(
                 "the audit log lacked a decision; it is written again"
             );
         }
-        audit.append(body.recovered(), now);
+        audit.append(body.recovered(decided_ns), now);
     }
     for lease in &replayed.lost {
         audit.append(AuditBody::lease(lease, false), now);
