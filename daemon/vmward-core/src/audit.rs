@@ -227,6 +227,10 @@ pub struct DecisionRecord {
     /// it back: the record's own time is that of the recovery.
     #[serde(default)]
     pub recovered: bool,
+    /// True for an allow that the journal has, too: it was charged, leased or
+    /// approved. A journal that lacks it lost lines.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub journalled: bool,
     /// When it was decided, where the record was recovered and that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decided: Option<String>,

@@ -5,6 +5,8 @@
 //! end that lacks its line feed was never answered and is dropped; any other bad
 //! line means that the file was damaged afterwards, and nothing is guessed.
 
+mod error;
+mod number;
 mod replay;
 #[cfg(test)]
 mod tests;
@@ -22,7 +24,9 @@ use crate::{
     lease::{Lease, LeaseState},
     limit::{Charge, CounterKey},
 };
-pub use replay::{Replay, ReplayError, ReplayedDecision, ReplayedState, RestoredStamp, TornTail};
+pub use error::{REMEDY, ReplayError};
+pub use number::encode_numbered;
+pub use replay::{Replay, ReplayedDecision, ReplayedState, RestoredStamp, TornTail};
 
 /// One entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -239,4 +243,19 @@ pub fn decode_line(line: &[u8]) -> Result<JournalEntry, LineError> {
         return Err(LineError::Checksum);
     }
     serde_json::from_slice(json).map_err(LineError::Json)
+}
+
+/// The newest decision of a journal's lines as far as they are whole: for one that
+/// is given up, so that its numbers are not used again.
+pub fn newest_decision(journal: &[u8]) -> Option<DecisionId> {
+    let lines = journal.split_inclusive(|byte| *byte == b'\n');
+    lines
+        .filter_map(|line| match decode_line(line).ok()? {
+            JournalEntry::Allow(entry) => Some(entry.id),
+            JournalEntry::OutOfBand { id, .. } => Some(id),
+            JournalEntry::Approval(approval) => Some(approval.id),
+            JournalEntry::Snapshot { next_id, .. } => next_id.checked_sub(1).map(DecisionId),
+            _ => None,
+        })
+        .max()
 }

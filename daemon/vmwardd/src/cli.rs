@@ -27,6 +27,10 @@ pub struct Cli {
     /// is refused any more until vmwardd starts again.
     #[arg(long, conflicts_with_all = ["check", "policy_only"])]
     pub detach: bool,
+    /// Put a journal aside that cannot be gone on with, and begin an empty one:
+    /// every limit starts anew. It goes on record. For a daemon that is stopped.
+    #[arg(long, conflicts_with_all = ["check", "policy_only", "detach"])]
+    pub new_journal: bool,
     /// Play the victim of the self-test; vmwardd starts this itself.
     #[arg(long, value_name = "DIR", hide = true)]
     pub canary: Option<PathBuf>,

@@ -69,6 +69,8 @@ pub enum LedgerError {
 pub struct Ledger {
     storage: Box<dyn Storage>,
     len: u64,
+    /// How many lines those bytes are.
+    lines: u64,
     snapshot_len: u64,
     closed: Option<String>,
     /// What the disk said to the last lines, where it did not take them.
@@ -76,17 +78,18 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Opens a journal whose first `good_len` bytes are whole lines; what comes
-    /// after was torn by a crash, was never acknowledged, and is cut off.
+    /// Opens a journal whose first `good_len` bytes are `lines` whole lines; what
+    /// comes after was torn by a crash, was never acknowledged, and is cut off.
     ///
     /// # Errors
     /// The cut failed.
-    pub fn open(mut storage: Box<dyn Storage>, good_len: u64) -> io::Result<Ledger> {
+    pub fn open(mut storage: Box<dyn Storage>, good_len: u64, lines: u64) -> io::Result<Ledger> {
         storage.truncate(good_len)?;
         storage.sync()?;
         Ok(Ledger {
             storage,
             len: good_len,
+            lines,
             snapshot_len: 0,
             closed: None,
             refused: None,
@@ -99,6 +102,7 @@ impl Ledger {
         Ledger {
             storage,
             len: 0,
+            lines: 0,
             snapshot_len: 0,
             closed: Some(why),
             refused: None,
@@ -119,6 +123,11 @@ impl Ledger {
     /// system says. The next lines are tried all the same, unless there is a fault.
     pub fn refused(&self) -> Option<&str> {
         self.refused.as_deref()
+    }
+
+    /// The number of the next line.
+    pub fn next_line(&self) -> u64 {
+        self.lines.saturating_add(1)
     }
 
     /// Makes whole lines durable: one write, one sync.
@@ -161,6 +170,7 @@ impl Ledger {
         }
         crash::point(Point::AfterFsync);
         self.len = self.len.saturating_add(lines.len() as u64);
+        self.lines = self.lines.saturating_add(count(lines));
         Ok(())
     }
 
@@ -179,6 +189,7 @@ impl Ledger {
         match &outcome {
             Ok(()) => {
                 self.len = lines.len() as u64;
+                self.lines = count(lines);
                 self.snapshot_len = self.len;
             }
             Err(ReplaceError::Before(_)) => {}
@@ -190,6 +201,11 @@ impl Ledger {
         }
         outcome
     }
+}
+
+/// Text within a line has no line feed.
+fn count(lines: &[u8]) -> u64 {
+    lines.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 
 /// A journal in a directory of its own.

@@ -1,6 +1,7 @@
 //! The start order and the stop order, top to bottom.
 
 mod detach;
+mod new_journal;
 mod own;
 mod reload;
 
@@ -50,6 +51,9 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     log::init();
     if cli.detach {
         return detach::detach(&config);
+    }
+    if cli.new_journal {
+        return new_journal::new_journal(&config);
     }
     let policy = policy_store::load(&config.policy).or_exit(CONFIG)?;
     if cli.check {
@@ -297,7 +301,9 @@ async fn serve(
         }
     };
     stop.send_replace(true);
-    let drained = timeout(DRAIN_DEADLINE, all_gone(&all_permits)).await.is_ok();
+    let drained = timeout(DRAIN_DEADLINE, all_gone(&all_permits))
+        .await
+        .is_ok();
     match outcome {
         Ok(signal) => {
             tracing::info!(signal, drained, "stopping as asked");

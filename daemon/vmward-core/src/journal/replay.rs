@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use thiserror::Error;
-
-use super::{AllowEntry, CounterStamp, JournalEntry, LineError, decode_line};
+use super::{
+    AllowEntry, CounterStamp, JournalEntry, LineError, decode_line, error::ReplayError,
+    number::number_of,
+};
 use crate::{
     approval::{Approval, ApprovalState},
     audit::AuditBody,
@@ -15,37 +16,6 @@ use crate::{
     lease::{EXECUTING_MS, Lease, LeaseState},
     limit::{Charge, CounterKey, StampEntry},
 };
-
-/// Why the journal cannot be read.
-#[derive(Debug, Error)]
-pub enum ReplayError {
-    /// A line before the last one is damaged.
-    #[error(
-        "journal line {line} (at byte {offset}) is damaged; restore the file from a backup, or \
-         move it away to start with empty counters"
-    )]
-    Damaged {
-        /// From 1.
-        line: usize,
-        /// Where the line begins, from 0.
-        offset: usize,
-        /// What is wrong with it.
-        #[source]
-        source: LineError,
-    },
-    /// An entry comes before any boot entry, so its time means nothing.
-    #[error(
-        "journal line {line} (at byte {offset}) comes before any \"boot\" line; the beginning of \
-         the file is missing: restore it from a backup, or move it away to start with empty \
-         counters"
-    )]
-    NoBoot {
-        /// From 1.
-        line: usize,
-        /// Where the line begins, from 0.
-        offset: usize,
-    },
-}
 
 /// A last line that the crash cut short. It was never answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +80,8 @@ pub struct ReplayedState {
     pub decisions: Vec<ReplayedDecision>,
     /// What was dropped at the end.
     pub torn: Option<TornTail>,
+    /// How many lines there are before that.
+    pub lines: u64,
 }
 
 /// A journal being read. Everything is told in the time of the boot that the
@@ -130,6 +102,7 @@ pub struct Replay {
     rebooted: Disarms,
     decisions: Vec<ReplayedDecision>,
     torn: Option<TornTail>,
+    lines: u64,
 }
 
 impl Replay {
@@ -148,7 +121,17 @@ impl Replay {
         for (index, bytes) in journal.split_inclusive(|byte| *byte == b'\n').enumerate() {
             let line = index + 1;
             match decode_line(bytes) {
-                Ok(entry) => replay.apply(entry, line, offset)?,
+                Ok(entry) => {
+                    replay.lines = u64::try_from(line).unwrap_or(u64::MAX);
+                    if let Some(number) = number_of(bytes).filter(|n| *n != replay.lines) {
+                        return Err(ReplayError::Number {
+                            line,
+                            offset,
+                            number,
+                        });
+                    }
+                    replay.apply(entry, line, offset)?;
+                }
                 // Only what comes last lacks its line feed.
                 Err(LineError::CutOff) if !lost_its_end(bytes) => {
                     replay.torn = Some(TornTail {
@@ -372,6 +355,7 @@ impl Replay {
             rebooted: self.rebooted.iter().cloned().collect(),
             decisions: self.decisions,
             torn: self.torn,
+            lines: self.lines,
         }
     }
 

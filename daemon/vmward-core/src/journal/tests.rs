@@ -130,8 +130,9 @@ fn a_bad_line_before_the_last_stops_everything_and_says_where() {
     assert_eq!(
         error.to_string(),
         format!(
-            "journal line 2 (at byte {offset}) is damaged; restore the file from a backup, or \
-             move it away to start with empty counters"
+            "journal line 2 (at byte {offset}) is damaged; restore the file as it was, or stop \
+             vmwardd and run `vmwardd --new-journal`, which puts it aside and starts with empty \
+             counters"
         )
     );
     let source = std::error::Error::source(&error).expect("a source");
@@ -147,6 +148,37 @@ fn an_intact_last_line_of_a_newer_version_is_no_torn_tail() {
         Replay::read(&later),
         Err(ReplayError::Damaged { line: 2, .. })
     ));
+}
+
+#[test]
+fn a_line_that_is_missing_in_the_middle_is_noticed_by_the_numbers() {
+    let entries = [boot(), release(1), release(2), release(3)];
+    let numbered = |from: u64| {
+        let lines = entries.iter().zip(from..);
+        lines.map(|(entry, number)| encode_numbered(entry, number).expect("JSON"))
+    };
+    let lines: Vec<Vec<u8>> = numbered(1).collect();
+    for (line, entry) in lines.iter().zip(&entries) {
+        assert_eq!(&decode_line(line).expect("intact"), entry);
+    }
+    let whole = Replay::read(&lines.concat()).expect("intact");
+    assert_eq!(whole.finish("one", Now::default()).lines, 4);
+    for missing in 0..lines.len() - 1 {
+        let mut kept = lines.clone();
+        kept.remove(missing);
+        let error = Replay::read(&kept.concat()).expect_err("a line is missing");
+        let line = missing + 1;
+        assert!(
+            matches!(error, ReplayError::Number { line: told, .. } if told == line),
+            "{error}"
+        );
+    }
+
+    // A former version's lines count as they stand.
+    let mut mixed = journal(&entries);
+    mixed.extend(numbered(5).flatten());
+    let mixed = Replay::read(&mixed).expect("intact");
+    assert_eq!(mixed.finish("one", Now::default()).lines, 8);
 }
 
 #[test]

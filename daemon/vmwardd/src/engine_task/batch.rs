@@ -8,7 +8,7 @@ use vmward_core::audit::{AuditBody, Verdict};
 use vmward_core::clock::Now;
 use vmward_core::engine::ReasonCode;
 use vmward_core::ids::DecisionId;
-use vmward_core::journal::{JournalEntry, encode_line};
+use vmward_core::journal::{JournalEntry, encode_numbered};
 use vmward_core::lease::{KernelLease, Lease};
 use vmward_wire::rpc::{ErrorCode, ErrorObject};
 use vmward_wire::v1;
@@ -118,8 +118,8 @@ impl Batch {
 
 fn write(entries: &[JournalEntry], ledger: &mut Ledger) -> Result<(), LedgerError> {
     let mut lines = Vec::new();
-    for entry in entries {
-        lines.extend_from_slice(&encode_line(entry).map_err(LedgerError::Encode)?);
+    for (entry, number) in entries.iter().zip(ledger.next_line()..) {
+        lines.extend_from_slice(&encode_numbered(entry, number).map_err(LedgerError::Encode)?);
     }
     ledger.commit(&lines)
 }
@@ -273,6 +273,7 @@ impl Shell {
             message.clone_into(&mut record.message);
             record.lease = None;
             record.approval = None;
+            record.journalled = false;
         }
     }
 

@@ -271,8 +271,8 @@ impl Shell {
             .map_err(|error| chain(&error))
             .and_then(|()| {
                 let mut lines = Vec::new();
-                for entry in self.engine.snapshot(now) {
-                    let line = vmward_core::journal::encode_line(&entry);
+                for (entry, number) in self.engine.snapshot(now).iter().zip(1..) {
+                    let line = vmward_core::journal::encode_numbered(entry, number);
                     lines.extend(line.map_err(|error| chain(&error))?);
                 }
                 ledger.compact(&lines).map_err(|error| chain(&error))

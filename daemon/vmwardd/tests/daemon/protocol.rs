@@ -128,7 +128,10 @@ fn an_audit_record_that_a_crash_kept_back_is_written_again() {
     assert_eq!(decisions.len(), 1);
     assert_eq!(decisions[0]["recovered"], true, "{}", decisions[0]);
     let decided = decisions[0]["decided"].as_str().unwrap();
-    assert!(decided <= at_first.as_str().unwrap(), "its own time is kept");
+    assert!(
+        decided <= at_first.as_str().unwrap(),
+        "its own time is kept"
+    );
     daemon.verify_audit();
 }
 

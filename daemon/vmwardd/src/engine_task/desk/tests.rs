@@ -56,7 +56,7 @@ fn desk(dir: &Path) -> (Desk, Receiver<()>, SyncSender<io::Result<()>>) {
     // Opening it is a sync, too.
     end.send(Ok(())).unwrap();
     let disk = SlowDisk { began, may_end };
-    *shell.ledger.lock().unwrap() = Ledger::open(Box::new(disk), 0).unwrap();
+    *shell.ledger.lock().unwrap() = Ledger::open(Box::new(disk), 0, 0).unwrap();
     begins.recv_timeout(DEADLINE).unwrap();
     (Desk::new(shell), begins, end)
 }
@@ -227,7 +227,7 @@ fn a_full_disk_is_told_to_callers_and_in_the_status_until_it_takes_lines_again()
     let shell = shell_with(dir.path(), POLICY);
     let full = Arc::new(AtomicBool::new(true));
     let disk = FullDisk(Arc::clone(&full));
-    *shell.ledger.lock().unwrap() = Ledger::open(Box::new(disk), 0).unwrap();
+    *shell.ledger.lock().unwrap() = Ledger::open(Box::new(disk), 0, 0).unwrap();
     let desk = Desk::new(shell);
     let ask = || {
         let (call, mut answer) = call("count_vms");
@@ -243,7 +243,9 @@ fn a_full_disk_is_told_to_callers_and_in_the_status_until_it_takes_lines_again()
     let denied = ask();
     assert_eq!(denied.decision, v1::Decision::Deny);
     assert!(
-        denied.message.contains("/state/journal.jsonl: No space left"),
+        denied
+            .message
+            .contains("/state/journal.jsonl: No space left"),
         "{}",
         denied.message
     );
