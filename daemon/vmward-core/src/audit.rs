@@ -15,6 +15,7 @@ pub use protection::{ProtectionEvent, ProtectionRecord};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    clock,
     effect::Effect,
     engine::{Outcome, ReasonCode, Shadow, Via},
     ids::{DecisionId, Process, VmUuid},
@@ -99,11 +100,13 @@ impl AuditBody {
         })
     }
 
-    /// The same record, marked as written again after a crash.
+    /// The same record, marked as written again after a crash, with the wall
+    /// clock's time of the decision where that is known.
     #[must_use]
-    pub fn recovered(mut self) -> Self {
+    pub fn recovered(mut self, decided_ns: Option<i64>) -> Self {
         if let Self::Decision(record) = &mut self {
             record.recovered = true;
+            record.decided = decided_ns.map(clock::rfc3339);
         }
         self
     }
@@ -229,6 +232,13 @@ pub struct DecisionRecord {
     /// it back: the record's own time is that of the recovery.
     #[serde(default)]
     pub recovered: bool,
+    /// True for an allow that the journal has, too: it was charged, leased or
+    /// approved. A journal that lacks it lost lines.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub journalled: bool,
+    /// When it was decided, where the record was recovered and that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided: Option<String>,
 }
 
 /// Denied calls of one account that have no record of their own: more of them

@@ -1,10 +1,12 @@
 //! The journal: what makes a decision survive a crash.
 //!
 //! One line an entry: eight hexadecimal digits of CRC-32, a space, JSON, a line
-//! feed. The shell makes an entry durable before it answers, so a torn line at
-//! the very end was never answered and is dropped; a bad line anywhere else
-//! means that the file was damaged afterwards, and nothing is guessed.
+//! feed. The shell makes an entry durable before it answers, so a line at the very
+//! end that lacks its line feed was never answered and is dropped; any other bad
+//! line means that the file was damaged afterwards, and nothing is guessed.
 
+mod error;
+mod number;
 mod replay;
 #[cfg(test)]
 mod tests;
@@ -23,7 +25,9 @@ use crate::{
     lease::{Lease, LeaseState},
     limit::{Charge, CounterKey},
 };
-pub use replay::{Replay, ReplayError, ReplayedDecision, ReplayedState, RestoredStamp, TornTail};
+pub use error::{REMEDY, ReplayError};
+pub use number::encode_numbered;
+pub use replay::{Replay, ReplayedDecision, ReplayedState, RestoredStamp, TornTail};
 
 /// Eight digits and a space.
 const CHECKSUM_BYTES: usize = 9;
@@ -207,6 +211,9 @@ pub enum LineError {
     /// It does not end in a line feed.
     #[error("the line is cut off")]
     CutOff,
+    /// It is whole, and another byte stands in its line feed's place.
+    #[error("the line ends in another byte than a line feed")]
+    End,
     /// It has no checksum in front.
     #[error("the line has no checksum")]
     Shape,
@@ -247,4 +254,19 @@ pub fn decode_line(line: &[u8]) -> Result<JournalEntry, LineError> {
         return Err(LineError::Checksum);
     }
     serde_json::from_slice(json).map_err(LineError::Json)
+}
+
+/// The newest decision of a journal's lines as far as they are whole: for one that
+/// is given up, so that its numbers are not used again.
+pub fn newest_decision(journal: &[u8]) -> Option<DecisionId> {
+    let lines = journal.split_inclusive(|byte| *byte == b'\n');
+    lines
+        .filter_map(|line| match decode_line(line).ok()? {
+            JournalEntry::Allow(entry) => Some(entry.id),
+            JournalEntry::OutOfBand { id, .. } => Some(id),
+            JournalEntry::Approval(approval) => Some(approval.id),
+            JournalEntry::Snapshot { next_id, .. } => next_id.checked_sub(1).map(DecisionId),
+            _ => None,
+        })
+        .max()
 }

@@ -81,10 +81,25 @@ pub struct Resumed {
     pub decisions: HashSet<DecisionId>,
     /// The newest decision in the log.
     pub newest: Option<DecisionId>,
+    /// The newest allow in the log that the journal should have.
+    pub journalled: Option<Journalled>,
     /// The newest kernel event of this boot in the log.
     pub kernel_seq: Option<u64>,
     /// What had to be put aside, as a sentence for the log and the status.
     pub put_aside: Option<String>,
+}
+
+/// An allow that is in the journal as well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Journalled {
+    /// Which.
+    pub id: DecisionId,
+    /// The boot in which its record was written.
+    pub boot_id: String,
+    /// When, in that boot's time.
+    pub boot_ns: i64,
+    /// When, as the record says it.
+    pub time: String,
 }
 
 /// Why the log cannot be opened.

@@ -10,6 +10,7 @@ pub const CONFIG_DEFAULT: &str = "/etc/vmward/vmward.toml";
 /// The vmward daemon: asks libvirt which VMs run, protects them in the kernel
 /// and answers on the policy socket.
 #[derive(Clone, Debug, Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 #[command(name = "vmwardd", version, after_help = EXIT_STATUS)]
 pub struct Cli {
     /// The configuration file; without this flag
@@ -27,6 +28,10 @@ pub struct Cli {
     /// is refused any more until vmwardd starts again.
     #[arg(long, conflicts_with_all = ["check", "policy_only"])]
     pub detach: bool,
+    /// Put a journal aside that cannot be gone on with, and begin an empty one:
+    /// every limit starts anew. It goes on record. For a daemon that is stopped.
+    #[arg(long, conflicts_with_all = ["check", "policy_only", "detach"])]
+    pub new_journal: bool,
     /// Play the victim of the self-test; vmwardd starts this itself.
     #[arg(long, value_name = "DIR", hide = true)]
     pub canary: Option<PathBuf>,

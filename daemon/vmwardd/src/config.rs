@@ -299,7 +299,7 @@ mod tests {
         };
         written.extend(section("The whole").lines().filter_map(default));
         for (name, table) in [("Approvals", "approvals"), ("Arming", "arming")] {
-            written.push_str(&format!("[{table}]\n"));
+            written.extend(["[", table, "]\n"]);
             written.extend(section(name).lines().filter_map(default));
         }
         assert!(written.contains("audit-keep-days = 90"), "{written}");

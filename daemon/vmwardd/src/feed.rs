@@ -4,13 +4,18 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
+use tokio::sync::{broadcast, watch};
 use vmward_core::audit::AuditBody;
+
+use crate::places::{Place, Places};
+use crate::socket::Door;
 
 /// Records that a subscriber may be behind.
 const BUFFER: usize = 1024;
-/// Most subscribers at a time, over both sockets.
+/// Most subscribers of the policy socket at a time, of root and of all others each.
 pub const SUBSCRIBERS_MAX: usize = 8;
+/// Most subscribers of the admin socket.
+pub const ADMIN_SUBSCRIBERS_MAX: usize = 8;
 
 /// A record as the log has it.
 #[derive(Debug)]
@@ -72,7 +77,10 @@ pub struct Feed {
     records: broadcast::Sender<Arc<Published>>,
     /// Changes whenever a request for approval does.
     bell: watch::Sender<()>,
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
+    /// Root's alone, so that whoever listens at the policy socket keeps nobody
+    /// from watching requests for approval.
+    admin_places: Arc<Places>,
 }
 
 /// A subscriber's place and its records.
@@ -80,7 +88,7 @@ pub struct Feed {
 pub struct Subscription {
     /// Yields a record, or how many were missed.
     pub records: broadcast::Receiver<Arc<Published>>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Feed {
@@ -89,7 +97,8 @@ impl Feed {
         Arc::new(Feed {
             records: broadcast::Sender::new(BUFFER),
             bell: watch::Sender::new(()),
-            places: Arc::new(Semaphore::new(SUBSCRIBERS_MAX)),
+            places: Places::new(SUBSCRIBERS_MAX),
+            admin_places: Places::new(ADMIN_SUBSCRIBERS_MAX),
         })
     }
 
@@ -114,9 +123,13 @@ impl Feed {
         is_rung_for(body) || self.records.receiver_count() > 0
     }
 
-    /// From now on; `None` when there are too many already.
-    pub fn subscribe(&self) -> Option<Subscription> {
-        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
+    /// From now on; `None` when there are too many already, of this user or of
+    /// all of them.
+    pub fn subscribe(&self, door: Door, uid: u32) -> Option<Subscription> {
+        let place = match door {
+            Door::Policy => self.places.take(uid)?,
+            Door::Admin => self.admin_places.take(uid)?,
+        };
         Some(Subscription {
             records: self.records.subscribe(),
             _place: place,
@@ -149,7 +162,7 @@ mod tests {
     #[test]
     fn a_slow_subscriber_is_told_how_many_it_missed_and_the_writer_never_waits() {
         let feed = Feed::new();
-        let mut slow = feed.subscribe().unwrap();
+        let mut slow = feed.subscribe(Door::Policy, 0).unwrap();
         let body = AuditBody::Daemon(DaemonRecord {
             event: "started".to_owned(),
             detail: None,
@@ -165,11 +178,24 @@ mod tests {
     #[test]
     fn a_place_is_free_again_when_its_subscriber_has_left() {
         let feed = Feed::new();
-        let mut all: Vec<Subscription> = (0..SUBSCRIBERS_MAX)
-            .map(|_| feed.subscribe().unwrap())
-            .collect();
-        assert!(feed.subscribe().is_none());
+        let user = u32::MAX - 2;
+        let subscribe = || feed.subscribe(Door::Policy, user);
+        let mut all: Vec<Subscription> = std::iter::from_fn(subscribe).collect();
+        assert_eq!(all.len(), 2);
         all.pop();
-        assert!(feed.subscribe().is_some());
+        assert!(feed.subscribe(Door::Policy, user).is_some());
+    }
+
+    #[test]
+    fn whoever_listens_at_the_policy_socket_keeps_root_from_nothing() {
+        let feed = Feed::new();
+        let users = u32::MAX - 20..u32::MAX - 10;
+        let all: Vec<Subscription> = users
+            .flat_map(|user| std::iter::from_fn(move || Some(user)).take(SUBSCRIBERS_MAX))
+            .filter_map(|user| feed.subscribe(Door::Policy, user))
+            .collect();
+        assert_eq!(all.len(), 8);
+        assert!(feed.subscribe(Door::Policy, 0).is_some());
+        assert!(feed.subscribe(Door::Admin, 0).is_some());
     }
 }

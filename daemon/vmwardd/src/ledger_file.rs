@@ -31,6 +31,10 @@ pub trait Storage: Send {
     fn truncate(&mut self, len: u64) -> io::Result<()>;
     /// Puts `bytes` in the place of everything, all or nothing.
     fn replace(&mut self, bytes: &[u8]) -> Result<(), ReplaceError>;
+    /// Its name for people.
+    fn place(&self) -> String {
+        "the journal".to_owned()
+    }
 }
 
 /// Why a snapshot did not take the journal's place.
@@ -65,24 +69,30 @@ pub enum LedgerError {
 pub struct Ledger {
     storage: Box<dyn Storage>,
     len: u64,
+    /// How many lines those bytes are.
+    lines: u64,
     snapshot_len: u64,
     closed: Option<String>,
+    /// What the disk said to the last lines, where it did not take them.
+    refused: Option<String>,
 }
 
 impl Ledger {
-    /// Opens a journal whose first `good_len` bytes are whole lines; what comes
-    /// after was torn by a crash, was never acknowledged, and is cut off.
+    /// Opens a journal whose first `good_len` bytes are `lines` whole lines; what
+    /// comes after was torn by a crash, was never acknowledged, and is cut off.
     ///
     /// # Errors
     /// The cut failed.
-    pub fn open(mut storage: Box<dyn Storage>, good_len: u64) -> io::Result<Ledger> {
+    pub fn open(mut storage: Box<dyn Storage>, good_len: u64, lines: u64) -> io::Result<Ledger> {
         storage.truncate(good_len)?;
         storage.sync()?;
         Ok(Ledger {
             storage,
             len: good_len,
+            lines,
             snapshot_len: 0,
             closed: None,
+            refused: None,
         })
     }
 
@@ -92,8 +102,10 @@ impl Ledger {
         Ledger {
             storage,
             len: 0,
+            lines: 0,
             snapshot_len: 0,
             closed: Some(why),
+            refused: None,
         }
     }
 
@@ -105,6 +117,17 @@ impl Ledger {
     /// Why nothing is taken, where that is so.
     pub fn fault(&self) -> Option<&str> {
         self.closed.as_deref()
+    }
+
+    /// Why the last lines are not durable, where they are not: where, and what the
+    /// system says. The next lines are tried all the same, unless there is a fault.
+    pub fn refused(&self) -> Option<&str> {
+        self.refused.as_deref()
+    }
+
+    /// The number of the next line.
+    pub fn next_line(&self) -> u64 {
+        self.lines.saturating_add(1)
     }
 
     /// Makes whole lines durable: one write, one sync.
@@ -119,6 +142,16 @@ impl Ledger {
             return Ok(());
         }
         crash::point(Point::BeforeJournal);
+        let taken = self.take(lines);
+        self.refused = taken.as_ref().err().map(|error| {
+            let cause = std::error::Error::source(error);
+            let cause = cause.map_or_else(|| error.to_string(), ToString::to_string);
+            format!("{}: {cause}", self.storage.place())
+        });
+        taken
+    }
+
+    fn take(&mut self, lines: &[u8]) -> Result<(), LedgerError> {
         if let Err(error) = self.storage.append(lines) {
             if let Err(cut) = self.storage.truncate(self.len) {
                 self.closed = Some(format!(
@@ -137,6 +170,7 @@ impl Ledger {
         }
         crash::point(Point::AfterFsync);
         self.len = self.len.saturating_add(lines.len() as u64);
+        self.lines = self.lines.saturating_add(count(lines));
         Ok(())
     }
 
@@ -155,6 +189,7 @@ impl Ledger {
         match &outcome {
             Ok(()) => {
                 self.len = lines.len() as u64;
+                self.lines = count(lines);
                 self.snapshot_len = self.len;
             }
             Err(ReplaceError::Before(_)) => {}
@@ -166,6 +201,11 @@ impl Ledger {
         }
         outcome
     }
+}
+
+/// Text within a line has no line feed.
+fn count(lines: &[u8]) -> u64 {
+    lines.split(|byte| *byte == b'\n').skip(1).count() as u64
 }
 
 /// A journal in a directory of its own.
@@ -253,6 +293,10 @@ impl Storage for FileStorage {
     fn replace(&mut self, bytes: &[u8]) -> Result<(), ReplaceError> {
         self.file = self.write_snapshot(bytes).map_err(ReplaceError::Before)?;
         self.dir.sync_all().map_err(ReplaceError::After)
+    }
+
+    fn place(&self) -> String {
+        self.path.display().to_string()
     }
 }
 

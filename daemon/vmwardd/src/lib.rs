@@ -47,6 +47,7 @@ pub mod log;
 pub mod memory;
 pub mod notice;
 pub mod notify;
+pub mod places;
 pub mod policy_store;
 pub mod process;
 pub mod record;

@@ -1,6 +1,7 @@
 //! The start order and the stop order, top to bottom.
 
 mod detach;
+mod new_journal;
 mod own;
 mod reload;
 
@@ -29,7 +30,7 @@ use crate::lock::{InstanceLock, LockError};
 use crate::notice::NoticeCommand;
 use crate::policy_store::watch;
 use crate::secure_file::make_dir;
-use crate::socket::{self, CLIENTS_MAX, Door, Listeners};
+use crate::socket::{self, Door, Listeners};
 use crate::{clock, convert, host_rules, log, memory, notice, notify, policy_store};
 
 /// Clients get this long to finish once a stop has begun.
@@ -50,6 +51,9 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     log::init();
     if cli.detach {
         return detach::detach(&config);
+    }
+    if cli.new_journal {
+        return new_journal::new_journal(&config);
     }
     let policy = policy_store::load(&config.policy).or_exit(CONFIG)?;
     if cli.check {
@@ -251,7 +255,7 @@ async fn serve(
     let mut interrupt = signal(SignalKind::interrupt()).or_exit(SOFTWARE)?;
     let mut hangup = signal(SignalKind::hangup()).or_exit(SOFTWARE)?;
     let (stop, stopping) = watched::channel(false);
-    let permits = Arc::new(Semaphore::new(CLIENTS_MAX));
+    let mut all_permits = Vec::new();
     let (fatal, mut accept_failed) = tokio::sync::mpsc::channel(2);
     let Listeners { policy, admin, .. } = listeners;
     if let Some(command) = told {
@@ -260,13 +264,10 @@ async fn serve(
     host_rules::watch(engine.clone());
     let doors = std::iter::once((policy, Door::Policy));
     for (listener, door) in doors.chain(admin.map(|admin| (admin, Door::Admin))) {
-        let serving = socket::serve(
-            listener,
-            door,
-            service.clone(),
-            Arc::clone(&permits),
-            stopping.clone(),
-        );
+        // Each door has its own: nobody at the one keeps anybody from the other.
+        let permits = Arc::new(Semaphore::new(door.clients_max()));
+        all_permits.push((door, Arc::clone(&permits)));
+        let serving = socket::serve(listener, door, service.clone(), permits, stopping.clone());
         let fatal = fatal.clone();
         tokio::spawn(async move {
             if let Err(error) = serving.await {
@@ -300,8 +301,7 @@ async fn serve(
         }
     };
     stop.send_replace(true);
-    let all = u32::try_from(CLIENTS_MAX).unwrap_or(u32::MAX);
-    let drained = timeout(DRAIN_DEADLINE, permits.acquire_many(all))
+    let drained = timeout(DRAIN_DEADLINE, all_gone(&all_permits))
         .await
         .is_ok();
     match outcome {
@@ -310,6 +310,15 @@ async fn serve(
             Ok(())
         }
         Err(failure) => Err(failure),
+    }
+}
+
+/// Waits until no client is left.
+async fn all_gone(permits: &[(Door, Arc<Semaphore>)]) {
+    for (door, permits) in permits {
+        let all = u32::try_from(door.clients_max()).unwrap_or(u32::MAX);
+        // They are never closed.
+        drop(permits.acquire_many(all).await);
     }
 }
 

@@ -1,7 +1,5 @@
 //! The listening sockets: handed over by systemd, or made here.
 
-mod accounts;
-
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
@@ -16,13 +14,15 @@ use nix::unistd::{Gid, Group};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
-use self::accounts::{Accounts, Share};
 use crate::connection::{self, Service};
 use crate::counters::count;
 use crate::log::Throttle;
+use crate::places::{Place, Places};
 
-/// Most clients served at once, over both sockets.
+/// Most clients of the policy socket served at once, of root and of all others each.
 pub const CLIENTS_MAX: usize = 64;
+/// Most clients of the admin socket, whatever happens at the other.
+pub const ADMIN_CLIENTS_MAX: usize = 16;
 /// Stack of a client's thread: JSON may nest, boundedly.
 const CLIENT_STACK_BYTES: usize = 512 * 1024;
 /// Pause after an accept that failed for want of descriptors or memory.
@@ -35,6 +35,24 @@ pub enum Door {
     Policy,
     /// `admin.sock`: people.
     Admin,
+}
+
+impl Door {
+    /// Most clients who come through it at a time.
+    pub fn clients_max(self) -> usize {
+        match self {
+            Door::Policy => 2 * CLIENTS_MAX,
+            Door::Admin => ADMIN_CLIENTS_MAX,
+        }
+    }
+
+    /// How they are shared out among accounts; the other door is root's alone.
+    fn places(self) -> Arc<Places> {
+        match self {
+            Door::Policy => Places::new(CLIENTS_MAX),
+            Door::Admin => Places::new(ADMIN_CLIENTS_MAX),
+        }
+    }
 }
 
 /// Why there are no sockets.
@@ -192,7 +210,7 @@ pub async fn serve(
     listener.set_nonblocking(true)?;
     let listener = tokio::net::UnixListener::from_std(listener)?;
     let mut throttle = Throttle::new(10);
-    let accounts = Accounts::default();
+    let places = door.places();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -216,14 +234,14 @@ pub async fn serve(
             count(&service.counters.clients_refused);
             continue;
         };
-        let share = Share::take(&accounts, &stream);
+        let place = places.take_for_peer(&stream);
         let permit = Arc::clone(&permits).try_acquire_owned();
-        let (Some(share), Ok(permit)) = (share, permit) else {
+        let (Some(place), Ok(permit)) = (place, permit) else {
             count(&service.counters.clients_refused);
             connection::turn_away(&stream);
             continue;
         };
-        let place = (share, permit);
+        let place = (place, permit);
         let started = start_client(stream, place, door, &service, &stop);
         if let Err(error) = started {
             count(&service.counters.clients_refused);
@@ -247,7 +265,7 @@ fn blocking(stream: tokio::net::UnixStream) -> io::Result<UnixStream> {
 /// The system has no thread or descriptor to give.
 fn start_client(
     stream: UnixStream,
-    place: (Share, OwnedSemaphorePermit),
+    place: (Place, OwnedSemaphorePermit),
     door: Door,
     service: &Service,
     stop: &watch::Receiver<bool>,

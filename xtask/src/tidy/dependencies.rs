@@ -46,6 +46,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "anyhow",
             "clap",
             "getrandom",
+            "jiff",
             "saphyr-parser",
             "serde",
             "serde_json",

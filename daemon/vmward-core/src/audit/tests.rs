@@ -114,6 +114,8 @@ fn a_decision_names_the_caller_and_its_lease() {
         policy_hash: "p".to_owned(),
         args_digest: "a".to_owned(),
         recovered: false,
+        journalled: false,
+        decided: None,
     };
     check(
         &AuditBody::Decision(Box::new(record)),

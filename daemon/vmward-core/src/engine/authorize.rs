@@ -221,9 +221,10 @@ impl Engine {
             deadline_ns: lease.deadline_ns,
         });
         let approved = record.approval;
-        let audit = AuditBody::Decision(Box::new(record));
         // Nothing is lost with an allow that took nothing.
         let takes = !charges.is_empty() || lease.is_some() || approved.is_some();
+        record.journalled = takes;
+        let audit = AuditBody::Decision(Box::new(record));
         let journal = takes.then(|| {
             JournalEntry::Allow(Box::new(AllowEntry {
                 id,

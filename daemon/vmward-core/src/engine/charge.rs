@@ -223,6 +223,26 @@ impl Engine {
         }
     }
 
+    /// What is left of a limit that was told before.
+    pub fn limit_now(
+        &self,
+        counter: &str,
+        key: &str,
+        window_s: u64,
+        max: u64,
+        now: Now,
+    ) -> LimitRow {
+        let window_s = i64::try_from(window_s).unwrap_or(i64::MAX);
+        let want = Want {
+            counter: counter.to_owned(),
+            key: key.to_owned(),
+            window_ns: window_s.saturating_mul(clock::NS_PER_S),
+            max: u32::try_from(max).unwrap_or(u32::MAX),
+            cost: 1,
+        };
+        self.row(&want, now)
+    }
+
     /// Every limit of the policy for every key that holds a call.
     pub fn limits(&self, now: Now) -> Vec<LimitRow> {
         let mut rows = Vec::new();

@@ -52,6 +52,8 @@ impl Engine {
             policy_hash: self.policy.hash().to_owned(),
             args_digest: request.args_digest.clone(),
             recovered: false,
+            journalled: false,
+            decided: None,
         }
     }
 }

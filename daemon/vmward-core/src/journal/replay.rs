@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use thiserror::Error;
-
-use super::{AllowEntry, CounterStamp, JournalEntry, LineError, decode_line};
+use super::{
+    AllowEntry, CounterStamp, JournalEntry, LineError, decode_line, error::ReplayError,
+    number::number_of,
+};
 use crate::{
     approval::{Approval, ApprovalState},
     audit::AuditBody,
@@ -15,37 +16,6 @@ use crate::{
     lease::{EXECUTING_MS, Lease, LeaseState},
     limit::{Charge, CounterKey, StampEntry},
 };
-
-/// Why the journal cannot be read.
-#[derive(Debug, Error)]
-pub enum ReplayError {
-    /// A line before the last one is damaged.
-    #[error(
-        "journal line {line} (at byte {offset}) is damaged; restore the file from a backup, or \
-         move it away to start with empty counters"
-    )]
-    Damaged {
-        /// From 1.
-        line: usize,
-        /// Where the line begins, from 0.
-        offset: usize,
-        /// What is wrong with it.
-        #[source]
-        source: LineError,
-    },
-    /// An entry comes before any boot entry, so its time means nothing.
-    #[error(
-        "journal line {line} (at byte {offset}) comes before any \"boot\" line; the beginning of \
-         the file is missing: restore it from a backup, or move it away to start with empty \
-         counters"
-    )]
-    NoBoot {
-        /// From 1.
-        line: usize,
-        /// Where the line begins, from 0.
-        offset: usize,
-    },
-}
 
 /// A last line that the crash cut short. It was never answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +80,8 @@ pub struct ReplayedState {
     pub decisions: Vec<ReplayedDecision>,
     /// What was dropped at the end.
     pub torn: Option<TornTail>,
+    /// How many lines there are before that.
+    pub lines: u64,
 }
 
 /// A journal being read. Everything is told in the time of the boot that the
@@ -130,27 +102,38 @@ pub struct Replay {
     rebooted: Disarms,
     decisions: Vec<ReplayedDecision>,
     torn: Option<TornTail>,
+    lines: u64,
 }
 
 impl Replay {
-    /// Reads a whole journal. Only its very last line may be torn.
+    /// Reads a whole journal. Only its very last line may be torn, which is to
+    /// say that it lacks its line feed.
+    ///
+    /// A write that a crash cut short leaves a beginning of itself, and behind
+    /// that nothing or, where the file had got its length already, zeros: no
+    /// line feed either way. A disk that took a long write's later sectors before
+    /// the earlier ones can leave an end with its line feed behind a hole; nobody
+    /// was answered then, but the same bytes are left by damage to a line that
+    /// was. So that is damage: it costs a person's look, and never gives quota.
     pub fn read(journal: &[u8]) -> Result<Self, ReplayError> {
         let mut replay = Self::default();
         let mut offset = 0;
         for (index, bytes) in journal.split_inclusive(|byte| *byte == b'\n').enumerate() {
             let line = index + 1;
             match decode_line(bytes) {
-                Ok(entry) => replay.apply(entry, line, offset)?,
-                // An intact line that means nothing was not torn by a crash: it
-                // comes from a newer version.
-                Err(source @ LineError::Json(_)) => {
-                    return Err(ReplayError::Damaged {
-                        line,
-                        offset,
-                        source,
-                    });
+                Ok(entry) => {
+                    replay.lines = u64::try_from(line).unwrap_or(u64::MAX);
+                    if let Some(number) = number_of(bytes).filter(|n| *n != replay.lines) {
+                        return Err(ReplayError::Number {
+                            line,
+                            offset,
+                            number,
+                        });
+                    }
+                    replay.apply(entry, line, offset)?;
                 }
-                Err(_) if offset + bytes.len() == journal.len() => {
+                // Only what comes last lacks its line feed.
+                Err(LineError::CutOff) if !lost_its_end(bytes) => {
                     replay.torn = Some(TornTail {
                         line,
                         offset,
@@ -158,6 +141,10 @@ impl Replay {
                     });
                 }
                 Err(source) => {
+                    let source = match source {
+                        LineError::CutOff => LineError::End,
+                        other => other,
+                    };
                     return Err(ReplayError::Damaged {
                         line,
                         offset,
@@ -368,6 +355,7 @@ impl Replay {
             rebooted: self.rebooted.iter().cloned().collect(),
             decisions: self.decisions,
             torn: self.torn,
+            lines: self.lines,
         }
     }
 
@@ -375,6 +363,15 @@ impl Replay {
     pub fn torn(&self) -> Option<TornTail> {
         self.torn
     }
+}
+
+/// Was this, which lacks its line feed, a whole line? A write that was cut short
+/// leaves nothing or a zero in the line feed's place, and never another byte.
+fn lost_its_end(bytes: &[u8]) -> bool {
+    let Some((last, text)) = bytes.split_last() else {
+        return false;
+    };
+    *last != 0 && decode_line(&[text, b"\n"].concat()).is_ok()
 }
 
 /// A request for approval in the time of a boot that began since the instant

@@ -88,12 +88,37 @@ fn a_torn_last_line_is_dropped_and_reported_wherever_it_is_cut() {
     assert_eq!(Replay::read(&whole).expect("whole").torn(), None);
     assert_eq!(Replay::read(b"").expect("empty").torn(), None);
 
-    let mut zeroed = whole.clone();
-    zeroed[kept + 4..].fill(0);
-    assert!(Replay::read(&zeroed).expect("torn").torn().is_some());
-    let mut flipped = whole;
-    flipped[kept + 20] ^= 1;
-    assert!(Replay::read(&flipped).expect("torn").torn().is_some());
+    // The file had its new length, and not yet its text.
+    for kept_of_line in [0, 4, whole.len() - kept - 1] {
+        let mut zeroed = whole.clone();
+        zeroed[kept + kept_of_line..].fill(0);
+        assert!(Replay::read(&zeroed).expect("torn").torn().is_some());
+    }
+}
+
+#[test]
+fn a_last_line_that_has_its_end_is_damaged_and_never_dropped() {
+    let whole = journal(&[boot(), release(1)]);
+    let kept = journal(&[boot()]).len();
+    let intact = Replay::read(&whole).expect("intact");
+    for bit in kept * 8..whole.len() * 8 {
+        let mut bad = whole.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        match Replay::read(&bad) {
+            Err(ReplayError::Damaged { line: 2, .. }) => {}
+            // The case of a checksum's digit carries no meaning.
+            Ok(same) => assert_eq!(format!("{same:?}"), format!("{intact:?}"), "bit {bit}"),
+            Err(other) => panic!("bit {bit}: {other}"),
+        }
+    }
+
+    // A write whose end reached the disk before its middle did looks the same.
+    let mut holed = whole;
+    holed[kept + 4..kept + 30].fill(0);
+    assert!(matches!(
+        Replay::read(&holed),
+        Err(ReplayError::Damaged { line: 2, .. })
+    ));
 }
 
 #[test]
@@ -105,8 +130,9 @@ fn a_bad_line_before_the_last_stops_everything_and_says_where() {
     assert_eq!(
         error.to_string(),
         format!(
-            "journal line 2 (at byte {offset}) is damaged; restore the file from a backup, or \
-             move it away to start with empty counters"
+            "journal line 2 (at byte {offset}) is damaged; restore the file as it was, or stop \
+             vmwardd and run `vmwardd --new-journal`, which puts it aside and starts with empty \
+             counters"
         )
     );
     let source = std::error::Error::source(&error).expect("a source");
@@ -122,6 +148,37 @@ fn an_intact_last_line_of_a_newer_version_is_no_torn_tail() {
         Replay::read(&later),
         Err(ReplayError::Damaged { line: 2, .. })
     ));
+}
+
+#[test]
+fn a_line_that_is_missing_in_the_middle_is_noticed_by_the_numbers() {
+    let entries = [boot(), release(1), release(2), release(3)];
+    let numbered = |from: u64| {
+        let lines = entries.iter().zip(from..);
+        lines.map(|(entry, number)| encode_numbered(entry, number).expect("JSON"))
+    };
+    let lines: Vec<Vec<u8>> = numbered(1).collect();
+    for (line, entry) in lines.iter().zip(&entries) {
+        assert_eq!(&decode_line(line).expect("intact"), entry);
+    }
+    let whole = Replay::read(&lines.concat()).expect("intact");
+    assert_eq!(whole.finish("one", Now::default()).lines, 4);
+    for missing in 0..lines.len() - 1 {
+        let mut kept = lines.clone();
+        kept.remove(missing);
+        let error = Replay::read(&kept.concat()).expect_err("a line is missing");
+        let line = missing + 1;
+        assert!(
+            matches!(error, ReplayError::Number { line: told, .. } if told == line),
+            "{error}"
+        );
+    }
+
+    // A former version's lines count as they stand.
+    let mut mixed = journal(&entries);
+    mixed.extend(numbered(5).flatten());
+    let mixed = Replay::read(&mixed).expect("intact");
+    assert_eq!(mixed.finish("one", Now::default()).lines, 8);
 }
 
 #[test]

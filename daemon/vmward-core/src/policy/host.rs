@@ -91,10 +91,11 @@ impl HostRule {
                 format!("VMs with {}", vms.join(", or with "))
             }
         };
-        let limits = self.limits.iter();
-        let limits: String = limits
-            .map(|limit| format!(", {}", limit.describe()))
-            .collect();
+        let mut limits = String::new();
+        for limit in &self.limits {
+            limits.push_str(", ");
+            limits.push_str(&limit.describe());
+        }
         let remark = match (self.enabled, self.mode) {
             (false, _) => " (switched off)",
             (true, RuleMode::Shadow) => " (shadow: recorded only)",

@@ -91,13 +91,19 @@ pub(super) fn simulate(
     outcome.incomplete = each_line(log, |at, line| {
         let place = || format!("{at} is no audit record");
         let line: Line = serde_json::from_slice(line).with_context(place)?;
-        let at_ns = clock::parse_rfc3339(&line.time).with_context(place)?;
+        // One that a crash kept from the log is there with a later time than its own.
+        let time = match &line.body {
+            AuditBody::Decision(record) => record.decided.as_ref().unwrap_or(&line.time),
+            _ => &line.time,
+        };
+        let at_ns = clock::parse_rfc3339(time).with_context(place)?;
         if at_ns < since_ns {
             return Ok(());
         }
         match line.body {
             AuditBody::Decision(record) => {
-                replay(&mut engine, &record, at_ns, &line.time, &mut outcome);
+                let time = record.decided.as_ref().unwrap_or(&line.time);
+                replay(&mut engine, &record, at_ns, time, &mut outcome);
             }
             AuditBody::Denials(record) => outcome.left_out += record.count,
             AuditBody::Lease(record) => refund(&mut engine, &record, &mut outcome),

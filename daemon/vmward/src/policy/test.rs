@@ -121,9 +121,9 @@ fn time_of(step: &Step, before_ns: Option<i64>) -> anyhow::Result<i64> {
         (Some(when), None) => clock::parse_rfc3339(when).with_context(|| {
             format!("{when:?} is no instant; one looks like 2026-11-23T09:30:00Z")
         })?,
-        (None, after_s) => {
-            let after_ns = i64::from(after_s.unwrap_or(0)) * NS_PER_S;
-            before_ns.unwrap_or(MONDAY_NOON_NS).saturating_add(after_ns)
+        (None, seconds) => {
+            let later_ns = i64::from(seconds.unwrap_or(0)) * NS_PER_S;
+            before_ns.unwrap_or(MONDAY_NOON_NS).saturating_add(later_ns)
         }
     };
     if before_ns.is_some_and(|before_ns| now_ns < before_ns) {

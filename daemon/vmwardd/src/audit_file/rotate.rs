@@ -22,6 +22,8 @@ use super::{AUDIT_FILE, AuditFile, Resumed, genesis, open_append};
 /// As many of the files that were put aside stay, however old: a clock that was
 /// set wrong must not take the whole log away.
 const KEPT_MIN: usize = 16;
+/// So many files are looked through for an allow that the journal should have.
+const BARE_MAX: usize = 4;
 /// Longest record that is looked for at the end of a file.
 const RECORD_BYTES_MAX: u64 = 1 << 20;
 
@@ -151,7 +153,9 @@ pub(super) fn look_back(
 ) -> io::Result<()> {
     for (back, (_, path)) in rotated(dir)?.into_iter().rev().enumerate() {
         let missing = wanted.difference(&resumed.decisions).min().copied();
-        let needed = missing.is_some() || resumed.newest.is_none();
+        // In a file of refusals alone there is no allow that the journal should have.
+        let is_bare = resumed.journalled.is_none() && back < BARE_MAX;
+        let needed = missing.is_some() || resumed.newest.is_none() || is_bare;
         if !needed && (back > 0 || resumed.kernel_seq.is_some()) {
             return Ok(());
         }
@@ -159,6 +163,8 @@ pub(super) fn look_back(
         scan(&mut File::open(path)?, boot_id, wanted, &mut found)?;
         resumed.decisions.extend(found.decisions);
         resumed.newest = resumed.newest.max(found.newest);
+        // Files come newest first.
+        resumed.journalled = resumed.journalled.take().or(found.journalled);
         resumed.kernel_seq = resumed.kernel_seq.max(found.kernel_seq);
         // Decisions are numbered in the order of the log.
         if let (Some(missing), Some(newest)) = (missing, found.newest)

@@ -5,14 +5,27 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
+use vmward_core::audit::Verdict;
 use vmward_core::ids::DecisionId;
 
-use super::Resumed;
+use super::{Journalled, Resumed};
 
 #[derive(Deserialize)]
 struct Peek {
     kind: String,
     boot_id: String,
+    #[serde(default)]
+    boot_ns: i64,
+    #[serde(default)]
+    time: String,
+    #[serde(default)]
+    decision: Option<Verdict>,
+    #[serde(default)]
+    journalled: bool,
+    /// Of a decision, what the lease is: a former version did not say more.
+    #[serde(default)]
+    lease: Option<IgnoredAny>,
     #[serde(default)]
     decision_id: Option<DecisionId>,
     #[serde(default)]
@@ -67,11 +80,31 @@ fn note(peek: &Peek, boot_id: &str, wanted: &HashSet<DecisionId>, resumed: &mut 
             resumed
                 .decisions
                 .extend(peek.decision_id.filter(|id| wanted.contains(id)));
+            note_journalled(peek, resumed);
         }
         "kernel" | "vm" | "loss" if peek.boot_id == boot_id => {
             let newest = peek.kernel_seq.or(peek.to);
             resumed.kernel_seq = resumed.kernel_seq.max(newest);
         }
         _ => {}
+    }
+}
+
+fn note_journalled(peek: &Peek, resumed: &mut Resumed) {
+    let is_journalled = peek.journalled || peek.lease.is_some();
+    let Some(id) = peek
+        .decision_id
+        .filter(|_| is_journalled && peek.decision == Some(Verdict::Allow))
+    else {
+        return;
+    };
+    let known = resumed.journalled.as_ref().map(|newest| newest.id);
+    if known < Some(id) {
+        resumed.journalled = Some(Journalled {
+            id,
+            boot_id: peek.boot_id.clone(),
+            boot_ns: peek.boot_ns,
+            time: peek.time.clone(),
+        });
     }
 }

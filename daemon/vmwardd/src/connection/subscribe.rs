@@ -13,7 +13,7 @@ use vmward_wire::v1::events::{Event, NOTIFICATION, Notification, SubscribeParams
 
 use super::{Answer, Client, WRITE_DEADLINE};
 use crate::counters::{SharedCounters, count, count_by};
-use crate::feed::{KINDS, Published, SUBSCRIBERS_MAX, Subscription};
+use crate::feed::{KINDS, Published, Subscription};
 use crate::socket::Door;
 
 /// What a client gets to see, and from where.
@@ -37,12 +37,11 @@ impl Client {
             );
             return Err(ErrorObject::new(ErrorCode::InvalidParams, message));
         }
-        let Some(subscription) = self.feed.subscribe() else {
+        let Some(subscription) = self.feed.subscribe(self.door, self.peer.uid) else {
             count(&self.counters.clients_refused);
-            let message = format!(
-                "{SUBSCRIBERS_MAX} clients listen already, and no more may; `vmward audit tail -f` \
-                 reads the log itself"
-            );
+            let message = "too many clients of this account, or of all accounts together, listen \
+                           already; close one, or have root run `vmward audit tail -f`, which \
+                           reads the log itself";
             return Err(ErrorObject::new(ErrorCode::TooBusy, message));
         };
         let subscriber = Subscriber {

@@ -8,7 +8,7 @@ use vmward_core::audit::{AuditBody, Verdict};
 use vmward_core::clock::Now;
 use vmward_core::engine::ReasonCode;
 use vmward_core::ids::DecisionId;
-use vmward_core::journal::{JournalEntry, encode_line};
+use vmward_core::journal::{JournalEntry, encode_numbered};
 use vmward_core::lease::{KernelLease, Lease};
 use vmward_wire::rpc::{ErrorCode, ErrorObject};
 use vmward_wire::v1;
@@ -122,8 +122,8 @@ impl Batch {
 
 fn write(entries: &[JournalEntry], ledger: &mut Ledger) -> Result<(), LedgerError> {
     let mut lines = Vec::new();
-    for entry in entries {
-        lines.extend_from_slice(&encode_line(entry).map_err(LedgerError::Encode)?);
+    for (entry, number) in entries.iter().zip(ledger.next_line()..) {
+        lines.extend_from_slice(&encode_numbered(entry, number).map_err(LedgerError::Encode)?);
     }
     ledger.commit(&lines)
 }
@@ -147,6 +147,7 @@ impl Shell {
 
     /// Takes note of what came of writing the journal; false when that failed.
     pub(super) fn wrote(&mut self, written: Result<(), LedgerError>, ledger: &Ledger) -> bool {
+        self.ledger_refused = ledger.refused().map(str::to_owned);
         let Err(error) = written else {
             return true;
         };
@@ -168,9 +169,7 @@ impl Shell {
             stop: _,
         } = batch;
         if !durable {
-            for pending in &mut answers {
-                self.take_back(pending);
-            }
+            self.take_back(&mut answers, now);
         }
         for body in audit {
             self.audit.append(body, now);
@@ -232,13 +231,36 @@ impl Shell {
     }
 
     /// An allow that is not durable was never one.
-    fn take_back(&mut self, pending: &mut PendingAnswer) {
-        if pending.answer.decision == v1::Decision::Deny {
-            return;
+    fn take_back(&mut self, answers: &mut [PendingAnswer], now: Now) {
+        let is_taken_back =
+            |pending: &&mut PendingAnswer| pending.answer.decision != v1::Decision::Deny;
+        for pending in answers.iter_mut().filter(is_taken_back) {
+            self.engine.undo(pending.id);
         }
-        self.engine.undo(pending.id);
-        let message = "the decision could not be made durable; nothing was charged";
-        self.refuse(pending, message);
+        let why = self.ledger_refused.as_deref();
+        let why = why.or(self.ledger_fault.as_deref()).unwrap_or("no reason");
+        let message =
+            format!("the decision could not be made durable ({why}); nothing was charged");
+        for pending in answers.iter_mut().filter(is_taken_back) {
+            self.refuse(pending, &message);
+            for limit in &mut pending.answer.limits {
+                self.tell_again(limit, now);
+            }
+        }
+    }
+
+    /// What is left of a limit after charges were taken back.
+    fn tell_again(&self, limit: &mut v1::LimitState, now: Now) {
+        let v1::LimitState {
+            counter,
+            key,
+            window_s,
+            max,
+            ..
+        } = limit;
+        let row = self.engine.limit_now(counter, key, *window_s, *max, now);
+        limit.remaining = row.remaining;
+        limit.next_free_in_ms = row.next_free_in_ms;
     }
 
     /// Turns an allow into a denial for a reason of the daemon's own.
@@ -257,6 +279,7 @@ impl Shell {
             message.clone_into(&mut record.message);
             record.lease = None;
             record.approval = None;
+            record.journalled = false;
         }
     }
 

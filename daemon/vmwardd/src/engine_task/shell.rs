@@ -41,6 +41,8 @@ pub struct Shell {
     pub(super) ledger: Arc<Mutex<Ledger>>,
     /// Why the journal takes nothing, as it was after the last write.
     pub(super) ledger_fault: Option<String>,
+    /// What its disk said to the last lines, where it did not take them.
+    pub(super) ledger_refused: Option<String>,
     /// Decided, and waiting for the journal.
     pub(super) waiting: Batch,
     /// Nothing is decided any more.
@@ -272,8 +274,8 @@ impl Shell {
         }
         let outcome = synced.map_err(|error| chain(&error)).and_then(|()| {
             let mut lines = Vec::new();
-            for entry in self.engine.snapshot(now) {
-                let line = vmward_core::journal::encode_line(&entry);
+            for (entry, number) in self.engine.snapshot(now).iter().zip(1..) {
+                let line = vmward_core::journal::encode_numbered(entry, number);
                 lines.extend(line.map_err(|error| chain(&error))?);
             }
             ledger.compact(&lines).map_err(|error| chain(&error))

@@ -5,6 +5,8 @@
 //! [`Recovered::into_shell`] then compares with the kernel, which is attached
 //! in between.
 
+mod behind;
+
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,10 +16,11 @@ use vmward_core::audit::{AuditBody, ProtectionEvent};
 use vmward_core::clock::Now;
 use vmward_core::engine::Engine;
 use vmward_core::ids::DecisionId;
-use vmward_core::journal::{JournalEntry, Replay, ReplayError, ReplayedState, encode_line};
+use vmward_core::journal::{JournalEntry, Replay, ReplayError, ReplayedState, encode_numbered};
 use vmward_core::lease::{KernelLease, Lease, LeaseState};
 use vmward_core::policy::Policy;
 
+use self::behind::{behind, refusing};
 use super::KernelSide;
 use super::batch::Batch;
 use super::denials::Denials;
@@ -105,30 +108,11 @@ pub fn recover(
         Ok(replay) => replay.finish(boot_id, now),
         Err(error) => {
             let why = damaged(&path, &error);
-            tracing::error!(why, "the journal is damaged; every call will be denied");
             let (audit, resumed) = AuditFile::open(&config.log_dir, boot_id, now, &HashSet::new())?;
-            return Ok(Recovered {
-                engine: numbered_after(Engine::new(policy, boot_id), &resumed),
-                ledger: Ledger::closed(Box::new(storage), why),
-                audit,
-                spool: None,
-                resumed,
-                warnings,
-                boot_id: boot_id.to_owned(),
-            });
+            let engine = Engine::new(policy, boot_id);
+            return Ok(refusing(engine, storage, why, (audit, resumed), boot_id));
         }
     };
-    let mut good = bytes.len() as u64;
-    if let Some(torn) = replayed.torn {
-        good = torn.offset as u64;
-        tracing::warn!(
-            line = torn.line,
-            bytes = torn.bytes,
-            "the journal's last line was torn by a crash; it was never answered and is dropped"
-        );
-    }
-    let mut ledger = Ledger::open(Box::new(storage), good).map_err(at_journal)?;
-    let mut engine = Engine::restore(policy, &replayed);
     let (spool, left) = open_spool(&config.state_dir, &mut warnings);
     let spooled = left.records.iter().filter_map(AuditBody::decision_id);
     let wanted: HashSet<DecisionId> = replayed
@@ -138,6 +122,16 @@ pub fn recover(
         .chain(spooled.clone())
         .collect();
     let (mut audit, resumed) = AuditFile::open(&config.log_dir, boot_id, now, &wanted)?;
+    if let Some(why) = behind(&path, &replayed, &resumed, &left, &policy, now) {
+        let mut engine = Engine::new(policy, boot_id);
+        // Their records stay in the spool, for the start that finds a good journal.
+        spooled.for_each(|id| engine.skip_ids(id));
+        return Ok(refusing(engine, storage, why, (audit, resumed), boot_id));
+    }
+    let good = good_bytes(&replayed, &bytes);
+    let ledger = Ledger::open(Box::new(storage), good, replayed.lines);
+    let mut ledger = ledger.map_err(at_journal)?;
+    let mut engine = Engine::restore(policy, &replayed);
     for newest in resumed.newest.into_iter().chain(spooled) {
         engine.skip_ids(newest);
     }
@@ -161,12 +155,17 @@ pub fn recover(
     })
 }
 
-/// Numbers of decisions that the log has are not used again.
-fn numbered_after(mut engine: Engine, resumed: &Resumed) -> Engine {
-    if let Some(newest) = resumed.newest {
-        engine.skip_ids(newest);
-    }
-    engine
+/// How much of the journal is whole lines.
+fn good_bytes(replayed: &ReplayedState, bytes: &[u8]) -> u64 {
+    let Some(torn) = replayed.torn else {
+        return bytes.len() as u64;
+    };
+    tracing::warn!(
+        line = torn.line,
+        bytes = torn.bytes,
+        "the journal's last line was torn by a crash; it was never answered and is dropped"
+    );
+    torn.offset as u64
 }
 
 fn damaged(path: &str, error: &ReplayError) -> String {
@@ -187,8 +186,9 @@ fn begin(engine: &Engine, replayed: &ReplayedState, ledger: &mut Ledger, now: No
     });
     let mut lines = Vec::new();
     let first = std::iter::once(engine.boot_entry(now));
-    for entry in first.chain(settled).chain(armed) {
-        match encode_line(&entry) {
+    let entries = first.chain(settled).chain(armed);
+    for (entry, number) in entries.zip(ledger.next_line()..) {
+        match encode_numbered(&entry, number) {
             Ok(line) => lines.extend_from_slice(&line),
             Err(error) => return ledger.close(chain(&error)),
         }
@@ -232,9 +232,11 @@ fn write_again(
     audit: &mut AuditFile,
     now: Now,
 ) {
-    let journalled = replayed.decisions.into_iter().map(|found| found.audit);
+    let journalled = replayed.decisions.into_iter();
+    let journalled = journalled.map(|found| (found.audit, Some(found.at.wall_ns)));
+    let spooled = left.records.into_iter().map(|body| (body, None));
     let mut written = HashSet::new();
-    for body in journalled.chain(left.records) {
+    for (body, decided_ns) in journalled.chain(spooled) {
         if let Some(id) = body.decision_id() {
             if resumed.decisions.contains(&id) || !written.insert(id) {
                 continue;
@@ -244,7 +246,7 @@ fn write_again(
                 "the audit log lacked a decision; it is written again"
             );
         }
-        audit.append(body.recovered(), now);
+        audit.append(body.recovered(decided_ns), now);
     }
     for lease in &replayed.lost {
         audit.append(AuditBody::lease(lease, false), now);
@@ -292,6 +294,7 @@ impl Recovered {
         let mut shell = Shell {
             engine,
             ledger_fault: self.ledger.fault().map(str::to_owned),
+            ledger_refused: None,
             ledger: Arc::new(Mutex::new(self.ledger)),
             waiting: Batch::default(),
             ended: false,

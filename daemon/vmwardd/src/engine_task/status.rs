@@ -93,6 +93,12 @@ impl Shell {
         }
         if let Some(fault) = self.fault() {
             all.push(format!("every call is denied: {fault}"));
+        } else if let Some(why) = &self.ledger_refused {
+            all.push(format!(
+                "every call that a limit counts or that needs a lease or an approval is denied: \
+                 the journal cannot be written ({why}); free space on its disk or repair it, the \
+                 next such call tries again"
+            ));
         }
         if self.policy.is_stale() {
             all.push(

@@ -80,7 +80,7 @@ impl Storage for Disk {
 #[test]
 fn what_was_committed_survives_a_power_cut() {
     let disk = Disk::default();
-    let mut ledger = Ledger::open(Box::new(disk.clone()), 0).unwrap();
+    let mut ledger = Ledger::open(Box::new(disk.clone()), 0, 0).unwrap();
     ledger.commit(b"one\n").unwrap();
     ledger.commit(b"two\n").unwrap();
     assert_eq!(disk.after_power_cut(), b"one\ntwo\n");
@@ -90,7 +90,7 @@ fn what_was_committed_survives_a_power_cut() {
 fn a_failure_at_any_operation_never_acknowledges_what_is_not_durable() {
     for fail_at in 2..12 {
         let disk = Disk::failing_at(fail_at);
-        let mut ledger = Ledger::open(Box::new(disk.clone()), 0).unwrap();
+        let mut ledger = Ledger::open(Box::new(disk.clone()), 0, 0).unwrap();
         let mut acknowledged = Vec::new();
         for n in 0..4 {
             let line = format!("line {n}\n").into_bytes();
@@ -109,7 +109,7 @@ fn a_failure_at_any_operation_never_acknowledges_what_is_not_durable() {
 #[test]
 fn a_failed_append_is_cut_off_and_the_next_one_works() {
     let disk = Disk::failing_at(2);
-    let mut ledger = Ledger::open(Box::new(disk.clone()), 0).unwrap();
+    let mut ledger = Ledger::open(Box::new(disk.clone()), 0, 0).unwrap();
     assert!(matches!(
         ledger.commit(b"lost line\n"),
         Err(LedgerError::Append(_))
@@ -121,7 +121,7 @@ fn a_failed_append_is_cut_off_and_the_next_one_works() {
 
 #[test]
 fn after_a_failed_sync_nothing_more_is_taken() {
-    let mut ledger = Ledger::open(Box::new(Disk::failing_at(3)), 0).unwrap();
+    let mut ledger = Ledger::open(Box::new(Disk::failing_at(3)), 0, 0).unwrap();
     assert!(matches!(ledger.commit(b"a\n"), Err(LedgerError::Sync(_))));
     assert!(matches!(ledger.commit(b"b\n"), Err(LedgerError::Closed(_))));
     assert!(ledger.fault().unwrap().contains("restart vmwardd"));
@@ -132,7 +132,7 @@ fn a_snapshot_takes_the_place_of_the_file_and_appends_go_on() {
     let dir = tempfile::tempdir().unwrap();
     let storage = FileStorage::open(dir.path()).unwrap();
     let path = storage.path().to_owned();
-    let mut ledger = Ledger::open(Box::new(storage), 0).unwrap();
+    let mut ledger = Ledger::open(Box::new(storage), 0, 0).unwrap();
     ledger.commit(b"old\n").unwrap();
     ledger.compact(b"snapshot\n").unwrap();
     ledger.commit(b"new\n").unwrap();
@@ -147,7 +147,7 @@ fn a_torn_tail_is_cut_off_at_open() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("journal.jsonl"), b"whole\nto").unwrap();
     let storage = FileStorage::open(dir.path()).unwrap();
-    let mut ledger = Ledger::open(Box::new(storage), 6).unwrap();
+    let mut ledger = Ledger::open(Box::new(storage), 6, 1).unwrap();
     ledger.commit(b"next\n").unwrap();
     let text = std::fs::read(dir.path().join("journal.jsonl")).unwrap();
     assert_eq!(text, b"whole\nnext\n");
@@ -155,7 +155,7 @@ fn a_torn_tail_is_cut_off_at_open() {
 
 #[test]
 fn a_large_snapshot_is_not_rewritten_before_as_much_again_was_appended() {
-    let mut ledger = Ledger::open(Box::new(Disk::default()), 0).unwrap();
+    let mut ledger = Ledger::open(Box::new(Disk::default()), 0, 0).unwrap();
     let size = usize::try_from(COMPACT_BYTES).unwrap();
     let lines = vec![b'x'; size + 1];
     ledger.commit(&lines).unwrap();

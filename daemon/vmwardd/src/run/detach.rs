@@ -51,7 +51,7 @@ fn record(config: &Config) {
 }
 
 /// The user, who logged in as that user, and what started this program.
-fn on_whose_order() -> String {
+pub(super) fn on_whose_order() -> String {
     let mut text = format!("uid {}", nix::unistd::Uid::current());
     let Some(own) = ProcHandle::open(std::process::id()) else {
         return text;

@@ -132,3 +132,25 @@ fn an_unknown_kind_and_a_ninth_subscriber_are_refused_and_a_stop_ends_the_rest()
     assert_eq!(daemon.terminate(), Some(0), "{}", daemon.log());
     assert_eq!(listening[0].receive(), None);
 }
+
+#[test]
+fn nobody_at_the_policy_socket_keeps_people_from_the_admin_socket() {
+    let daemon = Daemon::start(&Options::default());
+    let request = br#"{"jsonrpc":"2.0","id":1,"method":"hello","params":{"version":1}}"#;
+    let mut line = request.to_vec();
+    line.push(b'\n');
+    let greet = || {
+        let mut stream = UnixStream::connect(daemon.socket()).unwrap();
+        // One who is turned away may hear of it before all was sent.
+        let _turned_away = stream.write_all(&line);
+        let mut answer = String::new();
+        let mut reader = BufReader::new(stream);
+        let _turned_away = reader.read_line(&mut answer);
+        (answer.contains("result"), reader)
+    };
+    let held: Vec<_> = std::iter::repeat_with(greet).take(80).collect();
+    let served = held.iter().filter(|(served, _)| *served).count();
+    assert!(served < 80, "the policy socket is full");
+    let answer = Daemon::call_at(&daemon.admin_socket(), "status", &json!({}));
+    assert!(answer["result"].is_object(), "{answer}");
+}

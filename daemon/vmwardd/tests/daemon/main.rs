@@ -11,6 +11,7 @@ mod gateway_defects;
 mod grants;
 mod harness;
 mod inventory;
+mod journal;
 mod protocol;
 mod questions;
 mod reload;

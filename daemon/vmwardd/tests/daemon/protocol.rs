@@ -113,6 +113,7 @@ fn an_audit_record_that_a_crash_kept_back_is_written_again() {
     let mut daemon = Daemon::start(&Options::default());
     assert_eq!(daemon.stop_test().decision, Decision::Allow);
     assert_eq!(daemon.decisions().len(), 1, "it is in the log");
+    let at_first = daemon.decisions()[0]["time"].clone();
     daemon.kill();
     let log = daemon.dir().join("log/audit.jsonl");
     let text = std::fs::read_to_string(&log).unwrap();
@@ -126,6 +127,11 @@ fn an_audit_record_that_a_crash_kept_back_is_written_again() {
     let decisions = daemon.decisions();
     assert_eq!(decisions.len(), 1);
     assert_eq!(decisions[0]["recovered"], true, "{}", decisions[0]);
+    let decided = decisions[0]["decided"].as_str().unwrap();
+    assert!(
+        decided <= at_first.as_str().unwrap(),
+        "its own time is kept"
+    );
     daemon.verify_audit();
 }
 

@@ -307,7 +307,7 @@ fn a_restart_between_the_journal_and_the_audit_gives_the_record_back() {
     let [decision] = replayed.decisions.as_slice() else {
         panic!("{:?}", replayed.decisions)
     };
-    let AuditBody::Decision(record) = decision.audit.clone().recovered() else {
+    let AuditBody::Decision(record) = decision.audit.clone().recovered(Some(0)) else {
         panic!()
     };
     assert!(record.recovered);

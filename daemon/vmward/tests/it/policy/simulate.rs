@@ -184,6 +184,20 @@ fn simulate_gives_back_what_was_given_back() {
 }
 
 #[test]
+fn simulate_goes_by_the_time_of_the_decision_where_its_record_was_written_later() {
+    let mut logged = Logged::under(SEED);
+    let restart = at(24 * 3600);
+    for hour in 0..12 {
+        let decided = at(hour * 3600);
+        let request = request(&logged.engine, "vm_stop", object(json!({})));
+        let body = logged.engine.authorize(&request, decided).audit;
+        logged.write(&body.recovered(Some(decided.wall_ns)), restart);
+    }
+    let text = logged.simulate(0, SEED);
+    assert_eq!(text, format!("12 decisions replayed, 0 {NOTHING}"));
+}
+
+#[test]
 fn simulate_says_that_the_log_has_no_labels() {
     let logged = Logged::under(SEED);
     let labelled = with(&json!({"protected": [{"metadata": {"tier": "prod"}}]}));

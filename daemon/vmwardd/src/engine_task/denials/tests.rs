@@ -37,6 +37,8 @@ fn denied(uid: u32, id: u64) -> DecisionRecord {
         policy_hash: String::new(),
         args_digest: String::new(),
         recovered: false,
+        journalled: false,
+        decided: None,
     }
 }
 

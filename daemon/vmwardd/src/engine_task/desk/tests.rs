@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use serde_json::json;
@@ -55,7 +56,7 @@ fn desk(dir: &Path) -> (Desk, Receiver<()>, SyncSender<io::Result<()>>) {
     // Opening it is a sync, too.
     end.send(Ok(())).unwrap();
     let disk = SlowDisk { began, may_end };
-    *shell.ledger.lock().unwrap() = Ledger::open(Box::new(disk), 0).unwrap();
+    *shell.ledger.lock().unwrap() = Ledger::open(Box::new(disk), 0, 0).unwrap();
     begins.recv_timeout(DEADLINE).unwrap();
     (Desk::new(shell), begins, end)
 }
@@ -190,6 +191,69 @@ fn an_allow_whose_sync_fails_is_denied_and_so_is_the_next() {
         assert_eq!(answer.decision, v1::Decision::Deny);
         assert_eq!(answer.reason_code, v1::ReasonCode::Unavailable);
     }
+}
+
+/// Takes nothing while it is full.
+struct FullDisk(Arc<AtomicBool>);
+
+impl Storage for FullDisk {
+    fn read(&mut self) -> io::Result<Vec<u8>> {
+        Ok(Vec::new())
+    }
+    fn append(&mut self, _bytes: &[u8]) -> io::Result<()> {
+        if self.0.load(Ordering::Relaxed) {
+            Err(io::Error::from_raw_os_error(libc::ENOSPC))
+        } else {
+            Ok(())
+        }
+    }
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+    fn truncate(&mut self, _len: u64) -> io::Result<()> {
+        Ok(())
+    }
+    fn replace(&mut self, _bytes: &[u8]) -> Result<(), ReplaceError> {
+        Ok(())
+    }
+    fn place(&self) -> String {
+        "/state/journal.jsonl".to_owned()
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_to_callers_and_in_the_status_until_it_takes_lines_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let shell = shell_with(dir.path(), POLICY);
+    let full = Arc::new(AtomicBool::new(true));
+    let storage = Box::new(FullDisk(Arc::clone(&full)));
+    *shell.ledger.lock().unwrap() = Ledger::open(storage, 0, 0).unwrap();
+    let desk = Desk::new(shell);
+    let ask = || {
+        let (call, mut answer) = call("count_vms");
+        assert!(matches!(desk.decide(call), Seated::Answered));
+        answer.try_recv().unwrap().unwrap()
+    };
+    let trouble = || {
+        let degraded = desk.sit().status(convert::now()).degraded;
+        let told = degraded.into_iter();
+        told.filter(|line| line.contains("/state/journal.jsonl: No space left"))
+            .count()
+    };
+    let denied = ask();
+    assert_eq!(denied.decision, v1::Decision::Deny);
+    assert!(
+        denied
+            .message
+            .contains("/state/journal.jsonl: No space left"),
+        "{}",
+        denied.message
+    );
+    assert_eq!(denied.limits[0].remaining, 100, "nothing was charged");
+    assert_eq!(trouble(), 1);
+    full.store(false, Ordering::Relaxed);
+    assert_eq!(ask().decision, v1::Decision::Allow);
+    assert_eq!(trouble(), 0);
 }
 
 #[test]
