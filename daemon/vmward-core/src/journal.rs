@@ -227,16 +227,25 @@ pub enum LineError {
 
 /// The line for an entry, with its line feed.
 pub fn encode_line(entry: &JournalEntry) -> Result<Vec<u8>, serde_json::Error> {
-    // The checksum's place is held until the text is there.
-    let mut line = vec![b' '; CHECKSUM_BYTES];
+    let mut line = unsealed();
     serde_json::to_writer(&mut line, entry)?;
+    Ok(sealed(line))
+}
+
+/// The beginning of a line: the checksum's place is held until the text is there.
+fn unsealed() -> Vec<u8> {
+    vec![b' '; CHECKSUM_BYTES]
+}
+
+/// The line of an [`unsealed`] one that has its text: with checksum and line feed.
+fn sealed(mut line: Vec<u8>) -> Vec<u8> {
     let (head, json) = line.split_at_mut(CHECKSUM_BYTES);
     let checksum = hex(&crc32fast::hash(json).to_be_bytes());
     for (place, digit) in head.iter_mut().zip(checksum.bytes()) {
         *place = digit;
     }
     line.push(b'\n');
-    Ok(line)
+    line
 }
 
 /// The entry of a line, which includes its line feed.
