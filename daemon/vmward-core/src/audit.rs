@@ -87,6 +87,14 @@ impl AuditBody {
         }
     }
 
+    /// Something happened to the daemon itself.
+    pub fn daemon(event: &str, detail: Option<String>) -> Self {
+        Self::Daemon(DaemonRecord {
+            event: event.to_owned(),
+            detail,
+        })
+    }
+
     /// A lease is in another state now; `refunded` when its quota went back.
     pub fn lease(lease: &Lease, refunded: bool) -> Self {
         Self::Lease(LeaseRecord {

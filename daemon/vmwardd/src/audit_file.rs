@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use vmward_core::audit::chain::Chain;
-use vmward_core::audit::{AUDIT_FORMAT, AuditBody, DaemonRecord, Genesis};
+use vmward_core::audit::{AUDIT_FORMAT, AuditBody, Genesis};
 use vmward_core::clock::Now;
 use vmward_core::ids::DecisionId;
 
@@ -273,15 +273,13 @@ impl AuditFile {
         if self.dropped == 0 {
             return Vec::new();
         }
-        let gap = DaemonRecord {
-            event: "audit-records-dropped".to_owned(),
-            detail: Some(format!(
-                "{} records found no room while the log could not be written",
-                self.dropped
-            )),
-        };
+        let detail = format!(
+            "{} records found no room while the log could not be written",
+            self.dropped
+        );
+        let gap = AuditBody::daemon("audit-records-dropped", Some(detail));
         let at = records.first().map_or_else(Now::default, |first| first.at);
-        vec![Waiting::new(AuditBody::Daemon(gap), at)]
+        vec![Waiting::new(gap, at)]
     }
 
     /// Writes records with one write, all or none.

@@ -155,7 +155,6 @@ fn is_rung_for(body: &AuditBody) -> bool {
 #[cfg(test)]
 mod tests {
     use tokio::sync::broadcast::error::TryRecvError;
-    use vmward_core::audit::DaemonRecord;
 
     use super::*;
 
@@ -163,10 +162,7 @@ mod tests {
     fn a_slow_subscriber_is_told_how_many_it_missed_and_the_writer_never_waits() {
         let feed = Feed::new();
         let mut slow = feed.subscribe(Door::Policy, 0).unwrap();
-        let body = AuditBody::Daemon(DaemonRecord {
-            event: "started".to_owned(),
-            detail: None,
-        });
+        let body = AuditBody::daemon("started", None);
         for number in 0..BUFFER + 10 {
             feed.publish(&body, &number.to_string());
         }

@@ -2,6 +2,7 @@
 
 mod detach;
 mod new_journal;
+mod on_record;
 mod own;
 mod reload;
 

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use vmward_core::audit::AuditBody;
 use vmward_core::audit::chain::Chain;
 use vmward_core::audit::files::{REMOVED, ROTATED, rotated_name, rotated_number};
-use vmward_core::audit::{AuditBody, DaemonRecord};
 use vmward_core::clock::Now;
 use vmward_core::ids::DecisionId;
 
@@ -75,7 +75,8 @@ impl AuditFile {
         let first = if self.chain.next_seq() == 1 {
             genesis()
         } else {
-            daemon(ROTATED, format!("record {} and on", self.chain.next_seq()))
+            let detail = format!("record {} and on", self.chain.next_seq());
+            AuditBody::daemon(ROTATED, Some(detail))
         };
         self.append(first, at);
     }
@@ -104,17 +105,10 @@ impl AuditFile {
             let head = last.as_ref().map_or("", Chain::head);
             fs::remove_file(path)?;
             let detail = format!("{name}, whose last record has the hash {head}");
-            self.append(daemon(REMOVED, detail), at);
+            self.append(AuditBody::daemon(REMOVED, Some(detail)), at);
         }
         Ok(())
     }
-}
-
-fn daemon(event: &str, detail: String) -> AuditBody {
-    AuditBody::Daemon(DaemonRecord {
-        event: event.to_owned(),
-        detail: Some(detail),
-    })
 }
 
 /// The files that were put aside, oldest first, with their numbers.

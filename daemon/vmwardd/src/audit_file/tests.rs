@@ -21,10 +21,7 @@ fn open(dir: &Path) -> (AuditFile, Resumed) {
 }
 
 fn record(event: &str) -> AuditBody {
-    AuditBody::Daemon(DaemonRecord {
-        event: event.to_owned(),
-        detail: None,
-    })
+    AuditBody::daemon(event, None)
 }
 
 /// Checks the whole chain and says how many records there are.

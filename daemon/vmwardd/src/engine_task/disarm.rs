@@ -14,7 +14,7 @@ use vmward_wire::v1::disarm::{ArmParams, ArmResult, DisarmParams, Disarmed};
 use super::Reply;
 use super::authorize::TEXT_CHARS_MAX;
 use super::batch::Batch;
-use super::shell::{Shell, chain, daemon_record};
+use super::shell::{Shell, chain};
 use super::start::StartError;
 use crate::counters::count;
 use crate::kernel::KernelError;
@@ -335,7 +335,7 @@ impl Shell {
         self.tell_disarm(of)?;
         let detail = format!("kernel and journal differed about the disarm of {what}");
         tracing::warn!(detail, "the kernel follows the journal");
-        batch.audit(daemon_record("disarm-corrected", Some(detail)));
+        batch.audit(AuditBody::daemon("disarm-corrected", Some(detail)));
         Ok(())
     }
 

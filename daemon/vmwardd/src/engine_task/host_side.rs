@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 
+use vmward_core::audit::AuditBody;
 use vmward_core::clock::{NS_PER_S, Now};
 use vmward_core::policy::facts::VmFacts;
 use vmward_core::policy::host::HostRule as PolicyRule;
@@ -16,7 +17,7 @@ use vmward_wire::v1;
 
 use super::KernelSide;
 use super::batch::Batch;
-use super::shell::{Shell, daemon_record};
+use super::shell::Shell;
 use crate::counters::count;
 use crate::host_rules::{self, Resolved};
 use crate::kernel::{Actor, HostMaps, HostRule, Kernel, KernelError};
@@ -198,7 +199,7 @@ impl Shell {
         if resolved != self.host.resolved {
             for line in told(&self.host.resolved, &resolved) {
                 tracing::info!("{line}");
-                batch.audit(daemon_record("host-rule", Some(line)));
+                batch.audit(AuditBody::daemon("host-rule", Some(line)));
             }
             self.host.resolved = resolved;
         }

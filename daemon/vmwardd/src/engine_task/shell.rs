@@ -5,7 +5,7 @@ use std::fs::File;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use vmward_core::audit::{AuditBody, DaemonRecord};
+use vmward_core::audit::AuditBody;
 use vmward_core::clock::{NS_PER_S, Now};
 use vmward_core::engine::Engine;
 use vmward_core::grant::Grants;
@@ -132,7 +132,7 @@ impl Shell {
             Message::Waiting => {}
             Message::Ping(reply) => drop(reply.send(())),
             Message::Stop(reply) => {
-                batch.audit(daemon_record("stopping", None));
+                batch.audit(AuditBody::daemon("stopping", None));
                 batch.stop = Some(reply);
             }
         }
@@ -182,13 +182,13 @@ impl Shell {
                 self.engine.set_policy(policy);
                 self.policy.taken(now);
                 self.host.stale();
-                batch.audit(daemon_record("policy-loaded", Some(detail)));
+                batch.audit(AuditBody::daemon("policy-loaded", Some(detail)));
                 Ok(())
             }
             Err(error) => {
                 let why = chain(&error);
                 self.policy.rejected(why.clone());
-                batch.audit(daemon_record("policy-rejected", Some(why.clone())));
+                batch.audit(AuditBody::daemon("policy-rejected", Some(why.clone())));
                 Err(why)
             }
         }
@@ -327,13 +327,6 @@ impl Shell {
             tracing::error!(what, error, more, "a call failed");
         }
     }
-}
-
-pub(super) fn daemon_record(event: &str, detail: Option<String>) -> AuditBody {
-    AuditBody::Daemon(DaemonRecord {
-        event: event.to_owned(),
-        detail,
-    })
 }
 
 /// An error with its causes in one line.

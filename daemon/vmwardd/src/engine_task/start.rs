@@ -30,7 +30,7 @@ use super::host_side::HostSide;
 use super::names::Names;
 use super::policy_state::PolicyState;
 use super::seq::{Gap, Seq};
-use super::shell::{Shell, chain, daemon_record};
+use super::shell::{Shell, chain};
 use super::vms::Vms;
 use crate::audit_file::{AuditError, AuditFile, Resumed};
 use crate::audit_log::AuditLog;
@@ -322,7 +322,7 @@ impl Recovered {
         };
         shell.audit.append(started(&shell.engine), now);
         if kernel.took_over {
-            shell.audit.append(daemon_record("takeover", None), now);
+            shell.audit.append(AuditBody::daemon("takeover", None), now);
         }
         shell.adopt(now)?;
         Ok(shell)
@@ -336,7 +336,7 @@ fn started(engine: &Engine) -> AuditBody {
         std::process::id(),
         engine.policy().hash()
     );
-    daemon_record("started", Some(detail))
+    AuditBody::daemon("started", Some(detail))
 }
 
 impl Shell {
@@ -390,7 +390,7 @@ impl Shell {
             row.id, row.vm.pid
         );
         tracing::warn!(detail, "a lease was removed");
-        batch.audit(daemon_record("unknown-lease-removed", Some(detail)));
+        batch.audit(AuditBody::daemon("unknown-lease-removed", Some(detail)));
         Ok(())
     }
 }

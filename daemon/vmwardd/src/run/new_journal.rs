@@ -1,16 +1,12 @@
 //! `vmwardd --new-journal`: a person's word that a journal which cannot be gone on
 //! with, or is not there any more, is given up with all that it counted.
 
-use std::collections::HashSet;
-
-use vmward_core::audit::{AuditBody, DaemonRecord};
 use vmward_core::clock::Now;
 use vmward_core::ids::DecisionId;
 use vmward_core::journal::{JournalEntry, encode_numbered, newest_decision};
 
-use super::detach::on_whose_order;
+use super::on_record::{on_whose_order, put_on_record};
 use super::{make_dirs, take_lock};
-use crate::audit_file::AuditFile;
 use crate::config::Config;
 use crate::exit::{CANT_CREATE, Failure, OrExit, SOFTWARE};
 use crate::ledger_file::{FileStorage, Storage};
@@ -23,11 +19,6 @@ pub(super) fn new_journal(config: &Config) -> Result<(), Failure> {
     let boot_id = clock::boot_id().or_exit(SOFTWARE)?;
     let mut storage = FileStorage::open(&config.state_dir).or_exit(CANT_CREATE)?;
     let former = storage.read().or_exit(CANT_CREATE)?;
-    let none = HashSet::new();
-    let (mut audit, resumed) =
-        AuditFile::open(&config.log_dir, &boot_id, now, &none).or_exit(CANT_CREATE)?;
-    let newest = newest_decision(&former).max(resumed.newest);
-    let lines = first_lines(newest, &boot_id, now).or_exit(SOFTWARE)?;
     // First the record: where the rest fails, the journal is as it was.
     let aside = storage
         .path()
@@ -38,12 +29,9 @@ pub(super) fn new_journal(config: &Config) -> Result<(), Failure> {
         aside.display(),
         on_whose_order()
     );
-    audit.append(daemon_record(&detail), now);
-    audit.flush();
-    audit.sync().or_exit(CANT_CREATE)?;
-    if let Some(fault) = audit.fault() {
-        return Err(Failure::new(CANT_CREATE, anyhow::anyhow!(fault)));
-    }
+    let resumed = put_on_record(config, "journal-begun-anew", &detail).or_exit(CANT_CREATE)?;
+    let newest = newest_decision(&former).max(resumed.newest);
+    let lines = first_lines(newest, &boot_id, now).or_exit(SOFTWARE)?;
     std::fs::copy(storage.path(), &aside)
         .and_then(|_bytes| std::fs::File::open(&aside)?.sync_all())
         .or_exit(CANT_CREATE)?;
@@ -68,11 +56,4 @@ fn first_lines(
         recent: Vec::new(),
     };
     Ok([encode_numbered(&boot, 1)?, encode_numbered(&snapshot, 2)?].concat())
-}
-
-fn daemon_record(detail: &str) -> AuditBody {
-    AuditBody::Daemon(DaemonRecord {
-        event: "journal-begun-anew".to_owned(),
-        detail: Some(detail.to_owned()),
-    })
 }

@@ -61,15 +61,11 @@ impl SpoolPair {
 
 #[cfg(test)]
 mod tests {
-    use vmward_core::audit::DaemonRecord;
 
     use super::*;
 
     fn record(event: &str) -> AuditBody {
-        AuditBody::Daemon(DaemonRecord {
-            event: event.to_owned(),
-            detail: None,
-        })
+        AuditBody::daemon(event, None)
     }
 
     fn left(dir: &Path) -> Vec<AuditBody> {

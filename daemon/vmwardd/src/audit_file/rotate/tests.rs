@@ -17,6 +17,10 @@ fn at(day: i64) -> Now {
     }
 }
 
+fn daemon(event: &str, detail: String) -> AuditBody {
+    AuditBody::daemon(event, Some(detail))
+}
+
 fn open(dir: &Path) -> AuditFile {
     AuditFile::open(dir, "boot", at(0), &HashSet::new())
         .unwrap()
