@@ -144,8 +144,9 @@ pub enum Message {
     Sighting(Sighting),
     /// The kernel saw something. The credit goes back when it is taken down.
     Kernel(Vec<Witnessed>, Credit),
-    /// Everything that the kernel saw before this daemon was ready has come.
-    KernelCaughtUp,
+    /// What was in the ring at this time (boot-time nanoseconds) is in the messages
+    /// before this one.
+    KernelCaughtUp(i64),
     /// A unit of the service manager has come or gone.
     Units,
     /// Read the policy file again; answers with the fault, where there is one.

@@ -135,7 +135,7 @@ impl Kernel {
         let opened = Maps::open(&mut ebpf)
             .and_then(|maps| {
                 Ok((
-                    EventReader::open(&mut ebpf, maps.emptied.clone())?,
+                    EventReader::open(&mut ebpf)?,
                     HostMaps::open(&mut ebpf)?,
                     Cgroups::open(&mut ebpf)?,
                     MonitorMaps::open(&mut ebpf)?,

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::clock;
 use crate::counters::{SharedCounters, count};
 use crate::engine_task::{EngineHandle, Message};
 use crate::kernel::EventReader;
@@ -21,6 +22,8 @@ use crate::record::Witnessed;
 
 /// How long a stop may wait for the thread to notice.
 const POLL_MS: u16 = 200;
+/// How often the engine hears that everything has been read.
+const TELL_NS: i64 = 1_000_000_000;
 /// Most events of a portion.
 const PORTION_MAX: usize = 64;
 /// Most portions on their way: one that the engine takes down while the next is
@@ -116,10 +119,11 @@ fn read(
     counters: &SharedCounters,
     stop: &AtomicBool,
 ) {
-    let mut caught_up = false;
+    let mut told_ns = None;
     let credits = Credits::new();
     // The credit comes first: what was taken from the ring must get through.
     while let Some(credit) = credits.wait(stop) {
+        let begun_ns = clock::boot_ns();
         let mut events = Vec::with_capacity(PORTION_MAX);
         let more = reader.drain(PORTION_MAX, |event| match event {
             Ok(event) => events.push(Witnessed::complete(event)),
@@ -134,9 +138,11 @@ fn read(
         if more {
             continue;
         }
-        if !caught_up {
-            caught_up = true;
-            if !engine.push(Message::KernelCaughtUp) {
+        // Behind the events themselves, so that none of them can seem lost.
+        let is_due = |told_ns: i64| begun_ns.saturating_sub(told_ns) >= TELL_NS;
+        if told_ns.is_none_or(is_due) {
+            told_ns = Some(begun_ns);
+            if !engine.push(Message::KernelCaughtUp(begun_ns)) {
                 return;
             }
         }

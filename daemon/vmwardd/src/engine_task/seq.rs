@@ -34,6 +34,8 @@ pub(super) struct Seq {
     canary: Option<Gap>,
     /// A number beyond `last` that the kernel had given out, and when.
     ahead: Option<(u64, i64)>,
+    /// What was in the ring at this time has come.
+    caught_up_ns: i64,
     /// When that was last looked at.
     looked_ns: i64,
     path: PathBuf,
@@ -79,6 +81,7 @@ impl Seq {
             late: Vec::new(),
             canary,
             ahead: None,
+            caught_up_ns: i64::MIN,
             looked_ns: i64::MIN,
             path,
             boot_id: boot_id.to_owned(),
@@ -111,8 +114,10 @@ impl Seq {
         self.last = seq;
     }
 
-    /// Everything up to the end of the self-test has come.
-    pub(super) fn caught_up(&mut self, now_ns: i64) {
+    /// Everything that was in the ring at `at_ns` has come; and what the self-test
+    /// used up was there before the first time.
+    pub(super) fn caught_up(&mut self, at_ns: i64, now_ns: i64) {
+        self.caught_up_ns = at_ns;
         if let Some(canary) = self.canary
             && canary.to > self.last
         {
@@ -135,12 +140,12 @@ impl Seq {
         wants
     }
 
-    /// The kernel has given out numbers up to `newest`, and everything that was in
-    /// the ring at `emptied_ns` has been read. So what is lost at the end of a
-    /// flood is told without waiting for an event that comes through.
-    pub(super) fn given_out(&mut self, newest: u64, emptied_ns: i64, now_ns: i64) {
+    /// The kernel has given out numbers up to `newest`. Once what was in the ring
+    /// after that has come, none of them is still to come. So what is lost at the end
+    /// of a flood is told without waiting for an event that comes through.
+    pub(super) fn given_out(&mut self, newest: u64, now_ns: i64) {
         match self.ahead {
-            Some((seq, then)) if emptied_ns > then => {
+            Some((seq, then)) if self.caught_up_ns > then => {
                 self.ahead = None;
                 if seq > self.last {
                     self.no_more_until(seq, now_ns);
@@ -246,13 +251,13 @@ mod tests {
         let canary = Some(Gap { from: 4, to: 9 });
         let mut seq = fresh(dir.path(), canary);
         seq.reached(1, 0);
-        seq.caught_up(0);
+        seq.caught_up(0, 0);
         assert_eq!(lost(&mut seq), [Gap { from: 2, to: 3 }]);
         seq.reached(10, 0);
         seq.reached(12, 0);
         assert_eq!(lost(&mut seq), [Gap { from: 11, to: 11 }]);
         let mut none_before = fresh(dir.path(), Some(Gap { from: 1, to: 9 }));
-        none_before.caught_up(0);
+        none_before.caught_up(0, 0);
         none_before.reached(10, 0);
         assert_eq!(lost(&mut none_before), []);
     }
@@ -280,12 +285,19 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut seq = fresh(dir.path(), None);
         seq.reached(1, 0);
-        seq.given_out(1, 0, 10);
-        seq.given_out(5, 5, 10);
-        seq.given_out(6, 10, 20);
+        seq.caught_up(0, 0);
+        seq.given_out(1, 10);
+        seq.caught_up(5, 10);
+        seq.given_out(5, 10);
+        seq.caught_up(10, 20);
+        seq.given_out(6, 20);
         assert_eq!(seq.lost(i64::MAX), [], "it may still be in the ring");
         seq.reached(2, 20);
-        seq.given_out(6, 25, 30);
+        // Read, perhaps; but not handed over before this.
+        seq.given_out(6, 29);
+        assert_eq!(seq.lost(i64::MAX), [], "it may be in a message");
+        seq.caught_up(25, 30);
+        seq.given_out(6, 30);
         assert_eq!(seq.lost(30), [], "it may still be on its way");
         seq.reached(4, 40);
         let late = [Gap { from: 3, to: 3 }, Gap { from: 5, to: 5 }];

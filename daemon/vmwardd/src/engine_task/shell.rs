@@ -125,7 +125,7 @@ impl Shell {
                 self.host.stale();
             }
             Message::Kernel(events, _credit) => self.witnessed(events, now, batch),
-            Message::KernelCaughtUp => self.seq.caught_up(now.boot_ns),
+            Message::KernelCaughtUp(at_ns) => self.seq.caught_up(at_ns, now.boot_ns),
             Message::Units => self.host.stale(),
             Message::Reload(reply) => drop(reply.send(self.reload(now, batch))),
             // What waits is part of every round.
@@ -220,10 +220,7 @@ impl Shell {
     fn look_for_losses(&mut self, now: Now, batch: &mut Batch) {
         if self.seq.wants_newest(now.boot_ns) {
             match self.kernel.totals() {
-                Ok(totals) => {
-                    self.seq
-                        .given_out(totals.events, totals.emptied_ns, now.boot_ns);
-                }
+                Ok(totals) => self.seq.given_out(totals.events, now.boot_ns),
                 Err(error) => {
                     count(&self.counters.kernel_errors);
                     self.complain("kernel", &error);

@@ -3,8 +3,6 @@
 use std::collections::VecDeque;
 use std::mem::{offset_of, size_of};
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
 use aya::Ebpf;
 use aya::maps::{MapData, RingBuf};
@@ -14,7 +12,6 @@ use vmward_abi::{
 use vmward_core::ids::Process;
 
 use super::{KernelError, maps};
-use crate::clock;
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,28 +132,15 @@ pub struct UnknownEvent {
 /// The ring holds no more events than this at a time.
 pub(super) const EVENTS_MAX: usize = EVENT_RING_BYTES as usize / size_of::<Event>();
 
-/// When the ring was last found empty, for whoever counts what came out of it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Emptied(Arc<AtomicI64>);
-
-impl Emptied {
-    /// Everything that was in the ring at this time has been read (boot-time
-    /// nanoseconds).
-    pub(super) fn last(&self) -> i64 {
-        self.0.load(Ordering::Acquire)
-    }
-}
-
 /// The one consumer of the ring. The ring is pinned, so that what happened
 /// while no daemon ran is read by the next.
 pub struct EventReader {
     ring: RingBuf<MapData>,
     kept: VecDeque<Result<KernelEvent, UnknownEvent>>,
-    emptied: Emptied,
 }
 
 impl EventReader {
-    pub(super) fn open(ebpf: &mut Ebpf, emptied: Emptied) -> Result<Self, KernelError> {
+    pub(super) fn open(ebpf: &mut Ebpf) -> Result<Self, KernelError> {
         let ring = maps::take(ebpf, "EVENTS")?
             .try_into()
             .map_err(|source| KernelError::Map {
@@ -167,7 +151,6 @@ impl EventReader {
         Ok(Self {
             ring,
             kept: VecDeque::new(),
-            emptied,
         })
     }
 
@@ -179,14 +162,12 @@ impl EventReader {
         max: usize,
         mut take: impl FnMut(Result<KernelEvent, UnknownEvent>),
     ) -> bool {
-        let start = clock::boot_ns();
         for _ in 0..max {
             if let Some(event) = self.kept.pop_front() {
                 take(event);
             } else if let Some(item) = self.ring.next() {
                 take(decode(&item));
             } else {
-                self.emptied.0.store(start, Ordering::Release);
                 return false;
             }
         }

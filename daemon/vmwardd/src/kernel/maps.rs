@@ -11,7 +11,6 @@ use vmward_abi::{
 use vmward_core::ids::Process;
 
 use super::calls::CallMaps;
-use super::events::Emptied;
 use super::{KernelError, LeaseRow, Protected, ProtectedState};
 
 /// `bpf_map_update_elem`: only where there is none yet.
@@ -28,7 +27,6 @@ pub(super) struct Maps {
     totals: Array<MapData, u64>,
     active: Array<MapData, u32>,
     pub(super) calls: CallMaps,
-    pub(super) emptied: Emptied,
 }
 
 /// Events since the programs were first attached.
@@ -38,8 +36,6 @@ pub struct Totals {
     pub events: u64,
     /// Not taken by the full ring.
     pub lost: u64,
-    /// What was in the ring at that time has been read: boot-time nanoseconds.
-    pub emptied_ns: i64,
 }
 
 pub(super) fn failed(
@@ -108,7 +104,6 @@ impl Maps {
                 .try_into()
                 .map_err(failed("open", "ACTIVE"))?,
             calls: CallMaps::open(ebpf, enforced)?,
-            emptied: Emptied::default(),
         })
     }
 
@@ -266,7 +261,6 @@ impl Maps {
         Ok(Totals {
             events: read(total::EVENTS)?,
             lost: read(total::LOST)?,
-            emptied_ns: self.emptied.last(),
         })
     }
 }
