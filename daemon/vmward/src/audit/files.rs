@@ -2,9 +2,12 @@
 
 use std::{
     fs::File,
-    io::{self, BufReader},
+    io::{self, BufRead, BufReader},
+    ops::ControlFlow,
     path::{Path, PathBuf},
 };
+
+use anyhow::Context;
 
 use vmward_core::audit::files::rotated_number;
 
@@ -44,4 +47,48 @@ pub(crate) fn open(log: &Path) -> io::Result<Vec<(PathBuf, BufReader<File>)>> {
             return Ok(files);
         }
     }
+}
+
+/// What there was to read.
+#[derive(Debug, Default)]
+pub(crate) struct Read {
+    pub(crate) files: usize,
+    /// The very last line is not whole, and was left out.
+    pub(crate) incomplete: bool,
+}
+
+/// Hands over every whole line of the log, with its file and number, until `take`
+/// has enough.
+///
+/// # Errors
+/// What `take` says; and, in the words of `cannot_read`, which file cannot be read.
+pub(crate) fn each_line(
+    log: &Path,
+    cannot_read: impl Fn(&Path) -> String,
+    mut take: impl FnMut(&Path, u64, &[u8]) -> anyhow::Result<ControlFlow<()>>,
+) -> anyhow::Result<Read> {
+    let mut read = Read::default();
+    let opened = open(log).with_context(|| cannot_read(log))?;
+    let newest = opened.len();
+    for (path, mut file) in opened {
+        read.files += 1;
+        let mut bytes = Vec::new();
+        for number in 1.. {
+            bytes.clear();
+            let length = file.read_until(b'\n', &mut bytes);
+            if length.with_context(|| cannot_read(&path))? == 0 {
+                break;
+            }
+            let whole = bytes.pop_if(|last| *last == b'\n').is_some();
+            if !whole && read.files == newest {
+                // The daemon is writing this very line, or was killed doing so.
+                read.incomplete = true;
+                break;
+            }
+            if take(&path, number, &bytes)?.is_break() {
+                return Ok(read);
+            }
+        }
+    }
+    Ok(read)
 }

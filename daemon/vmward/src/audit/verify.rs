@@ -1,9 +1,8 @@
 //! `vmward audit verify`: the chain, from the first record to the last, through
 //! all files of the log.
 
-use std::{io::BufRead, path::Path, process::ExitCode};
+use std::{ops::ControlFlow, path::Path, process::ExitCode};
 
-use anyhow::Context;
 use serde::Deserialize;
 use serde_json::json;
 use vmward_core::audit::{chain::Verifier, files::REMOVED};
@@ -14,7 +13,7 @@ use crate::{exit::Exit, text::print};
 /// What reading the log came to.
 #[derive(Default)]
 struct Report {
-    files: usize,
+    read: files::Read,
     /// Records found good.
     records: u64,
     /// The number of the first record that is here.
@@ -22,7 +21,6 @@ struct Report {
     head: String,
     /// Where the chain broke: file, line, and why.
     broken: Option<(String, u64, String)>,
-    incomplete: bool,
     /// Files were removed before the first one here, and the log says so.
     removed: bool,
 }
@@ -58,48 +56,30 @@ fn read(log: &Path) -> anyhow::Result<Report> {
     let mut verifier = Verifier::new();
     // What the first record continues, where it is not the very first.
     let mut before: Option<(String, String)> = None;
-    let opened = files::open(log).with_context(|| cannot_read(log))?;
-    let newest = opened.len();
-    for (path, mut file) in opened {
-        report.files += 1;
-        let mut number = 0;
-        let mut bytes = Vec::new();
-        while file
-            .read_until(b'\n', &mut bytes)
-            .with_context(|| cannot_read(&path))?
-            > 0
-        {
-            number += 1;
-            let whole = bytes.pop_if(|last| *last == b'\n').is_some();
-            if !whole && report.files == newest {
-                // The daemon is writing this very line, or was killed doing so.
-                report.incomplete = true;
-                break;
+    report.read = files::each_line(log, cannot_read, |path, number, bytes| {
+        let line = String::from_utf8_lossy(bytes);
+        let peek = serde_json::from_str::<Peek>(&line).ok();
+        if let Some(peek) = peek.filter(|_| verifier.checked() == 0) {
+            report.first = peek.seq;
+            if peek.seq > 1 {
+                before = Some((path.display().to_string(), peek.prev));
+                verifier = Verifier::anywhere();
             }
-            let line = String::from_utf8_lossy(&bytes);
-            let peek = serde_json::from_str::<Peek>(&line).ok();
-            if let Some(peek) = peek.filter(|_| verifier.checked() == 0) {
-                report.first = peek.seq;
-                if peek.seq > 1 {
-                    before = Some((path.display().to_string(), peek.prev));
-                    verifier = Verifier::anywhere();
-                }
-            }
-            if let Err(error) = verifier.check_line(&line) {
-                let why = format!("{:#}", anyhow::Error::from(error));
-                report.broken = Some((path.display().to_string(), number, why));
-                report.finish(&verifier);
-                return Ok(report);
-            }
-            if let Some((_, hash)) = &before {
-                report.removed |= removes(&line, hash);
-            }
-            bytes.clear();
         }
-    }
+        if let Err(error) = verifier.check_line(&line) {
+            let why = format!("{:#}", anyhow::Error::from(error));
+            report.broken = Some((path.display().to_string(), number, why));
+            return Ok(ControlFlow::Break(()));
+        }
+        if let Some((_, hash)) = &before {
+            report.removed |= removes(&line, hash);
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
     report.finish(&verifier);
     if let Some((file, _)) = before
         && !report.removed
+        && report.broken.is_none()
     {
         let why = format!(
             "the log begins at record {}, and no record says that what came before was removed",
@@ -128,7 +108,7 @@ impl Report {
         let broken = self.broken.as_ref();
         let report = json!({
             "log": log.display().to_string(),
-            "files": self.files,
+            "files": self.read.files,
             "intact": broken.is_none(),
             "records": self.records,
             "first_record": self.first,
@@ -136,7 +116,7 @@ impl Report {
             "broken_file": broken.map(|(file, _, _)| file),
             "broken_line": broken.map(|(_, line, _)| line),
             "error": broken.map(|(_, _, why)| why),
-            "incomplete_last_line": self.incomplete,
+            "incomplete_last_line": self.read.incomplete,
         });
         format!("{report}\n")
     }
@@ -148,7 +128,7 @@ impl Report {
                 self.records
             );
         }
-        let files = match self.files {
+        let files = match self.read.files {
             1 => String::new(),
             files => format!(" in {files} files"),
         };
@@ -160,7 +140,7 @@ impl Report {
         } else {
             String::new()
         };
-        let tail = if self.incomplete {
+        let tail = if self.read.incomplete {
             "; the last line is incomplete (being written, or cut off) and not counted"
         } else {
             ""

@@ -9,7 +9,9 @@
 //! denied calls that share a record. What people said to requests for approval,
 //! they say again.
 
-use std::{collections::BTreeMap, fmt::Write as _, io::BufRead, path::Path, process::ExitCode};
+use std::{
+    collections::BTreeMap, fmt::Write as _, ops::ControlFlow, path::Path, process::ExitCode,
+};
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
@@ -88,8 +90,9 @@ pub(super) fn simulate(
         None => i64::MIN,
     };
     let mut outcome = Outcome::default();
-    outcome.incomplete = each_line(log, |at, line| {
-        let place = || format!("{at} is no audit record");
+    let cannot_read = |_: &Path| format!("Failed to read {}", log.display());
+    let read = files::each_line(log, cannot_read, |path, number, line| {
+        let place = || format!("{}:{number} is no audit record", path.display());
         let line: Line = serde_json::from_slice(line).with_context(place)?;
         // One that a crash kept from the log is there with a later time than its own.
         let time = match &line.body {
@@ -98,51 +101,19 @@ pub(super) fn simulate(
         };
         let at_ns = clock::parse_rfc3339(time).with_context(place)?;
         if at_ns < since_ns {
-            return Ok(());
+            return Ok(ControlFlow::Continue(()));
         }
-        match line.body {
-            AuditBody::Decision(record) => {
-                let time = record.decided.as_ref().unwrap_or(&line.time);
-                replay(&mut engine, &record, at_ns, time, &mut outcome);
-            }
+        match &line.body {
+            AuditBody::Decision(record) => replay(&mut engine, record, at_ns, time, &mut outcome),
             AuditBody::Denials(record) => outcome.left_out += record.count,
-            AuditBody::Lease(record) => refund(&mut engine, &record, &mut outcome),
+            AuditBody::Lease(record) => refund(&mut engine, record, &mut outcome),
             _ => {}
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     })?;
+    outcome.incomplete = read.incomplete;
     outcome.without_labels = asks_for_labels(engine.policy());
     report(&outcome, json)
-}
-
-/// Every whole line of the log, with its place. Is the last one incomplete?
-fn each_line(
-    log: &Path,
-    mut take: impl FnMut(&str, &[u8]) -> anyhow::Result<()>,
-) -> anyhow::Result<bool> {
-    let cannot_read = || format!("Failed to read {}", log.display());
-    let files = files::open(log).with_context(cannot_read)?;
-    let newest = files.len();
-    for (number, (path, mut file)) in (1..).zip(files) {
-        let mut bytes = Vec::new();
-        for line in 1.. {
-            bytes.clear();
-            if file
-                .read_until(b'\n', &mut bytes)
-                .with_context(cannot_read)?
-                == 0
-            {
-                break;
-            }
-            let whole = bytes.pop_if(|last| *last == b'\n').is_some();
-            if !whole && number == newest {
-                // The daemon is writing this very line, or was killed doing so.
-                return Ok(true);
-            }
-            take(&format!("{}:{line}", path.display()), &bytes)?;
-        }
-    }
-    Ok(false)
 }
 
 fn replay(
