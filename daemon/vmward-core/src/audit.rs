@@ -72,18 +72,13 @@ impl AuditBody {
     /// record without content is still a record.
     pub fn text(&self) -> Vec<u8> {
         let mut text = Vec::with_capacity(TEXT_BYTES);
-        self.write_text(&mut text);
-        text
-    }
-
-    /// As [`AuditBody::text`], in place of what `text` holds.
-    pub fn write_text(&self, text: &mut Vec<u8>) {
-        text.clear();
-        if let Err(error) = serde_json::to_writer(&mut *text, self) {
-            let detail = format!("unwritable record: {error}");
-            let lost = serde_json::json!({"kind": "unwritable", "detail": detail});
-            text.clear();
-            text.extend_from_slice(lost.to_string().as_bytes());
+        match serde_json::to_writer(&mut text, self) {
+            Ok(()) => text,
+            Err(error) => {
+                let detail = format!("unwritable record: {error}");
+                let lost = serde_json::json!({"kind": "unwritable", "detail": detail});
+                lost.to_string().into_bytes()
+            }
         }
     }
 

@@ -31,8 +31,6 @@ pub const AUDIT_FILE: &str = "audit.jsonl";
 const BACKLOG_MAX: usize = 10_000;
 /// So many bytes of lines are written at once, or little more.
 const LINES_BYTES: usize = 64 * 1024;
-/// Most buffers that are kept to be used again.
-const SPENT_MAX: usize = 32;
 
 /// The open log.
 pub struct AuditFile {
@@ -44,8 +42,6 @@ pub struct AuditFile {
     /// The lines being written, and where each of them ends.
     lines: Vec<u8>,
     ends: Vec<usize>,
-    /// Buffers of records that are written.
-    spent: Vec<Vec<u8>>,
     dirty: bool,
     /// Half a line may stand after `len`.
     torn: bool,
@@ -186,7 +182,6 @@ impl AuditFile {
             boot_id: boot_id.to_owned(),
             lines: Vec::new(),
             ends: Vec::new(),
-            spent: Vec::new(),
             dirty: false,
             torn: false,
             backlog: VecDeque::new(),
@@ -228,9 +223,7 @@ impl AuditFile {
         }
         let mut waiting = std::mem::take(&mut self.backlog);
         let written = self.write_all(waiting.make_contiguous());
-        let written = waiting.drain(..written);
-        self.spent.extend(written.map(|record| record.text));
-        self.spent.truncate(SPENT_MAX);
+        waiting.drain(..written);
         self.backlog = waiting;
         self.blocked = !self.backlog.is_empty();
     }
@@ -340,11 +333,6 @@ impl AuditFile {
     /// The sync failed; the next one tries again.
     pub fn unsynced(&mut self) {
         self.dirty = true;
-    }
-
-    /// Buffers of records that are written, to be used again.
-    pub(crate) fn take_spent(&mut self) -> impl Iterator<Item = Vec<u8>> {
-        self.spent.drain(..)
     }
 
     /// Why the disk takes no records, where it takes none.

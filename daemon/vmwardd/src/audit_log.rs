@@ -34,8 +34,6 @@ use crate::spool::SpoolPair;
 
 /// Most records that wait for the scribe.
 const WAITING_MAX: usize = 1024;
-/// Most buffers that are kept for the texts of records.
-const SPARE_MAX: usize = 64;
 /// How long the scribe gathers records before it writes again. Meanwhile nobody
 /// has to wake it, and it is a fraction of what the spool has room for.
 const GATHER: Duration = Duration::from_micros(500);
@@ -66,8 +64,6 @@ pub struct AuditLog {
 struct Soon {
     records: Vec<Waiting>,
     spool: Option<SpoolPair>,
-    /// Buffers for the texts of records.
-    spare: Vec<Vec<u8>>,
 }
 
 impl AuditLog {
@@ -79,7 +75,6 @@ impl AuditLog {
             soon: Mutex::new(Soon {
                 records: Vec::new(),
                 spool,
-                spare: Vec::new(),
             }),
             feed,
             rung: AtomicBool::new(false),
@@ -100,9 +95,8 @@ impl AuditLog {
     /// and this is false.
     pub fn append_soon(&self, body: AuditBody, at: Now, copied: Copied) -> bool {
         let is_safe = {
+            let text = body.text();
             let mut soon = self.soon();
-            let mut text = soon.spare.pop().unwrap_or_default();
-            body.write_text(&mut text);
             let has_copy = match copied {
                 Copied::InJournal => true,
                 Copied::Nowhere => {
@@ -142,8 +136,6 @@ impl AuditLog {
         let blocked = file.fault().is_some();
         self.blocked.store(blocked, Ordering::Release);
         let mut soon = self.soon();
-        soon.spare.extend(file.take_spent());
-        soon.spare.truncate(SPARE_MAX);
         if !blocked {
             let all = soon.records.is_empty();
             if let Some(spool) = &mut soon.spool {
