@@ -70,6 +70,8 @@ counters! {
     host_rule_uses => "host-rule-uses",
     /// Ends of VMs that were noticed only because the process was gone.
     ends_unseen => "vm-ends-unseen",
+    /// Times that the thread which decides said nothing for ten seconds.
+    engine_silences => "engine-silences",
     /// Answers that waited for the audit log, because too many records were on
     /// their way into it.
     audit_waits => "audit-log-waits",

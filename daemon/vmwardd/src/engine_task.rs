@@ -19,6 +19,7 @@ mod flood;
 mod guards;
 mod host_side;
 mod kernel_side;
+mod lap;
 mod leases;
 mod names;
 mod policy_state;

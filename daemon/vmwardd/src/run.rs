@@ -1,6 +1,7 @@
 //! The start order and the stop order, top to bottom.
 
 mod detach;
+mod heartbeat;
 mod new_journal;
 mod on_record;
 mod own;
@@ -36,12 +37,10 @@ use crate::{clock, convert, host_rules, log, memory, notice, notify, policy_stor
 
 /// Clients get this long to finish once a stop has begun.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
-/// The engine must answer a stop or a ping within this time.
+/// The engine must answer a stop within this time.
 const ENGINE_DEADLINE: Duration = Duration::from_secs(10);
 /// Ready does not wait longer than this for libvirt's first answer.
 const FIRST_LOOK_DEADLINE: Duration = Duration::from_secs(5);
-/// How often the engine is asked whether it lives, without a watchdog.
-const PING_EVERY: Duration = Duration::from_secs(5);
 
 /// Runs the daemon until a signal ends it.
 ///
@@ -75,13 +74,8 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     let mut warnings = Vec::new();
     let mut kernel = start_kernel(&config, cli, switch, &mut warnings)?;
     let reader = own::guard(&mut kernel.side, &config, observe)?;
-    let (policy_socket, admin_socket) = (config.policy_socket(), config.admin_socket());
-    let listeners =
-        socket::listen(&policy_socket, &admin_socket, &config.socket_group).or_exit(CANT_CREATE)?;
-    warnings.extend(listeners.warning.clone());
-    for warning in &warnings {
-        tracing::warn!("{warning}");
-    }
+    let listeners = listen(&config, &mut warnings)?;
+    let enforces = matches!(kernel.side, KernelSide::On(_));
     let shell = recovered
         .into_shell(
             &config,
@@ -122,8 +116,28 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         events.stop();
     }
     join_engine(runtime.block_on(stop_engine(&engine)), engine_thread);
-    tracing::info!("stopped; what is protected in the kernel stays protected");
+    say_stopped(enforces);
     outcome
+}
+
+/// Opens the sockets, and says every warning that there is by now.
+fn listen(config: &Config, warnings: &mut Vec<String>) -> Result<Listeners, Failure> {
+    let (policy_socket, admin_socket) = (config.policy_socket(), config.admin_socket());
+    let listeners =
+        socket::listen(&policy_socket, &admin_socket, &config.socket_group).or_exit(CANT_CREATE)?;
+    warnings.extend(listeners.warning.clone());
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(listeners)
+}
+
+fn say_stopped(enforces: bool) {
+    if enforces {
+        tracing::info!("stopped; what is protected in the kernel stays protected");
+    } else {
+        tracing::info!("stopped");
+    }
 }
 
 /// An engine that hangs is left behind: the process ends all the same.
@@ -257,7 +271,7 @@ async fn serve(
     let mut hangup = signal(SignalKind::hangup()).or_exit(SOFTWARE)?;
     let (stop, stopping) = watched::channel(false);
     let mut all_permits = Vec::new();
-    let (fatal, mut accept_failed) = tokio::sync::mpsc::channel(2);
+    let (fatal, mut failed) = tokio::sync::mpsc::channel(1);
     let Listeners { policy, admin, .. } = listeners;
     if let Some(command) = told {
         notice::start(command, service);
@@ -272,33 +286,36 @@ async fn serve(
         let fatal = fatal.clone();
         tokio::spawn(async move {
             if let Err(error) = serving.await {
-                drop(fatal.send(error).await);
+                drop(fatal.send(Failure::new(SOFTWARE, error)).await);
             }
         });
     }
 
     // Ready means: the VMs that run now are protected.
     drop(timeout(FIRST_LOOK_DEADLINE, first_look).await);
-    ping(engine).await?;
+    if let Some(answer) = heartbeat::ask(engine) {
+        heartbeat::wait(answer, &service.counters).await?;
+    }
     notify::ready("deciding");
     tracing::info!(pid = std::process::id(), "ready");
 
     let mut hints = watch::hints(reloader.policy.clone(), watch::LOOK_EVERY);
-    let mut beat = tokio::time::interval(notify::watchdog_interval().unwrap_or(PING_EVERY));
+    let (asked, counters) = (engine.clone(), Arc::clone(&service.counters));
+    tokio::spawn(async move {
+        let alive = || {
+            notify::watchdog();
+            memory::give_back();
+        };
+        let failure = heartbeat::watch(|| heartbeat::ask(&asked), alive, &counters).await;
+        drop(fatal.send(failure).await);
+    });
     let outcome = loop {
         tokio::select! {
             () = heard(&mut terminate) => break Ok("TERM"),
             () = heard(&mut interrupt) => break Ok("INT"),
             () = heard(&mut hangup) => reloader.reload(engine).await,
             Some(()) = hints.recv() => reloader.reload_if_changed(engine).await,
-            Some(error) = accept_failed.recv() => break Err(Failure::new(SOFTWARE, error)),
-            _ = beat.tick() => match ping(engine).await {
-                Ok(()) => {
-                    notify::watchdog();
-                    memory::give_back();
-                }
-                Err(failure) => break Err(failure),
-            },
+            Some(failure) = failed.recv() => break Err(failure),
         }
     };
     stop.send_replace(true);
@@ -327,31 +344,6 @@ async fn heard(signal: &mut Signal) {
     if signal.recv().await.is_none() {
         // The runtime is going down; whoever polls this is, too.
         std::future::pending::<()>().await;
-    }
-}
-
-/// Fails when the engine is gone or hangs; systemd then starts a new one, and
-/// the kernel enforces meanwhile.
-async fn ping(engine: &EngineHandle) -> Result<(), Failure> {
-    let (reply, answer) = oneshot::channel();
-    if !engine.offer(Message::Ping(reply)) {
-        // A full queue is being worked on; the next beat asks again.
-        tracing::warn!("the engine's queue is full");
-        return Ok(());
-    }
-    match timeout(ENGINE_DEADLINE, answer).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(Failure::new(
-            SOFTWARE,
-            anyhow::anyhow!("the engine thread has ended"),
-        )),
-        Err(_) => Err(Failure::new(
-            SOFTWARE,
-            anyhow::anyhow!(
-                "the engine did not answer for {} s",
-                ENGINE_DEADLINE.as_secs()
-            ),
-        )),
     }
 }
 

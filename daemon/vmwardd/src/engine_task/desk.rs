@@ -29,6 +29,7 @@ use tokio::sync::oneshot;
 use vmward_core::clock::Now;
 
 use super::batch::{self, Batch};
+use super::lap::Lap;
 use super::shell::Shell;
 use super::{AuthorizeCall, Message};
 use crate::audit_log::AuditLog;
@@ -94,23 +95,30 @@ impl Desk {
     /// Takes messages, and what waits, from decision to answer. Returns who
     /// waits for the end, where one of the messages asked for it.
     pub(super) fn round(&self, messages: Vec<Message>) -> Option<oneshot::Sender<()>> {
+        let mut lap = Lap::start(messages.len());
         let mut ledger = batch::lock(&self.ledger);
         let mut shell = self.sit();
+        lap.ends("waiting for clients");
         let now = convert::now();
         let mut batch = std::mem::take(&mut shell.waiting);
         for message in messages {
             shell.handle(message, now, &mut batch);
         }
+        lap.ends("messages");
         shell.tick(now, &mut batch);
         shell.host_rules(now, &mut batch, &mut ledger);
+        lap.ends("what is due by time");
         if ledger.wants_snapshot() {
             shell.compact(&mut ledger, now);
+            lap.ends("compacting the journal");
         }
         let stop = batch.stop.take();
         shell.ended |= stop.is_some();
         self.make_real(shell, &mut ledger, batch, now);
         drop(ledger);
+        lap.ends("journal, kernel and answers");
         self.sync_audit();
+        lap.ends("syncing the audit log");
         stop
     }
 
