@@ -19,7 +19,7 @@ pub use self::call::read_call;
 pub use self::hello::{HelloParams, HelloResult};
 pub use self::status::{
     HookStatus, HostRuleStatus, KernelStatus, LeaseStatus, LibvirtStatus, Mode, PolicyStatus,
-    StatusResult, VmStatus,
+    StatusParams, StatusResult, VmStatus,
 };
 
 /// The number that `hello` exchanges.

@@ -253,7 +253,7 @@ impl Client {
             },
             method::COMPLETE => reply(id, self.complete(request).await),
             method::LEASE_RELEASE => reply(id, self.release(request).await),
-            method::STATUS => reply(id, self.status().await),
+            method::STATUS => reply(id, self.status(request).await),
             method::TOOLS_FILTER => reply(id, self.filter(request).await),
             method::EXPLAIN => reply(id, self.explain(request).await),
             method::APPROVAL_WAIT => reply(id, self.wait_approval(request).await),
@@ -342,7 +342,8 @@ impl Client {
         .await?
     }
 
-    async fn status(&self) -> Result<v1::StatusResult, ErrorObject> {
+    async fn status(&self, request: &mut Request) -> Result<v1::StatusResult, ErrorObject> {
+        let v1::StatusParams {} = request.params()?;
         self.ask(Message::Status).await
     }
 

@@ -6,6 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{Lease, LimitState, VmRef, disarm::Disarmed};
 
+/// Parameters of `status`: there are none.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StatusParams {}
+
 /// Result of `status`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StatusResult {

@@ -214,6 +214,10 @@ fn without_a_hypervisor_the_policy_alone_decides() {
     });
     let answer = daemon.authorize(&json!({"tool": "vm_stop", "arguments": {"identifier": "any"}}));
     assert_eq!(answer.decision, Decision::Allow, "{}", answer.message);
+    for no_name in [String::new(), "a".repeat(257)] {
+        let call = json!({"tool": "vm_stop", "arguments": {"identifier": no_name}});
+        assert_eq!(daemon.authorize(&call).reason_code, ReasonCode::VmUnknown);
+    }
 }
 
 #[test]
@@ -236,6 +240,10 @@ fn bad_frames_are_answered_and_do_no_harm() {
         ),
         (
             "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"authorize\",\"params\":{\"tol\":\"x\"}}",
+            -32602,
+        ),
+        (
+            "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"status\",\"params\":{\"foo\":1}}",
             -32602,
         ),
         ("\u{1}", -32700),
