@@ -6,6 +6,7 @@
 mod approval;
 pub mod chain;
 pub mod files;
+pub mod head;
 mod kernel;
 mod protection;
 

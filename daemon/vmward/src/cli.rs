@@ -187,6 +187,11 @@ pub(crate) enum AuditCommand {
         /// The log
         #[arg(long, value_name = "PATH", default_value = vmward_wire::AUDIT_LOG)]
         log: PathBuf,
+        /// Where the daemon keeps the number and hash of the newest record, by which
+        /// missing ones show; /var/lib/vmward/audit-head for the daemon's own log.
+        /// Only root can read it.
+        #[arg(long, value_name = "PATH")]
+        head: Option<PathBuf>,
     },
 }
 
@@ -239,7 +244,9 @@ pub(crate) fn start(cli: Cli) -> ExitCode {
             json,
             log,
         }) => audit::tail(&log, count, follow, json),
-        Command::Audit(AuditCommand::Verify { json, log }) => audit::verify(&log, json),
+        Command::Audit(AuditCommand::Verify { json, log, head }) => {
+            audit::verify(&log, head.as_deref(), json)
+        }
         Command::Policy(command) => crate::policy::run(&socket, command),
         Command::Approvals(command) => crate::approvals::run(&socket, command),
         Command::Disarm(args) => crate::protection::disarm(&socket, args),

@@ -6,6 +6,7 @@
 //! While records cannot be written they wait in a bounded queue, and the daemon
 //! denies rather than act unrecorded.
 
+mod head;
 mod rotate;
 mod scan;
 
@@ -51,6 +52,8 @@ pub struct AuditFile {
     blocked: bool,
     dropped: u64,
     feed: Option<Arc<Feed>>,
+    /// Where the head of the chain is kept.
+    head: Option<File>,
 }
 
 /// A record that is not written yet.
@@ -83,6 +86,16 @@ pub struct Resumed {
     pub kernel_seq: Option<u64>,
     /// What had to be put aside, as a sentence for the log and the status.
     pub put_aside: Option<String>,
+    /// That the log's newest records are missing, as a sentence.
+    pub end_missing: Option<String>,
+}
+
+impl Resumed {
+    /// What is not as it should be.
+    pub fn warnings(&self) -> Vec<String> {
+        let all = self.put_aside.iter().chain(&self.end_missing);
+        all.cloned().collect()
+    }
 }
 
 /// An allow that is in the journal as well.
@@ -188,9 +201,13 @@ impl AuditFile {
             blocked: false,
             dropped: 0,
             feed: None,
+            head: None,
         };
         if len == 0 {
             audit.begin(at);
+        }
+        if let Some(what) = &resumed.put_aside {
+            audit.append(AuditBody::daemon("audit-put-aside", Some(what.clone())), at);
         }
         Ok((audit, resumed))
     }
@@ -299,6 +316,7 @@ impl AuditFile {
         }
         self.len = self.len.saturating_add(self.lines.len() as u64);
         self.dirty = true;
+        self.put_head();
         if let Some(feed) = &self.feed {
             let mut start = 0;
             for (record, end) in records.iter().zip(&self.ends) {

@@ -5,10 +5,25 @@ use std::{ops::ControlFlow, path::Path, process::ExitCode};
 
 use serde::Deserialize;
 use serde_json::json;
-use vmward_core::audit::{chain::Verifier, files::REMOVED};
+use vmward_core::audit::{chain::Verifier, files::REMOVED, head::KeptHead};
 
 use super::{cannot_read, files};
 use crate::{exit::Exit, text::print};
+
+/// The head that the daemon keeps for its own log.
+const HEAD: &str = "/var/lib/vmward/audit-head";
+
+/// The head of the chain as the daemon keeps it.
+#[derive(Default)]
+enum Kept {
+    /// Nobody asked, or no daemon has kept one yet.
+    #[default]
+    None,
+    /// Why it cannot be compared.
+    Unread(String),
+    /// It says this, and the log has it or not.
+    Read(KeptHead, bool),
+}
 
 /// What reading the log came to.
 #[derive(Default)]
@@ -23,6 +38,7 @@ struct Report {
     broken: Option<(String, u64, String)>,
     /// Files were removed before the first one here, and the log says so.
     removed: bool,
+    kept: Kept,
 }
 
 /// What is read of a record here.
@@ -37,8 +53,11 @@ struct Peek {
 }
 
 /// Checks the chain and says what came of it.
-pub(crate) fn verify(log: &Path, json: bool) -> anyhow::Result<ExitCode> {
-    let report = read(log)?;
+pub(crate) fn verify(log: &Path, head: Option<&Path>, json: bool) -> anyhow::Result<ExitCode> {
+    let own = (log == Path::new(vmward_wire::AUDIT_LOG)).then_some(Path::new(HEAD));
+    // Before the log, to which the daemon adds meanwhile.
+    let kept = head.or(own).map_or(Kept::None, Kept::read);
+    let report = read(log, kept)?;
     print(&if json {
         report.json(log)
     } else {
@@ -51,8 +70,42 @@ pub(crate) fn verify(log: &Path, json: bool) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn read(log: &Path) -> anyhow::Result<Report> {
-    let mut report = Report::default();
+impl Kept {
+    fn read(path: &Path) -> Kept {
+        let why = match std::fs::read_to_string(path) {
+            Ok(text) => match KeptHead::read(&text) {
+                Some(head) => return Kept::Read(head, false),
+                None => "it is damaged".to_owned(),
+            },
+            Err(error) => error.to_string(),
+        };
+        Kept::Unread(format!("{}: {why}", path.display()))
+    }
+
+    fn note(&mut self, verifier: &Verifier) {
+        if let (Kept::Read(head, found), Some(chain)) = (self, verifier.chain()) {
+            *found |= chain.next_seq() == head.seq.saturating_add(1) && chain.head() == head.hash;
+        }
+    }
+
+    /// What is wrong with a log whose chain is intact.
+    fn fault(&self) -> Option<String> {
+        match self {
+            Kept::Read(head, false) => Some(format!(
+                "record {} with the hash {} was written and is not here: the newest records, or \
+                 all of them, were taken away (a power cut can take those of the last second)",
+                head.seq, head.hash
+            )),
+            Kept::None | Kept::Unread(_) | Kept::Read(_, true) => None,
+        }
+    }
+}
+
+fn read(log: &Path, kept: Kept) -> anyhow::Result<Report> {
+    let mut report = Report {
+        kept,
+        ..Report::default()
+    };
     let mut verifier = Verifier::new();
     // What the first record continues, where it is not the very first.
     let mut before: Option<(String, String)> = None;
@@ -71,6 +124,7 @@ fn read(log: &Path) -> anyhow::Result<Report> {
             report.broken = Some((path.display().to_string(), number, why));
             return Ok(ControlFlow::Break(()));
         }
+        report.kept.note(&verifier);
         if let Some((_, hash)) = &before {
             report.removed |= removes(&line, hash);
         }
@@ -86,6 +140,8 @@ fn read(log: &Path) -> anyhow::Result<Report> {
             report.first
         );
         report.broken = Some((file, 1, why));
+    } else if let Some(why) = report.kept.fault() {
+        report.broken = Some((log.display().to_string(), report.records, why));
     }
     Ok(report)
 }
@@ -117,6 +173,7 @@ impl Report {
             "broken_line": broken.map(|(_, line, _)| line),
             "error": broken.map(|(_, _, why)| why),
             "incomplete_last_line": self.read.incomplete,
+            "compared_with_kept_head": matches!(self.kept, Kept::Read(..)),
         });
         format!("{report}\n")
     }
@@ -145,8 +202,18 @@ impl Report {
         } else {
             ""
         };
+        let kept = match &self.kept {
+            Kept::None => String::new(),
+            Kept::Unread(why) => format!(
+                "; NOT compared with the head that the daemon keeps, so newest records may be \
+                 missing ({why}; only root can read it)"
+            ),
+            Kept::Read(..) => {
+                "; it is the one that the daemon keeps, or goes on from it".to_owned()
+            }
+        };
         format!(
-            "{}: {} records{files}, chain intact, head {}{removed}{tail}\n",
+            "{}: {} records{files}, chain intact, head {}{removed}{tail}{kept}\n",
             log.display(),
             self.records,
             self.head

@@ -248,3 +248,29 @@ fn a_file_that_is_missing_or_changed_breaks_the_chain_unless_it_was_removed_on_r
         "{text}"
     );
 }
+
+#[test]
+fn a_log_whose_newest_records_were_taken_away_is_found_by_the_head_that_the_daemon_keeps() {
+    let all = lines(5);
+    let last: Value = serde_json::from_str(&all[4]).unwrap();
+    let kept = vmward_core::audit::head::KeptHead {
+        seq: 5,
+        hash: last["hash"].as_str().unwrap().to_owned(),
+    };
+    let (folder, path) = log(&all);
+    let head = folder.path().join("audit-head");
+    let head = head.to_str().unwrap();
+    let verify = |status, part: &str| {
+        let output = audit(&["verify", "--head", head], &path);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(status), "{text}");
+        assert!(text.contains(part), "{text}");
+    };
+    verify(0, "NOT compared with the head");
+    fs::write(head, kept.text()).unwrap();
+    verify(0, "it is the one that the daemon keeps");
+    fs::write(&path, format!("{}\n", all[..4].join("\n"))).unwrap();
+    verify(5, "record 5 with the hash");
+    fs::write(head, "rubbish").unwrap();
+    verify(0, "NOT compared with the head");
+}

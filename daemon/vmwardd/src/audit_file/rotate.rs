@@ -112,7 +112,7 @@ impl AuditFile {
 }
 
 /// The files that were put aside, oldest first, with their numbers.
-fn rotated(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+pub(super) fn rotated(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut all = Vec::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;

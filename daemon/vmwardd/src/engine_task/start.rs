@@ -100,6 +100,8 @@ pub fn recover(
         path: config.state_dir.clone(),
         source,
     };
+    let open_audit =
+        |wanted| AuditFile::open_kept(&config.log_dir, &config.state_dir, boot_id, now, wanted);
     let mut storage = FileStorage::open(&config.state_dir).map_err(at_journal)?;
     let path = storage.path().display().to_string();
     let bytes = storage.read().map_err(at_journal)?;
@@ -108,7 +110,7 @@ pub fn recover(
         Ok(replay) => replay.finish(boot_id, now),
         Err(error) => {
             let why = damaged(&path, &error);
-            let (audit, resumed) = AuditFile::open(&config.log_dir, boot_id, now, &HashSet::new())?;
+            let (audit, resumed) = open_audit(&HashSet::new())?;
             let engine = Engine::new(policy, boot_id);
             return Ok(refusing(engine, storage, why, (audit, resumed), boot_id));
         }
@@ -121,7 +123,7 @@ pub fn recover(
         .map(|found| found.id)
         .chain(spooled.clone())
         .collect();
-    let (mut audit, resumed) = AuditFile::open(&config.log_dir, boot_id, now, &wanted)?;
+    let (mut audit, resumed) = open_audit(&wanted)?;
     if let Some(why) = behind(&path, &replayed, &resumed, &left, &policy, now) {
         let mut engine = Engine::new(policy, boot_id);
         // Their records stay in the spool, for the start that finds a good journal.
@@ -143,7 +145,7 @@ pub fn recover(
         spool.written(true);
         spool
     });
-    warnings.extend(resumed.put_aside.clone());
+    warnings.extend(resumed.warnings());
     Ok(Recovered {
         engine,
         ledger,

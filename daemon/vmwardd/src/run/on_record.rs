@@ -17,7 +17,13 @@ use crate::{clock, convert};
 pub(super) fn put_on_record(config: &Config, event: &str, detail: &str) -> anyhow::Result<Resumed> {
     let now = convert::now();
     let boot_id = clock::boot_id()?;
-    let (mut audit, resumed) = AuditFile::open(&config.log_dir, &boot_id, now, &HashSet::new())?;
+    let (mut audit, resumed) = AuditFile::open_kept(
+        &config.log_dir,
+        &config.state_dir,
+        &boot_id,
+        now,
+        &HashSet::new(),
+    )?;
     audit.append(AuditBody::daemon(event, Some(detail.to_owned())), now);
     audit.sync()?;
     match audit.fault() {

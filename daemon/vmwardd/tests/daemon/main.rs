@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test whose set-up fails has failed")]
 
 mod approvals;
+mod audit_end;
 #[cfg(feature = "crash-points")]
 mod crash;
 mod disarm;

@@ -77,7 +77,7 @@ pub(super) fn refusing(
         ledger: Ledger::closed(Box::new(storage), why),
         audit,
         spool: None,
-        warnings: resumed.put_aside.iter().cloned().collect(),
+        warnings: resumed.warnings(),
         resumed,
         boot_id: boot_id.to_owned(),
     }

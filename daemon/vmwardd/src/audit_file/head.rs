@@ -1,0 +1,139 @@
+//! The head of the chain, kept in the state directory: by it the next start, and
+//! `vmward audit verify`, see that the log's newest records are missing. It is
+//! written after each write to the log and never synced, like the log itself; so
+//! after a power cut either may be the older one.
+
+use std::collections::HashSet;
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, ErrorKind};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use vmward_core::audit::AuditBody;
+use vmward_core::audit::head::{HEAD_BYTES, HEAD_FILE, KeptHead};
+use vmward_core::clock::Now;
+use vmward_core::ids::DecisionId;
+
+use super::rotate::rotated;
+use super::{AUDIT_FILE, AuditError, AuditFile, Resumed};
+
+impl AuditFile {
+    /// [`AuditFile::open`], with the head kept in `state_dir` from now on. Where the
+    /// log lacks the record that was kept, that goes on record and into
+    /// [`Resumed::end_missing`].
+    ///
+    /// # Errors
+    /// See [`AuditFile::open`].
+    pub fn open_kept(
+        dir: &Path,
+        state_dir: &Path,
+        boot_id: &str,
+        at: Now,
+        wanted: &HashSet<DecisionId>,
+    ) -> Result<(AuditFile, Resumed), AuditError> {
+        let (mut audit, mut resumed) = AuditFile::open(dir, boot_id, at, wanted)?;
+        resumed.end_missing = audit.keep_head(dir, state_dir, at);
+        if let Some(why) = &resumed.end_missing {
+            tracing::warn!("{why}");
+        }
+        Ok((audit, resumed))
+    }
+
+    fn keep_head(&mut self, dir: &Path, state_dir: &Path, at: Now) -> Option<String> {
+        let path = state_dir.join(HEAD_FILE);
+        let outcome = open(&path).and_then(|(file, kept)| {
+            let Some(kept) = kept else {
+                return Ok((file, None));
+            };
+            let missing = (!holds(dir, &kept)?).then_some(kept);
+            Ok((file, missing))
+        });
+        let (file, missing) = match outcome {
+            Ok(found) => found,
+            Err(error) => {
+                return Some(format!(
+                    "{} cannot be used ({error}), so nobody would see that the newest records of \
+                     the audit log are missing",
+                    path.display()
+                ));
+            }
+        };
+        self.head = Some(file);
+        let Some(missing) = missing else {
+            self.put_head();
+            return None;
+        };
+        let why = format!(
+            "the audit log lacks record {} with the hash {}, which was written: its newest records \
+             are missing, or all of them; a power cut can take those of the last second",
+            missing.seq, missing.hash
+        );
+        let body = AuditBody::daemon("audit-end-missing", Some(why.clone()));
+        self.append(body, at);
+        Some(why)
+    }
+
+    pub(super) fn put_head(&mut self) {
+        let Some(file) = &self.head else {
+            return;
+        };
+        let head = KeptHead {
+            seq: self.chain.next_seq().saturating_sub(1),
+            hash: self.chain.head().to_owned(),
+        };
+        // An older head is still in the log, so this costs sharpness alone.
+        if let Err(error) = file.write_all_at(head.text().as_bytes(), 0) {
+            tracing::warn!(%error, "cannot keep the head of the audit log");
+            self.head = None;
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<(File, Option<KeptHead>)> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(path)?;
+    let mut text = [0; HEAD_BYTES];
+    let kept = match file.read_exact_at(&mut text, 0) {
+        Ok(()) => str::from_utf8(&text).ok().and_then(KeptHead::read),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => None,
+        Err(error) => return Err(error),
+    };
+    Ok((file, kept))
+}
+
+/// Is the record in the log? It is near the end: only what was written last can be
+/// behind it.
+fn holds(dir: &Path, kept: &KeptHead) -> io::Result<bool> {
+    let newest = std::iter::once(dir.join(AUDIT_FILE));
+    let before = rotated(dir)?.into_iter().rev().map(|(_, path)| path);
+    let member = format!("\"hash\":\"{}\"", kept.hash);
+    let number = format!("{{\"seq\":{},", kept.seq);
+    for path in newest.chain(before) {
+        let mut lines = BufReader::new(File::open(path)?).split(b'\n').peekable();
+        let first = lines.peek().and_then(|line| seq_of(line.as_ref().ok()?));
+        if first.is_none_or(|first| first > kept.seq) {
+            continue;
+        }
+        for line in lines {
+            let line = line?;
+            if line.starts_with(number.as_bytes()) {
+                return Ok(String::from_utf8_lossy(&line).contains(&member));
+            }
+        }
+        return Ok(false);
+    }
+    Ok(false)
+}
+
+/// The number that a record begins with.
+fn seq_of(line: &[u8]) -> Option<u64> {
+    let rest = line.strip_prefix(b"{\"seq\":")?;
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    str::from_utf8(rest.get(..digits)?).ok()?.parse().ok()
+}
