@@ -53,12 +53,7 @@ fn find(wanted: u32) -> Option<u32> {
     if entry == 0 || entry & MARKS != 0 {
         return None;
     }
-    // The one task that has this number: `PIDTYPE_PID` is 0.
-    let link: u64 = read(number(entry), offset!(pid_tasks))?;
-    if link == 0 {
-        return None;
-    }
-    Task::at(link.wrapping_sub(offset!(task_pid_links) as u64)).tgid()
+    Task::of_pid(number(entry))?.tgid()
 }
 
 /// The namespace in which the running task counts processes.

@@ -35,6 +35,15 @@ pub fn read<T: Copy>(base: u64, offset: usize) -> Option<T> {
     unsafe { bpf_probe_read_kernel(address) }.ok()
 }
 
+/// Reads a `T` at `base + offset`, where `base` is an argument of the hook, or
+/// was read from one.
+#[inline(always)]
+pub fn load<T: Copy>(base: *const u8, offset: usize) -> T {
+    // SAFETY: the verifier knows what `base` points to, and refuses the program
+    // where there is no such field; a null pointer reads as 0.
+    unsafe { core::ptr::read_volatile(base.add(offset).cast()) }
+}
+
 /// Copies a `T` at `from` to `to`, zeros where it cannot be read.
 ///
 /// # Safety
@@ -118,6 +127,13 @@ impl Task {
     pub fn current() -> Self {
         // SAFETY: the helper has no precondition.
         Self(unsafe { generated::bpf_get_current_task() })
+    }
+
+    /// The one task whose number a `struct pid` is; `None` where it has ended.
+    pub fn of_pid(pid: u64) -> Option<Self> {
+        // `PIDTYPE_PID` is 0.
+        let link: u64 = read(pid, offset!(pid_tasks))?;
+        (link != 0).then(|| Self(link.wrapping_sub(offset!(task_pid_links) as u64)))
     }
 
     /// Thread group id in the initial namespace.

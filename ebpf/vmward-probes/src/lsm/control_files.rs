@@ -17,7 +17,7 @@ use crate::emit::{Report, emit};
 use crate::maps::{is_active, offset};
 use crate::name::Name;
 use crate::scope::{Vm, host};
-use crate::task::{forget, number};
+use crate::task::{forget, load, number};
 use crate::verdict::{Attempt, refuse, wall};
 
 const MAY_WRITE: i32 = 2;
@@ -38,15 +38,6 @@ pub enum Act {
     Refuse(Vm, Attempt),
     /// Let through, and on the record; true where libvirt's daemon does it.
     Witness(Vm, Attempt, bool),
-}
-
-/// Reads a `T` at `base + offset`, where `base` is an argument of the hook, or
-/// was read from one.
-#[inline(always)]
-pub fn load<T: Copy>(base: *const u8, offset: usize) -> T {
-    // SAFETY: the verifier knows what `base` points to, and refuses the program
-    // where there is no such field; a null pointer reads as 0.
-    unsafe { core::ptr::read_volatile(base.add(offset).cast()) }
 }
 
 /// write and its relatives, `io_uring`, splice, sendfile: each asks before each

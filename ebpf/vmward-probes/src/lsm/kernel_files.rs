@@ -32,12 +32,7 @@ pub fn proc_written(file: u64, inode: u64, name: &mut Name) -> Option<Act> {
     if pid == 0 {
         return host_written(file, name);
     }
-    // The one task that has this number: `PIDTYPE_PID` is 0.
-    let link: u64 = read(pid, offset!(pid_tasks))?;
-    if link == 0 {
-        return None;
-    }
-    let task = Task::at(link.wrapping_sub(offset!(task_pid_links) as u64));
+    let task = Task::of_pid(pid)?;
     let tgid = task.tgid()?;
     if tgid == current_tgid() {
         return None;

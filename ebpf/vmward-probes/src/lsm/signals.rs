@@ -4,12 +4,11 @@ use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 use vmward_abi::{WORD_LEN, effect, role, vector};
 
-use crate::lsm::control_files::load;
 use crate::lsm::own;
 use crate::maps::offset;
 use crate::objects::host_wall;
 use crate::scope::{Vm, guarded, vm_behind};
-use crate::task::{Task, current_tgid, number, read};
+use crate::task::{Task, current_tgid, load, number, read};
 use crate::verdict::{Attempt, libvirt_side, wall};
 
 const SIGTRAP: u32 = 5;

@@ -142,29 +142,20 @@ pub fn place(at: usize) -> usize {
 /// As [`starts`], where `at` was found in the message itself.
 #[inline(always)]
 pub fn starts_at(head: &[u8; HEAD_LEN], at: usize, pattern: &[u8]) -> bool {
-    if at + pattern.len() > HEAD_LEN {
-        return false;
-    }
-    let at = place(at);
-    let mut i = 0;
-    while i < pattern.len() {
-        if head[(at + i) & (HEAD_LEN - 1)] != pattern[i] {
-            return false;
-        }
-        i += 1;
-    }
-    true
+    at + pattern.len() <= HEAD_LEN && stands(head, place(at), pattern)
 }
 
 /// Does `pattern` stand at `at`? Out of bounds is no.
 #[inline(always)]
 pub fn starts(head: &[u8; HEAD_LEN], at: usize, pattern: &[u8]) -> bool {
-    if at + pattern.len() > HEAD_LEN {
-        return false;
-    }
+    at + pattern.len() <= HEAD_LEN && stands(head, at, pattern)
+}
+
+#[inline(always)]
+fn stands(head: &[u8; HEAD_LEN], at: usize, pattern: &[u8]) -> bool {
     let mut i = 0;
     while i < pattern.len() {
-        // The mask is for the verifier; the check above bounds it already.
+        // The mask is for the verifier; the callers' check bounds it already.
         if head[(at + i) & (HEAD_LEN - 1)] != pattern[i] {
             return false;
         }
