@@ -28,11 +28,11 @@ pub const EVERY_SIGNAL: &[Attack] = &[
     kill::<14>("signals/kill-14-alrm", Harm::Arms),
     kill::<15>("signals/kill-15-term", Harm::Ends),
     kill::<16>("signals/kill-16-stkflt", Harm::Ends),
-    pause::<19>("signals/kill-19-stop"),
+    pause::<19>("signals/kill-19-stop", Harm::Stalls),
     // A process that no shell looks after is not stopped by the next three.
-    kill::<20>("signals/kill-20-tstp", Harm::Arms),
-    kill::<21>("signals/kill-21-ttin", Harm::Arms),
-    kill::<22>("signals/kill-22-ttou", Harm::Arms),
+    pause::<20>("signals/kill-20-tstp", Harm::Arms),
+    pause::<21>("signals/kill-21-ttin", Harm::Arms),
+    pause::<22>("signals/kill-22-ttou", Harm::Arms),
     kill::<24>("signals/kill-24-xcpu", Harm::Ends),
     kill::<25>("signals/kill-25-xfsz", Harm::Ends),
     kill::<26>("signals/kill-26-vtalrm", Harm::Ends),
@@ -141,10 +141,10 @@ const fn kill<const SIGNAL: u8>(id: &'static str, harm: Harm) -> Attack {
     }
 }
 
-const fn pause<const SIGNAL: u8>(id: &'static str) -> Attack {
+const fn pause<const SIGNAL: u8>(id: &'static str, harm: Harm) -> Attack {
     Attack {
         lease: Some("pause"),
-        ..kill::<SIGNAL>(id, Harm::Stalls)
+        ..kill::<SIGNAL>(id, harm)
     }
 }
 
