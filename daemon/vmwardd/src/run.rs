@@ -57,6 +57,9 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     }
     let policy = policy_store::load(&config.policy).or_exit(CONFIG)?;
     if cli.check {
+        if let Err(warning) = socket::group_of(&config.socket_group) {
+            tracing::warn!("{warning}");
+        }
         tracing::info!(policy = policy.hash(), "configuration and policy are good");
         return Ok(());
     }

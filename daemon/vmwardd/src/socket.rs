@@ -104,15 +104,9 @@ pub fn listen(policy: &Path, admin: &Path, group: &str) -> Result<Listeners, Soc
     let owner_only = Mode::S_IRWXG | Mode::S_IRWXO | Mode::S_IXUSR;
     let with_group = Mode::S_IXGRP | Mode::S_IRWXO | Mode::S_IXUSR;
     let admin = bind(admin, owner_only)?;
-    let (gid, warning) = match Group::from_name(group) {
-        Ok(Some(found)) => (Some(found.gid), None),
-        Ok(None) | Err(_) => (
-            None,
-            Some(format!(
-                "the group {group} does not exist, so only root may use the policy socket; \
-                 create it: groupadd --system {group}"
-            )),
-        ),
+    let (gid, warning) = match group_of(group) {
+        Ok(gid) => (Some(gid), None),
+        Err(warning) => (None, Some(warning)),
     };
     // The mode counts from the first moment, with the group still root's; only
     // then is the group changed. There is no moment with too wide an access.
@@ -131,6 +125,20 @@ pub fn listen(policy: &Path, admin: &Path, group: &str) -> Result<Listeners, Soc
         policy: listener,
         admin: Some(admin),
         warning,
+    })
+}
+
+/// The group of the policy socket.
+///
+/// # Errors
+/// There is none of that name: what it means, and what to do.
+pub fn group_of(name: &str) -> Result<Gid, String> {
+    let found = Group::from_name(name).ok().flatten();
+    found.map(|group| group.gid).ok_or_else(|| {
+        format!(
+            "the group {name} does not exist, so only root may use the policy socket; create it: \
+             groupadd --system {name}"
+        )
     })
 }
 

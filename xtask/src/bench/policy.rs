@@ -44,7 +44,7 @@ pub(crate) struct PolicyArgs {
     /// Where journal and log lie; without it, cargo's target folder
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// A vmwardd that is built already
+    /// A vmwardd that is built already, with vmward-inventory beside it
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
     /// Print JSON

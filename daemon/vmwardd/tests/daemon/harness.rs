@@ -303,12 +303,11 @@ fn spawn(program: &Path, dir: &Path, config: &str, env: &[(&str, &str)]) -> Chil
 
 /// The exit status of a daemon that ends by itself.
 pub(crate) fn exit_status(dir: &Path, flags: &[&str]) -> Option<i32> {
-    command(flags)
-        .current_dir(dir)
-        .output()
-        .unwrap()
-        .status
-        .code()
+    output(dir, flags).status.code()
+}
+
+pub(crate) fn output(dir: &Path, flags: &[&str]) -> Output {
+    command(flags).current_dir(dir).output().unwrap()
 }
 
 /// Waits for a state, with a deadline.

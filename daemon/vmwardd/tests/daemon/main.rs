@@ -4,6 +4,7 @@
 
 mod approvals;
 mod audit_end;
+mod check;
 #[cfg(feature = "crash-points")]
 mod crash;
 mod disarm;

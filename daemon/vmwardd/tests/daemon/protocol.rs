@@ -1,7 +1,7 @@
 //! The protocol, the policy and the restarts, as a client sees them.
 
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -358,31 +358,6 @@ fn the_files_are_for_root_and_the_sockets_for_their_groups() {
     assert_eq!(mode("run/admin.sock"), 0o600);
     assert_eq!(mode("state/journal.jsonl"), 0o600);
     assert_eq!(mode("log/audit.jsonl"), 0o640);
-}
-
-#[test]
-fn wrong_input_ends_with_the_exit_status_that_names_it() {
-    let dir = tempfile::tempdir().unwrap();
-    assert_eq!(
-        harness::exit_status(dir.path(), &["--no-such-flag"]),
-        Some(64)
-    );
-    let config = harness::write_config(dir.path(), &Options::default());
-    assert_eq!(
-        harness::exit_status(dir.path(), &["--check", "--config", &config]),
-        Some(0)
-    );
-    let policy = dir.path().join("policy.json");
-    std::fs::set_permissions(&policy, std::fs::Permissions::from_mode(0o666)).unwrap();
-    assert_eq!(
-        harness::exit_status(dir.path(), &["--check", "--config", &config]),
-        Some(78)
-    );
-    std::fs::write(&config, "mood = 1\n").unwrap();
-    assert_eq!(
-        harness::exit_status(dir.path(), &["--check", "--config", &config]),
-        Some(78)
-    );
 }
 
 #[test]
