@@ -126,6 +126,14 @@ pub const OTHER_DOORS: &[Attack] = &[
         None,
         |_| attack("host", "uprobe", &["/bin/true"]),
     ),
+    // Before 6.6 no kernel knows it; the program is refused all the same.
+    arms(
+        "host/breakpoint-multi",
+        "bpf-program",
+        "bpf_prog",
+        None,
+        |_| attack("host", "uprobe-multi", &["/bin/true"]),
+    ),
     arms("host/ioperm", "reboot", "capable", None, |_| {
         attack("host", "ioperm", &[])
     }),

@@ -42,6 +42,7 @@ const RAW_TP: u32 = 23;
 const FENTRY: u32 = 24;
 const MODIFY_RETURN: u32 = 26;
 const LSM_MAC: u32 = 27;
+const UPROBE_MULTI: u32 = 48;
 
 /// `r0 = 0; exit`
 const NOTHING: [u64; 2] = [0xb7, 0x95];
@@ -100,6 +101,11 @@ pub(crate) fn modifies_return() -> Result<(), Failed> {
 /// A breakpoint in a file.
 pub(crate) fn breakpoint(path: &str) -> Result<(), Failed> {
     attach::uprobe(path).map(drop)
+}
+
+/// Breakpoints that a program brings along.
+pub(crate) fn breakpoints(path: &str) -> Result<(), Failed> {
+    attach::uprobe_multi(KPROBE, UPROBE_MULTI, path, &NOTHING).map(drop)
 }
 
 /// One BPF instruction.

@@ -17,12 +17,13 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
         ["iopl"] => raw(libc::SYS_iopl, &[3, 0, 0, 0, 0]).map(drop),
         ["offline"] => offline(),
         ["uprobe", path] => bpf::breakpoint(path),
+        ["uprobe-multi", path] => bpf::breakpoints(path),
         ["refuses"] => bpf::refuses(),
         ["modifies-return"] => bpf::modifies_return(),
         [what, rest @ ..] if what.starts_with("bpf-") => bpf::run(what, number(rest, 0)?),
         _ => usage(
             "host: reboot | kexec-load | kexec-file-load | ioperm | iopl | offline | \
-             uprobe PATH | refuses | modifies-return | bpf-... PID",
+             uprobe PATH | uprobe-multi PATH | refuses | modifies-return | bpf-... PID",
         ),
     }
 }

@@ -12,6 +12,7 @@ use crate::own;
 
 const BPF_PROG_LOAD: libc::c_long = 5;
 const BPF_RAW_TRACEPOINT_OPEN: libc::c_long = 17;
+const BPF_LINK_CREATE: libc::c_long = 28;
 /// `union bpf_attr` for loading, in words, up to the type to attach to.
 const LOAD_LEN: usize = 15;
 
@@ -24,6 +25,8 @@ const SAMPLE_PERIOD: u64 = 250_000;
 const PERF_SET_BPF: libc::c_ulong = 0x4004_2408;
 const KPROBE_TYPE: &str = "/sys/bus/event_source/devices/kprobe/type";
 const UPROBE_TYPE: &str = "/sys/bus/event_source/devices/uprobe/type";
+/// A place in a file that is a program.
+const BEYOND_HEADERS: u64 = 64;
 const EVENTS: &str = "/sys/kernel/tracing/events";
 
 /// On every system call.
@@ -72,9 +75,25 @@ pub(super) fn uprobe(path: &str) -> Result<OwnedFd, Failed> {
     let mut attr = [0; PERF_LEN];
     attr[0] = read_number(UPROBE_TYPE)?;
     attr[7] = path.as_ptr() as u64;
-    // Beyond the file's headers.
-    attr[8] = 64;
+    attr[8] = BEYOND_HEADERS;
     event(attr, 0)
+}
+
+/// The same by a program of the kind that brings such places along (since 6.6).
+pub(super) fn uprobe_multi(
+    kind: u32,
+    attach: u32,
+    path: &str,
+    program: &[u64],
+) -> Result<Vec<OwnedFd>, Failed> {
+    let path = CString::new(path).map_err(io::Error::other)?;
+    let program = load(kind, attach, 0, program)?;
+    let (places, everybody) = ([BEYOND_HEADERS], 0);
+    let (of_path, of_places) = (path.as_ptr() as u64, places.as_ptr() as u64);
+    let what = [descriptor(&program), u64::from(attach)];
+    let where_to = [of_path, of_places, 0, 0, places.len() as u64, everybody];
+    let link = bpf(BPF_LINK_CREATE, &[&what[..], &where_to].concat())?;
+    Ok(vec![program, link])
 }
 
 /// Every so often, on each processor.
