@@ -13,6 +13,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+
 use crate::kernel::Actor;
 
 /// Anybody but the owner may write.
@@ -70,12 +72,31 @@ pub fn own() -> Result<Actor, ExecutableError> {
 /// Device and inode of the file at `path`, a folder or a socket too, as the
 /// kernel numbers them; `None` when it cannot be found.
 pub fn file_number(path: &Path) -> Option<(u32, u64)> {
-    numbers(&open(path).ok()?)
+    number_at(path, false)
 }
 
 /// The same, where a symbolic link at the end of `path` is the file that is meant.
 pub fn link_number(path: &Path) -> Option<(u32, u64)> {
-    numbers(&open_with(path, libc::O_NOFOLLOW).ok()?)
+    number_at(path, true)
+}
+
+/// Without opening it, where the file system tells the kernel's own number.
+fn number_at(path: &Path, link: bool) -> Option<(u32, u64)> {
+    let (at, open) = if link {
+        (AtFlags::SYMLINK_NOFOLLOW, libc::O_NOFOLLOW)
+    } else {
+        (AtFlags::empty(), 0)
+    };
+    let wanted = StatxFlags::INO | StatxFlags::MNT_ID;
+    let found = statx(CWD, path, at, wanted).ok()?;
+    let told = StatxFlags::from_bits_retain(found.stx_mask).contains(wanted);
+    if told
+        && let Some(mount) = mount(found.stx_mnt_id)
+        && mount.tells_inodes
+    {
+        return Some((mount.dev, found.stx_ino));
+    }
+    numbers(&open_with(path, open).ok()?)
 }
 
 /// Only to name it: needs no permission on the file itself.
@@ -98,39 +119,55 @@ fn number(file: &File) -> Option<Actor> {
 fn numbers(file: &File) -> Option<(u32, u64)> {
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd())).ok()?;
     let mount = field(&info, "mnt_id:")?;
-    Some((dev_of_mount(mount)?, field(&info, "ino:")?))
+    Some((self::mount(mount)?.dev, field(&info, "ino:")?))
 }
 
 /// How old the table of mounts may be. Reading it takes far longer than all the
 /// rest, and whole folders are looked at in one go.
 const MOUNTS_AGE_MAX: Duration = Duration::from_secs(1);
+/// File systems on which `stat` tells the number that the kernel keeps with the
+/// inode. On others, such as overlayfs, it may be another file system's.
+const TELL_INODES: [&str; 9] = [
+    "bpf", "btrfs", "cgroup2", "ext2", "ext3", "ext4", "sysfs", "tmpfs", "xfs",
+];
 
-thread_local! {
-    static MOUNTS: RefCell<Option<(Instant, HashMap<u64, u32>)>> = const { RefCell::new(None) };
+/// A file system at its place.
+#[derive(Clone, Copy)]
+struct Mount {
+    /// As the kernel numbers it.
+    dev: u32,
+    tells_inodes: bool,
 }
 
-/// The device that a mount is of, as the kernel numbers it.
-fn dev_of_mount(mount: u64) -> Option<u32> {
+thread_local! {
+    static MOUNTS: RefCell<Option<(Instant, HashMap<u64, Mount>)>> = const { RefCell::new(None) };
+}
+
+/// What a mount is of.
+fn mount(number: u64) -> Option<Mount> {
     MOUNTS.with_borrow_mut(|table| {
         let fresh = table.as_ref().filter(|(read, mounts)| {
-            read.elapsed() < MOUNTS_AGE_MAX && mounts.contains_key(&mount)
+            read.elapsed() < MOUNTS_AGE_MAX && mounts.contains_key(&number)
         });
         if let Some((_, mounts)) = fresh {
-            return mounts.get(&mount).copied();
+            return mounts.get(&number).copied();
         }
         let mounts = mounts()?;
-        let dev = mounts.get(&mount).copied();
+        let mount = mounts.get(&number).copied();
         *table = Some((Instant::now(), mounts));
-        dev
+        mount
     })
 }
 
-fn mounts() -> Option<HashMap<u64, u32>> {
+fn mounts() -> Option<HashMap<u64, Mount>> {
     let all = procfs::process::Process::myself().ok()?.mountinfo().ok()?;
     let known = all.into_iter().filter_map(|mount| {
         let (major, minor) = mount.majmin.split_once(':')?;
-        let dev = kernel_dev(major.parse().ok()?, minor.parse().ok()?)?;
-        Some((u64::try_from(mount.mnt_id).ok()?, dev))
+        let found = Mount {
+            dev: kernel_dev(major.parse().ok()?, minor.parse().ok()?)?,
+            tells_inodes: TELL_INODES.contains(&mount.fs_type.as_str()),
+        };
+        Some((u64::try_from(mount.mnt_id).ok()?, found))
     });
     Some(known.collect())
 }
@@ -151,8 +188,28 @@ mod tests {
 
     use super::*;
 
-    fn number_at(path: &Path) -> Actor {
+    fn number_of(path: &Path) -> Actor {
         number(&open(path).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_is_told_without_opening_is_what_the_kernel_says_of_the_open_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        let all = ["/", "/proc/self", "/sys", "/dev/null", "/run"].map(Path::new);
+        for path in all.into_iter().chain([dir.path(), &file]) {
+            let opened = numbers(&open(path).unwrap());
+            assert_eq!(file_number(path), opened, "{}", path.display());
+            assert!(opened.is_some());
+        }
+        assert_eq!(file_number(&link), file_number(&file));
+        let opened = numbers(&open_with(&link, libc::O_NOFOLLOW).unwrap());
+        assert_eq!(link_number(&link), opened);
+        assert_ne!(link_number(&link), link_number(&file));
+        assert_eq!(file_number(&dir.path().join("none")), None);
     }
 
     #[test]
@@ -162,8 +219,8 @@ mod tests {
         fs::write(at("one"), "#!").unwrap();
         fs::hard_link(at("one"), at("link")).unwrap();
         fs::copy(at("one"), at("copy")).unwrap();
-        assert_eq!(number_at(&at("one")), number_at(&at("link")));
-        assert_ne!(number_at(&at("one")), number_at(&at("copy")));
+        assert_eq!(number_of(&at("one")), number_of(&at("link")));
+        assert_ne!(number_of(&at("one")), number_of(&at("copy")));
     }
 
     #[test]

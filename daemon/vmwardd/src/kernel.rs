@@ -12,7 +12,9 @@ pub mod canary;
 mod cgroups;
 mod error;
 mod events;
+mod guarded;
 mod host;
+mod keeper;
 mod lifeline;
 mod maps;
 mod monitor;
@@ -34,9 +36,10 @@ pub use maps::Totals;
 
 use attach::Programs;
 use cgroups::Cgroups;
+use guarded::Ids;
 use maps::Maps;
 use monitor::MonitorMaps;
-use own::{Ids, OwnMaps};
+use own::OwnMaps;
 
 /// The UUID of the self-test's canary, by which its events are told from those
 /// of VMs.
@@ -178,7 +181,7 @@ impl Kernel {
             .and_then(|()| self.cgroups.sweep_all());
         if tested.is_ok() {
             self.programs.commit();
-            self.own.forget_former()?;
+            self.own.guarded().forget_former()?;
         } else {
             if let Some(former) = self.programs.former() {
                 self.maps.set_active(former)?;
@@ -229,6 +232,7 @@ impl Kernel {
                 "this VM takes orders where vmward cannot stand in the way"
             );
         }
+        self.own.expect(vm.process);
         self.maps.protect(vm)?;
         self.own.count(&self.maps.protected()?)?;
         self.cgroups.cover(vm.process, vm.observe)
@@ -334,12 +338,12 @@ impl Kernel {
         folders: Vec<PathBuf>,
         config: Vec<PathBuf>,
     ) -> Result<(), KernelError> {
-        (self.own.folders, self.own.config) = (folders, config);
         let fact = vmward_abi::fact::OBSERVE;
         self.own.set(fact, u64::from(observe))?;
         let own = selftest::own_process()?;
         own::guard_daemon(&mut self.maps, own, observe)?;
-        self.cgroups.cover_own(own, observe)
+        self.cgroups.cover_own(own, observe)?;
+        self.own.keep(folders, config)
     }
 
     /// The daemon is well at `now_ns` of `CLOCK_BOOTTIME`. Cheap where it said so

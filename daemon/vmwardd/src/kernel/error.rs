@@ -101,6 +101,18 @@ pub enum KernelError {
         #[source]
         source: Box<aya::maps::MapError>,
     },
+    /// No thread for the files under guard.
+    #[error("Failed to start the thread that keeps files under guard")]
+    Keeper(#[source] io::Error),
+    /// That thread hangs.
+    #[error(
+        "what is under guard has not been looked at for {seconds} s; files that are new are not \
+         guarded"
+    )]
+    Unkept {
+        /// So long ago was the last look.
+        seconds: u64,
+    },
     /// The canary could not be set up.
     #[error("Failed to {what} for the self-test")]
     Canary {

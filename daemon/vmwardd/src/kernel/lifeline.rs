@@ -27,7 +27,8 @@ pub(super) struct Kept {
     status: PathBuf,
     /// The domain whose pid file holds a number.
     names: BTreeMap<u32, String>,
-    folders: Vec<PathBuf>,
+    /// By the domain's name, as far as libvirt writes it there.
+    folders: BTreeMap<String, Vec<PathBuf>>,
 }
 
 impl Kept {
@@ -42,10 +43,16 @@ impl Kept {
                 names.entry(pid).or_insert(name);
             }
         }
+        let mut folders: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for path in entries(domains) {
+            if let Some(name) = name_of(&path) {
+                folders.entry(name).or_default().push(path);
+            }
+        }
         Self {
             status: status.to_owned(),
             names,
-            folders: entries(domains),
+            folders,
         }
     }
 
@@ -60,7 +67,7 @@ impl Kept {
             self.status.join(format!("{name}.pid")),
         ];
         let short: String = name.chars().take(SHORT_NAME_CHARS).collect();
-        for folder in self.folders.iter().filter(|path| is_of(path, &short)) {
+        for folder in self.folders.get(&short).into_iter().flatten() {
             files.extend(entries(folder));
             files.push(folder.clone());
         }
@@ -108,11 +115,10 @@ fn pid_file(path: &Path) -> Option<(u32, String)> {
 }
 
 /// `domain-ID-NAME`
-fn is_of(path: &Path, short: &str) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    name.strip_prefix("domain-")
-        .and_then(|rest| rest.split_once('-'))
-        .is_some_and(|(id, name)| id.parse::<u32>().is_ok() && name == short)
+fn name_of(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_string_lossy();
+    let (id, name) = name.strip_prefix("domain-")?.split_once('-')?;
+    id.parse::<u32>().is_ok().then(|| name.to_owned())
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {
@@ -151,10 +157,13 @@ mod tests {
 
     #[test]
     fn a_folder_belongs_to_the_domain_whose_name_it_ends_with() {
-        let folder = |name: &str| Path::new(DOMAINS_DIR).join(name);
-        assert!(is_of(&folder("domain-12-web-1"), "web-1"));
-        assert!(!is_of(&folder("domain-12-other-web-1"), "web-1"));
-        assert!(!is_of(&folder("domain-x-web-1"), "web-1"));
-        assert!(!is_of(&folder("snapshot"), "snapshot"));
+        let name = |folder: &str| name_of(&Path::new(DOMAINS_DIR).join(folder));
+        assert_eq!(name("domain-12-web-1").as_deref(), Some("web-1"));
+        assert_eq!(
+            name("domain-12-other-web-1").as_deref(),
+            Some("other-web-1")
+        );
+        assert_eq!(name("domain-x-web-1"), None);
+        assert_eq!(name("snapshot"), None);
     }
 }

@@ -18,8 +18,8 @@ pub(super) fn attack(
     let folder = kernel.programs.folder();
     let bait = folder.join("canary");
     std::os::unix::fs::symlink("nowhere", &bait).map_err(failed("make a pin"))?;
-    kernel.own.guard_files()?;
-    let (map, program) = kernel.own.one_of_each().ok_or_else(|| {
+    kernel.own.guarded().guard_files()?;
+    let (map, program) = kernel.own.guarded().one_of_each().ok_or_else(|| {
         failed("find the numbers of its own maps and programs")(io::ErrorKind::NotFound.into())
     })?;
     for word in OWN_WORDS {

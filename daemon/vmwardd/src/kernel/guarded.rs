@@ -1,0 +1,261 @@
+//! Objects under guard, told to the kernel: vmward's program, its maps, programs
+//! and pins, its files, and what libvirt needs to keep its VMs.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aya::Ebpf;
+use aya::maps::{HashMap, MapData};
+use vmward_abi::{ObjectKey, ObjectRow, object, object_class};
+use vmward_core::ids::Process;
+
+use super::lifeline::{self, Kept, MemoryFiles};
+use super::maps::{BPF_ANY, absent_is_fine, failed, take};
+use super::{Actor, KernelError};
+use crate::executable;
+
+/// Folders of the host on the way to the pins.
+const PLACES: [&str; 3] = ["/sys", "/sys/fs", "/sys/fs/bpf"];
+
+/// Numbers of the object's own maps and programs.
+#[derive(Debug, Default)]
+pub(super) struct Ids {
+    maps: Vec<u32>,
+    programs: Vec<u32>,
+}
+
+impl Ids {
+    /// Before anything is taken out of the object.
+    pub(super) fn of(ebpf: &Ebpf) -> Self {
+        use aya::maps::Map;
+        let data = |map: &Map| match map {
+            Map::Array(m)
+            | Map::PerCpuArray(m)
+            | Map::HashMap(m)
+            | Map::LruHashMap(m)
+            | Map::RingBuf(m) => m.info().ok().map(|info| info.id()),
+            _ => None,
+        };
+        Self {
+            maps: ebpf.maps().filter_map(|(_, map)| data(map)).collect(),
+            programs: ebpf
+                .programs()
+                .filter_map(|(_, program)| Some(program.info().ok()?.id()))
+                .collect(),
+        }
+    }
+}
+
+/// The VMs whose lifelines are guarded. Each is here before the kernel has its row,
+/// so that nobody takes away what the kernel itself puts under guard for it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Vms(Arc<Mutex<Vec<Process>>>);
+
+impl Vms {
+    pub(super) fn set(&self, vms: Vec<Process>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = vms;
+    }
+
+    pub(super) fn add(&self, vm: Process) {
+        let mut vms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !vms.contains(&vm) {
+            vms.push(vm);
+        }
+    }
+
+    fn now(&self) -> Vec<Process> {
+        let vms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        vms.clone()
+    }
+}
+
+/// The map, and where what belongs into it is found.
+pub(super) struct Guarded {
+    objects: HashMap<MapData, ObjectKey, ObjectRow>,
+    ids: Ids,
+    pin_dir: PathBuf,
+    /// Where the daemon's own files are.
+    pub(super) folders: Vec<PathBuf>,
+    /// Where its configuration and libvirt's are.
+    pub(super) config: Vec<PathBuf>,
+    vms: Vms,
+    memory: MemoryFiles,
+}
+
+impl Guarded {
+    pub(super) fn open(
+        ebpf: &mut Ebpf,
+        ids: Ids,
+        pin_dir: &Path,
+        vms: Vms,
+    ) -> Result<Self, KernelError> {
+        Ok(Self {
+            objects: take(ebpf, "OBJECTS")?
+                .try_into()
+                .map_err(failed("open", "OBJECTS"))?,
+            ids,
+            pin_dir: pin_dir.to_owned(),
+            folders: Vec::new(),
+            config: Vec::new(),
+            vms,
+            memory: MemoryFiles::default(),
+        })
+    }
+
+    /// Guards the daemon's program, the object's maps and programs, and files.
+    pub(super) fn introduce(&mut self) -> Result<(), KernelError> {
+        if let Ok(Actor::Exe { dev, inode }) = executable::own() {
+            let key = key(object::OWN_EXE, inode, dev);
+            self.put(key, own(object_class::BPF))?;
+        }
+        let program = std::env::current_exe().ok();
+        if let Some(folder) = program.as_deref().and_then(Path::parent)
+            && let Some((dev, inode)) = executable::file_number(folder)
+        {
+            let key = key(object::OWN_FOLDER, inode, dev);
+            self.put(key, own(object_class::BPF))?;
+        }
+        for (key, row) in self.by_number() {
+            self.put(key, row)?;
+        }
+        self.guard_files()
+    }
+
+    /// Guards exactly the pins, the places on the way to them, the daemon's own
+    /// files, and what libvirt needs to keep the VMs.
+    pub(super) fn guard_files(&mut self) -> Result<(), KernelError> {
+        // First: what the kernel puts under guard meanwhile must stay there.
+        let before = self.rows(|key| key.kind == object::INODE)?;
+        let vms = self.vms.now();
+        let mut wanted = BTreeMap::new();
+        for place in PLACES {
+            add(&mut wanted, Path::new(place), object_class::PLACE);
+        }
+        for folder in lifeline::FOLDERS {
+            add(&mut wanted, Path::new(folder), object_class::FOLDER);
+        }
+        add_tree(&mut wanted, &self.pin_dir, object_class::BPF);
+        // The policy may lie among what is guarded more strictly.
+        for path in &self.config {
+            add_tree(&mut wanted, path, object_class::CONFIG);
+        }
+        for folder in &self.folders {
+            add_tree(&mut wanted, folder, object_class::STATE);
+        }
+        let kept = Kept::read();
+        self.memory.look(&vms);
+        for vm in vms {
+            add_lifeline(&mut wanted, &kept, self.memory.of(vm), vm);
+        }
+        self.replace(&before, &wanted)
+    }
+
+    /// The former programs are gone, and with them their numbers.
+    pub(super) fn forget_former(&mut self) -> Result<(), KernelError> {
+        let before = self.rows(|key| [object::BPF_MAP, object::BPF_PROG].contains(&key.kind))?;
+        self.replace(&before, &self.by_number())
+    }
+
+    /// The object's maps and programs.
+    fn by_number(&self) -> BTreeMap<ObjectKey, ObjectRow> {
+        let maps = self.ids.maps.iter().map(|id| (object::BPF_MAP, *id));
+        let programs = self.ids.programs.iter().map(|id| (object::BPF_PROG, *id));
+        let all = maps.chain(programs);
+        all.map(|(kind, id)| (key(kind, u64::from(id), 0), own(object_class::BPF)))
+            .collect()
+    }
+
+    /// One of the maps and one of the programs, by number.
+    pub(super) fn one_of_each(&self) -> Option<(u32, u32)> {
+        Some((*self.ids.maps.first()?, *self.ids.programs.first()?))
+    }
+
+    fn put(&mut self, key: ObjectKey, row: ObjectRow) -> Result<(), KernelError> {
+        self.objects
+            .insert(key, row, BPF_ANY)
+            .map_err(failed("put an object under guard", "OBJECTS"))
+    }
+
+    /// What is under guard now, of the kinds that `mine` picks.
+    fn rows(
+        &self,
+        mine: impl Fn(&ObjectKey) -> bool,
+    ) -> Result<BTreeMap<ObjectKey, ObjectRow>, KernelError> {
+        let all: Result<Vec<_>, _> = self.objects.iter().collect();
+        let all = all.map_err(failed("list what is under guard", "OBJECTS"))?;
+        Ok(all.into_iter().filter(|(key, _)| mine(key)).collect())
+    }
+
+    /// In the place of the rows that were there `before`, the map has `wanted`.
+    fn replace(
+        &mut self,
+        before: &BTreeMap<ObjectKey, ObjectRow>,
+        wanted: &BTreeMap<ObjectKey, ObjectRow>,
+    ) -> Result<(), KernelError> {
+        for (key, row) in wanted {
+            if before.get(key) != Some(row) {
+                self.put(*key, *row)?;
+            }
+        }
+        for key in before.keys().filter(|key| !wanted.contains_key(key)) {
+            absent_is_fine(self.objects.remove(key))
+                .map_err(failed("take an object off guard", "OBJECTS"))?;
+        }
+        Ok(())
+    }
+}
+
+fn key(kind: u32, id: u64, dev: u32) -> ObjectKey {
+    ObjectKey { id, dev, kind }
+}
+
+fn own(class: u32) -> ObjectRow {
+    ObjectRow {
+        start_ticks: 0,
+        tgid: 0,
+        class,
+    }
+}
+
+fn add_lifeline(
+    wanted: &mut BTreeMap<ObjectKey, ObjectRow>,
+    kept: &Kept,
+    memory: &[(u32, u64)],
+    vm: Process,
+) {
+    let row = ObjectRow {
+        start_ticks: vm.start_ticks,
+        tgid: vm.pid,
+        class: object_class::LIFELINE,
+    };
+    let files = kept.files(vm.pid);
+    let files = files
+        .iter()
+        .filter_map(|path| executable::link_number(path));
+    for (dev, inode) in files.chain(memory.iter().copied()) {
+        wanted.insert(key(object::INODE, inode, dev), row);
+    }
+}
+
+/// What is not there, or cannot be named, is not guarded.
+fn add(wanted: &mut BTreeMap<ObjectKey, ObjectRow>, path: &Path, class: u32) {
+    if let Some((dev, inode)) = executable::link_number(path) {
+        wanted.insert(key(object::INODE, inode, dev), own(class));
+    }
+}
+
+fn add_tree(wanted: &mut BTreeMap<ObjectKey, ObjectRow>, path: &Path, class: u32) {
+    add(wanted, path, class);
+    let Ok(entries) = fs::read_dir(path) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => add_tree(wanted, &entry.path(), class),
+            Ok(_) => add(wanted, &entry.path(), class),
+            Err(_) => {}
+        }
+    }
+}
