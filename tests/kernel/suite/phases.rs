@@ -18,6 +18,8 @@ use super::records::{any, brief, exactly_one, is_by_thread, is_of, mark, wait_fo
 use super::report::{Failed, Report};
 use crate::{Scene, assert_in_vm};
 
+/// How long a guest may take to power itself off.
+const POWER_OFF: Duration = Duration::from_secs(10);
 /// Rows for one death of the daemon: fewer than records that may come at once.
 const ROWS_A_DEATH: usize = 40;
 
@@ -155,10 +157,13 @@ fn pass(row: &Attack, scene: &Scene, before: &Before, effect: &str) -> Result<()
     Ok(())
 }
 
-/// What is armed by a call to libvirt becomes an order to QEMU where nothing
-/// refuses the call.
+/// Where nothing refuses it, what is armed by a call to libvirt becomes an order to
+/// QEMU, and a stolen descriptor is put to use, at which libvirt may end QEMU.
 fn follows(row: &Attack, record: &Value) -> bool {
-    row.vector == "rpc" && record["vector"] == "monitor-command"
+    let vector = record["vector"].as_str().unwrap_or_default();
+    let steals = row.id.ends_with("pidfd-getfd");
+    (row.vector == "rpc" && vector == "monitor-command")
+        || (steals && ["monitor-connect", "signal"].contains(&vector))
 }
 
 /// The record of this attack.
@@ -279,7 +284,8 @@ fn another_process(scene: &Scene, before: &Before) {
     let guest = &scene.guest;
     if before.lives() && wake(guest, before) {
         guest.send("p");
-        Guest::wait_gone(before.pid);
+        // One that was left no files or no memory does not hear it.
+        let _heard = wait::within(POWER_OFF, || (!before.lives()).then_some(()));
     }
     fresh(guest, before.pid, |pid| {
         wait::until("the lease to be over", Duration::from_mins(3), || {
