@@ -21,8 +21,8 @@ use crate::{process, wait};
 
 const POLICY: &str = include_str!("../../../daemon/vmward-core/tests/data/policy.json");
 const LIBVIRTD_LIMIT: Duration = Duration::from_mins(3);
-const TICK_LIMIT: Duration = Duration::from_mins(3);
-const DAEMON_LIMIT: Duration = Duration::from_mins(3);
+const TICK_LIMIT: Duration = Duration::from_mins(5);
+const DAEMON_LIMIT: Duration = Duration::from_mins(5);
 const LIBVIRT_SOCKET: &str = "/run/libvirt/libvirt-sock";
 const NOTIFY_SOCKET: &str = "/run/vmward-vm.notify";
 
