@@ -29,7 +29,7 @@ use vmward_wire::rpc::{ErrorCode, ErrorObject, Request, Response};
 use vmward_wire::v1::{self, method};
 
 pub use self::answer::turn_away;
-use self::answer::{Answer, reply, send};
+use self::answer::{Answer, reply, send, unknown_method};
 use self::subscribe::Subscriber;
 use crate::counters::{SharedCounters, count};
 use crate::engine_task::{AuthorizeCall, CallerFacts, EngineHandle, Message};
@@ -264,15 +264,7 @@ impl Client {
             method::DISARM => reply(id, self.disarm(request).await),
             method::ARM => reply(id, self.arm(request).await),
             method::EVENTS_SUBSCRIBE => reply(id, self.subscribe(request)),
-            other => {
-                let message = format!(
-                    "unknown method {other:?}; known are hello, authorize, complete, \
-                     lease.release, tools.filter, explain, approval.wait, events.subscribe, \
-                     status, and on the admin socket approval.list, approval.show, \
-                     approval.approve, approval.deny, disarm and arm"
-                );
-                reply::<()>(id, Err(ErrorObject::new(ErrorCode::UnknownMethod, message)))
-            }
+            other => reply::<()>(id, Err(unknown_method(other))),
         }
     }
 

@@ -52,6 +52,16 @@ pub(super) fn reply<T: Serialize>(id: Id, outcome: Result<T, ErrorObject>) -> An
     Answer::from(&Response::error(Some(id), error))
 }
 
+/// Says which methods there are.
+pub(super) fn unknown_method(name: &str) -> ErrorObject {
+    let message = format!(
+        "unknown method {name:?}; known are hello, authorize, complete, lease.release, \
+         tools.filter, explain, approval.wait, events.subscribe, status, and on the admin socket \
+         approval.list, approval.show, approval.approve, approval.deny, disarm and arm"
+    );
+    ErrorObject::new(ErrorCode::UnknownMethod, message)
+}
+
 /// Writes one line. The socket gives each write its time; a client that takes
 /// a little of a long answer each time gets no more of it in all.
 pub(super) fn send(mut stream: &UnixStream, mut rest: &[u8]) -> io::Result<()> {
