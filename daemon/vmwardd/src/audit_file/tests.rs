@@ -57,8 +57,10 @@ fn a_torn_last_record_is_kept_beside_the_log() {
 
     let (mut audit, resumed) = open(dir.path());
     audit.append(record("started"), AT);
-    assert_eq!(verified(dir.path()), 3);
+    assert_eq!(verified(dir.path()), 4);
     assert!(resumed.put_aside.unwrap().contains("torn"));
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains("audit-put-aside"), "{text}");
     let side = side_path(&path, "torn", AT);
     assert_eq!(std::fs::read(side).unwrap(), b"{\"seq\":3,\"ti");
 }
@@ -73,7 +75,9 @@ fn a_damaged_log_is_kept_whole_and_a_new_chain_begins() {
 
     let (_, resumed) = open(dir.path());
     assert!(resumed.put_aside.unwrap().contains("damaged"));
-    assert_eq!(verified(dir.path()), 1, "a new genesis");
+    assert_eq!(verified(dir.path()), 2, "a new genesis, and why");
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains("audit-put-aside"), "{text}");
     assert!(side_path(&path, "damaged", AT).exists());
 }
 
