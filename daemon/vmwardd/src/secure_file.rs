@@ -45,6 +45,22 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     std::fs::rename(&new, path)
 }
 
+/// Opens or makes a file of the daemon's own, for its user alone, to read and to
+/// write over.
+///
+/// # Errors
+/// The system's errors.
+pub fn open_own(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(path)
+}
+
 /// Reads a text file of at most `bytes_max` bytes.
 ///
 /// # Errors

@@ -18,9 +18,8 @@
 
 mod pair;
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{Ordering, compiler_fence};
 
@@ -28,6 +27,7 @@ use memmap2::MmapMut;
 use vmward_core::audit::AuditBody;
 
 pub use self::pair::SpoolPair;
+use crate::secure_file::open_own;
 
 /// The first file's name in the state directory.
 pub const SPOOL_FILE: &str = "audit-spool";
@@ -64,14 +64,7 @@ impl Spool {
     /// # Errors
     /// The system's errors.
     pub fn open(dir: &Path, name: &str) -> io::Result<(Spool, Left)> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(dir.join(name))?;
+        let file = open_own(&dir.join(name))?;
         reserve(&file)?;
         let mut spool = Spool {
             map: map(&file)?,

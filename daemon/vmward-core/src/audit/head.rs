@@ -1,6 +1,8 @@
 //! The head of the chain as it is kept outside the log. The chain alone cannot show
 //! that its newest records, or all of them, were taken away.
 
+use super::chain::Chain;
+
 /// The file's name in the state directory.
 pub const HEAD_FILE: &str = "audit-head";
 /// Its length, which never changes, so that writing it anew needs no room.
@@ -16,6 +18,14 @@ pub struct KeptHead {
 }
 
 impl KeptHead {
+    /// That of a chain's newest record.
+    pub fn of(chain: &Chain) -> Self {
+        Self {
+            seq: chain.next_seq().saturating_sub(1),
+            hash: chain.head().to_owned(),
+        }
+    }
+
     /// The file's text: a checksum, the number, the hash.
     pub fn text(&self) -> String {
         let text = format!("{:020} {:>64}\n", self.seq, self.hash);

@@ -16,7 +16,7 @@ const HEAD: &str = "/var/lib/vmward/audit-head";
 /// The head of the chain as the daemon keeps it.
 #[derive(Default)]
 enum Kept {
-    /// Nobody asked, or no daemon has kept one yet.
+    /// The log is not the daemon's own, and nobody named one.
     #[default]
     None,
     /// Why it cannot be compared.
@@ -84,7 +84,7 @@ impl Kept {
 
     fn note(&mut self, verifier: &Verifier) {
         if let (Kept::Read(head, found), Some(chain)) = (self, verifier.chain()) {
-            *found |= chain.next_seq() == head.seq.saturating_add(1) && chain.head() == head.hash;
+            *found |= *head == KeptHead::of(chain);
         }
     }
 
@@ -131,9 +131,11 @@ fn read(log: &Path, kept: Kept) -> anyhow::Result<Report> {
         Ok(ControlFlow::Continue(()))
     })?;
     report.finish(&verifier);
+    if report.broken.is_some() {
+        return Ok(report);
+    }
     if let Some((file, _)) = before
         && !report.removed
-        && report.broken.is_none()
     {
         let why = format!(
             "the log begins at record {}, and no record says that what came before was removed",

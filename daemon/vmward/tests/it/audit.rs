@@ -273,4 +273,9 @@ fn a_log_whose_newest_records_were_taken_away_is_found_by_the_head_that_the_daem
     verify(5, "record 5 with the hash");
     fs::write(head, "rubbish").unwrap();
     verify(0, "NOT compared with the head");
+    fs::write(head, kept.text()).unwrap();
+    // Where the chain breaks before, that is what matters.
+    let changed = all.join("\n").replacen("\"seq\":2,", "\"seq\":7,", 1);
+    fs::write(&path, format!("{changed}\n")).unwrap();
+    verify(5, "audit.jsonl:2: CHAIN BROKEN");
 }

@@ -4,18 +4,20 @@
 //! after a power cut either may be the older one.
 
 use std::collections::HashSet;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use vmward_core::audit::AuditBody;
+use vmward_core::audit::chain::Chain;
 use vmward_core::audit::head::{HEAD_BYTES, HEAD_FILE, KeptHead};
 use vmward_core::clock::Now;
 use vmward_core::ids::DecisionId;
 
 use super::rotate::rotated;
 use super::{AUDIT_FILE, AuditError, AuditFile, Resumed};
+use crate::secure_file::open_own;
 
 impl AuditFile {
     /// [`AuditFile::open`], with the head kept in `state_dir` from now on. Where the
@@ -45,8 +47,9 @@ impl AuditFile {
             let Some(kept) = kept else {
                 return Ok((file, None));
             };
-            let missing = (!holds(dir, &kept)?).then_some(kept);
-            Ok((file, missing))
+            // Unless the daemon was ended between the two, they agree.
+            let is_there = kept == KeptHead::of(&self.chain) || holds(dir, &kept)?;
+            Ok((file, (!is_there).then_some(kept)))
         });
         let (file, missing) = match outcome {
             Ok(found) => found,
@@ -77,10 +80,7 @@ impl AuditFile {
         let Some(file) = &self.head else {
             return;
         };
-        let head = KeptHead {
-            seq: self.chain.next_seq().saturating_sub(1),
-            hash: self.chain.head().to_owned(),
-        };
+        let head = KeptHead::of(&self.chain);
         // An older head is still in the log, so this costs sharpness alone.
         if let Err(error) = file.write_all_at(head.text().as_bytes(), 0) {
             tracing::warn!(%error, "cannot keep the head of the audit log");
@@ -90,14 +90,7 @@ impl AuditFile {
 }
 
 fn open(path: &Path) -> io::Result<(File, Option<KeptHead>)> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(path)?;
+    let file = open_own(path)?;
     let mut text = [0; HEAD_BYTES];
     let kept = match file.read_exact_at(&mut text, 0) {
         Ok(()) => str::from_utf8(&text).ok().and_then(KeptHead::read),
@@ -112,28 +105,22 @@ fn open(path: &Path) -> io::Result<(File, Option<KeptHead>)> {
 fn holds(dir: &Path, kept: &KeptHead) -> io::Result<bool> {
     let newest = std::iter::once(dir.join(AUDIT_FILE));
     let before = rotated(dir)?.into_iter().rev().map(|(_, path)| path);
-    let member = format!("\"hash\":\"{}\"", kept.hash);
-    let number = format!("{{\"seq\":{},", kept.seq);
     for path in newest.chain(before) {
-        let mut lines = BufReader::new(File::open(path)?).split(b'\n').peekable();
-        let first = lines.peek().and_then(|line| seq_of(line.as_ref().ok()?));
-        if first.is_none_or(|first| first > kept.seq) {
-            continue;
-        }
-        for line in lines {
+        let mut begins_before = false;
+        for line in BufReader::new(File::open(path)?).split(b'\n') {
             let line = line?;
-            if line.starts_with(number.as_bytes()) {
-                return Ok(String::from_utf8_lossy(&line).contains(&member));
+            let Ok(chain) = Chain::resume(&String::from_utf8_lossy(&line)) else {
+                continue;
+            };
+            let head = KeptHead::of(&chain);
+            if head == *kept {
+                return Ok(true);
             }
+            begins_before |= head.seq < kept.seq;
         }
-        return Ok(false);
+        if begins_before {
+            return Ok(false);
+        }
     }
     Ok(false)
-}
-
-/// The number that a record begins with.
-fn seq_of(line: &[u8]) -> Option<u64> {
-    let rest = line.strip_prefix(b"{\"seq\":")?;
-    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    str::from_utf8(rest.get(..digits)?).ok()?.parse().ok()
 }
