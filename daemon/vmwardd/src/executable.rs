@@ -72,21 +72,16 @@ pub fn own() -> Result<Actor, ExecutableError> {
 /// Device and inode of the file at `path`, a folder or a socket too, as the
 /// kernel numbers them; `None` when it cannot be found.
 pub fn file_number(path: &Path) -> Option<(u32, u64)> {
-    number_at(path, false)
+    number_at(path, AtFlags::empty(), 0)
 }
 
 /// The same, where a symbolic link at the end of `path` is the file that is meant.
 pub fn link_number(path: &Path) -> Option<(u32, u64)> {
-    number_at(path, true)
+    number_at(path, AtFlags::SYMLINK_NOFOLLOW, libc::O_NOFOLLOW)
 }
 
 /// Without opening it, where the file system tells the kernel's own number.
-fn number_at(path: &Path, link: bool) -> Option<(u32, u64)> {
-    let (at, open) = if link {
-        (AtFlags::SYMLINK_NOFOLLOW, libc::O_NOFOLLOW)
-    } else {
-        (AtFlags::empty(), 0)
-    };
+fn number_at(path: &Path, at: AtFlags, open: i32) -> Option<(u32, u64)> {
     let wanted = StatxFlags::INO | StatxFlags::MNT_ID;
     let found = statx(CWD, path, at, wanted).ok()?;
     let told = StatxFlags::from_bits_retain(found.stx_mask).contains(wanted);

@@ -46,6 +46,12 @@ pub fn watchdog() {
     send(&[NotifyState::Watchdog]);
 }
 
+/// How often [`watchdog`] is due, where the service manager watches: a third of
+/// its limit, so that one late answer is no death.
+pub fn watchdog_interval() -> Option<Duration> {
+    sd_notify::watchdog_enabled().map(|limit| limit / 3)
+}
+
 fn send(states: &[NotifyState]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::warn!(%error, "cannot notify the service manager");

@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use aya::Ebpf;
 use aya::maps::{HashMap, MapData};
 use vmward_abi::{ObjectKey, ObjectRow, object, object_class};
 use vmward_core::ids::Process;
 
+use super::keeper::lock;
 use super::lifeline::{self, Kept, MemoryFiles};
 use super::maps::{BPF_ANY, absent_is_fine, failed, take};
 use super::{Actor, KernelError};
@@ -55,19 +56,18 @@ pub(super) struct Vms(Arc<Mutex<Vec<Process>>>);
 
 impl Vms {
     pub(super) fn set(&self, vms: Vec<Process>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = vms;
+        *lock(&self.0) = vms;
     }
 
     pub(super) fn add(&self, vm: Process) {
-        let mut vms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut vms = lock(&self.0);
         if !vms.contains(&vm) {
             vms.push(vm);
         }
     }
 
     fn now(&self) -> Vec<Process> {
-        let vms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        vms.clone()
+        lock(&self.0).clone()
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use aya::Ebpf;
 use aya::maps::{Array, MapData};
@@ -13,7 +13,7 @@ use vmward_abi::{HOST_UUID, VmRow, fact, role, vm_flag};
 use vmward_core::ids::Process;
 
 use super::guarded::{Guarded, Ids, Vms};
-use super::keeper::Keeper;
+use super::keeper::{Keeper, lock};
 use super::maps::{Maps, failed, take};
 use super::{KernelError, Protected};
 
@@ -140,10 +140,6 @@ pub(super) fn guard_daemon(maps: &mut Maps, me: Process, observe: bool) -> Resul
             disarmed_until_s: 0,
         },
     )
-}
-
-fn lock(guarded: &Mutex<Guarded>) -> MutexGuard<'_, Guarded> {
-    guarded.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The mount namespace of the host's first process; `None` where it does not

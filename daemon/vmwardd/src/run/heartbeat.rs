@@ -13,8 +13,9 @@ use tokio::time::{Instant, timeout};
 use crate::counters::{Counters, count};
 use crate::engine_task::{EngineHandle, Message};
 use crate::exit::{Failure, SOFTWARE};
+use crate::notify;
 
-/// How often it is asked.
+/// How often it is asked; more often where the service manager's patience is short.
 const PING_EVERY: Duration = Duration::from_secs(5);
 /// A silence that is told.
 const SLOW: Duration = Duration::from_secs(10);
@@ -35,7 +36,8 @@ pub(super) async fn watch(
     alive: impl Fn(),
     counters: &Counters,
 ) -> Failure {
-    let mut beat = tokio::time::interval(PING_EVERY);
+    let due = notify::watchdog_interval().unwrap_or(PING_EVERY);
+    let mut beat = tokio::time::interval(due.min(PING_EVERY));
     loop {
         beat.tick().await;
         let Some(answer) = ask() else {

@@ -61,7 +61,6 @@ impl SpoolPair {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
 
     fn record(event: &str) -> AuditBody {
