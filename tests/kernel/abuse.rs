@@ -1,7 +1,6 @@
 //! A lease or a process number that is not what it was.
 
 use std::fs;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 

@@ -107,7 +107,7 @@ fn protection_comes_back_at_the_deadline_also_without_a_daemon() {
         vmward(&[&time[..], target].concat());
         scene.daemon.kill_9();
         assert!(is_let_through(&scene.guest), "{target:?}");
-        wait::until("the deadline", Duration::from_secs(60), || {
+        wait::until("the deadline", Duration::from_mins(1), || {
             (!is_let_through(&scene.guest)).then_some(())
         });
         scene.daemon.start_again(&[]);

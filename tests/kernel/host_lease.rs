@@ -17,7 +17,7 @@ const POLICY: &str = r#"{
         "limits": [{"counter": "restarts", "window": "day", "max": 2, "scope": "host"}]
     }}
 }"#;
-/// SysRq's help: as good as any other letter, and harmless. For bash, which says why it
+/// `SysRq`'s help: as good as any other letter, and harmless. For bash, which says why it
 /// failed.
 const SYSRQ: &str = "echo h > /proc/sysrq-trigger";
 

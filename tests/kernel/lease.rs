@@ -1,8 +1,6 @@
 //! A stop with a lease: allowed, once, for this VM, for its holder.
 
-use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
 
 use vmward_tests::audit::is_kernel;
 use vmward_tests::daemon::{Mode, client};

@@ -106,7 +106,7 @@ fn events_that_the_ring_cannot_hold_are_accounted_for() {
             .sum();
         (seen, lost)
     };
-    let (seen, lost) = wait::until("the loss to be recorded", Duration::from_secs(60), || {
+    let (seen, lost) = wait::until("the loss to be recorded", Duration::from_mins(1), || {
         let (seen, lost) = accounted();
         (seen + lost >= 8000).then_some((seen, lost))
     });
@@ -164,7 +164,7 @@ fn a_flood_of_refusals_does_not_keep_the_daemon_from_starting() {
     assert!(output.status.success(), "{} {}", text(&output), others());
     scene.guest.assert_ticks();
     let audit = scene.daemon.audit();
-    wait::until("the refusals in the log", Duration::from_secs(60), || {
+    wait::until("the refusals in the log", Duration::from_mins(1), || {
         (!audit
             .select(|r| is_kernel(r, "refused", "flood-2"))
             .is_empty())

@@ -85,7 +85,10 @@ impl Guarded {
     fn scope(&self) -> String {
         let path = format!("/proc/{}/cgroup", self.guest.pid());
         let cgroup = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
-        let scope = cgroup.split('/').find(|part| part.ends_with(".scope"));
+        let scope = cgroup.split('/').find(|part| {
+            let extension = Path::new(part).extension();
+            extension.is_some_and(|extension| extension == "scope")
+        });
         scope.expect("it is in a scope").to_owned()
     }
 

@@ -38,6 +38,16 @@ pub(crate) fn run(args: &CiArgs) -> Result<ExitCode> {
             "warnings",
         ])),
     );
+    // Ordinary runs leave them out, and `--all-targets` with them.
+    let kernel_tests = ["-p", "vmward-tests", "--test", "kernel", "--quiet"];
+    check(
+        "lints of the kernel tests",
+        build::check(
+            build::cargo("clippy", &probes)
+                .args(kernel_tests)
+                .args(["--", "-D", "warnings"]),
+        ),
+    );
     check("lints of the BPF programs", build::lint_probes());
     check("house rules", tidy::run());
     check("coverage of the attacks", test::check_coverage());

@@ -56,7 +56,9 @@ fn control(domain: &Domain) -> Option<u32> {
         details: 0,
         stateTime: 0,
     };
+    // SAFETY: it is used no longer than `domain` lives.
+    let domain = unsafe { domain.as_ptr() };
     // SAFETY: a live domain, and room for the answer.
-    let done = unsafe { virDomainGetControlInfo(domain.as_ptr(), &raw mut info, 0) };
+    let done = unsafe { virDomainGetControlInfo(domain, &raw mut info, 0) };
     (done == 0).then_some(info.state)
 }
