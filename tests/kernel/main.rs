@@ -7,6 +7,7 @@ mod abuse;
 mod attacks;
 mod beside;
 mod bypass;
+mod cgroup_v1;
 mod control_files;
 mod crash;
 mod disarm;

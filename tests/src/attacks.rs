@@ -103,6 +103,7 @@ pub fn all() -> impl Iterator<Item = &'static Attack> {
         control_files::ATTACKS,
         control_files::WRITES,
         control_files::LIMITS,
+        control_files::VERSION_1,
         monitor::CONNECTIONS,
         monitor::ATTACKS,
         monitor::MORE,

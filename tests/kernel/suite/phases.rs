@@ -1,6 +1,5 @@
 //! The five ways in which every row is played.
 
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -14,7 +13,7 @@ use vmward_wire::v1::{AuthorizeParams, AuthorizeResult};
 
 use super::POLICY;
 use super::harm::{Before, fresh, heal, is_well, refused, undo, wake};
-use super::records::{any, brief, exactly_one, is_by_thread, is_of, mark, wait_for};
+use super::records::{any, brief, exactly_one, is_by_libvirt, is_by_thread, is_of, mark, wait_for};
 use super::report::{Failed, Report};
 use crate::{Scene, assert_in_vm};
 
@@ -158,12 +157,15 @@ fn pass(row: &Attack, scene: &Scene, before: &Before, effect: &str) -> Result<()
 }
 
 /// Where nothing refuses it, what is armed by a call to libvirt becomes an order to
-/// QEMU, and a stolen descriptor is put to use, at which libvirt may end QEMU.
+/// QEMU, a stolen descriptor is put to use, and libvirt ends a QEMU that it has given
+/// the last order, or that answers no more.
 fn follows(row: &Attack, record: &Value) -> bool {
     let vector = record["vector"].as_str().unwrap_or_default();
     let steals = row.id.ends_with("pidfd-getfd");
+    let ends = row.vector == "monitor-command" && matches!(row.harm, Harm::Ends);
     (row.vector == "rpc" && vector == "monitor-command")
         || (steals && ["monitor-connect", "signal"].contains(&vector))
+        || (ends && vector == "signal" && is_by_libvirt(record))
 }
 
 /// The record of this attack.

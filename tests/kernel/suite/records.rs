@@ -123,14 +123,18 @@ fn names_attacker(record: &Value) -> bool {
     let own = u64::from(std::process::id());
     let actor = &record["actor"];
     let word = |name: &str| actor[name].as_str().unwrap_or_default();
-    let of_libvirt = ["/usr/sbin/libvirtd", "/usr/sbin/virtqemud"]
-        .iter()
-        .any(|daemon| word("exe") == *daemon);
-    if of_libvirt {
+    if is_by_libvirt(record) {
         return record["requester"]["pid"].as_u64() > Some(own);
     }
     let comm = word("comm");
     actor["tgid"].as_u64() > Some(own) && comm != "vmwardd" && !comm.starts_with("qemu-")
+}
+
+/// libvirt's daemon did it.
+pub(super) fn is_by_libvirt(record: &Value) -> bool {
+    ["/usr/sbin/libvirtd", "/usr/sbin/virtqemud"]
+        .iter()
+        .any(|daemon| record["actor"]["exe"] == *daemon)
 }
 
 /// A record in a line.

@@ -6,9 +6,11 @@ use super::{Attack, Harm, Refusal, attack};
 use crate::guest::{Guest, run};
 
 mod limits;
+mod version_1;
 mod writes;
 
 pub use limits::ATTACKS as LIMITS;
+pub use version_1::ATTACKS as VERSION_1;
 pub use writes::ATTACKS as WRITES;
 
 const FORCE_STOP: Option<&str> = Some("force_stop");
@@ -54,6 +56,11 @@ fn above(guest: &Guest) -> String {
         .map_or_else(String::new, |(above, _)| above.to_owned())
 }
 
+/// Mounts the freezer of cgroup version 1 at `$m` for as long as the shell runs:
+/// libvirt would put its next VM there too.
+pub const FREEZER: &str = "m=/run/vmward-freezer; mkdir -p $m
+    mount -t cgroup -o freezer none $m; trap 'umount $m' EXIT";
+
 /// Lets go on what an attack has frozen or limited, the folder above all VMs
 /// included: a new guest would start so. What is as it should be stays unwritten.
 pub(super) fn thaw(_guest: &Guest) {
@@ -61,8 +68,12 @@ pub(super) fn thaw(_guest: &Guest) {
         put() { case \"$(cat \"$2\" 2>/dev/null)\" in $1* | '') ;; *) echo $1 > \"$2\" ;; esac; }
         for file in /sys/fs/cgroup/machine*{,/*}/cgroup.freeze; do put 0 $file; done
         put 0 /sys/fs/cgroup/vmward-frozen/cgroup.freeze
-        for file in /sys/fs/cgroup/machine*/{memory,cpu}.max; do put max $file; done";
-    run("bash", &["-c", script]);
+        for file in /sys/fs/cgroup/machine*/memory.max; do put max $file; done
+        for file in $(find /sys/fs/cgroup/machine* -name cpu.max); do put max $file; done
+        for file in $(find /sys/fs/cgroup/machine* -name cpu.idle); do put 0 $file; done
+        grep -qP '^freezer\\t0' /proc/cgroups && exit\n";
+    let thaw = "put THAWED $m/frozen/freezer.state";
+    run("bash", &["-c", &format!("{script}{FREEZER}; {thaw}")]);
 }
 
 /// Writes by a system call of choice.
