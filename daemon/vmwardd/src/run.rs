@@ -294,22 +294,21 @@ async fn serve(
         });
     }
 
-    // Ready means: the VMs that run now are protected.
-    drop(timeout(FIRST_LOOK_DEADLINE, first_look).await);
-    if let Some(answer) = heartbeat::ask(engine) {
-        heartbeat::wait(answer, &service.counters).await?;
-    }
-    notify::ready("deciding");
-    tracing::info!(pid = std::process::id(), "ready");
-
     let mut hints = watch::hints(reloader.policy.clone(), watch::LOOK_EVERY);
     let (asked, counters) = (engine.clone(), Arc::clone(&service.counters));
     tokio::spawn(async move {
+        // Ready means: the VMs that run now are protected.
+        drop(timeout(FIRST_LOOK_DEADLINE, first_look).await);
+        let ready = || {
+            notify::ready("deciding");
+            tracing::info!(pid = std::process::id(), "ready");
+        };
         let alive = || {
             notify::watchdog();
             memory::give_back();
         };
-        let failure = heartbeat::watch(|| heartbeat::ask(&asked), alive, &counters).await;
+        let ask = || heartbeat::ask(&asked);
+        let failure = heartbeat::watch(ask, ready, alive, &counters).await;
         drop(fatal.send(failure).await);
     });
     let outcome = loop {

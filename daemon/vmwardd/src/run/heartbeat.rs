@@ -29,13 +29,20 @@ pub(super) fn ask(engine: &EngineHandle) -> Option<oneshot::Receiver<()>> {
     engine.offer(Message::Ping(reply)).then_some(answer)
 }
 
-/// Asks until the engine is gone or hangs, and returns that. `alive` is called
-/// after each answer.
+/// Asks until the engine is gone or hangs, and returns that. `ready` is called
+/// after the first answer, `alive` after each later one.
 pub(super) async fn watch(
     ask: impl Fn() -> Option<oneshot::Receiver<()>>,
+    ready: impl FnOnce(),
     alive: impl Fn(),
     counters: &Counters,
 ) -> Failure {
+    if let Some(answer) = ask()
+        && let Err(failure) = wait(answer, counters).await
+    {
+        return failure;
+    }
+    ready();
     let due = notify::watchdog_interval().unwrap_or(PING_EVERY);
     let mut beat = tokio::time::interval(due.min(PING_EVERY));
     loop {
@@ -56,10 +63,7 @@ pub(super) async fn watch(
 ///
 /// # Errors
 /// The engine has ended, or did not answer in time.
-pub(super) async fn wait(
-    mut answer: oneshot::Receiver<()>,
-    counters: &Counters,
-) -> Result<(), Failure> {
+async fn wait(mut answer: oneshot::Receiver<()>, counters: &Counters) -> Result<(), Failure> {
     let asked = Instant::now();
     let answered = if let Ok(answered) = timeout(SLOW, &mut answer).await {
         Some(answered)
@@ -111,10 +115,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_slow_engine_is_told_and_waited_for_and_a_hanging_one_ends_the_daemon() {
         let counters = Counters::default();
-        let heard = RefCell::new(0);
+        let heard = RefCell::new(Vec::new());
         let times = [1, 44, 9, 46].map(Duration::from_secs).to_vec();
-        let failure = watch(slow(times), || *heard.borrow_mut() += 1, &counters).await;
-        assert_eq!(*heard.borrow(), 3);
+        let (ready, alive) = (
+            || heard.borrow_mut().push("ready"),
+            || heard.borrow_mut().push("alive"),
+        );
+        let failure = watch(slow(times), ready, alive, &counters).await;
+        assert_eq!(*heard.borrow(), ["ready", "alive", "alive"]);
         assert_eq!(counters.engine_silences.load(Ordering::Relaxed), 2);
         assert_eq!(failure.code, SOFTWARE);
         let text = failure.error.to_string();
@@ -124,7 +132,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_engine_that_is_gone_ends_the_daemon_at_once() {
         let counters = Counters::default();
-        let failure = watch(slow(Vec::new()), || (), &counters).await;
+        let ready = || panic!("nobody answered");
+        let failure = watch(slow(Vec::new()), ready, || (), &counters).await;
         let text = failure.error.to_string();
         assert_eq!(text, "the engine thread has ended");
     }

@@ -51,11 +51,19 @@ impl Daemon {
     /// The same with a copy of the program somewhere else.
     #[track_caller]
     pub(crate) fn start_program(program: &Path, options: &Options) -> Daemon {
+        let mut daemon = Self::start_answering(program, options);
+        daemon.wait_ready();
+        daemon
+    }
+
+    /// Answers, and may not be ready.
+    #[track_caller]
+    pub(crate) fn start_answering(program: &Path, options: &Options) -> Daemon {
         let dir = tempfile::tempdir().unwrap();
         let config = write_config(dir.path(), options);
         let child = spawn(program, dir.path(), &config, &[]);
         let mut daemon = Daemon { dir, config, child };
-        daemon.wait_ready();
+        daemon.wait_answering();
         daemon
     }
 
@@ -71,7 +79,7 @@ impl Daemon {
     }
 
     #[track_caller]
-    fn wait_ready(&mut self) {
+    fn wait_answering(&mut self) {
         let start = Instant::now();
         while self.try_status().is_none() {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -84,6 +92,11 @@ impl Daemon {
             );
             std::thread::park_timeout(Duration::from_millis(10));
         }
+    }
+
+    #[track_caller]
+    fn wait_ready(&mut self) {
+        self.wait_answering();
         // Answering comes before ready; a look at libvirt has been made then.
         wait_until("libvirt was looked at", || {
             self.try_status()

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tempfile::TempDir;
 use vmwardd::inventory::{self, Run, Sighting, Source, Watch};
 
 use crate::harness::{Daemon, Options, wait_until};
@@ -131,19 +132,35 @@ fn a_killed_inventory_is_noticed_counted_and_started_again() {
     assert!(log.contains("libvirt cannot be asked for a while"), "{log}");
 }
 
-#[test]
-fn an_inventory_that_writes_rubbish_leaves_the_daemon_answering() {
+/// A daemon whose inventory is this shell script.
+fn with_inventory(script: &'static str) -> (TempDir, PathBuf, Options) {
     // Linked, not copied: a program that was just written may still be open in
     // a process that another test starts, and can then not be run.
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let program = dir.path().join("vmwardd");
     std::fs::hard_link(env!("CARGO_BIN_EXE_vmwardd"), &program).unwrap();
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/inventory.sh");
-    symlink(script, dir.path().join("vmward-inventory")).unwrap();
+    let runs_it = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/inventory.sh");
+    symlink(runs_it, dir.path().join("vmward-inventory")).unwrap();
     let options = Options {
-        libvirt_uri: "head -c 300000 /dev/urandom; cat",
+        libvirt_uri: script,
         ..Options::default()
     };
+    (dir, program, options)
+}
+
+#[test]
+fn a_daemon_that_is_told_to_end_before_it_is_ready_ends() {
+    let (_dir, program, options) = with_inventory("cat");
+    let mut daemon = Daemon::start_answering(&program, &options);
+    assert_eq!(daemon.terminate(), Some(0));
+    let log = daemon.log();
+    assert!(log.contains("stopping as asked"), "{log}");
+    assert!(!log.contains(" ready "), "it waited for libvirt: {log}");
+}
+
+#[test]
+fn an_inventory_that_writes_rubbish_leaves_the_daemon_answering() {
+    let (_dir, program, options) = with_inventory("head -c 300000 /dev/urandom; cat");
     let daemon = Daemon::start_program(&program, &options);
     let status = daemon.status();
     let error = status.libvirt.error.expect("a reason");
