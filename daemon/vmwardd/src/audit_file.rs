@@ -53,7 +53,7 @@ pub struct AuditFile {
     dropped: u64,
     feed: Option<Arc<Feed>>,
     /// Where the head of the chain is kept.
-    head: Option<File>,
+    head: head::Head,
 }
 
 /// A record that is not written yet.
@@ -201,7 +201,7 @@ impl AuditFile {
             blocked: false,
             dropped: 0,
             feed: None,
-            head: None,
+            head: head::Head::default(),
         };
         if len == 0 {
             audit.begin(at);
@@ -316,7 +316,7 @@ impl AuditFile {
         }
         self.len = self.len.saturating_add(self.lines.len() as u64);
         self.dirty = true;
-        self.put_head();
+        self.head.put(&self.chain);
         if let Some(feed) = &self.feed {
             let mut start = 0;
             for (record, end) in records.iter().zip(&self.ends) {

@@ -235,6 +235,11 @@ impl AuditLog {
         blocked.then(|| self.file().fault()).flatten()
     }
 
+    /// As [`AuditFile::head_fault`].
+    pub fn head_fault(&self) -> Option<String> {
+        self.file().head_fault().map(str::to_owned)
+    }
+
     fn file(&self) -> MutexGuard<'_, AuditFile> {
         self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }

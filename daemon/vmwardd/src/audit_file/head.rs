@@ -61,9 +61,9 @@ impl AuditFile {
                 ));
             }
         };
-        self.head = Some(file);
+        self.head.file = Some(file);
         let Some(missing) = missing else {
-            self.put_head();
+            self.head.put(&self.chain);
             return None;
         };
         let why = format!(
@@ -76,16 +76,38 @@ impl AuditFile {
         Some(why)
     }
 
-    pub(super) fn put_head(&mut self) {
-        let Some(file) = &self.head else {
+    /// Why the head is not kept, where it cannot be written.
+    pub fn head_fault(&self) -> Option<&str> {
+        self.head.fault.as_deref()
+    }
+}
+
+/// Where the head is kept.
+#[derive(Default)]
+pub(super) struct Head {
+    file: Option<File>,
+    /// Why the last write failed.
+    fault: Option<String>,
+}
+
+impl Head {
+    /// Writes the chain's head. While that fails an older one is still in the log,
+    /// so this costs sharpness alone.
+    pub(super) fn put(&mut self, chain: &Chain) {
+        let Some(file) = &self.file else {
             return;
         };
-        let head = KeptHead::of(&self.chain);
-        // An older head is still in the log, so this costs sharpness alone.
-        if let Err(error) = file.write_all_at(head.text().as_bytes(), 0) {
+        let head = KeptHead::of(chain);
+        let Err(error) = file.write_all_at(head.text().as_bytes(), 0) else {
+            if self.fault.take().is_some() {
+                tracing::info!("the head of the audit log is kept again");
+            }
+            return;
+        };
+        if self.fault.is_none() {
             tracing::warn!(%error, "cannot keep the head of the audit log");
-            self.head = None;
         }
+        self.fault = Some(error.to_string());
     }
 }
 
@@ -123,4 +145,30 @@ fn holds(dir: &Path, kept: &KeptHead) -> io::Result<bool> {
         }
     }
     Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_that_cannot_be_written_is_told_until_it_can() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(HEAD_FILE);
+        std::fs::write(&path, "").unwrap();
+        let chain = Chain::default();
+        let mut head = Head {
+            file: Some(File::open(&path).unwrap()),
+            fault: None,
+        };
+        head.put(&chain);
+        assert!(head.fault.as_ref().unwrap().contains("Bad file descriptor"));
+        head.file = Some(File::options().write(true).open(&path).unwrap());
+        head.put(&chain);
+        assert_eq!(head.fault, None);
+        assert_eq!(
+            std::fs::read_to_string(&path).unwrap(),
+            KeptHead::of(&chain).text()
+        );
+    }
 }

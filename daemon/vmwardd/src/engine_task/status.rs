@@ -100,6 +100,12 @@ impl Shell {
                  next such call tries again"
             ));
         }
+        if let Some(error) = self.audit.head_fault() {
+            all.push(format!(
+                "the head of the audit log cannot be kept ({error}): after a restart nobody would \
+                 see that its newest records are missing; the next record tries again"
+            ));
+        }
         if self.policy.is_stale() {
             all.push(
                 "the newest policy file was not taken; the one before it is in force".to_owned(),
