@@ -1,13 +1,15 @@
 //! What is guarded beside the VMs: their helpers, and libvirt's daemon.
 
 use std::fs::File;
+use std::io::ErrorKind;
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 use vmward_tests::attacks::attack;
 use vmward_tests::audit::is_kernel;
-use vmward_tests::daemon::{Daemon, Mode};
+use vmward_tests::daemon::{Daemon, Mode, take_enforcement_out};
 use vmward_tests::guest::{Guest, parts, run, text, virsh};
 use vmward_tests::wait;
 
@@ -90,6 +92,38 @@ fn memory_that_is_a_file_is_the_vms_alone() {
             && r["vector"] == "lifeline-file"
             && r["actor"]["comm"] == "truncate"
     });
+}
+
+/// By its socket anybody could order what libvirt can: a shutdown, a suspend.
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
+fn an_agents_channel_is_libvirts_alone() {
+    assert_in_vm();
+    take_enforcement_out();
+    let guest = Guest::start_changed("channel-1", |xml| parts::with_devices(xml, parts::AGENT));
+    let channel = text(&run(
+        "find",
+        &[
+            "/var/lib/libvirt/qemu",
+            "-type",
+            "s",
+            "-path",
+            "*channel-1*agent*",
+        ],
+    ));
+    let channel = channel.trim();
+    UnixStream::connect(channel).expect("nobody refuses it yet");
+    let daemon = Daemon::start(Mode::Enforce);
+    daemon.wait_protected("channel-1");
+    let refused = UnixStream::connect(channel).expect_err("it is libvirt's");
+    assert_eq!(refused.kind(), ErrorKind::PermissionDenied, "{refused}");
+    daemon.audit().one("the refusal", |r| {
+        is_kernel(r, "refused", "channel-1") && r["vector"] == "monitor-connect"
+    });
+    let order = r#"{"execute":"guest-ping"}"#;
+    let asked = virsh(&["qemu-agent-command", "channel-1", "--timeout", "1", order]);
+    assert!(text(&asked).contains("agent"), "{}", text(&asked));
+    guest.assert_ticks();
 }
 
 #[test]
