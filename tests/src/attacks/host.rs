@@ -2,6 +2,7 @@
 //! programs can do to a VM. Where nothing refuses the host's end, nobody is left
 //! to look at the VM: these attacks are made so that they fail by themselves then.
 
+use std::path::Path;
 use std::process::Output;
 
 use super::{Attack, Harm, Refusal, attack};
@@ -52,24 +53,17 @@ const fn arms(
     id: &'static str,
     vector: &'static str,
     hook: &'static str,
-    lease: Option<&'static str>,
     run: fn(&Guest) -> Output,
 ) -> Attack {
     Attack {
         harm: Harm::Arms,
-        lease,
         ..host(id, vector, hook, run)
     }
 }
 
+/// It is about all VMs, and no VM's lease is for that.
 const fn setting(id: &'static str, run: fn(&Guest) -> Output) -> Attack {
-    arms(
-        id,
-        "kernel-file",
-        "file_permission",
-        Some("force_stop"),
-        run,
-    )
+    arms(id, "kernel-file", "file_permission", run)
 }
 
 /// A file of `/sys` that takes something away from all VMs.
@@ -92,6 +86,15 @@ fn breakpoint_by(file: &str) -> Output {
          /bin/echo 'p:vmward/attack /bin/true:0x40' >> $file && /bin/echo '-:vmward/attack' >> $file"
     );
     run("bash", &["-c", &script])
+}
+
+const SCHEDULER: &str = "host/scheduler";
+
+/// What the running kernel lacks that an attack cannot do without.
+#[must_use]
+pub fn lacks(row: &Attack) -> Option<&'static str> {
+    let has_schedulers = Path::new("/sys/kernel/sched_ext").exists();
+    (row.id == SCHEDULER && !has_schedulers).then_some("this kernel has no sched_ext")
 }
 
 /// Doors beside those above: settings, devices and system calls that do the same.
@@ -123,30 +126,21 @@ pub const OTHER_DOORS: &[Attack] = &[
         "host/breakpoint-perf-event",
         "kernel-file",
         "perf_event_alloc",
-        None,
         |_| attack("host", "uprobe", &["/bin/true"]),
     ),
     // Before 6.6 no kernel knows it; the program is refused all the same.
-    arms(
-        "host/breakpoint-multi",
-        "bpf-program",
-        "bpf_prog",
-        None,
-        |_| attack("host", "uprobe-multi", &["/bin/true"]),
-    ),
-    arms("host/ioperm", "reboot", "capable", None, |_| {
+    arms("host/breakpoint-multi", "bpf-program", "bpf_prog", |_| {
+        attack("host", "uprobe-multi", &["/bin/true"])
+    }),
+    arms("host/ioperm", "reboot", "capable", |_| {
         attack("host", "ioperm", &[])
     }),
-    arms("host/iopl", "reboot", "capable", None, |_| {
+    arms("host/iopl", "reboot", "capable", |_| {
         attack("host", "iopl", &[])
     }),
-    arms(
-        "host/madvise-offline",
-        "kernel-file",
-        "capable",
-        None,
-        |_| attack("host", "offline", &[]),
-    ),
+    arms("host/madvise-offline", "kernel-file", "capable", |_| {
+        attack("host", "offline", &[])
+    }),
     sys_file("host/cpu-hotplug-target", |_| {
         nonsense_to("/sys/devices/system/cpu/cpu1/hotplug/target")
     }),
@@ -168,13 +162,13 @@ pub const OTHER_DOORS: &[Attack] = &[
     host("host/msr", "kernel-file", "file_open", |_| {
         device("c 202 0", ">")
     }),
-    arms(
-        "host/bpf-lsm-refuses",
-        "bpf-program",
-        "bpf_prog",
-        None,
-        |_| attack("host", "refuses", &[]),
-    ),
+    // It says when a VM's threads run, if ever.
+    arms(SCHEDULER, "bpf-program", "bpf_prog", |_| {
+        attack("host", "scheduler", &[])
+    }),
+    arms("host/bpf-lsm-refuses", "bpf-program", "bpf_prog", |_| {
+        attack("host", "refuses", &[])
+    }),
 ];
 
 /// See the module's text.

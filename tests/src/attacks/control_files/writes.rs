@@ -88,11 +88,12 @@ pub const ATTACKS: &[Attack] = &[
         let by = "exec vmward-attack control_files writev-parts $d/cgroup.procs";
         into_frozen(&format!("{by} {}", g.pid()))
     }),
+    // It takes a processor from all VMs, and no VM's lease is for that.
     row(
         "control-files/partition",
         "cgroup-limit",
         Harm::Arms,
-        PAUSE,
+        None,
         |_| {
             shell(
                 "c=/sys/fs/cgroup; d=$c/vmward-partition; /bin/echo +cpuset > $c/cgroup.subtree_control

@@ -36,6 +36,7 @@ const PERF_EVENT: u32 = 7;
 const RAW_TRACEPOINT: u32 = 17;
 const RAW_TRACEPOINT_WRITABLE: u32 = 24;
 const TRACING: u32 = 26;
+const STRUCT_OPS: u32 = 27;
 const LSM: u32 = 29;
 /// Kinds of attachments, where the program's own kind does not tell.
 const RAW_TP: u32 = 23;
@@ -96,6 +97,13 @@ pub(crate) fn refuses() -> Result<(), Failed> {
 pub(crate) fn modifies_return() -> Result<(), Failed> {
     let target = types::find(types::FUNCTION, "security_bpf_map")?;
     attach::by_type(TRACING, MODIFY_RETURN, target, &NOTHING).map(drop)
+}
+
+/// A part of a scheduler: the first of its functions, which chooses a processor.
+pub(crate) fn scheduler() -> Result<(), Failed> {
+    const FIRST: u32 = 0;
+    let target = types::find(types::STRUCT, "sched_ext_ops")?;
+    attach::load(STRUCT_OPS, FIRST, target, &NOTHING).map(drop)
 }
 
 /// A breakpoint in a file.

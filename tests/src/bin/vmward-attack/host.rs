@@ -19,11 +19,12 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
         ["uprobe", path] => bpf::breakpoint(path),
         ["uprobe-multi", path] => bpf::breakpoints(path),
         ["refuses"] => bpf::refuses(),
+        ["scheduler"] => bpf::scheduler(),
         ["modifies-return"] => bpf::modifies_return(),
         [what, rest @ ..] if what.starts_with("bpf-") => bpf::run(what, number(rest, 0)?),
         _ => usage(
             "host: reboot | kexec-load | kexec-file-load | ioperm | iopl | offline | \
-             uprobe PATH | uprobe-multi PATH | refuses | modifies-return | bpf-... PID",
+             uprobe PATH | uprobe-multi PATH | refuses | scheduler | modifies-return | bpf-... PID",
         ),
     }
 }

@@ -116,7 +116,13 @@ fn read_number(path: &str) -> io::Result<u64> {
     text.trim().parse().map_err(io::Error::other)
 }
 
-fn load(kind: u32, attach: u32, target: u32, program: &[u64]) -> Result<OwnedFd, Failed> {
+/// A program that is on nothing yet.
+pub(super) fn load(
+    kind: u32,
+    attach: u32,
+    target: u32,
+    program: &[u64],
+) -> Result<OwnedFd, Failed> {
     let mut load = [0_u64; LOAD_LEN];
     load[0] = u64::from(kind) | (program.len() as u64) << 32;
     load[1] = program.as_ptr() as u64;

@@ -4,6 +4,7 @@
 
 use super::{Failed, usage};
 
+pub(super) const STRUCT: u32 = 4;
 pub(super) const FUNCTION: u32 = 12;
 pub(super) const TYPEDEF: u32 = 8;
 const PATH: &str = "/sys/kernel/btf/vmlinux";
