@@ -193,3 +193,23 @@ fn detach_ends_enforcement_at_once_and_on_record() {
     });
     audit.verify();
 }
+
+/// A person's way out of a journal that cannot be gone on with.
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
+fn a_journal_is_begun_anew_while_the_walls_stand() {
+    let mut scene = Scene::new("anew-1", Mode::Enforce);
+    assert_eq!(scene.daemon.stop(), Some(0), "{}", scene.daemon.log());
+    let output = scene.daemon.new_journal();
+    assert!(output.status.success(), "{}", text(&output));
+    for attack in &ATTACKS {
+        assert_refused(attack, &(attack.run)(&scene.guest));
+    }
+    scene.daemon.start_again(&[]);
+    scene.daemon.wait_protected("anew-1");
+    let audit = scene.daemon.audit();
+    let begun = audit.one("the new journal", |r| r["event"] == "journal-begun-anew");
+    let detail = begun["detail"].as_str().unwrap_or_default();
+    assert!(detail.contains("every limit starts anew"), "{begun:#}");
+    audit.verify();
+}

@@ -155,9 +155,23 @@ impl Daemon {
     /// When it cannot be started.
     #[track_caller]
     pub fn detach(&self) -> std::process::Output {
+        self.by_hand("--detach")
+    }
+
+    /// `vmwardd --new-journal` with this daemon's configuration.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[track_caller]
+    pub fn new_journal(&self) -> std::process::Output {
+        self.by_hand("--new-journal")
+    }
+
+    #[track_caller]
+    fn by_hand(&self, flag: &str) -> std::process::Output {
         let config = self.dir.join("vmward.toml");
         let config = config.to_str().expect("the tests' folders are UTF-8");
-        run("vmwardd", &["--detach", "--config", config])
+        run("vmwardd", &[flag, "--config", config])
     }
 
     /// The audit log, with the records of all decisions that were answered before.
