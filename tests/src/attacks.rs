@@ -11,6 +11,7 @@ pub mod control_files;
 pub mod disguise;
 pub mod host;
 pub mod lifeline;
+pub mod logger;
 pub mod monitor;
 pub mod own;
 pub mod rpc;
@@ -84,6 +85,7 @@ pub enum Refusal {
 pub const UNDO: &[(&str, Undo)] = &[
     ("control-files/", control_files::thaw),
     ("sched/deadline", sched::end_deadline),
+    ("logger/", logger::go_on),
 ];
 
 /// Takes back what attacks left behind.
@@ -111,6 +113,7 @@ pub fn all() -> impl Iterator<Item = &'static Attack> {
         host::ATTACKS,
         host::OTHER_DOORS,
         lifeline::ATTACKS,
+        logger::ATTACKS,
         own::ATTACKS,
         own::OBJECTS,
         own::DAEMON,

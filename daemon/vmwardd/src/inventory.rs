@@ -78,6 +78,8 @@ pub enum Run {
 pub struct Beside {
     /// libvirt's daemons.
     pub deputies: Vec<Process>,
+    /// virtlogd.
+    pub logger: Option<Process>,
     /// By the process of a running VM: those whose end is its end.
     pub helpers: BTreeMap<Process, Vec<Process>>,
     /// How many more of those there are than have room.
@@ -254,6 +256,7 @@ fn follow(
                 let mut beside = std::mem::take(&mut beside);
                 books.helpers.complete(&mut beside.helpers);
                 beside.deputies = deputy::find();
+                beside.logger = deputy::find_logger();
                 told = tell(Sighting::Domains {
                     domains,
                     deputy_pid: beside.deputies.first().map_or(0, |process| process.pid),

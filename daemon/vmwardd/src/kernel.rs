@@ -84,6 +84,8 @@ pub enum GuardRole {
     },
     /// libvirt's daemon: may be ended, not tampered with.
     Deputy,
+    /// virtlogd: as that, and not held up, since every VM waits for it.
+    Logger,
 }
 
 /// A VM as the kernel has it.

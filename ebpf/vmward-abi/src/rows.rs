@@ -1,7 +1,7 @@
 //! Keys and values of the maps. The key of each is the VM's tgid (`u32`).
 
 /// Stands for the host itself where an event or a row is about no VM: the
-/// processes of role [`role::DEPUTY`] and [`role::OWN`], and what ends every VM
+/// processes of role [`role::DEPUTY`], [`role::OWN`] and [`role::LOGGER`], and what ends every VM
 /// at once.
 pub const HOST_UUID: [u8; 16] = [0xff; 16];
 
@@ -16,6 +16,9 @@ pub mod role {
     pub const DEPUTY: u32 = 2;
     /// vmward's own daemon.
     pub const OWN: u32 = 3;
+    /// virtlogd, which reads what guests print: when it does not, each QEMU waits
+    /// for it. May be ended, not held up or tampered with.
+    pub const LOGGER: u32 = 4;
 }
 
 /// Bits of [`VmRow::flags`].

@@ -43,6 +43,15 @@ pub fn vm_behind(found: Vm) -> Option<Vm> {
     }
 }
 
+/// As [`vm_of`], and virtlogd, for which every VM waits.
+pub fn vm_or_logger(task: Task, tgid: u32) -> Option<Vm> {
+    let found = guarded(task, tgid)?;
+    if found.row.role == role::LOGGER {
+        return Some(found);
+    }
+    vm_behind(found)
+}
+
 /// Whose lease lets somebody reach for `found`: its VM's for a helper, else its
 /// own. A helper whose VM has ended is nobody's.
 pub fn answerable(found: Vm) -> Option<Vm> {

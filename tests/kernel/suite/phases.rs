@@ -222,8 +222,12 @@ pub(super) fn down(rows: &[&'static Attack]) {
                 let own = left.iter_mut().find(|(events, record)| {
                     *events > 0 && is_of(row, record, &scene.guest.name).is_ok()
                 });
-                let (events, _) = own.ok_or_else(|| "no record tells of it".to_owned())?;
-                *events -= if is_by_thread(row) { *events } else { 1 };
+                let (events, record) = own.ok_or_else(|| "no record tells of it".to_owned())?;
+                *events -= 1;
+                if is_by_thread(row) {
+                    let actor = &record["actor"];
+                    left.retain(|(_, record)| record["actor"] != *actor);
+                }
                 Ok(())
             });
         }

@@ -99,7 +99,11 @@ pub(super) fn is_of(row: &Attack, record: &Value, vm: &str) -> Result<(), String
     // for is seen by nobody, and not whom a number means that is written to hide it.
     let hidden = row.vector == "cgroup-move" && row.lease.is_none();
     let of_all = record["vm"]["name"] == "(host)"
-        && (record["word"] == "libvirtd" || row.vector == "bpf-program" || hidden);
+        && (["libvirtd", "virtlogd"]
+            .iter()
+            .any(|daemon| record["word"] == *daemon)
+            || row.vector == "bpf-program"
+            || hidden);
     if record["vm"]["name"] != vm && !host_too && !of_all {
         return Err(format!("not about {vm}: {}", brief(record)));
     }

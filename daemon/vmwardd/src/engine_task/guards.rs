@@ -21,6 +21,9 @@ impl Shell {
         for process in &self.vms.beside.deputies {
             wanted.push(guard(*process, GuardRole::Deputy));
         }
+        if let Some(logger) = self.vms.beside.logger {
+            wanted.push(guard(logger, GuardRole::Logger));
+        }
         for (vm, guarded) in self.vms.guarded() {
             let role = GuardRole::Helper {
                 uuid: *guarded.uuid.as_bytes(),
@@ -47,6 +50,11 @@ impl Shell {
             if !self.vms.beside.deputies.contains(process) {
                 tracing::info!(pid = process.pid, "libvirt's daemon is guarded");
             }
+        }
+        if let Some(logger) = beside.logger
+            && self.vms.beside.logger != Some(logger)
+        {
+            tracing::info!(pid = logger.pid, "virtlogd is guarded");
         }
         for (vm, helpers) in &beside.helpers {
             let before = self.vms.beside.helpers.get(vm);

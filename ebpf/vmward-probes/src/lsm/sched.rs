@@ -9,7 +9,7 @@ use aya_ebpf::programs::LsmContext;
 use vmward_abi::{WORD_LEN, effect, role, vector};
 
 use crate::lsm::own;
-use crate::scope::{Vm, vm_of};
+use crate::scope::{Vm, vm_or_logger};
 use crate::task::{Task, current_tgid};
 use crate::verdict::{Attempt, libvirt_side, wall};
 
@@ -85,17 +85,21 @@ fn try_sched(target: Task, what: What) -> i32 {
     let Some(tgid) = target.tgid() else {
         return 0;
     };
-    let Some(vm) = vm_of(target, tgid) else {
+    let Some(vm) = vm_or_logger(target, tgid) else {
         return own::try_sched(target, tgid, what as u32);
     };
     try_vm(&vm, tgid, what)
+}
+
+fn is_to_go_on(role: u32) -> bool {
+    role == role::VM || role == role::LOGGER
 }
 
 /// With a stack frame of its own: the other way needs room for its own.
 #[inline(never)]
 fn try_vm(vm: &Vm, tgid: u32, what: What) -> i32 {
     let actor = current_tgid();
-    if actor == tgid || actor == vm.tgid || vm.row.role != role::VM {
+    if actor == tgid || actor == vm.tgid || !is_to_go_on(vm.row.role) {
         return 0;
     }
     // The kernel itself empties a CPU set whose processors go away.

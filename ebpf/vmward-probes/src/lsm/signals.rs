@@ -82,10 +82,29 @@ fn decide(
     if found.row.role == role::OWN {
         return own::try_signal(target, tgid, vector, signal);
     }
+    if found.row.role == role::LOGGER {
+        return try_logger(&found, vector, signal);
+    }
     match vm_behind(found) {
         Some(vm) => of_vm(&vm),
         None => 0,
     }
+}
+
+/// virtlogd may be ended, and is by its upgrades; not stopped.
+#[inline(never)]
+fn try_logger(logger: &Vm, vector: u32, signal: u32) -> i32 {
+    let attempt = attempt(vector, signal);
+    if attempt.effect != effect::PAUSE || current_tgid() == logger.tgid {
+        return 0;
+    }
+    wall(
+        logger,
+        &Attempt {
+            detail: logger.tgid,
+            ..attempt
+        },
+    )
 }
 
 /// With a stack frame of its own: the other way needs room for its own.

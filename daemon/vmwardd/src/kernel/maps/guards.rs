@@ -1,4 +1,4 @@
-//! The rows of guarded processes that are no VMs: helpers and libvirt's daemon.
+//! The rows of guarded processes that are no VMs: helpers and libvirt's daemons.
 
 use aya::maps::MapError;
 use vmward_abi::{HOST_UUID, VmRow, role, vm_flag};
@@ -12,6 +12,7 @@ impl Guard {
         let (uuid, role, owner_tgid) = match self.role {
             GuardRole::Helper { uuid, vm } => (uuid, role::HELPER, vm.pid),
             GuardRole::Deputy => (HOST_UUID, role::DEPUTY, 0),
+            GuardRole::Logger => (HOST_UUID, role::LOGGER, 0),
         };
         VmRow {
             uuid,
@@ -26,7 +27,7 @@ impl Guard {
 
 impl Maps {
     /// Puts the rows of `wanted` and removes those of other helpers. The row of a
-    /// deputy goes with its process alone: what is not found any more may only be
+    /// daemon goes with its process alone: what is not found any more may only be
     /// hidden.
     pub(in crate::kernel) fn set_guards(&mut self, wanted: &[Guard]) -> Result<(), KernelError> {
         let list = failed("list the guarded processes", "VMS");
@@ -56,7 +57,7 @@ impl Maps {
             .filter(|before| before.start_ticks == row.start_ticks);
         let stays = before.is_some_and(|before| match before.role {
             role::HELPER => before == row,
-            role::DEPUTY => before == row || row.role == role::HELPER,
+            role::DEPUTY | role::LOGGER => before == row || row.role == role::HELPER,
             _ => true,
         });
         if stays {

@@ -1,0 +1,68 @@
+//! virtlogd reads what guests print. QEMU waits, and its guest with it, once a pipe
+//! to a virtlogd that does not read is full.
+
+use std::process::Output;
+
+use super::{Attack, Harm, Refusal};
+use crate::guest::{Guest, run};
+
+const LOGGER: &str = "$(cat /run/virtlogd.pid)";
+
+/// It is about all VMs, and no VM's lease is for that.
+const fn row(
+    id: &'static str,
+    vector: &'static str,
+    hook: &'static str,
+    run: fn(&Guest) -> Output,
+) -> Attack {
+    Attack {
+        id,
+        vector,
+        hook,
+        harm: Harm::Stalls,
+        refusal: Refusal::NotPermitted,
+        lease: None,
+        run,
+    }
+}
+
+/// Holds virtlogd up, and then fills the VM's pipes to it, as the guest does by and by.
+fn held_up(guest: &Guest, how: &str) -> Output {
+    let script = format!(
+        "set -e; {how}
+         for pipe in /proc/{0}/fd/*; do
+             case $(readlink $pipe) in pipe:*)
+                 dd if=/dev/zero of=$pipe bs=4096 count=64 oflag=nonblock 2>&1 || true ;;
+             esac
+         done",
+        guest.pid()
+    );
+    run("bash", &["-c", &script])
+}
+
+/// Lets it go on.
+pub(super) fn go_on(_guest: &Guest) {
+    let script = format!("chrt --all-tasks --other --pid 0 {LOGGER}; kill -CONT {LOGGER}");
+    run("bash", &["-c", &script]);
+}
+
+/// See the module's text.
+pub const ATTACKS: &[Attack] = &[
+    row("logger/stop", "signal", "task_kill", |g| {
+        held_up(g, &format!("/bin/kill -STOP {LOGGER}"))
+    }),
+    Attack {
+        harm: Harm::Arms,
+        ..row("logger/idle", "sched", "task_setscheduler", |_| {
+            let script = format!("chrt --all-tasks --idle --pid 0 {LOGGER}");
+            run("bash", &["-c", &script])
+        })
+    },
+    Attack {
+        harm: Harm::Arms,
+        ..row("logger/seize", "ptrace", "ptrace_access_check", |_| {
+            let script = format!("exec vmward-attack tampering seize {LOGGER}");
+            run("bash", &["-c", &script])
+        })
+    },
+];
