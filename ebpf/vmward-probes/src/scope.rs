@@ -45,11 +45,16 @@ pub fn vm_behind(found: Vm) -> Option<Vm> {
 
 /// As [`vm_of`], and virtlogd, for which every VM waits.
 pub fn vm_or_logger(task: Task, tgid: u32) -> Option<Vm> {
-    let found = guarded(task, tgid)?;
-    if found.row.role == role::LOGGER {
-        return Some(found);
+    held_up(guarded(task, tgid)?)
+}
+
+/// Whom it holds up when what was found does not go on: its VM, or virtlogd, and so
+/// all of them.
+pub fn held_up(found: Vm) -> Option<Vm> {
+    match found.row.role {
+        role::VM | role::HELPER | role::LOGGER => answerable(found),
+        _ => None,
     }
-    vm_behind(found)
 }
 
 /// Whose lease lets somebody reach for `found`: its VM's for a helper, else its

@@ -7,7 +7,7 @@ use vmward_abi::{WORD_LEN, effect, role, vector};
 use crate::lsm::own;
 use crate::maps::offset;
 use crate::objects::host_wall;
-use crate::scope::{Vm, guarded, vm_behind};
+use crate::scope::{Vm, guarded, held_up};
 use crate::task::{Task, current_tgid, load, number, read};
 use crate::verdict::{Attempt, libvirt_side, wall};
 
@@ -27,11 +27,14 @@ pub fn is_benign(signal: u32) -> bool {
     signal < 64 && BENIGN_SIGNALS & (1 << signal) != 0
 }
 
+fn pauses(signal: u32) -> bool {
+    signal < 64 && STOP_SIGNALS & (1 << signal) != 0
+}
+
 /// Sending `signal` by `vector`. Every signal that is neither benign nor a stop
 /// signal ends QEMU or may end it.
 pub fn attempt(vector: u32, signal: u32) -> Attempt {
-    let pauses = signal < 64 && STOP_SIGNALS & (1 << signal) != 0;
-    let effect = if pauses {
+    let effect = if pauses(signal) {
         effect::PAUSE
     } else {
         effect::FORCE_STOP
@@ -82,29 +85,14 @@ fn decide(
     if found.row.role == role::OWN {
         return own::try_signal(target, tgid, vector, signal);
     }
-    if found.row.role == role::LOGGER {
-        return try_logger(&found, vector, signal);
+    if found.row.role == role::LOGGER && !pauses(signal) {
+        // It may be ended, and is by its upgrades.
+        return 0;
     }
-    match vm_behind(found) {
+    match held_up(found) {
         Some(vm) => of_vm(&vm),
         None => 0,
     }
-}
-
-/// virtlogd may be ended, and is by its upgrades; not stopped.
-#[inline(never)]
-fn try_logger(logger: &Vm, vector: u32, signal: u32) -> i32 {
-    let attempt = attempt(vector, signal);
-    if attempt.effect != effect::PAUSE || current_tgid() == logger.tgid {
-        return 0;
-    }
-    wall(
-        logger,
-        &Attempt {
-            detail: logger.tgid,
-            ..attempt
-        },
-    )
 }
 
 /// With a stack frame of its own: the other way needs room for its own.
@@ -118,7 +106,11 @@ fn try_vm(vm: &Vm, tgid: u32, signal: u32) -> i32 {
     if tgid != vm.tgid && (is_helper_of(vm, actor) || libvirt_side(vm, Task::current()).0) {
         return 0;
     }
-    let helper = if tgid == vm.tgid { 0 } else { tgid };
+    let helper = if vm.row.role == role::VM && tgid == vm.tgid {
+        0
+    } else {
+        tgid
+    };
     wall(
         vm,
         &Attempt {
