@@ -296,7 +296,7 @@ async fn serve(
 
     let mut hints = watch::hints(reloader.policy.clone(), watch::LOOK_EVERY);
     let (asked, counters) = (engine.clone(), Arc::clone(&service.counters));
-    tokio::spawn(async move {
+    let heart = tokio::spawn(async move {
         // Ready means: the VMs that run now are protected.
         drop(timeout(FIRST_LOOK_DEADLINE, first_look).await);
         let ready = || {
@@ -320,6 +320,8 @@ async fn serve(
             Some(failure) = failed.recv() => break Err(failure),
         }
     };
+    // Who stops does not get ready any more, nor does he miss an answer.
+    heart.abort();
     stop.send_replace(true);
     let drained = timeout(DRAIN_DEADLINE, all_gone(&all_permits))
         .await
