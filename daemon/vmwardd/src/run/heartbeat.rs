@@ -37,14 +37,16 @@ pub(super) async fn watch(
     alive: impl Fn(),
     counters: &Counters,
 ) -> Failure {
+    let due = notify::watchdog_interval().unwrap_or(PING_EVERY);
+    let mut beat = tokio::time::interval(due.min(PING_EVERY));
+    // The first is at once.
+    beat.tick().await;
     if let Some(answer) = ask()
         && let Err(failure) = wait(answer, counters).await
     {
         return failure;
     }
     ready();
-    let due = notify::watchdog_interval().unwrap_or(PING_EVERY);
-    let mut beat = tokio::time::interval(due.min(PING_EVERY));
     loop {
         beat.tick().await;
         let Some(answer) = ask() else {
