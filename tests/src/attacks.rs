@@ -122,6 +122,25 @@ pub fn all() -> impl Iterator<Item = &'static Attack> {
     .flatten()
 }
 
+/// An attack that no VM's lease is for: upon all of them, what they share, or vmward.
+const fn of_all(
+    id: &'static str,
+    vector: &'static str,
+    hook: &'static str,
+    harm: Harm,
+    run: fn(&Guest) -> Output,
+) -> Attack {
+    Attack {
+        id,
+        vector,
+        hook,
+        harm,
+        refusal: Refusal::NotPermitted,
+        lease: None,
+        run,
+    }
+}
+
 /// Runs `vmward-attack FAMILY WHAT PID...`, the attacks that no shell command
 /// makes.
 #[track_caller]

@@ -58,7 +58,7 @@ fn above(guest: &Guest) -> String {
 
 /// Mounts the freezer of cgroup version 1 at `$m` for as long as the shell runs:
 /// libvirt would put its next VM there too.
-pub const FREEZER: &str = "m=/run/vmward-freezer; mkdir -p $m
+const FREEZER: &str = "m=/run/vmward-freezer; mkdir -p $m
     mount -t cgroup -o freezer none $m; trap 'umount $m' EXIT";
 
 /// Lets go on what an attack has frozen or limited, the folder above all VMs

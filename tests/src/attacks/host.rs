@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::process::Output;
 
-use super::{Attack, Harm, Refusal, attack};
+use super::{Attack, Harm, attack, of_all};
 use crate::guest::{Guest, run};
 
 const fn host(
@@ -14,15 +14,7 @@ const fn host(
     hook: &'static str,
     run: fn(&Guest) -> Output,
 ) -> Attack {
-    Attack {
-        id,
-        vector,
-        hook,
-        harm: Harm::Host,
-        refusal: Refusal::NotPermitted,
-        lease: None,
-        run,
-    }
+    of_all(id, vector, hook, Harm::Host, run)
 }
 
 /// Somebody's program that ends the VM from within.

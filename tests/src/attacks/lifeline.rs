@@ -4,7 +4,7 @@
 use std::fs;
 use std::process::Output;
 
-use super::{Attack, Harm, Refusal, attack};
+use super::{Attack, Harm, Refusal, attack, of_all};
 use crate::guest::{Guest, run, text, virsh};
 
 /// Moves a file away and back: the first step is what is refused.
@@ -32,15 +32,7 @@ fn folder(guest: &Guest) -> String {
 }
 
 const fn row(id: &'static str, hook: &'static str, run: fn(&Guest) -> Output) -> Attack {
-    Attack {
-        id,
-        vector: "lifeline-file",
-        hook,
-        harm: Harm::Arms,
-        refusal: Refusal::NotPermitted,
-        lease: None,
-        run,
-    }
+    of_all(id, "lifeline-file", hook, Harm::Arms, run)
 }
 
 /// See the module's text.

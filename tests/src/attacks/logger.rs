@@ -3,7 +3,7 @@
 
 use std::process::Output;
 
-use super::{Attack, Harm, Refusal};
+use super::{Attack, Harm, of_all};
 use crate::guest::{Guest, run};
 
 const LOGGER: &str = "$(cat /run/virtlogd.pid)";
@@ -15,15 +15,7 @@ const fn row(
     hook: &'static str,
     run: fn(&Guest) -> Output,
 ) -> Attack {
-    Attack {
-        id,
-        vector,
-        hook,
-        harm: Harm::Stalls,
-        refusal: Refusal::NotPermitted,
-        lease: None,
-        run,
-    }
+    of_all(id, vector, hook, Harm::Stalls, run)
 }
 
 /// Holds virtlogd up, and then fills the VM's pipes to it, as the guest does by and by.

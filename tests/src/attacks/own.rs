@@ -2,7 +2,7 @@
 
 use std::process::Output;
 
-use super::{Attack, Harm, Refusal, attack};
+use super::{Attack, Harm, Refusal, attack, of_all};
 use crate::guest::{run, text};
 
 mod daemon;
@@ -23,15 +23,7 @@ const fn row(
     hook: &'static str,
     run: fn(&crate::guest::Guest) -> Output,
 ) -> Attack {
-    Attack {
-        id,
-        vector,
-        hook,
-        harm: Harm::Disarms,
-        refusal: Refusal::NotPermitted,
-        lease: None,
-        run,
-    }
+    of_all(id, vector, hook, Harm::Disarms, run)
 }
 
 /// On the daemon's process, while there is one.
