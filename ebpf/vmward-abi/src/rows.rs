@@ -1,8 +1,8 @@
 //! Keys and values of the maps. The key of each is the VM's tgid (`u32`).
 
 /// Stands for the host itself where an event or a row is about no VM: the
-/// processes of role [`role::DEPUTY`], [`role::OWN`] and [`role::LOGGER`], and what ends every VM
-/// at once.
+/// processes of role [`role::DEPUTY`], [`role::OWN`] and [`role::LOGGER`], and
+/// what ends every VM at once.
 pub const HOST_UUID: [u8; 16] = [0xff; 16];
 
 /// Values of [`VmRow::role`]: what the process is that the row guards.

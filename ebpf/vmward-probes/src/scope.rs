@@ -32,11 +32,7 @@ pub fn guarded(task: Task, tgid: u32) -> Option<Vm> {
 
 /// The VM that the process `tgid` is, or whose helper it is.
 pub fn vm_of(task: Task, tgid: u32) -> Option<Vm> {
-    vm_behind(guarded(task, tgid)?)
-}
-
-/// The VM that what was found is, or whose helper it is.
-pub fn vm_behind(found: Vm) -> Option<Vm> {
+    let found = guarded(task, tgid)?;
     match found.row.role {
         role::VM | role::HELPER => answerable(found),
         _ => None,
