@@ -17,34 +17,32 @@ pub(crate) mod reaper;
 mod systemd;
 mod tail;
 mod tree;
+mod watch;
 
 use std::{
     env, fs,
     path::{Path, PathBuf},
     process::{Child, ExitCode, Stdio},
     sync::atomic::{AtomicU32, Ordering},
-    time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
 use order::Order;
 pub(crate) use order::{Host, Mode};
+use watch::Vm;
 
-use crate::{build, paths, setup, setup::Kernel, wait};
+use crate::{build, paths, setup, setup::Kernel};
 
 /// What the kernel tests attack with; there once they were built.
 const ATTACKER: &str = "vmward-attack";
 /// BPF among the security modules; the rest only costs time under emulation.
 const KERNEL_ARGS: &str = "lsm=landlock,lockdown,yama,bpf mitigations=off \
     transparent_hugepage=never init_on_alloc=0 nowatchdog";
-/// From power-on to the first sign of `vm-init`; 12 s under emulation on an idle machine.
-const BOOT_LIMIT: Duration = Duration::from_mins(8);
-/// From there to the command; a dozen guests under nested emulation take a minute.
-const READY_LIMIT: Duration = Duration::from_mins(10);
-/// How long the VM may take to go after its exit status is known.
-const END_LIMIT: Duration = Duration::from_secs(3);
+/// A fault of the kernel ends the VM, and not only whoever ran into it and all who
+/// then wait for what it held.
+const FAULT_ARGS: &str = "oops=panic";
 
 #[derive(Args)]
 pub(crate) struct VmArgs {
@@ -155,29 +153,32 @@ impl Finished {
     }
 }
 
-/// Boots a VM and runs the command in it, its output passed through.
+/// Boots a VM and runs the command in it, its output passed through. A VM that never
+/// comes to its first program is booted once more: emulated kernels do fault in their
+/// own boot now and then, and nothing that is to be tried has begun.
 pub(crate) fn boot(args: &VmArgs) -> Result<Finished> {
     let (vng, kernel) = setup::for_vm(args.kernel)?;
     let accel = accel::choose(&vng, &kernel)?;
-    let folder = run_folder(args.host, args.mode)?;
-    Order::new(args, &folder)?.write(&folder)?;
-    let child = match args.host {
-        Host::Bare => start_bare(args, accel, &vng, &kernel, &folder)?,
-        Host::Systemd => {
-            let disk = setup::for_systemd_host()?;
-            systemd::start(args, accel, &kernel, &disk, &folder)?
+    let start = || -> Result<Vm> {
+        let folder = run_folder(args.host, args.mode)?;
+        Order::new(args, &folder)?.write(&folder)?;
+        let child = match args.host {
+            Host::Bare => start_bare(args, accel, &vng, &kernel, &folder)?,
+            Host::Systemd => {
+                let disk = setup::for_systemd_host()?;
+                systemd::start(args, accel, &kernel, &disk, &folder)?
+            }
+        };
+        Ok(Vm::new(child, folder))
+    };
+    match start()?.run(args) {
+        Err(failure) if !failure.began => {
+            eprintln!("{:#}\n... booting it once more", failure.error);
+            start()?.run(args)
         }
-    };
-    let mut vm = Vm {
-        child,
-        folder: folder.clone(),
-    };
-    let outcome = vm.watch(args);
-    vm.end();
-    match outcome {
-        Ok(code) => Ok(Finished { code, folder }),
-        Err(error) => Err(error.context(vm.evidence())),
+        outcome => outcome,
     }
+    .map_err(|failure| failure.error)
 }
 
 /// A fresh folder shared with the VM, with this very xtask and the built binaries in `bin`.
@@ -245,7 +246,7 @@ fn start_bare(
             "--rwdir",
         ])
         .arg(folder)
-        .args(["--append", KERNEL_ARGS])
+        .args(["--append", KERNEL_ARGS, "--append", FAULT_ARGS])
         .args((args.audit == Audit::Off).then_some("--append=audit=0"))
         .arg("--")
         .arg(format!(
@@ -258,118 +259,4 @@ fn start_bare(
         .stdout(console.try_clone()?)
         .stderr(console);
     command.spawn().context("Failed to start virtme-ng")
-}
-
-struct Vm {
-    child: Child,
-    folder: PathBuf,
-}
-
-impl Vm {
-    /// Passes the command's output on until its exit status is known.
-    fn watch(&mut self, args: &VmArgs) -> Result<u8> {
-        let start = Instant::now();
-        let mut output = tail::Output::new(&self.folder);
-        let mut phase = String::new();
-        let mut running_since = None;
-        loop {
-            let ended = self.child.try_wait()?.is_some();
-            // Read after the look at the process: what it wrote before its end is there now.
-            let status = self.read("status");
-            if args.output == Output::Passed {
-                output.pump()?;
-            }
-            if let Some(code) = status {
-                return code
-                    .trim()
-                    .parse()
-                    .context("the VM left no number as exit status");
-            }
-            if let Some(error) = self.read("error") {
-                bail!("{}", error.trim());
-            }
-            if ended {
-                bail!("the VM ended without an exit status, {}", after(&phase));
-            }
-            let now = self.read("phase").unwrap_or_default();
-            let now = now.lines().last().unwrap_or_default();
-            if now != phase {
-                now.clone_into(&mut phase);
-                if args.verbose {
-                    eprintln!("[{:6.1} s] vm: {phase}", start.elapsed().as_secs_f32());
-                }
-                if phase == order::PHASE_COMMAND {
-                    running_since = Some(Instant::now());
-                }
-            }
-            let (since, limit, what) = match running_since {
-                Some(since) => (since, Duration::from_secs(args.timeout), "the command"),
-                None if phase.is_empty() => (start, BOOT_LIMIT, "the kernel's boot"),
-                None => (start, BOOT_LIMIT + READY_LIMIT, "bringing the VM up"),
-            };
-            if since.elapsed() > limit {
-                bail!(
-                    "no end of {what} after {} s, {}",
-                    limit.as_secs(),
-                    after(&phase)
-                );
-            }
-            wait::pause();
-        }
-    }
-
-    fn read(&self, name: &str) -> Option<String> {
-        // Files appear by rename, so a present one is whole; `phase` only grows by lines.
-        fs::read_to_string(self.folder.join(name)).ok()
-    }
-
-    /// Ends what is left of the VM.
-    fn end(&mut self) {
-        let gone = wait::until("the VM to power off", END_LIMIT, || {
-            Ok(self.child.try_wait()?)
-        });
-        if gone.is_err() {
-            tree::kill(self.child.id());
-            if let Err(error) = self.child.wait() {
-                eprintln!("the VM's process could not be waited for: {error}");
-            }
-        }
-    }
-
-    /// The last words of the VM, for the error.
-    fn evidence(&self) -> String {
-        let mut parts = vec![format!(
-            "the VM failed; its logs are in {}",
-            self.folder.display()
-        )];
-        for name in [
-            "console.log",
-            "init.log",
-            "vmwardd.log",
-            "libvirtd.log",
-            "journal.log",
-        ] {
-            let Ok(log) = fs::read(self.folder.join(name)) else {
-                continue;
-            };
-            let log = String::from_utf8_lossy(&log);
-            let lines: Vec<_> = log.lines().filter(|line| !line.trim().is_empty()).collect();
-            let last = lines
-                .get(lines.len().saturating_sub(12)..)
-                .unwrap_or_default();
-            if !last.is_empty() {
-                parts.push(format!("--- {name}\n{}", last.join("\n")));
-            }
-        }
-        parts.push("--- what went wrong".to_owned());
-        parts.join("\n")
-    }
-}
-
-fn after(phase: &str) -> String {
-    if phase.is_empty() {
-        "before anything ran in it".to_owned()
-    } else {
-        format!("while: {phase}")
-    }
 }
