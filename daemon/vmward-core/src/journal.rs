@@ -1,13 +1,15 @@
 //! The journal: what makes a decision survive a crash.
 //!
 //! One line an entry: eight hexadecimal digits of CRC-32, a space, JSON, a line
-//! feed. The shell makes an entry durable before it answers, so a line at the very
-//! end that lacks its line feed was never answered and is dropped; any other bad
-//! line means that the file was damaged afterwards, and nothing is guessed.
+//! feed. Behind the last line there may be zeros, which are room for more. The shell
+//! makes an entry durable before it answers, so what a crash left of the last batch
+//! of lines was never answered and is dropped (`tail.rs`); any other bad line means
+//! that the file was damaged afterwards, and nothing is guessed.
 
+mod batch;
 mod error;
-mod number;
 mod replay;
+mod tail;
 #[cfg(test)]
 mod tests;
 
@@ -25,8 +27,8 @@ use crate::{
     lease::{Lease, LeaseState},
     limit::{Charge, CounterKey},
 };
+pub use batch::encode_batch;
 pub use error::{REMEDY, ReplayError};
-pub use number::encode_numbered;
 pub use replay::{Replay, ReplayedDecision, ReplayedState, RestoredStamp, TornTail};
 
 /// Eight digits and a space.
@@ -214,6 +216,9 @@ pub enum LineError {
     /// It is whole, and another byte stands in its line feed's place.
     #[error("the line ends in another byte than a line feed")]
     End,
+    /// It has zeros in it where no crash leaves any.
+    #[error("the line has zeros in it that no crash has left there")]
+    Hole,
     /// It has no checksum in front.
     #[error("the line has no checksum")]
     Shape,

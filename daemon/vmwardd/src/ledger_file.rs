@@ -1,6 +1,8 @@
 //! The journal on disk: what is durable before an allow is answered.
 //!
-//! A batch of lines is appended and synced as one. A failed append is cut off
+//! A batch of lines is appended and synced as one. The file has room for more lines
+//! beforehand, as zeros: a sync that does not have to tell the file system of a new
+//! length takes half as long, and waits for nobody else's changes. A failed append is cut off
 //! again; a failed sync is never retried, because after it the kernel may have
 //! dropped the very pages and a second sync would lie. From then on the ledger
 //! refuses and the daemon denies, until a restart has read what really is on
@@ -8,7 +10,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::crash::{self, Point};
@@ -18,6 +20,8 @@ use crate::crash::{self, Point};
 pub const COMPACT_BYTES: u64 = 4 * 1024 * 1024;
 /// Longest journal that is read at start; far more than compaction leaves.
 pub const JOURNAL_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// How much room is made at once: for some hundred decisions.
+const ROOM_BYTES: u64 = 1024 * 1024;
 
 /// Where the bytes go. Tests put a disk there that fails or forgets.
 pub trait Storage: Send {
@@ -174,6 +178,18 @@ impl Ledger {
         Ok(())
     }
 
+    /// The daemon ends: the file is its lines, and no room for more. Without that it
+    /// is no worse.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn trim(&mut self) -> io::Result<()> {
+        match self.closed {
+            None => self.storage.truncate(self.len),
+            Some(_) => Ok(()),
+        }
+    }
+
     /// Is it time for a snapshot?
     pub fn wants_snapshot(&self) -> bool {
         let twice = self.snapshot_len.saturating_mul(2);
@@ -213,6 +229,10 @@ pub struct FileStorage {
     dir: File,
     path: PathBuf,
     file: File,
+    /// Where the next line goes.
+    end: u64,
+    /// How long the file is, with the room behind its lines.
+    room: u64,
 }
 
 impl FileStorage {
@@ -223,10 +243,24 @@ impl FileStorage {
     /// The system's errors.
     pub fn open(dir: &Path) -> io::Result<FileStorage> {
         let path = dir.join("journal.jsonl");
-        let file = open_append(&path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(&path)?;
+        let len = file.metadata()?.len();
         let dir = File::open(dir)?;
         dir.sync_all()?;
-        Ok(FileStorage { dir, path, file })
+        Ok(FileStorage {
+            dir,
+            path,
+            file,
+            end: len,
+            room: len,
+        })
     }
 
     /// The journal's path, for messages.
@@ -237,6 +271,7 @@ impl FileStorage {
     fn write_snapshot(&self, bytes: &[u8]) -> io::Result<File> {
         let new_path = self.path.with_extension("new");
         let mut new = OpenOptions::new()
+            .read(true)
             .write(true)
             .create(true)
             .truncate(true)
@@ -244,21 +279,22 @@ impl FileStorage {
             .open(&new_path)?;
         new.write_all(bytes)?;
         new.sync_all()?;
-        drop(new);
-        let appending = open_append(&new_path)?;
         std::fs::rename(&new_path, &self.path)?;
-        Ok(appending)
+        Ok(new)
     }
-}
 
-fn open_append(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(path)
+    /// Makes room for lines up to `end`, and for more. Where the disk has none, the
+    /// lines themselves may still fit.
+    fn make_room(&mut self, end: u64) -> io::Result<()> {
+        let room = end.saturating_add(ROOM_BYTES);
+        self.file.seek(SeekFrom::Start(self.room))?;
+        let zeros = &mut io::repeat(0).take(room - self.room);
+        match io::copy(zeros, &mut self.file) {
+            Ok(_bytes) => self.room = room,
+            Err(_no_room) => self.file.set_len(self.room)?,
+        }
+        Ok(())
+    }
 }
 
 impl Storage for FileStorage {
@@ -279,7 +315,14 @@ impl Storage for FileStorage {
     }
 
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)
+        let end = self.end.saturating_add(bytes.len() as u64);
+        if end > self.room {
+            self.make_room(end)?;
+        }
+        self.file.write_all_at(bytes, self.end)?;
+        self.end = end;
+        self.room = self.room.max(end);
+        Ok(())
     }
 
     fn sync(&mut self) -> io::Result<()> {
@@ -287,11 +330,15 @@ impl Storage for FileStorage {
     }
 
     fn truncate(&mut self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
+        self.file.set_len(len)?;
+        (self.end, self.room) = (len, len);
+        Ok(())
     }
 
     fn replace(&mut self, bytes: &[u8]) -> Result<(), ReplaceError> {
         self.file = self.write_snapshot(bytes).map_err(ReplaceError::Before)?;
+        self.end = bytes.len() as u64;
+        self.room = self.end;
         self.dir.sync_all().map_err(ReplaceError::After)
     }
 

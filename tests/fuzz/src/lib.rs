@@ -108,6 +108,10 @@ pub fn journal(data: &[u8]) {
         wall_ns: 1_795_000_000_000_000_000,
     };
     let state = replay.finish("this-boot", now);
+    let kept = data.get(..state.bytes).expect("lines of the journal");
+    let kept = Replay::read(kept).expect("what is kept is whole");
+    assert!(kept.torn().is_none());
+    assert_eq!(kept.finish("this-boot", now).lines, state.lines);
     let seed = r#"{"version":"1","default":"deny","tools":{}}"#;
     let policy = Policy::parse(seed, "policy.json").expect("the seed is good");
     let engine = Engine::restore(policy.clone(), &state);

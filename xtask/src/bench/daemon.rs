@@ -121,10 +121,19 @@ impl Daemon {
         self.dir.join("run/policy.sock")
     }
 
-    /// The journal, as long as it is now.
+    /// The journal's lines, as many as there are now.
     pub(super) fn journal(&self) -> Result<Vec<u8>> {
         let path = self.dir.join("state/journal.jsonl");
-        fs::read(&path).with_context(|| format!("Failed to read {}", path.display()))
+        let mut lines =
+            fs::read(&path).with_context(|| format!("Failed to read {}", path.display()))?;
+        // Behind them is room for more.
+        lines.truncate(
+            lines
+                .iter()
+                .rposition(|byte| *byte != 0)
+                .map_or(0, |last| last + 1),
+        );
+        Ok(lines)
     }
 
     /// The result of one call.

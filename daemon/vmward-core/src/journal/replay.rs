@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    AllowEntry, CounterStamp, JournalEntry, LineError, decode_line, error::ReplayError,
-    number::number_of,
+    AllowEntry, CounterStamp, JournalEntry, batch::number_of, decode_line, error::ReplayError, tail,
 };
 use crate::{
     approval::{Approval, ApprovalState},
@@ -17,12 +16,12 @@ use crate::{
     limit::{Charge, CounterKey, StampEntry},
 };
 
-/// A last line that the crash cut short. It was never answered.
+/// A last batch of lines that the crash cut short. It was never answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TornTail {
-    /// From 1.
+    /// The number of its first line that is not whole, from 1.
     pub line: usize,
-    /// Where it begins, from 0: cut the file here before anything is appended.
+    /// Where that begins, from 0: cut the file here before anything is appended.
     pub offset: usize,
     /// How long it is.
     pub bytes: usize,
@@ -82,6 +81,8 @@ pub struct ReplayedState {
     pub torn: Option<TornTail>,
     /// How many lines there are before that.
     pub lines: u64,
+    /// How long these lines are. What follows is torn, or space for more.
+    pub bytes: usize,
 }
 
 /// A journal being read. Everything is told in the time of the boot that the
@@ -103,57 +104,41 @@ pub struct Replay {
     decisions: Vec<ReplayedDecision>,
     torn: Option<TornTail>,
     lines: u64,
+    bytes: usize,
 }
 
 impl Replay {
-    /// Reads a whole journal. Only its very last line may be torn, which is to
-    /// say that it lacks its line feed.
-    ///
-    /// A write that a crash cut short leaves a beginning of itself, and behind
-    /// that nothing or, where the file had got its length already, zeros: no
-    /// line feed either way. A disk that took a long write's later sectors before
-    /// the earlier ones can leave an end with its line feed behind a hole; nobody
-    /// was answered then, but the same bytes are left by damage to a line that
-    /// was. So that is damage: it costs a person's look, and never gives quota.
+    /// Reads a whole journal. Only its last batch of lines may be torn: see
+    /// [`tail::end`].
     pub fn read(journal: &[u8]) -> Result<Self, ReplayError> {
         let mut replay = Self::default();
         let mut offset = 0;
         for (index, bytes) in journal.split_inclusive(|byte| *byte == b'\n').enumerate() {
             let line = index + 1;
-            match decode_line(bytes) {
-                Ok(entry) => {
-                    replay.lines = u64::try_from(line).unwrap_or(u64::MAX);
-                    if let Some(number) = number_of(bytes).filter(|n| *n != replay.lines) {
-                        return Err(ReplayError::Number {
-                            line,
-                            offset,
-                            number,
-                        });
-                    }
-                    replay.apply(entry, line, offset)?;
-                }
-                // Only what comes last lacks its line feed.
-                Err(LineError::CutOff) if !lost_its_end(bytes) => {
-                    replay.torn = Some(TornTail {
-                        line,
-                        offset,
-                        bytes: bytes.len(),
-                    });
-                }
-                Err(source) => {
-                    let source = match source {
-                        LineError::CutOff => LineError::End,
-                        other => other,
-                    };
-                    return Err(ReplayError::Damaged {
+            let entry = match decode_line(bytes) {
+                Ok(entry) => entry,
+                Err(wrong) => {
+                    let end = tail::end(journal, offset, line, wrong);
+                    replay.torn = end.map_err(|source| ReplayError::Damaged {
                         line,
                         offset,
                         source,
-                    });
+                    })?;
+                    break;
                 }
+            };
+            replay.lines = u64::try_from(line).unwrap_or(u64::MAX);
+            if let Some(number) = number_of(bytes).filter(|n| *n != replay.lines) {
+                return Err(ReplayError::Number {
+                    line,
+                    offset,
+                    number,
+                });
             }
+            replay.apply(entry, line, offset)?;
             offset += bytes.len();
         }
+        replay.bytes = offset;
         Ok(replay)
     }
 
@@ -356,6 +341,7 @@ impl Replay {
             decisions: self.decisions,
             torn: self.torn,
             lines: self.lines,
+            bytes: self.bytes,
         }
     }
 
@@ -363,15 +349,6 @@ impl Replay {
     pub fn torn(&self) -> Option<TornTail> {
         self.torn
     }
-}
-
-/// Was this, which lacks its line feed, a whole line? A write that was cut short
-/// leaves nothing or a zero in the line feed's place, and never another byte.
-fn lost_its_end(bytes: &[u8]) -> bool {
-    let Some((last, text)) = bytes.split_last() else {
-        return false;
-    };
-    *last != 0 && decode_line(&[text, b"\n"].concat()).is_ok()
 }
 
 /// A request for approval in the time of a boot that began since the instant

@@ -88,11 +88,13 @@ fn a_torn_last_line_is_dropped_and_reported_wherever_it_is_cut() {
     assert_eq!(Replay::read(&whole).expect("whole").torn(), None);
     assert_eq!(Replay::read(b"").expect("empty").torn(), None);
 
-    // The file had its new length, and not yet its text.
-    for kept_of_line in [0, 4, whole.len() - kept - 1] {
+    // There was room for the line, and not all of its text came to the disk.
+    for kept_of_line in [4, whole.len() - kept - 1] {
         let mut zeroed = whole.clone();
         zeroed[kept + kept_of_line..].fill(0);
-        assert!(Replay::read(&zeroed).expect("torn").torn().is_some());
+        let torn = Replay::read(&zeroed).expect("torn").torn();
+        let torn = torn.expect("a part is there");
+        assert_eq!((torn.offset, torn.bytes), (kept, kept_of_line));
     }
 }
 
@@ -111,14 +113,81 @@ fn a_last_line_that_has_its_end_is_damaged_and_never_dropped() {
             Err(other) => panic!("bit {bit}: {other}"),
         }
     }
+}
 
-    // A write whose end reached the disk before its middle did looks the same.
-    let mut holed = whole;
-    holed[kept + 4..kept + 30].fill(0);
-    assert!(matches!(
-        Replay::read(&holed),
-        Err(ReplayError::Damaged { line: 2, .. })
-    ));
+#[test]
+fn room_behind_the_last_line_is_no_line() {
+    let mut bytes = journal(&[boot(), release(1)]);
+    let len = bytes.len();
+    bytes.resize(len + 5000, 0);
+    let replay = Replay::read(&bytes).expect("intact");
+    assert_eq!(replay.torn(), None);
+    let state = replay.finish("one", Now::default());
+    assert_eq!((state.bytes, state.lines), (len, 2));
+    let state = Replay::read(&[0; 700]).expect("empty");
+    assert_eq!(state.finish("one", Now::default()).bytes, 0);
+}
+
+/// Two lines that were durable, and a batch of thirty in the room behind them, which
+/// begins at that byte and line.
+fn with_batch() -> (Vec<u8>, usize, usize) {
+    let mut bytes = encode_batch([boot()], 1).expect("JSON");
+    bytes.extend(encode_batch([release(1)], 2).expect("JSON"));
+    let start = bytes.len();
+    let batch: Vec<_> = (2..32).map(release).collect();
+    bytes.extend(encode_batch(&batch, 3).expect("JSON"));
+    bytes.resize(bytes.len().next_multiple_of(4096), 0);
+    (bytes, start, 3)
+}
+
+#[test]
+fn whatever_sectors_of_the_last_batch_came_to_the_disk_it_is_torn_and_not_damaged() {
+    let (whole, start, first) = with_batch();
+    let sectors = start / 512..whole.len().div_ceil(512);
+    assert!(sectors.len() >= 6 && !start.is_multiple_of(512));
+    for lost in 0..1_u32 << sectors.len().min(8) {
+        let mut bytes = whole.clone();
+        for (bit, sector) in sectors.clone().enumerate() {
+            if lost >> bit & 1 == 1 {
+                let from = (sector * 512).max(start);
+                bytes[from..(sector + 1) * 512].fill(0);
+            }
+        }
+        let state = Replay::read(&bytes)
+            .unwrap_or_else(|error| panic!("{lost:b}: {error}"))
+            .finish("one", Now::default());
+        assert!(state.bytes >= start && state.lines + 1 >= first as u64);
+        let is_whole = bytes == whole;
+        assert_eq!(state.lines == 32, is_whole, "{lost:b}");
+        let kept_nothing = bytes[start..].iter().all(|byte| *byte == 0);
+        assert_eq!(state.torn.is_none(), is_whole || kept_nothing, "{lost:b}");
+    }
+}
+
+#[test]
+fn a_sector_that_is_lost_from_lines_that_were_durable_is_damage() {
+    let (mut bytes, start, first) = with_batch();
+    let end = bytes.iter().rposition(|byte| *byte != 0).expect("lines") + 1;
+    // Any line that was written later proves that the batch was durable.
+    let later = encode_batch([release(40)], 33).expect("JSON");
+    bytes[end..end + later.len()].copy_from_slice(&later);
+    let sector = start.next_multiple_of(512);
+    bytes[sector..sector + 512].fill(0);
+    let error = Replay::read(&bytes).expect_err("damaged");
+    assert!(
+        matches!(error, ReplayError::Damaged { line, .. } if line >= first),
+        "{error}"
+    );
+    let source = std::error::Error::source(&error).expect("a source");
+    assert_eq!(
+        source.to_string(),
+        "the line has zeros in it that no crash has left there"
+    );
+
+    // So is a hole that is none of a disk's making.
+    let (mut bytes, start, _first) = with_batch();
+    bytes[start + 4..start + 30].fill(0);
+    assert!(Replay::read(&bytes).is_err());
 }
 
 #[test]
@@ -153,11 +222,9 @@ fn an_intact_last_line_of_a_newer_version_is_no_torn_tail() {
 #[test]
 fn a_line_that_is_missing_in_the_middle_is_noticed_by_the_numbers() {
     let entries = [boot(), release(1), release(2), release(3)];
-    let numbered = |from: u64| {
-        let lines = entries.iter().zip(from..);
-        lines.map(|(entry, number)| encode_numbered(entry, number).expect("JSON"))
-    };
-    let lines: Vec<Vec<u8>> = numbered(1).collect();
+    let batch = encode_batch(&entries, 1).expect("JSON");
+    let lines = batch.split_inclusive(|byte| *byte == b'\n');
+    let lines: Vec<Vec<u8>> = lines.map(<[u8]>::to_vec).collect();
     for (line, entry) in lines.iter().zip(&entries) {
         assert_eq!(&decode_line(line).expect("intact"), entry);
     }
@@ -176,7 +243,7 @@ fn a_line_that_is_missing_in_the_middle_is_noticed_by_the_numbers() {
 
     // A former version's lines count as they stand.
     let mut mixed = journal(&entries);
-    mixed.extend(numbered(5).flatten());
+    mixed.extend(encode_batch(&entries, 5).expect("JSON"));
     let mixed = Replay::read(&mixed).expect("intact");
     assert_eq!(mixed.finish("one", Now::default()).lines, 8);
 }

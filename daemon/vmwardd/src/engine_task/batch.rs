@@ -8,7 +8,7 @@ use vmward_core::audit::{AuditBody, Verdict};
 use vmward_core::clock::Now;
 use vmward_core::engine::ReasonCode;
 use vmward_core::ids::DecisionId;
-use vmward_core::journal::{JournalEntry, encode_numbered};
+use vmward_core::journal::{JournalEntry, encode_batch};
 use vmward_core::lease::{KernelLease, Lease};
 use vmward_wire::rpc::{ErrorCode, ErrorObject};
 use vmward_wire::v1;
@@ -121,10 +121,7 @@ impl Batch {
 }
 
 fn write(entries: &[JournalEntry], ledger: &mut Ledger) -> Result<(), LedgerError> {
-    let mut lines = Vec::new();
-    for (entry, number) in entries.iter().zip(ledger.next_line()..) {
-        lines.extend_from_slice(&encode_numbered(entry, number).map_err(LedgerError::Encode)?);
-    }
+    let lines = encode_batch(entries, ledger.next_line()).map_err(LedgerError::Encode)?;
     ledger.commit(&lines)
 }
 

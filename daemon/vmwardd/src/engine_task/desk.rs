@@ -175,6 +175,10 @@ impl Desk {
         let mut shell = self.sit();
         shell.ended = true;
         shell.finish();
+        drop(shell);
+        if let Err(error) = batch::lock(&self.ledger).trim() {
+            tracing::warn!(%error, "the room behind the journal's lines stays");
+        }
     }
 
     fn sit(&self) -> MutexGuard<'_, Shell> {

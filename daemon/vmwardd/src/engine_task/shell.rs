@@ -29,6 +29,7 @@ use crate::counters::{SharedCounters, count};
 use crate::feed::Feed;
 use crate::ledger_file::Ledger;
 use crate::log::Throttle;
+use crate::memory;
 use crate::policy_store;
 
 /// How long written audit records may wait for their sync.
@@ -270,13 +271,11 @@ impl Shell {
             return;
         }
         let outcome = synced.map_err(|error| chain(&error)).and_then(|()| {
-            let mut lines = Vec::new();
-            for (entry, number) in self.engine.snapshot(now).iter().zip(1..) {
-                let line = vmward_core::journal::encode_numbered(entry, number);
-                lines.extend(line.map_err(|error| chain(&error))?);
-            }
+            let lines = vmward_core::journal::encode_batch(self.engine.snapshot(now), 1);
+            let lines = lines.map_err(|error| chain(&error))?;
             ledger.compact(&lines).map_err(|error| chain(&error))
         });
+        memory::give_back();
         self.ledger_fault = ledger.fault().map(str::to_owned);
         match outcome {
             Ok(()) => {

@@ -16,7 +16,7 @@ use vmward_core::audit::{AuditBody, ProtectionEvent};
 use vmward_core::clock::Now;
 use vmward_core::engine::Engine;
 use vmward_core::ids::DecisionId;
-use vmward_core::journal::{JournalEntry, Replay, ReplayError, ReplayedState, encode_numbered};
+use vmward_core::journal::{JournalEntry, Replay, ReplayError, ReplayedState, encode_batch};
 use vmward_core::lease::{KernelLease, Lease, LeaseState};
 use vmward_core::policy::Policy;
 
@@ -130,8 +130,14 @@ pub fn recover(
         spooled.for_each(|id| engine.skip_ids(id));
         return Ok(refusing(engine, storage, why, (audit, resumed), boot_id));
     }
-    let good = good_bytes(&replayed, &bytes);
-    let ledger = Ledger::open(Box::new(storage), good, replayed.lines);
+    if let Some(torn) = replayed.torn {
+        tracing::warn!(
+            line = torn.line,
+            bytes = torn.bytes,
+            "the journal's last lines were torn by a crash; they were never answered and are dropped"
+        );
+    }
+    let ledger = Ledger::open(Box::new(storage), replayed.bytes as u64, replayed.lines);
     let mut ledger = ledger.map_err(at_journal)?;
     let mut engine = Engine::restore(policy, &replayed);
     for newest in resumed.newest.into_iter().chain(spooled) {
@@ -157,19 +163,6 @@ pub fn recover(
     })
 }
 
-/// How much of the journal is whole lines.
-fn good_bytes(replayed: &ReplayedState, bytes: &[u8]) -> u64 {
-    let Some(torn) = replayed.torn else {
-        return bytes.len() as u64;
-    };
-    tracing::warn!(
-        line = torn.line,
-        bytes = torn.bytes,
-        "the journal's last line was torn by a crash; it was never answered and is dropped"
-    );
-    torn.offset as u64
-}
-
 fn damaged(path: &str, error: &ReplayError) -> String {
     format!("{path} is damaged: {}", chain(error))
 }
@@ -186,15 +179,12 @@ fn begin(engine: &Engine, replayed: &ReplayedState, ledger: &mut Ledger, now: No
         process: disarm.process(),
         at: now,
     });
-    let mut lines = Vec::new();
     let first = std::iter::once(engine.boot_entry(now));
     let entries = first.chain(settled).chain(armed);
-    for (entry, number) in entries.zip(ledger.next_line()..) {
-        match encode_numbered(&entry, number) {
-            Ok(line) => lines.extend_from_slice(&line),
-            Err(error) => return ledger.close(chain(&error)),
-        }
-    }
+    let lines = match encode_batch(entries, ledger.next_line()) {
+        Ok(lines) => lines,
+        Err(error) => return ledger.close(chain(&error)),
+    };
     if let Err(error) = ledger.commit(&lines) {
         ledger.close(format!(
             "its first line of this run could not be written: {}; free space on its disk and \

@@ -136,9 +136,10 @@ fn a_snapshot_takes_the_place_of_the_file_and_appends_go_on() {
     ledger.commit(b"old\n").unwrap();
     ledger.compact(b"snapshot\n").unwrap();
     ledger.commit(b"new\n").unwrap();
-    assert_eq!(std::fs::read(&path).unwrap(), b"snapshot\nnew\n");
     let mut again = FileStorage::open(dir.path()).unwrap();
-    assert_eq!(again.read().unwrap(), b"snapshot\nnew\n");
+    assert!(again.read().unwrap().starts_with(b"snapshot\nnew\n\0"));
+    ledger.trim().unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), b"snapshot\nnew\n");
     assert!(!path.with_extension("new").exists());
 }
 
@@ -149,8 +150,35 @@ fn a_torn_tail_is_cut_off_at_open() {
     let storage = FileStorage::open(dir.path()).unwrap();
     let mut ledger = Ledger::open(Box::new(storage), 6, 1).unwrap();
     ledger.commit(b"next\n").unwrap();
+    ledger.trim().unwrap();
     let text = std::fs::read(dir.path().join("journal.jsonl")).unwrap();
     assert_eq!(text, b"whole\nnext\n");
+}
+
+#[test]
+fn lines_go_into_room_that_was_made_beforehand_until_it_is_used_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = FileStorage::open(dir.path()).unwrap();
+    let path = storage.path().to_owned();
+    let len = || std::fs::metadata(&path).unwrap().len();
+    let mut ledger = Ledger::open(Box::new(storage), 0, 0).unwrap();
+    ledger.commit(b"first\n").unwrap();
+    let room = len();
+    assert!(room > ROOM_BYTES);
+    let mut line = vec![b'x'; 1023];
+    line.push(b'\n');
+    let mut lines = b"first\n".to_vec();
+    while lines.len() + line.len() <= usize::try_from(room).unwrap() {
+        ledger.commit(&line).unwrap();
+        assert_eq!(len(), room, "no sync has a new length to write");
+        lines.extend_from_slice(&line);
+    }
+    ledger.commit(&line).unwrap();
+    lines.extend_from_slice(&line);
+    assert!(len() > room + ROOM_BYTES / 2);
+    let text = std::fs::read(&path).unwrap();
+    let (written, rest) = text.split_at(lines.len());
+    assert!(written == lines && rest.iter().all(|byte| *byte == 0));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use vmward_core::clock::Now;
 use vmward_core::ids::DecisionId;
-use vmward_core::journal::{JournalEntry, encode_numbered, newest_decision};
+use vmward_core::journal::{JournalEntry, encode_batch, newest_decision};
 
 use super::on_record::{on_whose_order, put_on_record};
 use super::{make_dirs, take_lock};
@@ -55,5 +55,5 @@ fn first_lines(
         next_id: newest.map_or(1, |newest| newest.0.saturating_add(1)),
         recent: Vec::new(),
     };
-    Ok([encode_numbered(&boot, 1)?, encode_numbered(&snapshot, 2)?].concat())
+    encode_batch([boot, snapshot], 1)
 }

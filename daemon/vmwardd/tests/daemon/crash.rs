@@ -68,7 +68,7 @@ fn no_step_at_which_the_daemon_dies_gives_quota_back() {
 /// that were answered before the connection ended.
 fn answered(daemon: &Daemon, tools: &[&str]) -> Vec<u64> {
     let mut stream = UnixStream::connect(daemon.socket()).unwrap();
-    let calls: String = tools
+    let calls: Vec<String> = tools
         .iter()
         .map(|tool| {
             let params = json!({"tool": tool, "arguments": {"identifier": "test"}});
@@ -76,7 +76,7 @@ fn answered(daemon: &Daemon, tools: &[&str]) -> Vec<u64> {
             format!("{call}\n")
         })
         .collect();
-    stream.write_all(calls.as_bytes()).unwrap();
+    stream.write_all(calls.concat().as_bytes()).unwrap();
     stream.shutdown(std::net::Shutdown::Write).unwrap();
     let mut answers = Vec::new();
     // Its end may be an error, which comes after what was answered.

@@ -10,8 +10,14 @@ use crate::harness::{Daemon, Options};
 /// A way to damage the journal.
 type Damage = fn(&Path);
 
-fn keep_lines(journal: &Path, keep: impl Fn(usize) -> bool) {
+/// What is in the journal, without the room behind it.
+pub(crate) fn lines_of(journal: &Path) -> String {
     let text = std::fs::read_to_string(journal).unwrap();
+    text.trim_end_matches('\0').to_owned()
+}
+
+fn keep_lines(journal: &Path, keep: impl Fn(usize) -> bool) {
+    let text = lines_of(journal);
     let lines = text.split_inclusive('\n').enumerate();
     let kept: String = lines
         .filter(|(index, _)| keep(index + 1))
@@ -23,7 +29,7 @@ fn keep_lines(journal: &Path, keep: impl Fn(usize) -> bool) {
 
 const DAMAGES: [(&str, Damage); 5] = [
     ("one bit of the last line", |journal| {
-        let mut bytes = std::fs::read(journal).unwrap();
+        let mut bytes = lines_of(journal).into_bytes();
         let at = bytes.len() - 30;
         bytes[at] ^= 1;
         std::fs::write(journal, bytes).unwrap();
@@ -86,7 +92,7 @@ fn the_lines_of_a_journal_are_numbered() {
     daemon.kill();
     daemon.restart();
     daemon.stop_test();
-    let text = std::fs::read_to_string(daemon.dir().join("state/journal.jsonl")).unwrap();
+    let text = lines_of(&daemon.dir().join("state/journal.jsonl"));
     for (index, line) in text.lines().enumerate() {
         let member = format!("{{\"n\":{},", index + 1);
         assert_eq!(
@@ -96,4 +102,15 @@ fn the_lines_of_a_journal_are_numbered() {
         );
     }
     assert!(text.lines().count() >= 4, "{text}");
+}
+
+#[test]
+fn a_daemon_that_was_stopped_leaves_lines_and_no_room_behind_them() {
+    let mut daemon = Daemon::start(&Options::default());
+    let journal = daemon.dir().join("state/journal.jsonl");
+    daemon.stop_test();
+    assert!(std::fs::read(&journal).unwrap().ends_with(b"\0"));
+    daemon.terminate();
+    let text = std::fs::read_to_string(&journal).unwrap();
+    assert!(text.ends_with("}\n"), "{text}");
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use vmward_wire::v1::{Decision, Mode, ReasonCode};
 
 use crate::harness::{self, Daemon, Options, SEED, wait_until};
+use crate::journal::lines_of;
 
 #[test]
 fn ten_stops_a_minute_are_allowed_and_the_eleventh_is_told_when() {
@@ -74,7 +75,9 @@ fn a_torn_last_journal_line_is_dropped_and_a_damaged_one_denies_everything() {
     daemon.kill();
     let journal = daemon.dir().join("state/journal.jsonl");
     let mut bytes = std::fs::read(&journal).unwrap();
-    bytes.extend_from_slice(b"0123abcd {\"t\":\"allow");
+    let end = lines_of(&journal).len();
+    let torn = b"0123abcd {\"t\":\"allow";
+    bytes[end..end + torn.len()].copy_from_slice(torn);
     std::fs::write(&journal, &bytes).unwrap();
     daemon.restart();
     assert_eq!(daemon.stop_test().reason_code, ReasonCode::RateLimited);
