@@ -204,12 +204,11 @@ impl Client {
             Poll::Ready(answer) => answer,
             Poll::Pending => self.runtime.block_on(answer),
         };
-        let sent = send(stream, &answer.line);
-        self.engine.answered();
         if answer.line.len() > memory::LONG_ANSWER_BYTES {
-            drop(answer);
             memory::give_back();
         }
+        let sent = send(stream, &answer.line);
+        self.engine.answered();
         sent
     }
 

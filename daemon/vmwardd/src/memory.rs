@@ -12,14 +12,24 @@ pub const LONG_ANSWER_BYTES: usize = 64 * 1024;
 /// themselves, so they seldom meet in a pool.
 #[cfg(target_env = "gnu")]
 const POOLS_MAX: libc::c_int = 2;
+/// Pieces of more bytes than this are the system's again when they are freed. Left
+/// to itself, the allocator keeps all up to the largest that ever was.
+#[cfg(target_env = "gnu")]
+const KEPT_BYTES_MAX: libc::c_int = 128 * 1024;
 
 /// Makes the allocator frugal. Call before any thread is started.
 #[cfg(target_env = "gnu")]
 #[expect(unsafe_code, reason = "the allocator is the C library's")]
 pub fn set_up() {
-    // SAFETY: it takes two numbers, and no other thread allocates yet.
-    let taken = unsafe { libc::mallopt(libc::M_ARENA_MAX, POOLS_MAX) };
-    debug_assert_eq!(taken, 1, "glibc knows this option");
+    let options = [
+        (libc::M_ARENA_MAX, POOLS_MAX),
+        (libc::M_MMAP_THRESHOLD, KEPT_BYTES_MAX),
+    ];
+    for (option, value) in options {
+        // SAFETY: it takes two numbers, and no other thread allocates yet.
+        let taken = unsafe { libc::mallopt(option, value) };
+        debug_assert_eq!(taken, 1, "glibc knows option {option}");
+    }
 }
 
 /// Only glibc has so many.
