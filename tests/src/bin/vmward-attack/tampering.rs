@@ -158,15 +158,18 @@ fn open_mem(dir: &str) -> Result<fs::File, Failed> {
     Ok(OpenOptions::new().read(true).write(true).open(path)?)
 }
 
-/// Over all of its code.
+/// Over all of its code, and over all that it may write itself: a kernel may be built
+/// to let nobody but a tracer write where the process may not.
 fn proc_mem(dir: &str) -> Result<(), Failed> {
     let mem = open_mem(dir)?;
     let pid = dir.split('/').nth(2).and_then(|pid| pid.parse().ok());
-    for (start, length) in mappings(pid.unwrap_or(0), "r-xp")? {
-        let trap = vec![TRAP; length];
+    for permissions in ["r-xp", "rw-p"] {
         // It may have ended half-way.
-        if mem.write_all_at(&trap, start as u64).is_err() {
-            break;
+        for (start, length) in mappings(pid.unwrap_or(0), permissions).unwrap_or_default() {
+            let trap = vec![TRAP; length];
+            if mem.write_all_at(&trap, start as u64).is_err() {
+                break;
+            }
         }
     }
     Ok(())
