@@ -281,6 +281,7 @@ impl Kernel {
     /// # Errors
     /// When the map refuses: it is full, or not ours to write.
     pub fn set_guards(&mut self, wanted: &[Guard]) -> Result<(), KernelError> {
+        self.cgroups.cover_logger(wanted)?;
         self.maps.set_guards(wanted)
     }
 

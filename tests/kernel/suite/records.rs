@@ -95,13 +95,14 @@ pub(super) fn is_of(row: &Attack, record: &Value, vm: &str) -> Result<(), String
         row.harm,
         Harm::Host | Harm::Disarms | Harm::Daemon | Harm::Arms
     );
-    // What is done to libvirt's daemon is done to all its VMs; what a program is loaded
+    // What is done to libvirt's daemons is done to all their VMs; what a program is loaded
     // for is seen by nobody, and not whom a number means that is written to hide it.
     let hidden = row.vector == "cgroup-move" && row.lease.is_none();
     let of_all = record["vm"]["name"] == "(host)"
         && (["libvirtd", "virtlogd"]
             .iter()
             .any(|daemon| record["word"] == *daemon)
+            || row.id.starts_with("logger/")
             || row.vector == "bpf-program"
             || hidden);
     if record["vm"]["name"] != vm && !host_too && !of_all {

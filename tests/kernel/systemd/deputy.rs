@@ -73,6 +73,15 @@ const REFUSED: &[Row] = &[
         ask: |_| systemctl(&["freeze", "machine.slice"]),
         vectors: &["cgroup-freeze"],
     },
+    Row {
+        what: "a move into vmwardd's own cgroup",
+        ask: |vm| {
+            let folder = "/sys/fs/cgroup/system.slice/vmwardd.service";
+            let script = format!("echo {} > {folder}/cgroup.procs", vm.guest.pid());
+            run("sh", &["-c", &script])
+        },
+        vectors: &["cgroup-move"],
+    },
 ];
 
 fn refused(vm: &Guarded, vectors: &[&str]) -> u64 {
@@ -131,5 +140,38 @@ fn limits_on_the_scope_and_the_slice_do_not_reach_the_vm_and_are_recorded() {
         ["cpu.max", "memory.max"].map(|file| vm.control(file)),
         limits
     );
+    audit().verify();
+}
+
+/// Every VM whose console it reads would wait for it.
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
+fn virtlogd_is_not_held_up_by_its_service_manager_and_may_be_restarted() {
+    let vm = Guarded::start("deputy-sys-3");
+    let told = |vector: &str| {
+        events(&audit().select(|r| is_kernel(r, "refused", "(host)") && r["vector"] == vector))
+    };
+    let before = told("cgroup-freeze");
+    let frozen = systemctl(&["freeze", "virtlogd.service"]);
+    assert!(!frozen.status.success(), "{}", text(&frozen));
+    wait::until("the record of it", SOON, || {
+        (told("cgroup-freeze") > before).then_some(())
+    });
+    let before = told("cgroup-limit");
+    let _accepted = systemctl(&[
+        "set-property",
+        "--runtime",
+        "virtlogd.service",
+        "CPUQuota=1%",
+    ]);
+    wait::until("the record of the limit", SOON, || {
+        (told("cgroup-limit") > before).then_some(())
+    });
+    let undone = systemctl(&["set-property", "--runtime", "virtlogd.service", "CPUQuota="]);
+    assert!(undone.status.success(), "{}", text(&undone));
+    vm.assert_in_order("after virtlogd was asked to stand still");
+    let again = systemctl(&["reload", "virtlogd.service"]);
+    assert!(again.status.success(), "{}", text(&again));
+    vm.assert_in_order("after virtlogd renewed itself");
     audit().verify();
 }

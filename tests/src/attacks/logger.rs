@@ -7,6 +7,9 @@ use super::{Attack, Harm, of_all};
 use crate::guest::{Guest, run};
 
 const LOGGER: &str = "$(cat /run/virtlogd.pid)";
+/// Its cgroup's folder, in a shell; and that of another, which stands still.
+const CGROUP: &str = "/sys/fs/cgroup$(sed -n 's/^0:://p' /proc/$(cat /run/virtlogd.pid)/cgroup)";
+const COLD: &str = "/sys/fs/cgroup/cold";
 
 /// It is about all VMs, and no VM's lease is for that.
 const fn row(
@@ -34,7 +37,16 @@ fn held_up(guest: &Guest, how: &str) -> Output {
 
 /// Lets it go on.
 pub(super) fn go_on(_guest: &Guest) {
-    let script = format!("chrt --all-tasks --other --pid 0 {LOGGER}; kill -CONT {LOGGER}");
+    let script = format!(
+        "chrt --all-tasks --other --pid 0 {LOGGER}; kill -CONT {LOGGER}
+         grep -q . {COLD}/cgroup.procs && for home in virtlogd.service system.slice/virtlogd.service
+         do
+             [ -d /sys/fs/cgroup/$home ] && echo {LOGGER} > /sys/fs/cgroup/$home/cgroup.procs
+         done
+         cd {CGROUP} && {{ grep -q 0 cgroup.freeze || echo 0 > cgroup.freeze
+             grep -q max memory.high || echo max > memory.high; }}
+         rmdir {COLD}"
+    );
     run("bash", &["-c", &script]);
 }
 
@@ -49,6 +61,35 @@ pub const ATTACKS: &[Attack] = &[
             let script = format!("chrt --all-tasks --idle --pid 0 {LOGGER}");
             run("bash", &["-c", &script])
         })
+    },
+    row("logger/freeze", "cgroup-freeze", "file_permission", |g| {
+        held_up(g, &format!("echo 1 > {CGROUP}/cgroup.freeze"))
+    }),
+    row(
+        "logger/move-into-frozen",
+        "cgroup-move",
+        "file_permission",
+        |g| {
+            held_up(
+                g,
+                &format!(
+                    "mkdir -p {COLD}; echo 1 > {COLD}/cgroup.freeze
+                 echo {LOGGER} > {COLD}/cgroup.procs"
+                ),
+            )
+        },
+    ),
+    Attack {
+        harm: Harm::Arms,
+        ..row(
+            "logger/memory-high",
+            "cgroup-limit",
+            "file_permission",
+            |_| {
+                let script = format!("echo 4096 > {CGROUP}/memory.high");
+                run("bash", &["-c", &script])
+            },
+        )
     },
     Attack {
         harm: Harm::Arms,

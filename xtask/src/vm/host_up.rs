@@ -23,6 +23,7 @@ const POLICY: &str = include_str!("../../../daemon/vmward-core/tests/data/policy
 const LIBVIRTD_LIMIT: Duration = Duration::from_mins(3);
 const TICK_LIMIT: Duration = Duration::from_mins(5);
 const DAEMON_LIMIT: Duration = Duration::from_mins(5);
+const LOGGER_CGROUP: &str = "/sys/fs/cgroup/virtlogd.service";
 const LIBVIRT_SOCKET: &str = "/run/libvirt/libvirt-sock";
 const NOTIFY_SOCKET: &str = "/run/vmward-vm.notify";
 
@@ -95,11 +96,18 @@ fn mount() -> Result<()> {
     Ok(())
 }
 
+/// In a cgroup of its own, as a service manager would have it.
+fn virtlogd() -> Result<()> {
+    fs::create_dir_all(LOGGER_CGROUP).with_context(|| format!("Failed to make {LOGGER_CGROUP}"))?;
+    let script = format!("echo $$ > {LOGGER_CGROUP}/cgroup.procs && exec /usr/sbin/virtlogd -d");
+    process::output(Command::new("sh").args(["-c", &script])).map(|_| ())
+}
+
 fn libvirtd(run: &Path) -> Result<()> {
     for dir in ["/run/libvirt", "/var/log/libvirt", "/var/cache/libvirt"] {
         fs::create_dir_all(dir).with_context(|| format!("Failed to create {dir}"))?;
     }
-    process::output(Command::new("/usr/sbin/virtlogd").arg("-d"))?;
+    virtlogd()?;
     let log = fs::File::create(run.join("libvirtd.log"))?;
     let mut daemon = Command::new(run.join("bin/xtask"))
         .args(["vm-reaper", "/usr/sbin/libvirtd"])

@@ -11,8 +11,8 @@ use aya::maps::{HashMap, MapData};
 use vmward_abi::{CgroupKey, CgroupRow, HOST_CGROUP, cgroup_flag};
 use vmward_core::ids::Process;
 
-use super::KernelError;
 use super::maps::{BPF_ANY, absent_is_fine, failed, take};
+use super::{Guard, GuardRole, KernelError};
 use crate::cgroups::{Mounts, Seats, seats_of};
 
 const MAP: &str = "CGROUPS";
@@ -38,6 +38,8 @@ pub(super) struct Cgroups {
     claims: BTreeMap<CgroupKey, BTreeMap<Process, Claim>>,
     /// Where each VM belongs.
     homes: BTreeMap<Process, Seats>,
+    /// virtlogd, whose cgroup is covered.
+    logger: Option<Process>,
     /// The programs have added rows since they were last looked through.
     moved: bool,
 }
@@ -48,6 +50,7 @@ impl Cgroups {
             rows: take(ebpf, MAP)?.try_into().map_err(failed("open", MAP))?,
             claims: BTreeMap::new(),
             homes: BTreeMap::new(),
+            logger: None,
             // Whatever a former daemon left.
             moved: true,
         })
@@ -82,6 +85,28 @@ impl Cgroups {
                 Ok(())
             }
         }
+    }
+
+    /// The cgroup that virtlogd is in, and none above: others are there, too. One
+    /// that is not found any more may only be hidden.
+    pub(super) fn cover_logger(&mut self, wanted: &[Guard]) -> Result<(), KernelError> {
+        let found = wanted.iter().find(|guard| guard.role == GuardRole::Logger);
+        let Some(logger) = found.filter(|guard| self.logger != Some(guard.process)) else {
+            return Ok(());
+        };
+        let mut keys = match places(logger.process.pid) {
+            Ok((_, keys)) => keys,
+            Err(error) => {
+                tracing::warn!(%error, "virtlogd's cgroup is not guarded: it cannot be found");
+                return Ok(());
+            }
+        };
+        keys.retain(|key, holds| *holds && key.id != TOP);
+        if let Some(former) = self.logger.replace(logger.process) {
+            let changed = self.drop_claims(former);
+            self.write(&changed)?;
+        }
+        self.claim(logger.process, keys, logger.observe)
     }
 
     /// These cgroups are this process's, and no others.

@@ -62,14 +62,17 @@ pub fn written(inode: u64, name: &mut Name, ask: &mut u32) -> Option<Act> {
     if current_tgid() == vm.tgid {
         return None;
     }
-    if own::is_own_daemon(&vm) {
+    if own::is_own_daemon(&vm) && file != File::Members {
         return own_cgroup(vm, file, folder, place.own);
     }
+    // virtlogd may be ended, and is not to be held up.
+    let is_logger = vm.row.role == role::LOGGER;
     match file {
+        File::Kill | File::Kind if is_logger => None,
         File::Kill => judge(vm, vector::CGROUP_KILL, effect::FORCE_STOP),
         File::Freeze if is_frozen(folder) => None,
         File::Freeze => judge(vm, vector::CGROUP_FREEZE, effect::PAUSE),
-        File::Members if !place.own => {
+        File::Members if !place.own || is_logger || vm.row.role == role::OWN => {
             *ask = TAKE_IN;
             None
         }
@@ -81,8 +84,7 @@ pub fn written(inode: u64, name: &mut Name, ask: &mut u32) -> Option<Act> {
     }
 }
 
-/// The cgroup of vmward's daemon, or one above it. Its service manager sets it up;
-/// taking others in does it no harm.
+/// The cgroup of vmward's daemon, or one above it. Its service manager sets it up.
 fn own_cgroup(daemon: Vm, file: File, folder: Folder, own: bool) -> Option<Act> {
     let vector = match file {
         File::Kill => vector::CGROUP_KILL,
@@ -217,7 +219,7 @@ pub fn taken_in() -> Option<Act> {
             if own::is_own_daemon(&vm) {
                 return refuse_own(vm, vector::CGROUP_MOVE);
             }
-            let vms = row.role == role::VM || row.role == role::HELPER;
+            let vms = row.role == role::VM || row.role == role::HELPER || row.role == role::LOGGER;
             (vms && !sorts_threads(&vm) && current_tgid() != tgid)
                 .then_some(Act::Judge(vm, attempt))
         }
