@@ -62,8 +62,25 @@ pub struct AuditLog {
 
 /// Records that the scribe has not taken yet.
 struct Soon {
-    records: Vec<Waiting>,
+    records: Vec<Late>,
     spool: Option<SpoolPair>,
+}
+
+/// A record that the scribe has not taken yet.
+enum Late {
+    /// Its text is made, and in the spool where that had room.
+    Spooled(Waiting),
+    /// The journal holds it: the scribe makes its text.
+    Journalled(AuditBody, Now),
+}
+
+impl Late {
+    fn into_waiting(self) -> Waiting {
+        match self {
+            Late::Spooled(waiting) => waiting,
+            Late::Journalled(body, at) => Waiting::new(body, at),
+        }
+    }
 }
 
 impl AuditLog {
@@ -94,19 +111,22 @@ impl AuditLog {
     /// keeps it from the log; where that cannot be had, it is written at once,
     /// and this is false.
     pub fn append_soon(&self, body: AuditBody, at: Now, copied: Copied) -> bool {
-        let is_safe = {
-            let text = body.text();
-            let mut soon = self.soon();
-            let has_copy = match copied {
-                Copied::InJournal => true,
-                Copied::Nowhere => {
-                    let spool = soon.spool.as_mut();
-                    spool.is_some_and(|spool| spool.put(&text))
-                }
-            };
-            let body = self.feed.wants(&body).then_some(body);
-            soon.records.push(Waiting { body, text, at });
-            has_copy && soon.records.len() < WAITING_MAX
+        let is_safe = match copied {
+            Copied::InJournal => {
+                let mut soon = self.soon();
+                soon.records.push(Late::Journalled(body, at));
+                soon.records.len() < WAITING_MAX
+            }
+            Copied::Nowhere => {
+                let text = body.text();
+                let mut soon = self.soon();
+                let spool = soon.spool.as_mut();
+                let has_copy = spool.is_some_and(|spool| spool.put(&text));
+                let body = self.feed.wants(&body).then_some(body);
+                let waiting = Waiting { body, text, at };
+                soon.records.push(Late::Spooled(waiting));
+                has_copy && soon.records.len() < WAITING_MAX
+            }
         };
         if !is_safe {
             self.flush();
@@ -132,7 +152,8 @@ impl AuditLog {
         if !waiting.is_empty() {
             crash::point(Point::BeforeLog);
         }
-        file.append_all(waiting.into_iter().chain(last));
+        let waiting = waiting.into_iter().map(Late::into_waiting);
+        file.append_all(waiting.chain(last));
         let blocked = file.fault().is_some();
         self.blocked.store(blocked, Ordering::Release);
         let mut soon = self.soon();
