@@ -2,11 +2,12 @@
 //!
 //! A batch of lines is appended and synced as one. The file has room for more lines
 //! beforehand, as zeros: a sync that does not have to tell the file system of a new
-//! length takes half as long, and waits for nobody else's changes. A failed append is cut off
-//! again; a failed sync is never retried, because after it the kernel may have
-//! dropped the very pages and a second sync would lie. From then on the ledger
-//! refuses and the daemon denies, until a restart has read what really is on
-//! disk.
+//! length takes half as long, and waits for nobody else's changes.
+//!
+//! A failed append is cut off again; a failed sync is never retried, because after
+//! it the kernel may have dropped the very pages and a second sync would lie. From
+//! then on the ledger refuses and the daemon denies, until a restart has read what
+//! really is on disk.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
