@@ -94,15 +94,16 @@ fn is_dumped(name: &str) -> bool {
 #[test]
 #[ignore = "attacks VMs: runs in the test VM"]
 fn each_answer_to_a_crash_of_the_guest_is_carried_out() {
+    // The name of a dump holds twenty characters of its domain's.
     const NAMES: [&str; 5] = [
-        "panic-destroy",
-        "panic-restart",
-        "panic-preserve",
-        "panic-coredump-destroy",
-        "panic-coredump-restart",
+        "on-destroy",
+        "on-restart",
+        "on-preserve",
+        "on-coredump-destroy",
+        "on-coredump-restart",
     ];
     let hosted = Hosted::start(&NAMES, SEED, |name, xml| {
-        let action = name.strip_prefix("panic-").expect("the name says it");
+        let action = name.strip_prefix("on-").expect("the name says it");
         with_on_crash(&with_devices(xml, PANIC), action)
     });
     for name in NAMES {
@@ -123,7 +124,7 @@ fn each_answer_to_a_crash_of_the_guest_is_carried_out() {
         hosted.assert_order(name);
     }
     // Its guest is over: libvirt may clean up.
-    let preserved = hosted.guest("panic-preserve");
+    let preserved = hosted.guest("on-preserve");
     let pid = preserved.pid();
     virsh_done(&["destroy", &preserved.name]);
     assert_off(preserved, pid);
@@ -133,7 +134,7 @@ fn each_answer_to_a_crash_of_the_guest_is_carried_out() {
     }
     assert_none_refused(&hosted);
     // One that came back is protected as before.
-    let back = hosted.guest("panic-restart");
+    let back = hosted.guest("on-restart");
     let killed = run("/bin/kill", &["-9", &back.pid().to_string()]);
     assert!(!killed.status.success(), "{}", text(&killed));
     back.assert_ticks();
