@@ -15,6 +15,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::crash::{self, Point};
+use crate::secure_file::open_own;
 
 /// Rewritten as a snapshot beyond this size, and beyond twice the last snapshot:
 /// where that much is live, rewriting it at every turn would gain nothing.
@@ -244,14 +245,7 @@ impl FileStorage {
     /// The system's errors.
     pub fn open(dir: &Path) -> io::Result<FileStorage> {
         let path = dir.join("journal.jsonl");
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(&path)?;
+        let file = open_own(&path)?;
         let len = file.metadata()?.len();
         let dir = File::open(dir)?;
         dir.sync_all()?;

@@ -49,14 +49,7 @@ impl Accounts {
     /// took the journal's place, it has the calls that were in it.
     pub(super) fn read_journal(&mut self) {
         let inode = fs::metadata(&self.journal).expect("it was written").ino();
-        let mut bytes = fs::read(&self.journal).expect("it is there");
-        // Behind the lines is room for more.
-        bytes.truncate(
-            bytes
-                .iter()
-                .rposition(|byte| *byte != 0)
-                .map_or(0, |last| last + 1),
-        );
+        let bytes = fs::read(&self.journal).expect("it is there");
         let (known, from) = self.read;
         let from = if known == inode { from } else { 0 };
         let mut end = from;
