@@ -222,6 +222,80 @@ fn what_is_done_to_configuration_is_recorded_and_let_through() {
     }
 }
 
+/// Where the running kernel has no such file the record is not to be had; its folder
+/// is then missing too.
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
+fn what_is_done_to_devices_and_to_memory_s_settings_is_recorded_and_let_through() {
+    let scene = Scene::new("device-1", Mode::Enforce);
+    let damon = "/sys/kernel/mm/damon/admin/kdamonds";
+    let reclaim = "/sys/module/damon_reclaim/parameters";
+    let pci = "$(ls -d /sys/bus/pci/devices/* | head -n 1)";
+    let driver = "$(ls -d /sys/bus/pci/drivers/* | head -n 1)";
+    let steps = [
+        (
+            "min_ttl_ms",
+            "/sys/kernel/mm/lru_gen",
+            "f=$0/min_ttl_ms; cat $f > /tmp/v; cat /tmp/v > $f".to_owned(),
+        ),
+        (
+            "state",
+            damon,
+            "echo 1 > $0/nr_kdamonds; echo off > $0/0/state".to_owned(),
+        ),
+        ("enabled", reclaim, "echo N > $0/enabled".to_owned()),
+        // Its first bytes are its maker's name, which nobody can change.
+        (
+            "config",
+            "/sys",
+            format!("f={pci}/config; head -c 2 $f > /tmp/v; dd if=/tmp/v of=$f conv=notrunc"),
+        ),
+        (
+            "remove",
+            "/sys",
+            format!("/bin/echo nonsense > {pci}/remove"),
+        ),
+        (
+            "unbind",
+            "/sys",
+            format!("/bin/echo nonsense > {driver}/unbind"),
+        ),
+        // The test VM has one: this ends the countdown that opening it begins.
+        (
+            "watchdog",
+            "/tmp",
+            "mknod $0/watchdog c 10 130; echo V > $0/watchdog".to_owned(),
+        ),
+        // It has no eighth one.
+        (
+            "watchdog7",
+            "/tmp",
+            "mknod $0/watchdog7 c 249 7; : > $0/watchdog7".to_owned(),
+        ),
+    ];
+    for (word, folder, script) in steps {
+        if !std::path::Path::new(folder).exists() {
+            println!("{word}: this kernel has no {folder}");
+            continue;
+        }
+        let output = run("sh", &["-c", &script, folder]);
+        assert!(
+            !text(&output).contains("not permitted"),
+            "{word}: {}",
+            text(&output)
+        );
+        wait::until(word, Duration::from_secs(10), || {
+            let audit = scene.daemon.audit();
+            let found = audit.select(|r| {
+                is_kernel(r, "witnessed", "(host)")
+                    && r["vector"] == "kernel-file"
+                    && r["word"] == word
+            });
+            (!found.is_empty()).then_some(())
+        });
+    }
+}
+
 /// The first child of a process, once it has one.
 fn child_of(pid: u32) -> u32 {
     let path = format!("/proc/{pid}/task/{pid}/children");

@@ -83,6 +83,10 @@ pub enum Refusal {
 /// the row's id: cgroups, limits, files. Called after each time that the attack
 /// worked; a fresh guest is started after it where the old one is not well.
 pub const UNDO: &[(&str, Undo)] = &[
+    (
+        "arming/lifecycle-of-the-next-start",
+        arming::restart_as_before,
+    ),
     ("control-files/", control_files::thaw),
     ("sched/deadline", sched::end_deadline),
     ("logger/", logger::go_on),

@@ -25,6 +25,11 @@ fn on(guest: &Guest, event: &str, action: &str, when: &str) -> Output {
     virsh(&["set-lifecycle-action", &guest.name, event, action, when])
 }
 
+/// The domain's next start would know of it.
+pub fn restart_as_before(guest: &Guest) {
+    on(guest, "reboot", "restart", "--config");
+}
+
 /// See the module's text.
 pub const ATTACKS: &[Attack] = &[
     row("arming/lifecycle-reboot-destroys", |g| {

@@ -142,6 +142,9 @@ pub const OTHER_DOORS: &[Attack] = &[
     sys_file("host/memory-offline", |_| {
         nonsense_to("$(ls -d /sys/devices/system/memory/memory* | head -n 1)/state")
     }),
+    sys_file("host/push-memory-out", |_| {
+        nonsense_to("/sys/kernel/debug/lru_gen")
+    }),
     sys_file("host/resume-from-disk", |_| {
         nonsense_to("/sys/power/resume")
     }),

@@ -30,12 +30,14 @@ const LIMITS: &str = "
 | QEMU's own crash: SIGSEGV, SIGABRT of its own doing | witnessed | the process ends by its own act; there is nobody to refuse |
 | hang-up of a controlling terminal | witnessed | the kernel's own SIGHUP passes no hook; libvirt starts QEMU without a controlling terminal |
 | `TIOCSIG`, ^C and vhangup on a controlling terminal | witnessed; `status` tells of a VM that has one | the signal is the kernel's own; a program on the hook of every ioctl would slow each entry of a guest |
-| a listener of fanotify's that answers for what is read of a disk image, `fsfreeze`, `dmsetup suspend`, a disk or a driver taken away in `/sys` | nothing | storage is the host's; it waits for whoever manages it, and so does the guest |
+| a listener of fanotify's that answers for what is read of a disk image, `fsfreeze`, `dmsetup suspend` | nothing | storage is the host's; it waits for whoever manages it, and so does the guest |
 | a lifecycle action set through a connection that nobody can read | nothing | libvirt keeps it to itself; what it leads to is a later end of the guest's own |
 | a tracer attached before protection began | the VM is not called protected, and the status says why | what a tracer does with a process that is its own passes no hook again |
 | a TCP monitor or a gdb stub given to QEMU | the status and the log say so | QEMU reads from the network what no hook can tell apart |
 | a kernel module | nothing; `module.sig_enforce=1` or lockdown keeps strange ones out | what runs in the kernel can do anything, and a host that may load no module loses its drivers |
-| power, hardware, a management controller (IPMI), `/dev/watchdog`, the hypervisor below | nothing | not this kernel's to decide |
+| a disk or a driver taken away in `/sys` | recorded | who manages the host does so every day |
+| `/dev/watchdog` | recorded | whoever opens it must feed it, which fencing does; refused, it could not |
+| power, hardware, a management controller (IPMI), the hypervisor below | nothing | not this kernel's to decide |
 ";
 
 impl Coverage {

@@ -22,6 +22,10 @@ const KEYBOARDS: [u32; 2] = [10 << 20 | 223, 10 << 20 | 239];
 const MSR_MAJOR: u32 = 202;
 /// `/dev/snapshot`: whoever has it open freezes every other process, with one ioctl.
 const SNAPSHOT: u32 = 10 << 20 | 231;
+/// `/dev/watchdog`: whoever has opened it and does not feed it restarts the host.
+const WATCHDOG: u32 = 10 << 20 | 130;
+/// Majors that are given out as they are asked for: `/dev/watchdog0` has one of these.
+const FREE_MAJORS: core::ops::RangeInclusive<u32> = 234..=254;
 const S_IFMT: u16 = 0o170_000;
 const S_IFCHR: u16 = 0o020_000;
 
@@ -117,12 +121,11 @@ pub fn sysfs_written(file: u64, name: &mut Name) -> Option<Act> {
     let dentry = dentry_of(file)?;
     *name = name_of(dentry);
     let parent: u64 = read(dentry, offset!(dentry_parent))?;
-    let effect = if ends_processes(name) {
+    let effect = if ends_processes(name, parent) {
         effect::FORCE_STOP
     } else if takes_away(name, parent) {
         effect::PAUSE
-    } else if name.is(".load") || name.is(".replace") || name.is(".remove") {
-        // AppArmor's: libvirt sets one up for each VM.
+    } else if is_administered(name, parent) {
         let attempt = Attempt::new(vector::KERNEL_FILE, effect::FORCE_STOP);
         return Some(Act::Witness(host_with_vms()?, attempt, false));
     } else {
@@ -132,18 +135,47 @@ pub fn sysfs_written(file: u64, name: &mut Name) -> Option<Act> {
     Some(Act::Judge(host_with_vms()?, attempt))
 }
 
-fn ends_processes(name: &Name) -> bool {
+fn ends_processes(name: &Name, parent: u64) -> bool {
     name.is("hard_offline_page")
         || name.is("soft_offline_page")
         || name.is("corrupt-pfn")
         || name.is("unpoison-pfn")
         || name.is("uprobe_events")
         || name.is("dynamic_events")
+        // Made-up errors of the processor and of memory.
+        || name.is("bank") && name_of(parent).is("mce-inject")
+        || name.is("error_inject") && name_of(parent).is("einj")
+}
+
+/// What harms VMs in wrong hands, and is an administrator's or a daemon's daily work
+/// in the right ones.
+fn is_administered(name: &Name, parent: u64) -> bool {
+    // AppArmor's profiles: libvirt sets one up for each VM.
+    if name.is(".load") || name.is(".replace") || name.is(".remove") {
+        return true;
+    }
+    // A device taken from its driver or off its bus, or its registers written.
+    if name.is("unbind") || name.is("remove") || name.is("config") {
+        return true;
+    }
+    // Memory that nobody uses is pushed out, at any price; a temperature from which on
+    // the host powers itself off.
+    name.is("min_ttl_ms")
+        || name.begins("trip_poi")
+        || name.is("enabled") && is_below(parent, "damon_reclaim")
+        || name.is("state") && is_below(parent, "kdamonds")
+}
+
+/// Is the folder right below one of that name?
+fn is_below(folder: u64, name: &str) -> bool {
+    let above: Option<u64> = read(folder, offset!(dentry_parent));
+    above.is_some_and(|above| name_of(above).is(name))
 }
 
 /// Processors, memory, or the time of either.
 fn takes_away(name: &Name, parent: u64) -> bool {
-    if name.is("nx_huge_pages") {
+    // The latter pushes out what a VM has in memory, used or not.
+    if name.is("nx_huge_pages") || name.is("lru_gen") {
         return true;
     }
     if name.is("online") || name.is("state") || name.is("runtime") {
@@ -167,18 +199,24 @@ fn is_at_top(folder: u64, name: &str) -> bool {
     above.is_some() && above == top && name_of(folder).is(name)
 }
 
-/// Could it be a device that is the host's memory, its processors, its keyboard or
-/// its sleep?
+/// Could it be a device that is the host's memory, its processors, its keyboard, its
+/// sleep or its watchdog?
 #[inline(always)]
 pub fn is_host_device(device: u32, writes: bool) -> bool {
     device == SNAPSHOT
         || writes
             && (MEMORY_DEVICES.contains(&device)
                 || KEYBOARDS.contains(&device)
-                || device >> 20 == MSR_MAJOR)
+                || device >> 20 == MSR_MAJOR
+                || is_perhaps_watchdog(device))
 }
 
-/// Such a device is opened.
+#[inline(always)]
+fn is_perhaps_watchdog(device: u32) -> bool {
+    device == WATCHDOG || FREE_MAJORS.contains(&(device >> 20))
+}
+
+/// Such a device is opened. Fencing and PID 1 feed watchdogs: they are let through.
 pub fn device_opened(file: u64, inode: u64, name: &mut Name) -> Option<Act> {
     let mode: u16 = read(inode, offset!(inode_mode))?;
     if mode & S_IFMT != S_IFCHR {
@@ -187,7 +225,12 @@ pub fn device_opened(file: u64, inode: u64, name: &mut Name) -> Option<Act> {
     let attempt = Attempt::new(vector::KERNEL_FILE, effect::FORCE_STOP);
     let host = host_with_vms()?;
     *name = name_of(dentry_of(file)?);
-    Some(Act::Judge(host, attempt))
+    let device: u32 = read(inode, offset!(inode_rdev))?;
+    if !is_perhaps_watchdog(device) {
+        return Some(Act::Judge(host, attempt));
+    }
+    let known = device == WATCHDOG || name.begins("watchdog");
+    known.then_some(Act::Witness(host, attempt, false))
 }
 
 fn dentry_of(file: u64) -> Option<u64> {
