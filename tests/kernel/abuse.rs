@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use vmward_tests::audit::{events, is_kernel};
 use vmward_tests::daemon::{Mode, client, take_enforcement_out};
-use vmward_tests::guest::{Guest, run, text};
+use vmward_tests::guest::{Guest, run, text, virsh};
 use vmward_tests::wait;
 use vmward_wire::v1::{AuthorizeParams, Lease};
 
@@ -65,6 +65,16 @@ fn a_lease_is_for_its_vm_its_effect_one_use_and_its_time() {
     let back = lease("abuse-1", "pause");
     client().release(back.id).expect("nobody has used it");
     assert!(!kill(pid, "-STOP"), "it works after it was given back");
+
+    let _reset = lease("abuse-1", "reset");
+    let reset = || text(&virsh(&["reset", "abuse-1"]));
+    assert!(reset().contains("was reset"), "it did not cover a reset");
+    let again = reset();
+    assert!(
+        !again.contains("was reset"),
+        "it covered a second one: {again}"
+    );
+    over("the reset to be over", Duration::from_mins(1));
 
     let unused = lease("abuse-1", "force_stop");
     over(

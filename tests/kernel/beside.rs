@@ -296,6 +296,74 @@ fn what_is_done_to_devices_and_to_memory_s_settings_is_recorded_and_let_through(
     }
 }
 
+/// A copy of a shell, called as libvirt's daemon is, with a pid file of such a one.
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
+fn a_pid_file_makes_nobody_libvirt() {
+    let scene = Scene::new("false-1", Mode::Enforce);
+    let script = "echo $$ > /run/virtqemud.pid; read _
+        cd /sys/fs/cgroup/$(cut -d: -f3 /proc/$1/cgroup | tail -n 1)
+        for file in memory.max ../memory.max cpu.max; do echo 1 > $file; done";
+    std::fs::copy("/bin/bash", "/tmp/virtqemud").expect("/tmp is writable");
+    let mut shell = Command::new("/tmp/virtqemud")
+        .args(["-c", script, "sh", &scene.guest.pid().to_string()])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("a shell starts");
+    let pid = shell.id().to_string();
+    wait::until(
+        "it to be guarded as libvirt is",
+        Duration::from_mins(1),
+        || (!attack("tampering", "open-mem", &[&pid]).status.success()).then_some(()),
+    );
+    drop(shell.stdin.take());
+    let output = shell.wait_with_output().expect("it is our child");
+    std::fs::remove_file("/run/virtqemud.pid").expect("it is there");
+    assert_eq!(
+        text(&output).matches("not permitted").count(),
+        3,
+        "{}",
+        text(&output)
+    );
+    scene.guest.assert_ticks();
+}
+
+/// What runs in a namespace of processes may start that one anew.
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
+fn a_container_without_users_of_its_own_restarts_itself() {
+    let _scene = Scene::new("around-1", Mode::Enforce);
+    let output = run("unshare", &["-pf", "vmward-attack", "host", "reboot"]);
+    // Of its arguments.
+    assert!(
+        text(&output).contains("Invalid argument"),
+        "{}",
+        text(&output)
+    );
+    let output = attack("host", "reboot", &[]);
+    assert!(text(&output).contains("not permitted"), "{}", text(&output));
+}
+
+/// Upgrades do it: nobody refuses it, and it is no secret.
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
+fn another_file_in_the_place_of_vmward_s_program_is_on_record() {
+    let scene = Scene::new("upgrade-1", Mode::Enforce);
+    let script = "p=$(command -v vmwardd); cp -p $p $p.new && mv -f $p.new $p";
+    let output = run("sh", &["-c", script]);
+    assert!(output.status.success(), "{}", text(&output));
+    wait::until("the record", Duration::from_secs(10), || {
+        let audit = scene.daemon.audit();
+        let found = audit.select(|r| {
+            is_kernel(r, "witnessed", "(host)")
+                && r["vector"] == "config-file"
+                && r["word"] == "vmwardd"
+        });
+        (!found.is_empty()).then_some(())
+    });
+}
+
 /// The first child of a process, once it has one.
 fn child_of(pid: u32) -> u32 {
     let path = format!("/proc/{pid}/task/{pid}/children");

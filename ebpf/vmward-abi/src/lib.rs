@@ -35,7 +35,9 @@ pub use monitor::{
 };
 pub use offsets::{OFFSET_ABSENT, Offsets};
 pub use own::{OBJECTS_MAX, ObjectKey, ObjectRow, fact, object, object_class};
-pub use rows::{HOST_UUID, LeaseRow, VmRow, VmState, effect, lease_state, role, vm_flag};
+pub use rows::{
+    HOST_UUID, LeaseRow, VmRow, VmState, effect, lease_state, lease_use, role, vm_flag,
+};
 
 /// Version of every layout in this crate.
 pub const ABI_VERSION: u32 = 4;

@@ -203,6 +203,12 @@ pub struct Offsets {
     pub uprobe_pmu: u32,
     /// `pt_regs.di`, may be absent
     pub regs_first: u32,
+    /// `pt_regs.bx`, may be absent
+    pub regs_bx: u32,
+    /// `pt_regs.cx`, may be absent
+    pub regs_cx: u32,
+    /// `task_struct.thread_info.status`, may be absent
+    pub task_status: u32,
     /// `task_struct.thread_pid`
     pub task_thread_pid: u32,
     /// `pid.level`

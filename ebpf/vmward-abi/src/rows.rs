@@ -58,6 +58,15 @@ pub mod lease_state {
     pub const EXECUTING: u32 = 2;
 }
 
+/// What leaves a VM where it was, and so could be done again and again under one lease.
+/// Not 1: a former version counted there how often a pause was left.
+pub mod lease_use {
+    /// It was paused.
+    pub const PAUSE: u32 = 2;
+    /// It was reset.
+    pub const RESET: u32 = 4;
+}
+
 /// A guarded process: written by the daemon, only read by the programs.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +125,6 @@ pub struct LeaseRow {
     pub effects: u32,
     /// One of [`lease_state`].
     pub state: u32,
-    /// How often a pause may still be used.
-    pub uses: u32,
+    /// What was used that can be used once: bits of [`lease_use`].
+    pub used: u32,
 }

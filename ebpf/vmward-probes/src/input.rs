@@ -8,12 +8,15 @@ use aya_ebpf::helpers::generated::{
 use vmward_abi::OFFSET_ABSENT;
 
 use crate::maps::offset;
-use crate::task::read_to;
+use crate::task::{Task, read, read_to};
 
 /// How much is looked at: a process id with its newline, the word `max`.
 const TEXT_LEN: usize = 16;
 /// Process ids are below `2^22`.
 const DIGITS_MAX: u32 = 7;
+/// Noted of a task that runs a system call by its number for 32 bits (`int 0x80`), as
+/// a program of 64 bits may, too: `TS_COMPAT`.
+const COMPAT: u32 = 2;
 /// System calls, by their numbers on x86-64.
 const WRITE: u64 = 1;
 const PWRITE64: u64 = 18;
@@ -24,7 +27,15 @@ const IOPL: u64 = 172;
 const IOPERM: u64 = 173;
 const PWRITEV: u64 = 296;
 const PWRITEV2: u64 = 328;
+const REBOOT: u64 = 169;
 const PROCESS_MADVISE: u64 = 440;
+/// The same for 32 bits.
+const WRITE_32: u64 = 4;
+const REBOOT_32: u64 = 88;
+const IOPERM_32: u64 = 101;
+const IOPL_32: u64 = 110;
+const PRCTL_32: u64 = 172;
+const MADVISE_32: u64 = 219;
 /// Set in the numbers of the x32 calls, which are else the same.
 const X32: u64 = 1 << 30;
 /// `PR_SET_MM`, `PR_SET_MM_EXE_FILE`, `PR_SET_MM_MAP`: the latter asks for a right
@@ -45,27 +56,80 @@ pub enum Input {
     Unknown,
 }
 
+/// A system call: its number on x86-64 and its first arguments.
+struct Running {
+    number: u64,
+    first: u64,
+    second: u64,
+    third: u64,
+}
+
+/// The running system call. What cannot be read is 0, which is no call of those that
+/// are looked for. Not an absent value: the verifier before 6.3 refuses one that is
+/// left undefined.
+#[inline(always)]
+fn running() -> Running {
+    let regs = registers();
+    let number = register(regs, offset!(regs_syscall));
+    if !is_compat() {
+        return Running {
+            number: number & !X32,
+            first: register(regs, offset!(regs_first)),
+            second: register(regs, offset!(regs_second)),
+            third: register(regs, offset!(regs_third)),
+        };
+    }
+    Running {
+        number: wide(number),
+        first: low(register(regs, offset!(regs_bx))),
+        second: low(register(regs, offset!(regs_cx))),
+        third: low(register(regs, offset!(regs_third))),
+    }
+}
+
+/// The number on x86-64 of a call by its number for 32 bits; none's where it is not
+/// looked for.
+fn wide(number: u64) -> u64 {
+    match low(number) {
+        WRITE_32 => WRITE,
+        REBOOT_32 => REBOOT,
+        IOPERM_32 | IOPL_32 => IOPL,
+        PRCTL_32 => PRCTL,
+        MADVISE_32 => MADVISE,
+        PROCESS_MADVISE => PROCESS_MADVISE,
+        _ => u64::MAX,
+    }
+}
+
+fn low(register: u64) -> u64 {
+    register & 0xffff_ffff
+}
+
+fn is_compat() -> bool {
+    let at = offset!(task_status);
+    if at == OFFSET_ABSENT as usize {
+        return false;
+    }
+    let task = Task::current().address();
+    read::<u32>(task, at).is_some_and(|status| status & COMPAT != 0)
+}
+
 /// Looks at the running system call.
 pub fn input() -> Input {
     if offset!(regs_syscall) == OFFSET_ABSENT as usize {
         return Input::Unknown;
     }
-    let regs = registers();
-    // What cannot be read is 0, which is no writing system call. Not an absent
-    // value: the verifier before 6.3 refuses one that is left undefined.
-    let call = register(regs, offset!(regs_syscall));
-    let at = register(regs, offset!(regs_second));
-    let count = register(regs, offset!(regs_third));
-    match call {
-        WRITE | PWRITE64 => text(at, count, 1),
+    let call = running();
+    match call.number {
+        WRITE | PWRITE64 => text(call.second, call.third, 1),
         WRITEV | PWRITEV | PWRITEV2 => {
-            let Some([mut at, mut len]) = user::<[u64; 2]>(at) else {
+            let Some([mut at, mut len]) = user::<[u64; 2]>(call.second) else {
                 return Input::Hidden;
             };
             // C libraries put an empty or buffered part before the text.
-            let mut parts = count;
-            if len == 0 && count > 1 {
-                let Some(second) = user::<[u64; 2]>(read_second(regs)) else {
+            let mut parts = call.third;
+            if len == 0 && parts > 1 {
+                let Some(second) = user::<[u64; 2]>(call.second.wrapping_add(16)) else {
                     return Input::Hidden;
                 };
                 [at, len] = second;
@@ -89,26 +153,30 @@ pub enum Call {
     Poison,
     /// prctl(2) that changes what the process is said to run.
     SetExe,
+    /// reboot(2)
+    Reboot,
+    /// None: a worker of `io_uring` does what somebody has queued.
+    Queued,
     /// Any other, or none that can be told.
     Other,
 }
 
 /// The running system call.
 pub fn call() -> Call {
+    // Its registers are those of the call that began it.
+    if Task::current().is_io_worker() {
+        return Call::Queued;
+    }
     if offset!(regs_syscall) == OFFSET_ABSENT as usize {
         return Call::Other;
     }
-    let regs = registers();
-    match register(regs, offset!(regs_syscall)) & !X32 {
+    let call = running();
+    match call.number {
         PROCESS_MADVISE => Call::ProcessMadvise,
         IOPL | IOPERM => Call::Ports,
-        MADVISE if POISONING.contains(&register(regs, offset!(regs_third))) => Call::Poison,
-        PRCTL
-            if register(regs, offset!(regs_first)) == SET_MM
-                && SET_EXE.contains(&register(regs, offset!(regs_second))) =>
-        {
-            Call::SetExe
-        }
+        REBOOT => Call::Reboot,
+        MADVISE if POISONING.contains(&call.third) => Call::Poison,
+        PRCTL if call.first == SET_MM && SET_EXE.contains(&call.second) => Call::SetExe,
         _ => Call::Other,
     }
 }
@@ -123,11 +191,6 @@ fn register(regs: u64, offset: usize) -> u64 {
     // SAFETY: a local, as large as what is read.
     unsafe { read_to(&raw mut value, regs.wrapping_add(offset as u64)) };
     value
-}
-
-/// Address of the second part of a vector.
-fn read_second(regs: u64) -> u64 {
-    register(regs, offset!(regs_second)).wrapping_add(16)
 }
 
 fn user<T: Copy>(at: u64) -> Option<T> {

@@ -132,7 +132,11 @@ fn is_own_program(file: u64) -> bool {
     if find(object::OWN_EXE, number, dev).is_some() {
         return true;
     }
-    let dentry: u64 = read(file, offset!(file_path) + offset!(path_dentry)).unwrap_or(0);
+    names_own_program(read(file, offset!(file_path) + offset!(path_dentry)).unwrap_or(0))
+}
+
+/// Is the `struct dentry` at this address where vmward's program is, or would be?
+pub fn names_own_program(dentry: u64) -> bool {
     let name: u64 = read(dentry, offset!(dentry_name)).unwrap_or(0);
     if read(name, 0) != Some(PROGRAM) {
         return false;

@@ -17,6 +17,8 @@ const DESCENT_MAX: usize = 16;
 const PIDTYPE_TGID: usize = 1;
 /// `PF_KTHREAD`: the same since 2.6.
 const PF_KTHREAD: u32 = 0x0020_0000;
+/// `PF_IO_WORKER`: the same since 5.12.
+const PF_IO_WORKER: u32 = 0x10;
 
 /// The host's first process.
 pub const INIT: u32 = 1;
@@ -168,6 +170,18 @@ impl Task {
     /// A thread of the kernel itself: no system call of anybody's.
     pub fn is_kernel_thread(self) -> bool {
         read::<u32>(self.0, offset!(task_flags)).is_some_and(|flags| flags & PF_KTHREAD != 0)
+    }
+
+    /// A thread of a process that works off what the process has queued in `io_uring`.
+    pub fn is_io_worker(self) -> bool {
+        read::<u32>(self.0, offset!(task_flags)).is_some_and(|flags| flags & PF_IO_WORKER != 0)
+    }
+
+    /// Is it in a PID namespace below the host's? A doubt counts as no.
+    pub fn is_in_pid_namespace(self) -> bool {
+        let pid: Option<u64> = read(self.0, offset!(task_thread_pid));
+        pid.and_then(|pid| read::<u32>(pid, offset!(pid_level)))
+            .is_some_and(|level| level > 0)
     }
 
     /// The process's limit number `resource`: soft, then hard.

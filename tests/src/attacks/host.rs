@@ -130,9 +130,60 @@ pub const OTHER_DOORS: &[Attack] = &[
     arms("host/iopl", "reboot", "capable", |_| {
         attack("host", "iopl", &[])
     }),
+    arms("host/ioperm-32-bits", "reboot", "capable", |_| {
+        attack("host", "ioperm-32", &[])
+    }),
+    arms("host/iopl-32-bits", "reboot", "capable", |_| {
+        attack("host", "iopl-32", &[])
+    }),
     arms("host/madvise-offline", "kernel-file", "capable", |_| {
         attack("host", "offline", &[])
     }),
+    arms(
+        "host/madvise-offline-queued",
+        "kernel-file",
+        "capable",
+        |_| attack("host", "offline-queued", &[]),
+    ),
+    // In a namespace of processes reboot(2) is that one's own affair; this is not.
+    host("host/kexec-in-a-namespace", "reboot", "capable", |_| {
+        run("unshare", &["-pf", "vmward-attack", "host", "kexec-load"])
+    }),
+    setting("host/panic-on-oom", |_| {
+        same_to("/proc/sys/vm/panic_on_oom")
+    }),
+    setting("host/min-free-kbytes", |_| {
+        same_to("/proc/sys/vm/min_free_kbytes")
+    }),
+    setting("host/hung-task-panic", |_| {
+        same_to("/proc/sys/kernel/hung_task_panic")
+    }),
+    sys_file("host/kvm-parameter", |_| {
+        run(
+            "sh",
+            &[
+                "-c",
+                "modprobe kvm; /bin/echo nonsense > /sys/module/kvm/parameters/min_timer_period_us",
+            ],
+        )
+    }),
+    // An event that says nothing.
+    arms(
+        "host/keyboard-event",
+        "kernel-file",
+        "file_permission",
+        |_| {
+            let script = "modprobe evdev; dd if=/dev/zero of=$(ls -d /dev/input/event* | head -n 1) bs=24 count=1";
+            run("sh", &["-c", script])
+        },
+    ),
+    // It is believed in much.
+    arms(
+        "host/seize-first-process",
+        "ptrace",
+        "ptrace_access_check",
+        |_| attack("tampering", "seize", &["1"]),
+    ),
     sys_file("host/cpu-hotplug-target", |_| {
         nonsense_to("/sys/devices/system/cpu/cpu1/hotplug/target")
     }),

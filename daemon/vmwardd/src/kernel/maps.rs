@@ -223,7 +223,7 @@ impl Maps {
             holder_tgid: lease.holder.pid,
             effects: lease.effects,
             state: lease_state::GRANTED,
-            uses: 1,
+            used: 0,
         };
         self.leases
             .insert(lease.vm.pid, row, BPF_ANY)

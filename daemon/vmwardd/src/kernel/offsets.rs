@@ -133,6 +133,9 @@ fn of_other_doors(find: &Finder<'_>) -> Result<Offsets, KernelError> {
         sched_ext_ops: find.type_number("sched_ext_ops"),
         uprobe_pmu: uprobe_pmu(),
         regs_first: find.optional("pt_regs", "di"),
+        regs_bx: find.optional("pt_regs", "bx"),
+        regs_cx: find.optional("pt_regs", "cx"),
+        task_status: find.thread_status(),
         task_thread_pid: find.field("task_struct", &["thread_pid"])?,
         pid_level: find.field("pid", &["level"])?,
         upid_ns: find.field("upid", &["ns"])?,
@@ -194,6 +197,14 @@ impl Finder<'_> {
     /// Byte offset of a field that only attribution uses.
     fn optional(&self, of: &str, name: &str) -> u32 {
         self.lookup(of, name).unwrap_or(OFFSET_ABSENT)
+    }
+
+    /// Where a task has what the kernel notes of its running system call: x86 alone.
+    fn thread_status(&self) -> u32 {
+        let info = self.lookup("task_struct", "thread_info");
+        let status = self.lookup("thread_info", "status");
+        info.zip(status)
+            .map_or(OFFSET_ABSENT, |(info, status)| info + status)
     }
 
     /// The number of a struct's type; none where this kernel does not have it.

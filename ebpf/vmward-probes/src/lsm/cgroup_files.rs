@@ -5,7 +5,7 @@
 use vmward_abi::{OFFSET_ABSENT, effect, role, vector};
 
 use super::control_files::{Act, TAKE_IN};
-use super::own;
+use super::{libvirt, own};
 use crate::cgroups::{Folder, Place, host_with_vms};
 use crate::input::{Input, input, number};
 use crate::maps::{VMS, offset};
@@ -163,20 +163,16 @@ fn is_frozen(folder: Folder) -> bool {
 /// which brings a VM back.
 fn sorts_threads(vm: &Vm) -> bool {
     let actor = Task::current();
-    if libvirt_side(vm, actor).0 {
-        return true;
-    }
-    let role = guarded(actor, current_tgid()).map(|row| row.row.role);
-    role == Some(role::DEPUTY) || role == Some(role::OWN)
+    libvirt_side(vm, actor).0
+        || libvirt::is_current()
+        || guarded(actor, current_tgid()).is_some_and(|found| found.row.role == role::OWN)
 }
 
 fn limited(vm: Vm, effect: u32, place: &Place, name: &Name) -> Option<Act> {
     let attempt = Attempt::new(vector::CGROUP_LIMIT, effect);
-    let actor = Task::current();
-    let role = guarded(actor, current_tgid()).map(|row| row.row.role);
-    if libvirt_side(&vm, actor).0 || role == Some(role::DEPUTY) {
+    if libvirt_side(&vm, Task::current()).0 || libvirt::is_current() {
         // libvirt sets what its callers ask it for.
-        return place.own.then_some(Act::Witness(vm, attempt, true));
+        return Some(Act::Witness(vm, attempt, true));
     }
     if current_tgid() == SERVICE_MANAGER && is_upkeep(place, name) {
         return None;

@@ -18,6 +18,8 @@ use crate::verdict::Attempt;
 const MEMORY_DEVICES: [u32; 3] = [1 << 20 | 1, 1 << 20 | 2, 1 << 20 | 4];
 /// `/dev/uinput`, `/dev/uhid`: a keyboard, with the key that restarts a host.
 const KEYBOARDS: [u32; 2] = [10 << 20 | 223, 10 << 20 | 239];
+/// `/dev/input/eventN`
+const INPUT_MAJOR: u32 = 13;
 /// `/dev/cpu/N/msr`
 const MSR_MAJOR: u32 = 202;
 /// `/dev/snapshot`: whoever has it open freezes every other process, with one ioctl.
@@ -88,7 +90,8 @@ fn host_written(file: u64, name: &mut Name) -> Option<Act> {
 }
 
 /// Settings by which QEMU ends itself, since it gets no thread or no memory any more,
-/// or by which others take all the processors' time.
+/// by which others take all the processors' time, or by which what anybody can bring
+/// about ends the host.
 fn is_starving(name: &Name) -> bool {
     name.is("threads-max")
         || name.is("pid_max")
@@ -96,22 +99,31 @@ fn is_starving(name: &Name) -> bool {
         || name.is("overcommit_memory")
         || name.is("overcommit_ratio")
         || name.is("overcommit_kbytes")
+        || name.is("min_free_kbytes")
         || name.is("sched_rt_runtime_us")
         || name.is("sched_rt_period_us")
+        || name.is("panic_on_oom")
+        || name.is("panic_on_warn")
+        || name.is("hung_task_panic")
+        || name.is("softlockup_panic")
+        || name.is("hardlockup_panic")
+        || name.is("panic_on_rcu_stall")
+        // Memory that no processor may keep in its cache.
+        || name.is("mtrr")
 }
 
 /// Settings that decide what becomes of VMs when memory runs out or the kernel
 /// meets an error: an administrator's to make, and on the record.
 fn is_arming(name: &Name) -> bool {
     name.is("oom_kill_allocating_task")
-        || name.is("panic_on_oom")
-        || name.is("min_free_kbytes")
         || name.is("panic")
         || name.is("panic_on_oops")
-        || name.is("panic_on_warn")
-        || name.is("hung_task_panic")
-        || name.is("softlockup_panic")
-        || name.is("hardlockup_panic")
+        || name.is("unknown_nmi_panic")
+        || name.is("panic_on_io_nmi")
+        || name.is("panic_on_unrecovered_nmi")
+        || name.is("nr_hugepages")
+        || name.is("watermark_scale_factor")
+        || name.is("lowmem_reserve_ratio")
         || name.is("sysrq")
 }
 
@@ -166,6 +178,12 @@ fn is_administered(name: &Name, parent: u64) -> bool {
         || name.is("state") && is_below(parent, "kdamonds")
 }
 
+/// A parameter of KVM's modules: `kvm`, `kvm_intel`, `kvm_amd`.
+fn is_below_kvm(folder: u64) -> bool {
+    let above: Option<u64> = read(folder, offset!(dentry_parent));
+    above.is_some_and(|above| name_of(above).begins("kvm"))
+}
+
 /// Is the folder right below one of that name?
 fn is_below(folder: u64, name: &str) -> bool {
     let above: Option<u64> = read(folder, offset!(dentry_parent));
@@ -176,6 +194,10 @@ fn is_below(folder: u64, name: &str) -> bool {
 fn takes_away(name: &Name, parent: u64) -> bool {
     // The latter pushes out what a VM has in memory, used or not.
     if name.is("nx_huge_pages") || name.is("lru_gen") {
+        return true;
+    }
+    // How long a guest waits for its timer, what becomes of it at an odd register.
+    if name_of(parent).is("parameters") && is_below_kvm(parent) {
         return true;
     }
     if name.is("online") || name.is("state") || name.is("runtime") {
@@ -209,6 +231,13 @@ pub fn is_host_device(device: u32, writes: bool) -> bool {
                 || KEYBOARDS.contains(&device)
                 || device >> 20 == MSR_MAJOR
                 || is_perhaps_watchdog(device))
+}
+
+/// Could it be an input device, such as a keyboard? Opening one to write is what who
+/// only reads does as well.
+#[inline(always)]
+pub fn is_keyboard(device: u32) -> bool {
+    device >> 20 == INPUT_MAJOR
 }
 
 #[inline(always)]

@@ -7,7 +7,7 @@ use aya_ebpf::helpers::bpf_get_current_uid_gid;
 
 use super::unix::file_key;
 use crate::maps::{LIBVIRT_FOLDERS, LIBVIRTS, offset};
-use crate::task::{Task, current_tgid, read};
+use crate::task::{Task, current_tgid, opaque, read};
 
 /// The names of the program, with the NUL.
 const MONOLITHIC: [u8; 9] = *b"libvirtd\0";
@@ -15,7 +15,19 @@ const MODULAR: [u8; 10] = *b"virtqemud\0";
 
 /// Is the running process libvirt's daemon? Once it was, it stays so, whatever
 /// becomes of its file.
+#[inline(always)]
 pub fn is_current() -> bool {
+    vmward_is_libvirt() == 1
+}
+
+/// [`is_current`], verified by itself.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vmward_is_libvirt() -> i32 {
+    opaque(is_libvirt().into())
+}
+
+fn is_libvirt() -> bool {
     let task = Task::current();
     let tgid = current_tgid();
     let Some(ticks) = task.start_ticks() else {

@@ -9,7 +9,7 @@ pub mod control_files;
 pub mod exec;
 pub mod foreign;
 pub mod kernel_files;
-mod libvirt;
+pub mod libvirt;
 pub mod monitor;
 pub mod mounts;
 pub mod own;

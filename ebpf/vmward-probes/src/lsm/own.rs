@@ -12,17 +12,18 @@ use vmward_abi::{
     object_class, role, vector,
 };
 
-use super::config;
+use super::{config, libvirt};
 use crate::maps::{MONITORS, OBJECTS, VM_STATES, is_active, offset};
 use crate::objects::{
-    fact, find, host_wall, identify, inode_of, is_observed, is_own, of_inode, own_wall,
-    vm_of_lifeline,
+    fact, find, host_wall, identify, inode_of, is_observed, is_own, names_own_program, of_inode,
+    own_wall, vm_of_lifeline,
 };
 use crate::scope::{Vm, guarded};
 use crate::task::{INIT, Task, current_tgid, number, opaque, read};
 use crate::verdict::{Attempt, libvirt_side, refuse, returned};
 
 const EPERM: i32 = -1;
+const TMPFS_MAGIC: u64 = 0x0102_1994;
 /// Makes the daemon read its policy again.
 const SIGHUP: u32 = 1;
 
@@ -98,14 +99,29 @@ pub fn inode_rename(ctx: LsmContext) -> i32 {
     }
     let from = ctx.arg::<*const u8>(1) as u64;
     let onto = ctx.arg::<*const u8>(3) as u64;
-    if of_inode(inode_of(from)).is_some() {
-        return try_file(from, Deed::Name);
+    let guarded = of_inode(inode_of(from)).is_some();
+    if guarded && named(from) != 0 {
+        return EPERM;
     }
-    let verdict = try_file(onto, Deed::Name);
-    if verdict == 0 {
+    if named(onto) != 0 {
+        return EPERM;
+    }
+    if !guarded {
         inherit(inode_of(from), inode_of(onto));
     }
-    verdict
+    0
+}
+
+/// The file gets another name, or another file its name.
+fn named(dentry: u64) -> i32 {
+    vmward_named(number(dentry))
+}
+
+/// [`named`], verified by itself.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vmward_named(dentry: u64) -> i32 {
+    opaque(try_file(dentry, Deed::Name))
 }
 
 /// libvirt never writes to a status file: it puts a new one in its place. That
@@ -162,8 +178,10 @@ fn try_file(dentry: u64, deed: Deed) -> i32 {
     match of_inode(inode) {
         Some(row) if row.class != object_class::CONFIG => try_object(&row, inode, deed),
         Some(_) => config::witness(dentry, deed),
-        // One more in a folder.
-        None if config::is_in_folder(dentry) => config::witness(dentry, deed),
+        // One more in a folder; or vmward's program, which upgrades replace.
+        None if config::is_in_folder(dentry) || names_own_program(dentry) => {
+            config::witness(dentry, deed)
+        }
         None => 0,
     }
 }
@@ -175,7 +193,9 @@ fn try_object(row: &ObjectRow, inode: u64, deed: Deed) -> i32 {
     let vector = match row.class {
         object_class::FOLDER => return try_folder(deed),
         object_class::BPF => vector::BPF_OBJECT,
-        object_class::STATE if current_tgid() != INIT => vector::OWN_FILE,
+        // The service manager clears away the folder of what is there for a run.
+        object_class::STATE if current_tgid() == INIT && is_in_memory(inode) => return 0,
+        object_class::STATE => vector::OWN_FILE,
         _ => return 0,
     };
     if is_own() {
@@ -185,6 +205,12 @@ fn try_object(row: &ObjectRow, inode: u64, deed: Deed) -> i32 {
         detail: deed as u32,
         ..Attempt::new(vector, 0)
     })
+}
+
+/// Is the file on a file system that is gone with the next start of the host?
+fn is_in_memory(inode: u64) -> bool {
+    let sb: Option<u64> = read(inode, offset!(inode_sb));
+    sb.and_then(|sb| read(sb, offset!(sb_magic))) == Some(TMPFS_MAGIC)
 }
 
 /// The folders in which libvirt keeps what it knows of VMs: without them, or with
@@ -207,12 +233,11 @@ fn try_lifeline(row: &ObjectRow, inode: u64, deed: Deed) -> i32 {
         return 0;
     };
     let (actor, mine) = (Task::current(), current_tgid());
-    let is_deputy = guarded(actor, mine).is_some_and(|found| found.row.role == role::DEPUTY);
     let (its_libvirt, finishing) = libvirt_side(&vm, actor);
     if its_libvirt && keeps(&vm, inode, deed, finishing) {
         return EPERM;
     }
-    if mine == vm.tgid || is_deputy || its_libvirt {
+    if mine == vm.tgid || its_libvirt || libvirt::is_current() {
         return 0;
     }
     let attempt = Attempt {

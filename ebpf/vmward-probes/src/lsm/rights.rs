@@ -15,7 +15,7 @@ use vmward_abi::{WORD_LEN, effect, vector};
 use crate::input::{Call, call};
 use crate::maps::offset;
 use crate::objects::{host_wall, own_wall};
-use crate::task::{INIT, current_tgid, read};
+use crate::task::{INIT, Task, current_tgid, read};
 use crate::verdict::Attempt;
 
 const CAP_SYS_RAWIO: i32 = 17;
@@ -37,7 +37,7 @@ pub fn capable(ctx: LsmContext) -> i32 {
         | CAP_SYS_ADMIN
         | CAP_SYS_NICE
         | CAP_SYS_RESOURCE
-        | CAP_CHECKPOINT_RESTORE => try_call(),
+        | CAP_CHECKPOINT_RESTORE => try_call(capability),
         _ => 0,
     }
 }
@@ -52,19 +52,29 @@ fn try_boot(user_namespace: u64) -> i32 {
     // refused, it would wait for ever. What it is about to do is recorded while
     // there still is somebody to write it down: see `exec.rs`.
     let in_container = read::<i32>(user_namespace, offset!(user_ns_level)).unwrap_or(0) > 0;
-    if in_container || current_tgid() == INIT {
+    let actor = Task::current();
+    if in_container || current_tgid() == INIT && !actor.is_traced() {
+        return 0;
+    }
+    // Below a process namespace, whatever its user namespace, reboot(2) ends what is
+    // in that one; kexec is the host's.
+    if actor.is_in_pid_namespace() && call() == Call::Reboot {
         return 0;
     }
     host_wall(&Attempt::new(vector::REBOOT, effect::HOST_REBOOT))
 }
 
-fn try_call() -> i32 {
+fn try_call(capability: i32) -> i32 {
     static MADVISE: [u8; WORD_LEN] = *b"process_madvise\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
     static PORTS: [u8; WORD_LEN] = *b"ioperm or iopl\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
     static POISON: [u8; WORD_LEN] = *b"madvise, hwpoison\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
     static SET_EXE: [u8; WORD_LEN] = *b"prctl, PR_SET_MM\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
     let (word, vector) = match call() {
-        Call::Other => return 0,
+        Call::Other | Call::Reboot => return 0,
+        // Of all that is queued only madvise(2) asks for it, where it takes memory for
+        // broken.
+        Call::Queued if capability == CAP_SYS_ADMIN => (POISON.as_ptr(), vector::KERNEL_FILE),
+        Call::Queued => return 0,
         Call::ProcessMadvise => (MADVISE.as_ptr(), vector::PTRACE),
         Call::Ports => (PORTS.as_ptr(), vector::REBOOT),
         Call::Poison => (POISON.as_ptr(), vector::KERNEL_FILE),

@@ -5,9 +5,9 @@ use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 use vmward_abi::{WORD_LEN, effect, role, vector};
 
-use crate::objects::{is_own_file, own_wall};
+use crate::objects::{host_wall, is_own_file, own_wall};
 use crate::scope::{Vm, answerable, guarded};
-use crate::task::{Task, current_tgid, read};
+use crate::task::{INIT, Task, current_tgid, read};
 use crate::verdict::{Attempt, libvirt_side, returned, wall};
 
 /// `PTRACE_MODE_ATTACH`: the same since 4.5.
@@ -61,6 +61,9 @@ pub fn ptrace_access_check(ctx: LsmContext) -> i32 {
         return 0;
     }
     let target = Task::from_arg(ctx.arg(0));
+    if target.tgid() == Some(INIT) {
+        return if current_tgid() == INIT { 0 } else { try_init(target) };
+    }
     match try_guarded(target) {
         NOT_GUARDED => try_own(target),
         verdict => returned(verdict),
@@ -69,6 +72,16 @@ pub fn ptrace_access_check(ctx: LsmContext) -> i32 {
 
 /// What [`try_guarded`] gives where nobody is meant whom vmward guards.
 const NOT_GUARDED: i32 = 1;
+
+/// The host's first process is believed in much: it is nobody's puppet while VMs run.
+#[inline(never)]
+fn try_init(target: Task) -> i32 {
+    let word = target.comm_word();
+    host_wall(&Attempt {
+        word: word.as_ptr() as u64,
+        ..Attempt::new(vector::PTRACE, 0)
+    })
+}
 
 /// With a frame of its own, as the next.
 #[inline(never)]

@@ -7,6 +7,7 @@ use vmward_abi::{effect, event_kind, role, vector};
 
 use crate::cgroups::cover;
 use crate::emit::{Report, emit};
+use crate::lsm::libvirt;
 use crate::maps::is_active;
 use crate::scope::{guarded, vm_of};
 use crate::task::{Task, current_tgid, number};
@@ -38,12 +39,11 @@ fn witness_move(cgroup: u64, task: Task) -> Option<()> {
         return None;
     }
     let actor = Task::current();
-    let role = vmward_role_of(actor.address());
-    if role == role::OWN {
+    if vmward_role_of(actor.address()) == role::OWN {
         return None;
     }
     let mut report = Report::of(event_kind::WITNESSED);
-    report.deputy = libvirt_side(&vm, actor).0 || role == role::DEPUTY;
+    report.deputy = libvirt_side(&vm, actor).0 || libvirt::is_current();
     emit(&vm, &attempt, &report);
     Some(())
 }

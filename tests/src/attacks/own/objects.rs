@@ -86,6 +86,13 @@ pub const ATTACKS: &[Attack] = &[
     row("own/rename-log", "own-file", "inode_rename", |_| {
         on_files("mv -T $log/audit.jsonl $log/other")
     }),
+    // What may be renamed itself goes nowhere over what may not.
+    row(
+        "own/put-configuration-over-audit",
+        "own-file",
+        "inode_rename",
+        |_| on_files("mv -f /etc/libvirt/libvirt-admin.conf $log/audit.jsonl"),
+    ),
     row("own/replace-log", "own-file", "inode_rename", |_| {
         on_files(
             "touch $own/new && mv -T $own/new $log/audit.jsonl; status=$?; \

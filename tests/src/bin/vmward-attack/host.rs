@@ -4,6 +4,7 @@ use std::io;
 
 use nix::errno::Errno;
 
+use super::uring::{self, Entry, Ring};
 use super::{Failed, bpf, number, usage};
 
 pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
@@ -15,7 +16,10 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
         ["kexec-file-load"] => raw(libc::SYS_kexec_file_load, &[-1, -1, 0, 0, -1]).map(drop),
         ["ioperm"] => raw(libc::SYS_ioperm, &[0x80, 1, 1, 0, 0]).map(drop),
         ["iopl"] => raw(libc::SYS_iopl, &[3, 0, 0, 0, 0]).map(drop),
+        ["ioperm-32"] => by_interrupt(101, [0x80, 1, 1]),
+        ["iopl-32"] => by_interrupt(110, [3, 0, 0]),
         ["offline"] => offline(),
+        ["offline-queued"] => offline_queued(),
         ["uprobe", path] => bpf::breakpoint(path),
         ["uprobe-multi", path] => bpf::breakpoints(path),
         ["refuses"] => bpf::refuses(),
@@ -23,20 +27,63 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
         ["modifies-return"] => bpf::modifies_return(),
         [what, rest @ ..] if what.starts_with("bpf-") => bpf::run(what, number(rest, 0)?),
         _ => usage(
-            "host: reboot | kexec-load | kexec-file-load | ioperm | iopl | offline | \
-             uprobe PATH | uprobe-multi PATH | refuses | scheduler | modifies-return | bpf-... PID",
+            "host: reboot | kexec-load | kexec-file-load | ioperm | iopl | ioperm-32 | iopl-32 | \
+             offline | offline-queued | uprobe PATH | uprobe-multi PATH | refuses | scheduler | modifies-return | bpf-... PID",
         ),
     }
 }
 
+const PAGE: u16 = 4096;
+
 /// A page of this process's own, moved elsewhere and never used again.
 fn offline() -> Result<(), Failed> {
-    const PAGE: u16 = 4096;
     let pages = vec![1_u8; usize::from(PAGE) * 2];
-    let at = pages.as_ptr() as usize + pages.as_ptr().align_offset(PAGE.into());
-    let at = libc::c_long::try_from(at).map_err(io::Error::other)?;
+    let at = libc::c_long::try_from(page_in(&pages)).map_err(io::Error::other)?;
     let advice = libc::MADV_SOFT_OFFLINE.into();
     raw(libc::SYS_madvise, &[at, PAGE.into(), advice, 0, 0]).map(drop)
+}
+
+/// The same by `io_uring`, which has a thread of the kernel's do it.
+fn offline_queued() -> Result<(), Failed> {
+    let pages = vec![1_u8; usize::from(PAGE) * 2];
+    let entry = Entry {
+        op: uring::OP_MADVISE,
+        addr: page_in(&pages) as u64,
+        len: PAGE.into(),
+        op_flags: u32::try_from(libc::MADV_SOFT_OFFLINE).map_err(io::Error::other)?,
+        ..Entry::default()
+    };
+    Ok(Ring::new(0)?.submit(&entry).map(drop)?)
+}
+
+/// The first whole page in there.
+fn page_in(pages: &[u8]) -> usize {
+    pages.as_ptr() as usize + pages.as_ptr().align_offset(PAGE.into())
+}
+
+/// A system call by its number for 32 bits, as a program of 64 bits may, too.
+#[expect(unsafe_code, reason = "a raw system call")]
+fn by_interrupt(number: i32, args: [u32; 3]) -> Result<(), Failed> {
+    let [first, second, third] = args.map(u64::from);
+    let result: i32;
+    // SAFETY: numbers alone; what the call may change is named, and the register that
+    // the compiler keeps for itself is put back.
+    unsafe {
+        core::arch::asm!(
+            "xchg {first}, rbx",
+            "int 0x80",
+            "xchg {first}, rbx",
+            first = inout(reg) first => _,
+            inlateout("eax") number => result,
+            in("rcx") second,
+            in("rdx") third,
+            out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+        );
+    }
+    if result < 0 {
+        return Err(Errno::from_raw(-result).into());
+    }
+    Ok(())
 }
 
 #[expect(unsafe_code, reason = "a raw system call")]

@@ -9,6 +9,7 @@ pub(crate) const SETUP_SQPOLL: u32 = 2;
 pub(crate) const OP_CONNECT: u8 = 16;
 pub(crate) const OP_OPENAT: u8 = 18;
 pub(crate) const OP_WRITE: u8 = 23;
+pub(crate) const OP_MADVISE: u8 = 25;
 pub(crate) const OP_SEND: u8 = 26;
 /// The descriptor is the number of a registered file.
 pub(crate) const FIXED_FILE: u8 = 1;
