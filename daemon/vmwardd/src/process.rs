@@ -33,6 +33,16 @@ pub struct Stat {
     pub comm: String,
 }
 
+/// A file that a process shares as memory and can write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SharedFile {
+    /// Device and inode, as the kernel numbers them.
+    pub number: (u32, u64),
+    /// By its path it is a guest's own memory, and nothing that it shares with others
+    /// on purpose (ivshmem, NVDIMMs).
+    pub is_memory: bool,
+}
+
 impl ProcHandle {
     /// Takes a handle on the process that has this number now; `None` when
     /// there is none.
@@ -77,9 +87,8 @@ impl ProcHandle {
         Some(self.process.status().ok()?.euid)
     }
 
-    /// The files that it shares as memory and can write, as device and inode: those
-    /// that have a name, and memfds. Not what drivers give out.
-    pub fn shared_files(&self) -> Vec<(u32, u64)> {
+    /// The files that it shares as memory and can write. Not what drivers give out.
+    pub fn shared_files(&self) -> Vec<SharedFile> {
         let Ok(maps) = self.process.maps() else {
             return Vec::new();
         };
@@ -176,22 +185,49 @@ pub fn is_alive(process: ids::Process) -> bool {
     process == ids::Process::HOST || identify(process.pid) == Some(process)
 }
 
-fn shared_file(map: &MemoryMap) -> Option<(u32, u64)> {
+fn shared_file(map: &MemoryMap) -> Option<SharedFile> {
     const NEEDED: MMPermissions = MMPermissions::WRITE.union(MMPermissions::SHARED);
     let MMapPath::Path(path) = &map.pathname else {
         return None;
     };
-    let of_memory = ["/dev/shm", "/dev/hugepages"]
-        .iter()
-        .any(|at| path.starts_with(at));
-    if !map.perms.contains(NEEDED) || (path.starts_with("/dev") && !of_memory) || map.inode == 0 {
+    if !map.perms.contains(NEEDED) || map.inode == 0 {
         return None;
     }
     let (major, minor) = (
         u32::try_from(map.dev.0).ok()?,
         u32::try_from(map.dev.1).ok()?,
     );
-    Some((executable::kernel_dev(major, minor)?, map.inode))
+    Some(SharedFile {
+        number: (executable::kernel_dev(major, minor)?, map.inode),
+        is_memory: is_guest_memory(path),
+    })
+}
+
+/// Under which libvirt makes a folder for each domain's memory: its own, the
+/// session daemon's, and, with `/libvirt/qemu` behind it, each mount of huge pages
+/// and what `memory_backing_dir` in `qemu.conf` says.
+const MEMORY_FOLDERS: [&str; 3] = ["libvirt/qemu/ram", "libvirt/qemu", "qemu/lib/ram"];
+/// How the kernel marks a file that has no name any more.
+const NAMELESS: &str = " (deleted)";
+
+/// Is this mapping's path one that only the guest's own memory has? A file that
+/// others find by its name may be there for them, be it another VM's QEMU; what has
+/// no name (memfds, huge pages, memory that is shared without a file) is nobody
+/// else's.
+fn is_guest_memory(path: &Path) -> bool {
+    if path.starts_with("/memfd:") || path.to_string_lossy().ends_with(NAMELESS) {
+        return true;
+    }
+    let Some(folder) = path.parent() else {
+        return false;
+    };
+    // `ID-NAME`, as libvirt calls the domain's own.
+    let id = folder.file_name().and_then(|name| name.to_str());
+    let is_domains = id
+        .and_then(|name| name.split_once('-'))
+        .is_some_and(|(id, _)| id.parse::<u32>().is_ok());
+    let above = folder.parent();
+    is_domains && above.is_some_and(|above| MEMORY_FOLDERS.iter().any(|at| above.ends_with(at)))
 }
 
 #[cfg(test)]
@@ -221,6 +257,32 @@ mod tests {
         child.wait().unwrap();
         assert_eq!(handle.stat(), None);
         assert!(!is_alive(process));
+    }
+
+    #[test]
+    fn what_a_guest_shares_on_purpose_is_not_its_memory() {
+        for (path, is_memory) in [
+            ("/memfd:memory-backend-memfd (deleted)", true),
+            ("/var/lib/libvirt/qemu/ram/1-web-1/pc.ram", true),
+            ("/var/lib/libvirt/qemu/ram/12-web-1/ram-node0", true),
+            ("/dev/hugepages/libvirt/qemu/1-web-1/ram (deleted)", true),
+            ("/dev/hugepages1G/libvirt/qemu/1-web-1/ram", true),
+            ("/dev/shm/libvirt/qemu/1-web-1/ram-node0", true),
+            ("/root/.config/libvirt/qemu/lib/ram/1-web-1/pc.ram", true),
+            ("/dev/shm/qemu-4711-shm-pc.ram (deleted)", true),
+            ("/dev/zero (deleted)", true),
+            ("/dev/shm/looking-glass", false),
+            ("/dev/shm/my-ivshmem", false),
+            ("/dev/hugepages/shared-by-two", false),
+            ("/var/lib/libvirt/qemu/nvdimm/web-1", false),
+            ("/var/lib/libvirt/qemu/nvram/1-web-1_VARS.fd", false),
+            ("/var/lib/libvirt/images/web-1.pmem", false),
+            ("/srv/1-web-1/pmem", false),
+            ("/dev/dri/renderD128", false),
+            ("/", false),
+        ] {
+            assert_eq!(is_guest_memory(Path::new(path)), is_memory, "{path}");
+        }
     }
 
     #[test]

@@ -145,7 +145,9 @@ impl Guarded {
             add_tree(&mut wanted, folder, object_class::STATE);
         }
         let kept = Kept::read();
-        self.memory.look(&vms);
+        self.memory.look(&vms, |vm, (dev, inode)| {
+            before.get(&key(object::INODE, inode, dev)) == Some(&of_vm(vm))
+        });
         for vm in vms {
             add_lifeline(&mut wanted, &kept, self.memory.of(vm), vm);
         }
@@ -219,17 +221,21 @@ fn own(class: u32) -> ObjectRow {
     }
 }
 
+fn of_vm(vm: Process) -> ObjectRow {
+    ObjectRow {
+        start_ticks: vm.start_ticks,
+        tgid: vm.pid,
+        class: object_class::LIFELINE,
+    }
+}
+
 fn add_lifeline(
     wanted: &mut BTreeMap<ObjectKey, ObjectRow>,
     kept: &Kept,
     memory: &[(u32, u64)],
     vm: Process,
 ) {
-    let row = ObjectRow {
-        start_ticks: vm.start_ticks,
-        tgid: vm.pid,
-        class: object_class::LIFELINE,
-    };
+    let row = of_vm(vm);
     let files = kept.files(vm.pid);
     let files = files
         .iter()

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use vmward_core::ids::Process;
 
-use crate::process::ProcHandle;
+use crate::process::{ProcHandle, SharedFile};
 
 /// Where libvirtd keeps what it knows of running VMs.
 const STATUS_DIR: &str = "/run/libvirt/qemu";
@@ -84,8 +84,10 @@ pub(super) struct MemoryFiles {
 }
 
 impl MemoryFiles {
-    /// Looks at the VMs that are new, and now and then at all.
-    pub(super) fn look(&mut self, vms: &[Process]) {
+    /// Looks at the VMs that are new, and now and then at all. What `is_kept` says is
+    /// under guard for a VM already stays so while it is mapped: the path by which
+    /// it was known can be another by now, since folders can be moved.
+    pub(super) fn look(&mut self, vms: &[Process], is_kept: impl Fn(Process, (u32, u64)) -> bool) {
         self.looks = (self.looks + 1) % LOOKS_A_ROUND;
         if self.looks == 0 {
             self.known.clear();
@@ -94,7 +96,8 @@ impl MemoryFiles {
         for vm in vms {
             self.known.entry(*vm).or_insert_with(|| {
                 let process = ProcHandle::open(vm.pid);
-                process.map_or_else(Vec::new, |process| process.shared_files())
+                let files = process.map_or_else(Vec::new, |process| process.shared_files());
+                memory(&files, |number| is_kept(*vm, number))
             });
         }
     }
@@ -103,6 +106,14 @@ impl MemoryFiles {
     pub(super) fn of(&self, vm: Process) -> &[(u32, u64)] {
         self.known.get(&vm).map_or(&[], Vec::as_slice)
     }
+}
+
+fn memory(files: &[SharedFile], is_kept: impl Fn((u32, u64)) -> bool) -> Vec<(u32, u64)> {
+    let files = files.iter();
+    files
+        .filter(|file| file.is_memory || is_kept(file.number))
+        .map(|file| file.number)
+        .collect()
 }
 
 /// The number that a pid file holds, and the domain that it is named after.
@@ -153,6 +164,17 @@ mod tests {
             ]
         );
         assert_eq!(kept.files(4712), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn memory_is_known_by_its_path_and_kept_when_that_is_another() {
+        let file = |inode, is_memory| SharedFile {
+            number: (1, inode),
+            is_memory,
+        };
+        let files = [file(7, true), file(8, false), file(9, false)];
+        assert_eq!(memory(&files, |_| false), [(1, 7)]);
+        assert_eq!(memory(&files, |number| number == (1, 9)), [(1, 7), (1, 9)]);
     }
 
     #[test]
