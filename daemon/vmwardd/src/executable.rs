@@ -6,14 +6,17 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ffi::CStr;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Statx, StatxFlags, openat2, statx,
+};
 
 use crate::kernel::Actor;
 
@@ -80,18 +83,74 @@ pub fn link_number(path: &Path) -> Option<(u32, u64)> {
     number_at(path, AtFlags::SYMLINK_NOFOLLOW, libc::O_NOFOLLOW)
 }
 
+/// What a folder holds under one name.
+#[derive(Debug)]
+pub struct Entry {
+    /// Device and inode, as the kernel numbers them.
+    pub number: (u32, u64),
+    /// A folder, a socket or the like.
+    pub kind: FileType,
+    /// How many names it has.
+    pub links: u32,
+    /// Its length.
+    pub bytes: u64,
+    handle: OwnedFd,
+}
+
+impl Entry {
+    /// What `folder` itself has there: neither what a symbolic link leads to nor what
+    /// is mounted over it, so that who follows entries stays on one mount. `None`
+    /// where there is nothing of its own.
+    pub fn of(folder: impl AsFd, name: &CStr) -> Option<Entry> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let within = ResolveFlags::NO_XDEV | ResolveFlags::BENEATH;
+        Self::of_handle(openat2(folder, name, flags, Mode::empty(), within).ok()?)
+    }
+
+    /// What is at `path`, wherever links and mounts lead to.
+    pub fn at(path: &Path) -> Option<Entry> {
+        Self::of_handle(open(path).ok()?.into())
+    }
+
+    fn of_handle(handle: OwnedFd) -> Option<Entry> {
+        let wanted = StatxFlags::TYPE | StatxFlags::NLINK | StatxFlags::SIZE | NUMBERS;
+        let found = statx(&handle, c"", AtFlags::EMPTY_PATH, wanted).ok()?;
+        let number = told(&found).or_else(|| numbers(&handle))?;
+        Some(Entry {
+            number,
+            kind: FileType::from_raw_mode(found.stx_mode.into()),
+            links: found.stx_nlink,
+            bytes: found.stx_size,
+            handle,
+        })
+    }
+
+    /// Is it a folder?
+    pub fn is_folder(&self) -> bool {
+        self.kind == FileType::Directory
+    }
+}
+
+impl AsFd for Entry {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.handle.as_fd()
+    }
+}
+
+const NUMBERS: StatxFlags = StatxFlags::INO.union(StatxFlags::MNT_ID);
+
 /// Without opening it, where the file system tells the kernel's own number.
 fn number_at(path: &Path, at: AtFlags, open: i32) -> Option<(u32, u64)> {
-    let wanted = StatxFlags::INO | StatxFlags::MNT_ID;
-    let found = statx(CWD, path, at, wanted).ok()?;
-    let told = StatxFlags::from_bits_retain(found.stx_mask).contains(wanted);
-    if told
-        && let Some(mount) = mount(found.stx_mnt_id)
-        && mount.tells_inodes
-    {
-        return Some((mount.dev, found.stx_ino));
+    let found = statx(CWD, path, at, NUMBERS).ok()?;
+    told(&found).or_else(|| numbers(&open_with(path, open).ok()?))
+}
+
+fn told(found: &Statx) -> Option<(u32, u64)> {
+    if !StatxFlags::from_bits_retain(found.stx_mask).contains(NUMBERS) {
+        return None;
     }
-    numbers(&open_with(path, open).ok()?)
+    let mount = mount(found.stx_mnt_id)?;
+    mount.tells_inodes.then_some((mount.dev, found.stx_ino))
 }
 
 /// Only to name it: needs no permission on the file itself.
@@ -111,7 +170,7 @@ fn number(file: &File) -> Option<Actor> {
     numbers(file).map(|(dev, inode)| Actor::Exe { dev, inode })
 }
 
-fn numbers(file: &File) -> Option<(u32, u64)> {
+fn numbers(file: &impl AsRawFd) -> Option<(u32, u64)> {
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd())).ok()?;
     let mount = field(&info, "mnt_id:")?;
     Some((self::mount(mount)?.dev, field(&info, "ino:")?))
@@ -205,6 +264,27 @@ mod tests {
         assert_eq!(link_number(&link), opened);
         assert_ne!(link_number(&link), link_number(&file));
         assert_eq!(file_number(&dir.path().join("none")), None);
+    }
+
+    #[test]
+    fn a_folders_entry_is_its_own_and_not_what_a_link_or_a_mount_leads_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("file"), "four").unwrap();
+        fs::hard_link(at("file"), at("again")).unwrap();
+        std::os::unix::fs::symlink("/etc", at("link")).unwrap();
+        let folder = Entry::at(dir.path()).unwrap();
+        assert!(folder.is_folder());
+        let file = Entry::of(&folder, c"file").unwrap();
+        assert_eq!((file.links, file.bytes), (2, 4));
+        assert_eq!(Some(file.number), file_number(&at("again")));
+        let link = Entry::of(&folder, c"link").unwrap();
+        assert_eq!(link.kind, FileType::Symlink);
+        assert_eq!(Some(link.number), link_number(&at("link")));
+        let root = Entry::at(Path::new("/")).unwrap();
+        assert!(Entry::of(&root, c"etc").unwrap().is_folder());
+        assert!(Entry::of(&root, c"proc").is_none(), "a mount of its own");
+        assert!(Entry::of(&folder, c"..").is_none());
     }
 
     #[test]

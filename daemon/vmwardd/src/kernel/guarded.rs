@@ -1,9 +1,8 @@
 //! Objects under guard, told to the kernel: vmward's program, its maps, programs
 //! and pins, its files, and what libvirt needs to keep its VMs.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::cmp::Reverse;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use aya::Ebpf;
@@ -12,13 +11,16 @@ use vmward_abi::{ObjectKey, ObjectRow, object, object_class};
 use vmward_core::ids::Process;
 
 use super::keeper::lock;
-use super::lifeline::{self, Kept, MemoryFiles};
 use super::maps::{BPF_ANY, absent_is_fine, failed, take};
 use super::{Actor, KernelError};
 use crate::executable;
 
-/// Folders of the host on the way to the pins.
-const PLACES: [&str; 3] = ["/sys", "/sys/fs", "/sys/fs/bpf"];
+mod files;
+pub(super) mod tree;
+mod wanted;
+
+use files::Files;
+use wanted::{Rows, strictness};
 
 /// Numbers of the object's own maps and programs.
 #[derive(Debug, Default)]
@@ -75,13 +77,8 @@ impl Vms {
 pub(super) struct Guarded {
     objects: HashMap<MapData, ObjectKey, ObjectRow>,
     ids: Ids,
-    pin_dir: PathBuf,
-    /// Where the daemon's own files are.
-    pub(super) folders: Vec<PathBuf>,
-    /// Where its configuration and libvirt's are.
-    pub(super) config: Vec<PathBuf>,
+    pub(super) files: Files,
     vms: Vms,
-    memory: MemoryFiles,
 }
 
 impl Guarded {
@@ -96,11 +93,8 @@ impl Guarded {
                 .try_into()
                 .map_err(failed("open", "OBJECTS"))?,
             ids,
-            pin_dir: pin_dir.to_owned(),
-            folders: Vec::new(),
-            config: Vec::new(),
+            files: Files::new(pin_dir),
             vms,
-            memory: MemoryFiles::default(),
         })
     }
 
@@ -128,29 +122,7 @@ impl Guarded {
     pub(super) fn guard_files(&mut self) -> Result<(), KernelError> {
         // First: what the kernel puts under guard meanwhile must stay there.
         let before = self.rows(|key| key.kind == object::INODE)?;
-        let vms = self.vms.now();
-        let mut wanted = BTreeMap::new();
-        for place in PLACES {
-            add(&mut wanted, Path::new(place), object_class::PLACE);
-        }
-        for folder in lifeline::FOLDERS {
-            add(&mut wanted, Path::new(folder), object_class::FOLDER);
-        }
-        add_tree(&mut wanted, &self.pin_dir, object_class::BPF);
-        // The policy may lie among what is guarded more strictly.
-        for path in &self.config {
-            add_tree(&mut wanted, path, object_class::CONFIG);
-        }
-        for folder in &self.folders {
-            add_tree(&mut wanted, folder, object_class::STATE);
-        }
-        let kept = Kept::read();
-        self.memory.look(&vms, |vm, (dev, inode)| {
-            before.get(&key(object::INODE, inode, dev)) == Some(&of_vm(vm))
-        });
-        for vm in vms {
-            add_lifeline(&mut wanted, &kept, self.memory.of(vm), vm);
-        }
+        let wanted = self.files.look(&before, &self.vms.now());
         self.replace(&before, &wanted)
     }
 
@@ -161,7 +133,7 @@ impl Guarded {
     }
 
     /// The object's maps and programs.
-    fn by_number(&self) -> BTreeMap<ObjectKey, ObjectRow> {
+    fn by_number(&self) -> Rows {
         let maps = self.ids.maps.iter().map(|id| (object::BPF_MAP, *id));
         let programs = self.ids.programs.iter().map(|id| (object::BPF_PROG, *id));
         let all = maps.chain(programs);
@@ -181,31 +153,29 @@ impl Guarded {
     }
 
     /// What is under guard now, of the kinds that `mine` picks.
-    fn rows(
-        &self,
-        mine: impl Fn(&ObjectKey) -> bool,
-    ) -> Result<BTreeMap<ObjectKey, ObjectRow>, KernelError> {
+    fn rows(&self, mine: impl Fn(&ObjectKey) -> bool) -> Result<Rows, KernelError> {
         let all: Result<Vec<_>, _> = self.objects.iter().collect();
         let all = all.map_err(failed("list what is under guard", "OBJECTS"))?;
         Ok(all.into_iter().filter(|(key, _)| mine(key)).collect())
     }
 
-    /// In the place of the rows that were there `before`, the map has `wanted`.
-    fn replace(
-        &mut self,
-        before: &BTreeMap<ObjectKey, ObjectRow>,
-        wanted: &BTreeMap<ObjectKey, ObjectRow>,
-    ) -> Result<(), KernelError> {
-        for (key, row) in wanted {
-            if before.get(key) != Some(row) {
-                self.put(*key, *row)?;
-            }
+    /// In the place of the rows that were there `before`, the map has `wanted`. What
+    /// it has no room for keeps nothing else from it, and the strictest come first.
+    fn replace(&mut self, before: &Rows, wanted: &Rows) -> Result<(), KernelError> {
+        let mut new: Vec<_> = wanted
+            .iter()
+            .filter(|(key, row)| before.get(key) != Some(row))
+            .collect();
+        new.sort_by_key(|(_, row)| Reverse(strictness(row.class)));
+        let mut outcome = Ok(());
+        for (key, row) in new {
+            outcome = outcome.and(self.put(*key, *row));
         }
         for key in before.keys().filter(|key| !wanted.contains_key(key)) {
-            absent_is_fine(self.objects.remove(key))
-                .map_err(failed("take an object off guard", "OBJECTS"))?;
+            let removed = absent_is_fine(self.objects.remove(key));
+            outcome = outcome.and(removed.map_err(failed("take an object off guard", "OBJECTS")));
         }
-        Ok(())
+        outcome
     }
 }
 
@@ -218,50 +188,5 @@ fn own(class: u32) -> ObjectRow {
         start_ticks: 0,
         tgid: 0,
         class,
-    }
-}
-
-fn of_vm(vm: Process) -> ObjectRow {
-    ObjectRow {
-        start_ticks: vm.start_ticks,
-        tgid: vm.pid,
-        class: object_class::LIFELINE,
-    }
-}
-
-fn add_lifeline(
-    wanted: &mut BTreeMap<ObjectKey, ObjectRow>,
-    kept: &Kept,
-    memory: &[(u32, u64)],
-    vm: Process,
-) {
-    let row = of_vm(vm);
-    let files = kept.files(vm.pid);
-    let files = files
-        .iter()
-        .filter_map(|path| executable::link_number(path));
-    for (dev, inode) in files.chain(memory.iter().copied()) {
-        wanted.insert(key(object::INODE, inode, dev), row);
-    }
-}
-
-/// What is not there, or cannot be named, is not guarded.
-fn add(wanted: &mut BTreeMap<ObjectKey, ObjectRow>, path: &Path, class: u32) {
-    if let Some((dev, inode)) = executable::link_number(path) {
-        wanted.insert(key(object::INODE, inode, dev), own(class));
-    }
-}
-
-fn add_tree(wanted: &mut BTreeMap<ObjectKey, ObjectRow>, path: &Path, class: u32) {
-    add(wanted, path, class);
-    let Ok(entries) = fs::read_dir(path) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        match entry.file_type() {
-            Ok(kind) if kind.is_dir() => add_tree(wanted, &entry.path(), class),
-            Ok(_) => add(wanted, &entry.path(), class),
-            Err(_) => {}
-        }
     }
 }

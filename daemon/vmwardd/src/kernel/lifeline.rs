@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use vmward_core::ids::Process;
 
+use crate::executable;
 use crate::process::{ProcHandle, SharedFile};
 
 /// Where libvirtd keeps what it knows of running VMs.
@@ -58,7 +59,15 @@ impl Kept {
 
     /// The files of the VM that the process `pid` runs; none where libvirt does
     /// not name it.
-    pub(super) fn files(&self, pid: u32) -> Vec<PathBuf> {
+    pub(super) fn files(&self, pid: u32) -> Vec<(u32, u64)> {
+        let paths = self.paths(pid);
+        let numbers = paths
+            .iter()
+            .filter_map(|path| executable::link_number(path));
+        numbers.collect()
+    }
+
+    fn paths(&self, pid: u32) -> Vec<PathBuf> {
         let Some(name) = self.names.get(&pid) else {
             return Vec::new();
         };
@@ -155,7 +164,7 @@ mod tests {
         fs::write(domains.join("domain-7-web-1/monitor.sock"), "").unwrap();
         let kept = Kept::of(&status, &domains);
         assert_eq!(
-            kept.files(4711),
+            kept.paths(4711),
             [
                 status.join("web-1.xml"),
                 status.join("web-1.pid"),
@@ -163,7 +172,7 @@ mod tests {
                 domains.join("domain-7-web-1"),
             ]
         );
-        assert_eq!(kept.files(4712), Vec::<PathBuf>::new());
+        assert_eq!(kept.paths(4712), Vec::<PathBuf>::new());
     }
 
     #[test]

@@ -79,10 +79,7 @@ impl OwnMaps {
         folders: Vec<PathBuf>,
         config: Vec<PathBuf>,
     ) -> Result<(), KernelError> {
-        {
-            let mut guarded = self.guarded();
-            (guarded.folders, guarded.config) = (folders, config);
-        }
+        self.guarded().files.are_in(folders, config);
         let guarded = Arc::clone(&self.guarded);
         let look = move || lock(&guarded).guard_files();
         let keeper = Keeper::start(look).map_err(KernelError::Keeper)?;
