@@ -1,9 +1,11 @@
 //! Which files are to be under guard: where they are, and what is there now.
 
 use std::collections::BTreeSet;
+use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 
 use vmward_abi::{ObjectRow, object_class};
+use vmward_core::audit::files::rotated_number;
 use vmward_core::ids::Process;
 
 use super::own;
@@ -11,11 +13,26 @@ use super::tree;
 use super::wanted::{
     CONFIG_MAX, LIFELINES_MAX, OF_VM_MAX, OWN_FOLDER_MAX, PINS_MAX, Rows, Wanted, of_file,
 };
-use crate::executable;
+use crate::audit_file::AUDIT_FILE;
+use crate::executable::{self, Entry};
 use crate::kernel::lifeline::{self, Kept, MemoryFiles};
 
 /// Folders of the host on the way to the pins.
 const PLACES: [&str; 3] = ["/sys", "/sys/fs", "/sys/fs/bpf"];
+
+/// What the daemon makes in its folders.
+const OWN_FILES: [&CStr; 10] = [
+    c"admin.sock",
+    c"audit-head",
+    c"audit-spool",
+    c"audit-spool-2",
+    c"audit.jsonl",
+    c"journal.jsonl",
+    c"kernel-seq.json",
+    c"policy.sock",
+    c"vm-names.json",
+    c"vmwardd.lock",
+];
 
 /// Where the files are.
 pub(in crate::kernel) struct Files {
@@ -55,14 +72,20 @@ impl Files {
         for folder in lifeline::FOLDERS {
             add(&mut wanted, Path::new(folder), object_class::FOLDER);
         }
-        add_tree(&mut wanted, &self.pin_dir, object_class::BPF, PINS_MAX);
+        add_tree(
+            &mut wanted,
+            &self.pin_dir,
+            object_class::BPF,
+            PINS_MAX,
+            &|_, _| true,
+        );
         // The policy may lie among what is guarded more strictly.
         let share = CONFIG_MAX / self.config.len().max(1);
         for path in &self.config {
-            add_tree(&mut wanted, path, object_class::CONFIG, share);
+            add_tree(&mut wanted, path, object_class::CONFIG, share, &|_, _| true);
         }
         for folder in &self.folders {
-            add_tree(&mut wanted, folder, object_class::STATE, OWN_FOLDER_MAX);
+            add_own(&mut wanted, folder);
         }
         self.memory.look(vms, |vm, number| {
             before.get(&of_file(number)) == Some(&lifeline_of(vm))
@@ -109,13 +132,52 @@ fn add(wanted: &mut Wanted<'_>, path: &Path, class: u32) {
     }
 }
 
-/// `path` itself, and at most `max` objects below it.
-fn add_tree(wanted: &mut Wanted<'_>, path: &Path, class: u32, max: usize) {
+/// `path` itself, and at most `max` of what is below it and `is_wanted`.
+fn add_tree(
+    wanted: &mut Wanted<'_>,
+    path: &Path,
+    class: u32,
+    max: usize,
+    is_wanted: &dyn Fn(&CStr, &Entry) -> bool,
+) {
     for number in tree::root(path) {
         wanted.add(number, own(class));
     }
-    let found = tree::below(path, max, &|_, _| true);
+    let found = tree::below(path, max, is_wanted);
     wanted.add_some(&found, own(class), max, || path.display().to_string());
+}
+
+/// A folder of the daemon's own. What it needs comes first, whatever else is there.
+fn add_own(wanted: &mut Wanted<'_>, path: &Path) {
+    let class = object_class::STATE;
+    let folder = Entry::at(path);
+    for name in OWN_FILES {
+        let entry = folder.as_ref().and_then(|folder| Entry::of(folder, name));
+        if let Some(entry) = entry {
+            wanted.add(entry.number, own(class));
+        }
+    }
+    add_tree(wanted, path, class, OWN_FOLDER_MAX, &is_own_file);
+}
+
+/// Is what lies in one of the daemon's folders the daemon's? A file that has another
+/// name elsewhere may be anybody's, and under guard its owner could not write it any
+/// more. By a name of the daemon's own it is the daemon's however many names there
+/// are: else one more would take the log off guard.
+fn is_own_file(name: &CStr, entry: &Entry) -> bool {
+    if entry.is_folder() || entry.links <= 1 {
+        return true;
+    }
+    let Ok(name) = name.to_str() else {
+        return false;
+    };
+    // With another ending it is a copy that was put aside, or is about to be renamed.
+    let is_known = |own: &CStr| own.to_str().is_ok_and(|own| stem(own) == stem(name));
+    OWN_FILES.into_iter().any(is_known) || rotated_number(AUDIT_FILE, name).is_some()
+}
+
+fn stem(name: &str) -> &str {
+    name.split('.').next().unwrap_or(name)
 }
 
 #[cfg(test)]
@@ -123,6 +185,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::spool::{SPOOL_FILE, SPOOL_FILE_2};
 
     /// Pins, state and configuration in folders of a temporary one.
     struct Host {
@@ -172,7 +235,63 @@ mod tests {
     }
 
     #[test]
-    fn a_large_tree_among_configuration_leaves_room_and_is_told_once() {
+    fn somebody_elses_file_in_a_folder_of_the_daemons_is_not_the_daemons() {
+        let mut host = Host::new();
+        fs::write(host.at("image"), "").unwrap();
+        fs::hard_link(host.at("image"), host.at("state/x")).unwrap();
+        fs::write(host.at("state/new"), "").unwrap();
+        fs::create_dir(host.at("state/folder")).unwrap();
+        assert_eq!(host.class("image"), 0);
+        assert_eq!(host.class("state/new"), object_class::STATE);
+        assert_eq!(host.class("state/folder"), object_class::STATE);
+    }
+
+    #[test]
+    fn one_more_name_takes_no_file_of_the_daemons_off_guard() {
+        let mut host = Host::new();
+        let asides = [
+            "audit-000017.jsonl",
+            "audit.torn-17",
+            "journal.new",
+            "journal.aside-1",
+        ];
+        let own = OWN_FILES.iter().map(|name| name.to_str().unwrap());
+        for name in own.chain(asides) {
+            let path = format!("state/{name}");
+            fs::write(host.at(&path), "").unwrap();
+            fs::hard_link(host.at(&path), host.at("other")).unwrap();
+            assert_eq!(host.class(&path), object_class::STATE, "{name}");
+            fs::remove_file(host.at("other")).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_daemons_files_are_called_as_it_calls_them() {
+        let config = crate::config::Config::default();
+        let sockets = [config.policy_socket(), config.admin_socket()];
+        let sockets = sockets.iter().filter_map(|path| path.file_name()?.to_str());
+        let files = [AUDIT_FILE, SPOOL_FILE, SPOOL_FILE_2];
+        for name in files.into_iter().chain(sockets) {
+            let is_listed = OWN_FILES.iter().any(|own| own.to_str() == Ok(name));
+            assert!(is_listed, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_flood_in_a_folder_of_the_daemons_leaves_its_files_under_guard() {
+        let mut host = Host::new();
+        for file in 0..2 * OWN_FOLDER_MAX {
+            fs::write(host.at(&format!("state/{file}")), "").unwrap();
+        }
+        for name in OWN_FILES {
+            let path = format!("state/{}", name.to_str().unwrap());
+            fs::write(host.at(&path), "").unwrap();
+            assert_eq!(host.class(&path), object_class::STATE, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_large_tree_among_configuration_leaves_room_for_the_rest() {
         let mut host = Host::new();
         for file in 0..=CONFIG_MAX {
             fs::write(host.at(&format!("etc/{file}")), "").unwrap();

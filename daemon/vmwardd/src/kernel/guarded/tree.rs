@@ -39,15 +39,19 @@ pub(super) fn below(
     walk.found
 }
 
-/// What a folder itself holds.
-pub(in crate::kernel) fn entries(folder: &Entry) -> impl Iterator<Item = (CString, Entry)> {
+/// The names in a folder.
+pub(in crate::kernel) fn names(folder: &Entry) -> impl Iterator<Item = CString> + use<> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let dir = openat(folder, c".", flags, Mode::empty()).and_then(Dir::new);
     let names = dir.into_iter().flatten().flatten();
     names
         .map(|entry| entry.file_name().to_owned())
         .filter(|name| ![c".", c".."].contains(&name.as_c_str()))
-        .filter_map(move |name| Entry::of(folder, &name).map(|entry| (name, entry)))
+}
+
+/// What a folder itself holds.
+fn entries(folder: &Entry) -> impl Iterator<Item = (CString, Entry)> {
+    names(folder).filter_map(move |name| Entry::of(folder, &name).map(|entry| (name, entry)))
 }
 
 struct Walk<'a> {
