@@ -69,8 +69,8 @@ impl Files {
         for place in PLACES {
             add(&mut wanted, Path::new(place), object_class::PLACE);
         }
-        for folder in lifeline::FOLDERS {
-            add(&mut wanted, Path::new(folder), object_class::FOLDER);
+        for folder in self.in_their_places() {
+            add(&mut wanted, &folder, object_class::FOLDER);
         }
         add_tree(
             &mut wanted,
@@ -102,6 +102,21 @@ impl Files {
         rows
     }
 
+    /// The folders in which libvirt keeps what it knows of VMs, and what those, the
+    /// pins and the daemon's own folders lie in: whoever moves or covers one of these
+    /// has another in the place of all.
+    fn in_their_places(&self) -> BTreeSet<PathBuf> {
+        let lifelines = lifeline::FOLDERS.map(PathBuf::from);
+        let own = self.folders.iter().chain([&self.pin_dir]);
+        let above = own.chain(&lifelines).flat_map(|path| {
+            // Where a symbolic link is on the way, both ways count.
+            let real = path.canonicalize().ok();
+            let paths = [Some(path.clone()), real];
+            paths.into_iter().flatten().flat_map(|path| above(&path))
+        });
+        above.chain(lifelines.clone()).collect()
+    }
+
     fn add_lifelines(&self, wanted: &mut Wanted<'_>, vms: &[Process]) {
         let kept = Kept::read();
         let mut room = LIFELINES_MAX;
@@ -123,6 +138,13 @@ fn lifeline_of(vm: Process) -> ObjectRow {
         tgid: vm.pid,
         class: object_class::LIFELINE,
     }
+}
+
+/// What `path` lies in, but for the root of all: nothing can take its place.
+fn above(path: &Path) -> Vec<PathBuf> {
+    let above = path.ancestors().skip(1);
+    let above = above.filter(|folder| folder.parent().is_some());
+    above.map(Path::to_owned).collect()
 }
 
 /// What is not there, or cannot be named, is not guarded.
@@ -181,130 +203,4 @@ fn stem(name: &str) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-    use crate::spool::{SPOOL_FILE, SPOOL_FILE_2};
-
-    /// Pins, state and configuration in folders of a temporary one.
-    struct Host {
-        dir: tempfile::TempDir,
-        files: Files,
-    }
-
-    impl Host {
-        fn new() -> Self {
-            let dir = tempfile::tempdir().unwrap();
-            let at = |name: &str| dir.path().join(name);
-            for name in ["etc", "pins", "state"] {
-                fs::create_dir(at(name)).unwrap();
-            }
-            let mut files = Files::new(&at("pins"));
-            files.are_in(vec![at("state")], vec![at("etc")]);
-            Self { dir, files }
-        }
-
-        fn at(&self, name: &str) -> PathBuf {
-            self.dir.path().join(name)
-        }
-
-        /// What a file is after a look; 0 where it is nothing.
-        #[track_caller]
-        fn class(&mut self, name: &str) -> u32 {
-            let number = executable::link_number(&self.at(name)).unwrap();
-            let rows = self.files.look(&Rows::new(), &[]);
-            rows.get(&of_file(number)).map_or(0, |row| row.class)
-        }
-    }
-
-    #[test]
-    fn what_is_put_among_configuration_stays_what_it_is() {
-        let mut host = Host::new();
-        fs::write(host.at("pins/link"), "").unwrap();
-        fs::hard_link(host.at("pins/link"), host.at("etc/x")).unwrap();
-        fs::write(host.at("etc/libvirtd.conf"), "").unwrap();
-        assert_eq!(host.class("pins/link"), object_class::BPF);
-        assert_eq!(host.class("etc/x"), object_class::BPF);
-        assert_eq!(host.class("etc/libvirtd.conf"), object_class::CONFIG);
-        assert_eq!(host.class("etc"), object_class::CONFIG);
-        // All of it, as by a mount there.
-        let pins = host.at("pins");
-        host.files.are_in(Vec::new(), vec![pins]);
-        assert_eq!(host.class("pins"), object_class::BPF);
-    }
-
-    #[test]
-    fn somebody_elses_file_in_a_folder_of_the_daemons_is_not_the_daemons() {
-        let mut host = Host::new();
-        fs::write(host.at("image"), "").unwrap();
-        fs::hard_link(host.at("image"), host.at("state/x")).unwrap();
-        fs::write(host.at("state/new"), "").unwrap();
-        fs::create_dir(host.at("state/folder")).unwrap();
-        assert_eq!(host.class("image"), 0);
-        assert_eq!(host.class("state/new"), object_class::STATE);
-        assert_eq!(host.class("state/folder"), object_class::STATE);
-    }
-
-    #[test]
-    fn one_more_name_takes_no_file_of_the_daemons_off_guard() {
-        let mut host = Host::new();
-        let asides = [
-            "audit-000017.jsonl",
-            "audit.torn-17",
-            "journal.new",
-            "journal.aside-1",
-        ];
-        let own = OWN_FILES.iter().map(|name| name.to_str().unwrap());
-        for name in own.chain(asides) {
-            let path = format!("state/{name}");
-            fs::write(host.at(&path), "").unwrap();
-            fs::hard_link(host.at(&path), host.at("other")).unwrap();
-            assert_eq!(host.class(&path), object_class::STATE, "{name}");
-            fs::remove_file(host.at("other")).unwrap();
-        }
-    }
-
-    #[test]
-    fn the_daemons_files_are_called_as_it_calls_them() {
-        let config = crate::config::Config::default();
-        let sockets = [config.policy_socket(), config.admin_socket()];
-        let sockets = sockets.iter().filter_map(|path| path.file_name()?.to_str());
-        let files = [AUDIT_FILE, SPOOL_FILE, SPOOL_FILE_2];
-        for name in files.into_iter().chain(sockets) {
-            let is_listed = OWN_FILES.iter().any(|own| own.to_str() == Ok(name));
-            assert!(is_listed, "{name}");
-        }
-    }
-
-    #[test]
-    fn a_flood_in_a_folder_of_the_daemons_leaves_its_files_under_guard() {
-        let mut host = Host::new();
-        for file in 0..2 * OWN_FOLDER_MAX {
-            fs::write(host.at(&format!("state/{file}")), "").unwrap();
-        }
-        for name in OWN_FILES {
-            let path = format!("state/{}", name.to_str().unwrap());
-            fs::write(host.at(&path), "").unwrap();
-            assert_eq!(host.class(&path), object_class::STATE, "{path}");
-        }
-    }
-
-    #[test]
-    fn a_large_tree_among_configuration_leaves_room_for_the_rest() {
-        let mut host = Host::new();
-        for file in 0..=CONFIG_MAX {
-            fs::write(host.at(&format!("etc/{file}")), "").unwrap();
-        }
-        let rows = host.files.look(&Rows::new(), &[]);
-        let of_config = |rows: &Rows| {
-            let rows = rows.values();
-            rows.filter(|row| row.class == object_class::CONFIG).count()
-        };
-        // And the folder itself.
-        assert_eq!(of_config(&rows), CONFIG_MAX + 1);
-        assert_eq!(host.files.full.len(), 1);
-        let again = host.files.look(&rows, &[]);
-        assert_eq!(again, rows);
-    }
-}
+mod tests;
