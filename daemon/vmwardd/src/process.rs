@@ -268,7 +268,10 @@ mod tests {
             ("/dev/hugepages/libvirt/qemu/1-web-1/ram (deleted)", true),
             ("/dev/hugepages1G/libvirt/qemu/1-web-1/ram", true),
             ("/dev/shm/libvirt/qemu/1-web-1/ram-node0", true),
-            ("/root/.config/libvirt/qemu/lib/ram/1-web-1/pc.ram", true),
+            (
+                "/srv/user/.config/libvirt/qemu/lib/ram/1-web-1/pc.ram",
+                true,
+            ),
             ("/dev/shm/qemu-4711-shm-pc.ram (deleted)", true),
             ("/dev/zero (deleted)", true),
             ("/dev/shm/looking-glass", false),

@@ -9,7 +9,7 @@ use vmward_core::audit::files::rotated_number;
 use vmward_core::ids::Process;
 
 use super::own;
-use super::tree;
+use super::tree::{self, Found};
 use super::wanted::{
     CONFIG_MAX, LIFELINES_MAX, OF_VM_MAX, OWN_FOLDER_MAX, PINS_MAX, Rows, Wanted, of_file,
 };
@@ -121,10 +121,13 @@ impl Files {
         let kept = Kept::read();
         let mut room = LIFELINES_MAX;
         for vm in vms {
-            let mut found = self.memory.of(*vm).to_owned();
-            found.extend(kept.files(vm.pid));
+            let mut found = Found {
+                numbers: self.memory.of(*vm).to_owned(),
+                is_cut: false,
+            };
+            found.numbers.extend(kept.files(vm.pid));
             let max = room.min(OF_VM_MAX);
-            room -= max.min(found.len());
+            room -= max.min(found.numbers.len());
             wanted.add_some(&found, lifeline_of(*vm), max, || {
                 format!("the files of the VM with pid {}", vm.pid)
             });

@@ -10,6 +10,9 @@ use crate::executable::{self, Entry};
 
 /// Folders in folders that are looked into.
 const DEPTH_MAX: u32 = 8;
+/// So many are looked at for each that may be found: those that are not wanted take
+/// time, too.
+const SEEN_FOR_ONE: usize = 4;
 
 /// Device and inode of `root` itself: of the symbolic link that it may be, too.
 pub(super) fn root(root: &Path) -> Vec<(u32, u64)> {
@@ -18,16 +21,21 @@ pub(super) fn root(root: &Path) -> Vec<(u32, u64)> {
     itself.into_iter().chain(target).collect()
 }
 
-/// Device and inode of what is below `root` and `is_wanted`, a folder's own files
-/// before those of the folders in it. Where there is more than `max`, one more than
-/// that.
-pub(super) fn below(
-    root: &Path,
-    max: usize,
-    is_wanted: &dyn Fn(&CStr, &Entry) -> bool,
-) -> Vec<(u32, u64)> {
+/// What a walk has found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Device and inode of each.
+    pub(super) numbers: Vec<(u32, u64)>,
+    /// There may be more.
+    pub(super) is_cut: bool,
+}
+
+/// At most `max` of what is below `root` and `is_wanted`, a folder's own files before
+/// those of the folders in it.
+pub(super) fn below(root: &Path, max: usize, is_wanted: &dyn Fn(&CStr, &Entry) -> bool) -> Found {
     let mut walk = Walk {
-        found: Vec::new(),
+        found: Found::default(),
+        seen: 0,
         max,
         is_wanted,
     };
@@ -55,30 +63,34 @@ fn entries(folder: &Entry) -> impl Iterator<Item = (CString, Entry)> {
 }
 
 struct Walk<'a> {
-    found: Vec<(u32, u64)>,
+    found: Found,
+    seen: usize,
     max: usize,
     is_wanted: &'a dyn Fn(&CStr, &Entry) -> bool,
 }
 
 impl Walk<'_> {
     fn folder(&mut self, folder: &Entry, depth: u32) {
-        let mut names = Vec::new();
+        let mut below = Vec::new();
         for (name, entry) in entries(folder) {
-            if self.found.len() > self.max {
+            self.seen += 1;
+            let is_full = self.found.numbers.len() == self.max;
+            if is_full || self.seen > self.max.saturating_mul(SEEN_FOR_ONE) {
+                self.found.is_cut = true;
                 return;
             }
             if !(self.is_wanted)(&name, &entry) {
                 continue;
             }
-            self.found.push(entry.number);
+            self.found.numbers.push(entry.number);
             if entry.is_folder() {
-                names.push(name);
+                below.push(name);
             }
         }
         let Some(depth) = depth.checked_sub(1) else {
             return;
         };
-        for name in names {
+        for name in below {
             let entry = Entry::of(folder, &name);
             if let Some(entry) = entry.filter(Entry::is_folder) {
                 self.folder(&entry, depth);
@@ -111,7 +123,7 @@ mod tests {
         fs::create_dir_all(at("a/b")).unwrap();
         fs::write(at("a/b/file"), "").unwrap();
         symlink(elsewhere.path(), at("link")).unwrap();
-        let mut found = below(dir.path(), 9, &all);
+        let mut found = below(dir.path(), 9, &all).numbers;
         found.sort_unstable();
         let mut expected = ["a", "a/b", "a/b/file", "link"].map(|name| number(&at(name)));
         expected.sort_unstable();
@@ -121,13 +133,14 @@ mod tests {
     #[test]
     fn a_walk_stays_on_the_mount_that_it_began_on() {
         let mut walk = Walk {
-            found: Vec::new(),
+            found: Found::default(),
+            seen: 0,
             max: 10_000,
             is_wanted: &all,
         };
         walk.folder(&Entry::at(Path::new("/")).unwrap(), 0);
-        assert!(walk.found.contains(&number(Path::new("/etc"))));
-        assert!(!walk.found.contains(&number(Path::new("/proc"))));
+        assert!(walk.found.numbers.contains(&number(Path::new("/etc"))));
+        assert!(!walk.found.numbers.contains(&number(Path::new("/proc"))));
     }
 
     #[test]
@@ -138,11 +151,18 @@ mod tests {
             deepest.push("d");
         }
         fs::create_dir_all(&deepest).unwrap();
-        assert_eq!(below(dir.path(), 100, &all).len(), 9);
+        let check = |max, is_wanted: bool, expected| {
+            let found = below(dir.path(), max, &|_, _| is_wanted);
+            assert_eq!((found.numbers.len(), found.is_cut), expected, "{max}");
+        };
+        check(100, true, (9, false));
         for name in ["1", "2", "3", "4"] {
             fs::write(dir.path().join(name), "").unwrap();
         }
-        assert_eq!(below(dir.path(), 2, &all).len(), 3, "one more than allowed");
+        check(13, true, (13, false));
+        check(2, true, (2, true));
+        check(2, false, (0, false));
+        check(1, false, (0, true));
     }
 
     #[test]
@@ -154,7 +174,7 @@ mod tests {
         symlink(&real, &link).unwrap();
         assert_eq!(root(&link), [number(&link), number(&real)]);
         assert_eq!(root(&real), [number(&real)]);
-        assert_eq!(below(&link, 9, &all), [number(&real.join("file"))]);
+        assert_eq!(below(&link, 9, &all).numbers, [number(&real.join("file"))]);
         assert_eq!(root(&dir.path().join("none")), []);
     }
 }

@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use vmward_abi::{OBJECTS_MAX, ObjectKey, ObjectRow, object, object_class};
 
+use super::tree::Found;
+
 /// Rows by what they are about.
 pub(super) type Rows = BTreeMap<ObjectKey, ObjectRow>;
 
@@ -58,20 +60,21 @@ impl<'a> Wanted<'a> {
     /// first, found or not: a flood takes nothing off guard.
     pub(super) fn add_some(
         &mut self,
-        found: &[(u32, u64)],
+        found: &Found,
         row: ObjectRow,
         max: usize,
         place: impl FnOnce() -> String,
     ) {
-        if found.len() <= max {
-            for number in found {
+        let numbers = &found.numbers;
+        if !found.is_cut && numbers.len() <= max {
+            for number in numbers {
                 self.add(*number, row);
             }
             return;
         }
         self.full.insert(place());
         let is_kept = |number: &&(u32, u64)| self.before.get(&of_file(**number)) == Some(&row);
-        let (kept, new): (Vec<_>, Vec<_>) = found.iter().partition(is_kept);
+        let (kept, new): (Vec<_>, Vec<_>) = numbers.iter().partition(is_kept);
         let before = self.before.iter().filter(|(_, there)| **there == row);
         let before = before.map(|(key, _)| (key.dev, key.id));
         let mut taken = BTreeSet::new();
@@ -141,6 +144,13 @@ mod tests {
         }
     }
 
+    fn found(inodes: impl Iterator<Item = u64>) -> Found {
+        Found {
+            numbers: inodes.map(|inode| (1, inode)).collect(),
+            is_cut: false,
+        }
+    }
+
     fn class_of(classes: &[u32]) -> u32 {
         let before = Rows::new();
         let mut wanted = Wanted::new(&before);
@@ -192,8 +202,7 @@ mod tests {
         ]);
         let mut wanted = Wanted::new(&before);
         // The last one found is there already, and so is one that was not reached.
-        let found: Vec<(u32, u64)> = (1..=10).chain([98]).map(|inode| (1, inode)).collect();
-        wanted.add_some(&found, own, 4, || "here".to_owned());
+        wanted.add_some(&found((1..=10).chain([98])), own, 4, || "here".to_owned());
         let (rows, full) = wanted.finish();
         let expected = [1, 2, 98, 99].map(|inode| (of_file((1, inode)), own));
         assert_eq!(rows, Rows::from(expected));
@@ -201,10 +210,25 @@ mod tests {
     }
 
     #[test]
+    fn a_look_that_was_cut_short_takes_nothing_off_guard() {
+        let own = row(object_class::STATE);
+        let before = Rows::from([(of_file((1, 99)), own)]);
+        let mut wanted = Wanted::new(&before);
+        let found = Found {
+            is_cut: true,
+            ..found(1..=2)
+        };
+        wanted.add_some(&found, own, 9, || "here".to_owned());
+        let (rows, full) = wanted.finish();
+        let expected = [1, 2, 99].map(|inode| (of_file((1, inode)), own));
+        assert_eq!((rows, full.len()), (Rows::from(expected), 1));
+    }
+
+    #[test]
     fn what_there_is_room_for_is_all_wanted() {
         let before = Rows::new();
         let mut wanted = Wanted::new(&before);
-        wanted.add_some(&[(1, 1), (1, 2)], row(object_class::CONFIG), 2, String::new);
+        wanted.add_some(&found(1..=2), row(object_class::CONFIG), 2, String::new);
         let (rows, full) = wanted.finish();
         assert_eq!((rows.len(), full.len()), (2, 0));
     }
