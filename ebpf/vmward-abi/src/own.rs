@@ -36,6 +36,9 @@ pub mod object_class {
     /// A folder in which libvirt keeps what it knows of VMs: its name and its place
     /// are not to change while VMs run.
     pub const FOLDER: u32 = 6;
+    /// A folder that guarded ones lie in: as [`FOLDER`], but what is mounted elsewhere
+    /// with it may be unmounted, and it may be mounted anew with other options.
+    pub const ABOVE: u32 = 7;
 }
 
 /// One object.

@@ -14,6 +14,20 @@ use crate::task::read;
 use crate::verdict::Attempt;
 
 const MS_MOVE: u64 = 1 << 13;
+/// `MS_REMOUNT`, `MS_UNBINDABLE`, `MS_PRIVATE`, `MS_SLAVE`, `MS_SHARED`: no mount comes
+/// over another.
+const IN_PLACE: u64 = 1 << 5 | 1 << 17 | 1 << 18 | 1 << 19 | 1 << 20;
+
+/// What is done to a mount.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Change {
+    /// Another comes over it, or it goes somewhere else.
+    Cover,
+    /// It has other options.
+    InPlace,
+    /// It goes.
+    Unmount,
+}
 
 /// match-proto: security/security.c:int security_sb_umount(struct vfsmount *mnt, int flags)
 #[lsm(hook = "sb_umount")]
@@ -25,7 +39,7 @@ pub fn sb_umount(ctx: LsmContext) -> i32 {
     let mount = ctx.arg::<*const u8>(0) as u64;
     // The root of what is mounted there.
     let root: u64 = read(mount, offset!(vfsmount_root)).unwrap_or(0);
-    try_place(mount, root)
+    try_place(mount, root, Change::Unmount)
 }
 
 /// match-proto: security/security.c:int security_sb_mount(const char *dev_name, const struct path *path, const char *type, unsigned long flags, void *data)
@@ -37,7 +51,12 @@ pub fn sb_mount(ctx: LsmContext) -> i32 {
     }
     let path = ctx.arg::<*const u8>(1) as u64;
     let flags: u64 = ctx.arg(3);
-    let verdict = try_path(path);
+    let change = if flags & IN_PLACE == 0 {
+        Change::Cover
+    } else {
+        Change::InPlace
+    };
+    let verdict = try_path(path, change);
     if verdict != 0 || flags & MS_MOVE == 0 {
         return verdict;
     }
@@ -62,34 +81,35 @@ pub fn move_mount(ctx: LsmContext) -> i32 {
     if earlier != 0 {
         return earlier;
     }
-    let verdict = try_path(ctx.arg::<*const u8>(0) as u64);
+    let verdict = try_path(ctx.arg::<*const u8>(0) as u64, Change::Cover);
     if verdict != 0 {
         return verdict;
     }
-    try_path(ctx.arg::<*const u8>(1) as u64)
+    try_path(ctx.arg::<*const u8>(1) as u64, Change::Cover)
 }
 
-fn try_path(path: u64) -> i32 {
+fn try_path(path: u64, change: Change) -> i32 {
     let mount: u64 = read(path, offset!(path_mnt)).unwrap_or(0);
     let dentry: u64 = read(path, offset!(path_dentry)).unwrap_or(0);
-    try_place(mount, dentry)
+    try_place(mount, dentry, change)
 }
 
-fn try_place(mount: u64, dentry: u64) -> i32 {
+/// A mount is known by what is mounted, not by where: `/run`, bound a second time for
+/// a chroot, is `/run`.
+fn try_place(mount: u64, dentry: u64, change: Change) -> i32 {
     let Some(row) = of_inode(inode_of(dentry)) else {
         return 0;
     };
     if is_own() || !is_of_host(mount) && !is_canary() {
         return 0;
     }
-    if row.class == object_class::CONFIG {
-        return config::witness(dentry, Deed::Cover);
-    }
     let attempt = Attempt::new(vector::MOUNT, 0);
-    if row.class == object_class::FOLDER {
-        return host_wall(&attempt);
+    match row.class {
+        object_class::CONFIG => config::witness(dentry, Deed::Cover),
+        object_class::ABOVE if change != Change::Cover => config::witness(dentry, Deed::Cover),
+        object_class::ABOVE | object_class::FOLDER => host_wall(&attempt),
+        _ => own_wall(&attempt),
     }
-    own_wall(&attempt)
 }
 
 /// Is the `struct vfsmount` at this address in the host's mount namespace? A

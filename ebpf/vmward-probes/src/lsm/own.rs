@@ -191,7 +191,7 @@ fn try_object(row: &ObjectRow, inode: u64, deed: Deed) -> i32 {
         return try_lifeline(row, inode, deed);
     }
     let vector = match row.class {
-        object_class::FOLDER => return try_folder(deed),
+        object_class::FOLDER | object_class::ABOVE => return try_folder(deed),
         object_class::BPF => vector::BPF_OBJECT,
         // The service manager clears away the folder of what is there for a run.
         object_class::STATE if current_tgid() == INIT && is_in_memory(inode) => return 0,

@@ -69,8 +69,11 @@ impl Files {
         for place in PLACES {
             add(&mut wanted, Path::new(place), object_class::PLACE);
         }
-        for folder in self.in_their_places() {
-            add(&mut wanted, &folder, object_class::FOLDER);
+        for folder in lifeline::FOLDERS {
+            add(&mut wanted, Path::new(folder), object_class::FOLDER);
+        }
+        for folder in self.above() {
+            add(&mut wanted, &folder, object_class::ABOVE);
         }
         add_tree(
             &mut wanted,
@@ -102,10 +105,10 @@ impl Files {
         rows
     }
 
-    /// The folders in which libvirt keeps what it knows of VMs, and what those, the
-    /// pins and the daemon's own folders lie in: whoever moves or covers one of these
-    /// has another in the place of all.
-    fn in_their_places(&self) -> BTreeSet<PathBuf> {
+    /// What the pins, the daemon's own folders and those lie in where libvirt keeps what
+    /// it knows of VMs: whoever moves or covers one of these has another in the place
+    /// of all.
+    fn above(&self) -> BTreeSet<PathBuf> {
         let lifelines = lifeline::FOLDERS.map(PathBuf::from);
         let own = self.folders.iter().chain([&self.pin_dir]);
         let above = own.chain(&lifelines).flat_map(|path| {
@@ -114,7 +117,7 @@ impl Files {
             let paths = [Some(path.clone()), real];
             paths.into_iter().flatten().flat_map(|path| above(&path))
         });
-        above.chain(lifelines.clone()).collect()
+        above.collect()
     }
 
     fn add_lifelines(&self, wanted: &mut Wanted<'_>, vms: &[Process]) {

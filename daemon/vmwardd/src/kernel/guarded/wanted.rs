@@ -114,9 +114,10 @@ pub(super) fn of_file((dev, id): (u32, u64)) -> ObjectKey {
 /// covered, a folder stays where it is while VMs run; a lifeline is open to libvirt
 /// and its VM, and ends with that; configuration is open to all.
 pub(super) fn strictness(class: u32) -> u32 {
-    const FROM_THE_WEAKEST: [u32; 6] = [
+    const FROM_THE_WEAKEST: [u32; 7] = [
         object_class::CONFIG,
         object_class::LIFELINE,
+        object_class::ABOVE,
         object_class::FOLDER,
         object_class::PLACE,
         object_class::STATE,

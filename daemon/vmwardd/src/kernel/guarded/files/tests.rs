@@ -118,12 +118,12 @@ fn what_the_guarded_folders_lie_in_stays_where_it_is() {
     let folders = ["a/b/state", "link/log"].map(|name| host.at(name));
     host.files.are_in(folders.into(), vec![host.at("etc")]);
     for (name, class) in [
-        ("", object_class::FOLDER),
-        ("a", object_class::FOLDER),
-        ("a/b", object_class::FOLDER),
+        ("", object_class::ABOVE),
+        ("a", object_class::ABOVE),
+        ("a/b", object_class::ABOVE),
         ("a/b/state", object_class::STATE),
-        ("link", object_class::FOLDER),
-        ("c", object_class::FOLDER),
+        ("link", object_class::ABOVE),
+        ("c", object_class::ABOVE),
         ("c/log", object_class::STATE),
         // What nothing of this lies in.
         ("a/other", 0),
@@ -141,15 +141,13 @@ fn the_folders_above_libvirts_and_the_daemons_are_under_guard() {
     let mut files = Files::new(Path::new("/sys/fs/bpf/vmward"));
     let own = ["/var/lib/vmward", "/var/log/vmward", "/run/vmward"];
     files.are_in(own.map(PathBuf::from).into(), Vec::new());
-    let folders = files.in_their_places();
+    let folders = files.above();
     for folder in [
         "/run",
         "/run/libvirt",
-        "/run/libvirt/qemu",
         "/var",
         "/var/lib",
         "/var/lib/libvirt",
-        "/var/lib/libvirt/qemu",
         "/var/log",
         // Places already, and that is stricter.
         "/sys/fs/bpf",
