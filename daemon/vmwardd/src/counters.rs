@@ -70,6 +70,8 @@ counters! {
     host_rule_uses => "host-rule-uses",
     /// Ends of VMs that were noticed only because the process was gone.
     ends_unseen => "vm-ends-unseen",
+    /// Times that a VM's process could not be looked at and stayed protected.
+    vms_hidden => "vms-hidden",
     /// Times that the thread which decides said nothing for ten seconds.
     engine_silences => "engine-silences",
     /// Answers that waited for the audit log, because too many records were on

@@ -14,12 +14,12 @@ mod groups;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use vmward_core::grant::Credentials;
 use vmward_core::ids;
 use vmward_wire::v1::Holder;
 
+use crate::process::life::has_ended;
 use crate::process::{self, ProcHandle, Stat};
 use crate::secure_file::read_bounded;
 
@@ -257,12 +257,6 @@ fn peer_pidfd<S: AsFd>(socket: &S) -> Option<OwnedFd> {
     // SAFETY: the kernel has just made this descriptor for us and no one else
     // owns it.
     Some(unsafe { OwnedFd::from_raw_fd(raw) })
-}
-
-/// A pidfd becomes readable when its process ends.
-fn has_ended(pidfd: &OwnedFd) -> bool {
-    let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-    matches!(poll(&mut fds, PollTimeout::ZERO), Ok(ready) if ready > 0)
 }
 
 #[cfg(test)]

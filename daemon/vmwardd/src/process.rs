@@ -1,7 +1,10 @@
 //! What `/proc` says about one process.
 //!
 //! Everything is read through an open handle on `/proc/PID`, which stays with
-//! that process: when the process has gone, reads fail, whoever got its number.
+//! that process: when the process has gone, reads fail, whoever got its number. That
+//! they fail does not say that it has gone: [`life`] does.
+
+pub mod life;
 
 use std::io::Read;
 use std::path::Path;
@@ -47,8 +50,14 @@ impl ProcHandle {
     /// Takes a handle on the process that has this number now; `None` when
     /// there is none.
     pub fn open(pid: u32) -> Option<ProcHandle> {
+        ProcHandle::open_in(Path::new("/proc"), pid)
+    }
+
+    /// The same by another folder than `/proc`.
+    fn open_in(proc: &Path, pid: u32) -> Option<ProcHandle> {
         let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0)?;
-        let process = procfs::process::Process::new(pid).ok()?;
+        let root = proc.join(pid.to_string());
+        let process = procfs::process::Process::new_with_root(root).ok()?;
         Some(ProcHandle { process })
     }
 
@@ -179,10 +188,10 @@ pub fn identify(pid: u32) -> Option<ids::Process> {
     Some(ProcHandle::open(pid)?.stat()?.process)
 }
 
-/// True while this very process lives; a successor with its number is another.
-/// The host does.
+/// True while this very process lives, or may do so, shown in `/proc` or not; a
+/// successor with its number is another. The host does.
 pub fn is_alive(process: ids::Process) -> bool {
-    process == ids::Process::HOST || identify(process.pid) == Some(process)
+    life::life(process) != life::Life::Ended
 }
 
 fn shared_file(map: &MemoryMap) -> Option<SharedFile> {

@@ -1,5 +1,6 @@
 //! The start order and the stop order, top to bottom.
 
+mod descriptors;
 mod detach;
 mod heartbeat;
 mod new_journal;
@@ -74,7 +75,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
 
     let counters: SharedCounters = Arc::new(Counters::default());
     let observe = config.mode == KernelMode::Observe || switch == BootSwitch::Observe;
-    let mut warnings = Vec::new();
+    let mut warnings: Vec<String> = descriptors::raise_limit().into_iter().collect();
     let mut kernel = start_kernel(&config, cli, switch, &mut warnings)?;
     let reader = own::guard(&mut kernel.side, &config, observe)?;
     let listeners = listen(&config, &mut warnings)?;

@@ -9,7 +9,7 @@ use vmward_wire::v1;
 
 use super::shell::Shell;
 use crate::convert;
-use crate::inventory::Run;
+use crate::inventory::{Domain, Run};
 use crate::process::ProcHandle;
 
 impl Shell {
@@ -32,6 +32,7 @@ impl Shell {
         let hooks = self.kernel.hooks();
         let vms = self.vm_rows(&events);
         degraded.extend(self.bare());
+        degraded.extend(self.hidden());
         degraded.extend(self.host_rules_degraded());
         v1::StatusResult {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -128,6 +129,7 @@ impl Shell {
                 note: finishing
                     .then(|| "its guest is over; libvirt may clean up".to_owned())
                     .or_else(|| self.disarm_of(process).map(disarm_note))
+                    .or_else(|| self.vms.doubt(process).map(str::to_owned))
                     .or_else(|| weakness(process)),
                 events,
             });
@@ -167,14 +169,14 @@ impl Shell {
     /// just now need no protection yet, or any more.
     fn bare(&self) -> Option<String> {
         let guarded: BTreeSet<Process> = self.vms.guarded().map(|(process, _)| process).collect();
-        let is_bare = |run: &Run| match run {
-            Run::Running(process) => !guarded.contains(process),
-            Run::Unprotectable(_) => true,
+        let is_bare = |domain: &Domain| match domain.run {
+            Run::Running(process) => !guarded.contains(&process),
+            Run::Unprotectable(_) => !self.vms.looks_hidden(domain.uuid),
             Run::Off | Run::Unsettled(_) => false,
         };
         let domains = self.vms.domains().iter();
         let bare: Vec<&str> = domains
-            .filter(|domain| is_bare(&domain.run))
+            .filter(|domain| is_bare(domain))
             .map(|domain| domain.name.as_str())
             .collect();
         (self.kernel.is_on() && !bare.is_empty()).then(|| {
@@ -182,6 +184,17 @@ impl Shell {
                 "{} running VMs are not protected ({}); the list of VMs says why",
                 bare.len(),
                 bare.iter().take(5).copied().collect::<Vec<_>>().join(", ")
+            )
+        })
+    }
+
+    /// Says that VMs under protection cannot be looked at.
+    fn hidden(&self) -> Option<String> {
+        let count = self.vms.hidden_count();
+        (count > 0).then(|| {
+            format!(
+                "{count} VMs under protection cannot be looked at; they stay protected until they \
+                 end, and the list of VMs says why"
             )
         })
     }

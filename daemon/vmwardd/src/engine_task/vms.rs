@@ -2,14 +2,16 @@
 //! second follows the first in one direction only: libvirt adds, the end of
 //! the process takes away.
 
+mod protect;
 mod sweep;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use vmward_core::audit::{AuditBody, VmRecord, VmRef};
+use vmward_core::audit::VmRef;
 use vmward_core::engine::{Target, VmTarget};
 use vmward_core::ids::{Process, VmUuid};
 
+use self::protect::vm_body;
 use super::batch::Batch;
 use super::names::Names;
 use super::shell::Shell;
@@ -17,6 +19,7 @@ use crate::counters::count;
 use crate::inventory::{Beside, Domain, Labels, Run, Sighting};
 use crate::kernel::Protected;
 use crate::process;
+use crate::process::life::Lives;
 
 /// Stands for a process that exists but is not known: never a real one.
 const UNKNOWN_PROCESS: Process = Process {
@@ -43,6 +46,10 @@ pub(super) struct Vms {
     /// Processes that the kernel saw end and libvirt still called running when
     /// it was last asked: its word can be older than the kernel's.
     ended: BTreeSet<Process>,
+    /// Handles on the processes under protection.
+    pub(super) lives: Lives,
+    /// Processes under protection that cannot be looked at.
+    hidden: BTreeMap<Process, Hidden>,
     /// What was last seen beside them.
     pub(super) beside: Beside,
     names: Names,
@@ -58,6 +65,15 @@ pub(super) struct Guarded {
     /// As in [`Protected`].
     disarmed_until_s: u32,
     deputy_pid: u32,
+}
+
+/// A process under protection that cannot be looked at.
+#[derive(Clone, Debug)]
+struct Hidden {
+    why: String,
+    /// It could not be when it came under protection either: its cgroups and monitors
+    /// are not known.
+    unread: bool,
 }
 
 impl Vms {
@@ -77,6 +93,8 @@ impl Vms {
             bare: BTreeMap::new(),
             refused: BTreeMap::new(),
             ended: BTreeSet::new(),
+            lives: Lives::default(),
+            hidden: BTreeMap::new(),
             beside: Beside::default(),
             names,
             swept_ns: 0,
@@ -93,6 +111,10 @@ impl Vms {
             deputy_pid: vm.deputy_pid,
         };
         self.protected.insert(vm.process, guarded);
+        // Until it ends for sure it stays protected.
+        if let Some(why) = self.lives.of(vm.process).doubt() {
+            self.hide(vm.process, why, true);
+        }
     }
 
     /// The VM that a caller names, by UUID or name.
@@ -195,6 +217,9 @@ impl Vms {
             let Run::Unprotectable(why) = &domain.run else {
                 continue;
             };
+            if self.looks_hidden(domain.uuid) {
+                continue;
+            }
             if self.bare.get(&domain.uuid) != Some(why) {
                 let vm = VmRef {
                     uuid: Some(domain.uuid),
@@ -236,6 +261,8 @@ impl Vms {
     pub(super) fn forget(&mut self, process: Process) {
         self.protected.remove(&process);
         self.refused.remove(&process);
+        self.hidden.remove(&process);
+        self.lives.let_go(process);
         self.ended.insert(process);
     }
 }
@@ -290,16 +317,7 @@ impl Shell {
         }
         for (vm, why) in self.vms.newly_bare() {
             tracing::warn!(vm = vm.name, why, "a running VM cannot be protected");
-            batch.audit(AuditBody::Vm(Box::new(VmRecord {
-                event: "not-protected".to_owned(),
-                vm,
-                pid: 0,
-                cause: Some(why),
-                signal: None,
-                exit_code: None,
-                lease: None,
-                actor: None,
-            })));
+            batch.audit(vm_body("not-protected", vm, UNKNOWN_PROCESS, Some(why)));
         }
     }
 
@@ -336,61 +354,6 @@ impl Shell {
                 self.protect(process, wanted, batch);
             }
         }
-    }
-
-    fn protect(&mut self, process: Process, wanted: Guarded, batch: &mut Batch) {
-        let row = Protected {
-            uuid: *wanted.uuid.as_bytes(),
-            process,
-            observe: wanted.observe,
-            disarmed_until_s: wanted.disarmed_until_s,
-            deputy_pid: wanted.deputy_pid,
-        };
-        if let Err(error) = self.kernel.protect(&row) {
-            count(&self.counters.kernel_errors);
-            self.complain("kernel", &error);
-            let why = super::shell::chain(&error);
-            self.vms.refused.insert(process, why);
-            return;
-        }
-        // It may have ended while it was being protected; then nobody would
-        // take the row away.
-        if !process::is_alive(process) {
-            self.unprotect(process);
-            return;
-        }
-        self.vms.refused.remove(&process);
-        let name = wanted.name.clone();
-        let uuid = wanted.uuid;
-        if let Err(error) = self.vms.names.learn(uuid, &name) {
-            self.complain("file of VM names", &error);
-        }
-        if self.vms.protected.insert(process, wanted).is_none() {
-            tracing::info!(vm = name, pid = process.pid, "protected");
-            batch.audit(AuditBody::Vm(Box::new(VmRecord {
-                event: "protected".to_owned(),
-                vm: VmRef {
-                    uuid: Some(uuid),
-                    name,
-                },
-                pid: process.pid,
-                cause: None,
-                signal: None,
-                exit_code: None,
-                lease: None,
-                actor: None,
-            })));
-        }
-    }
-
-    pub(super) fn unprotect(&mut self, process: Process) {
-        if let Err(error) = self.kernel.unprotect(process) {
-            count(&self.counters.kernel_errors);
-            self.complain("kernel", &error);
-        }
-        self.vms.forget(process);
-        // Its helpers are libvirt's to clean up.
-        self.guard_beside();
     }
 }
 

@@ -18,6 +18,7 @@ use vmward_core::ids::Process;
 
 use self::looks::{Looks, own_part};
 use super::namespace;
+use crate::process::life::{Life, Lives};
 use crate::process::{self, ProcHandle};
 use crate::secure_file::read_bounded;
 
@@ -40,6 +41,8 @@ const SLACK: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub(super) struct HelperBook {
     known: BTreeMap<Process, Vec<Process>>,
+    /// Handles on all of them.
+    lives: Lives,
 }
 
 /// What a look found.
@@ -67,7 +70,11 @@ impl HelperBook {
     /// What was a helper once is one until it ends: its file can be taken away.
     fn note(&mut self, vm: Process, found: Found) -> (Vec<Process>, usize) {
         let known = self.known.remove(&vm).unwrap_or_default();
-        let known = known.into_iter().filter(|one| process::is_alive(*one));
+        let lives = &mut self.lives;
+        // What `/proc` does not show any more may only be hidden.
+        let known = known
+            .into_iter()
+            .filter(|one| lives.of(*one) != Life::Ended);
         let mut all = Vec::new();
         for one in found.sure.into_iter().chain(known).chain(found.told) {
             if one != vm && !all.contains(&one) {
@@ -76,6 +83,9 @@ impl HelperBook {
         }
         let left_out = all.len().saturating_sub(HELPERS_MAX);
         all.truncate(HELPERS_MAX);
+        for one in all.iter().chain([&vm]) {
+            self.lives.of(*one);
+        }
         self.known.insert(vm, all.clone());
         (all, left_out)
     }
@@ -83,12 +93,18 @@ impl HelperBook {
     /// Adds the VMs that this look did not see and that run all the same, and
     /// forgets those that have ended.
     pub(super) fn complete(&mut self, seen: &mut BTreeMap<Process, Vec<Process>>) {
-        self.known.retain(|vm, _| process::is_alive(*vm));
+        let lives = &mut self.lives;
+        self.known.retain(|vm, _| lives.of(*vm) != Life::Ended);
         let running = self.known.keys().copied();
         let unseen: Vec<_> = running.filter(|vm| !seen.contains_key(vm)).collect();
         for vm in unseen {
             seen.insert(vm, self.note(vm, Found::default()).0);
         }
+        let known = self.known.iter();
+        let wanted: BTreeSet<Process> = known
+            .flat_map(|(vm, helpers)| helpers.iter().chain([vm]).copied())
+            .collect();
+        self.lives.keep_only(|process| wanted.contains(&process));
     }
 }
 

@@ -10,6 +10,7 @@ use std::path::Path;
 use vmward_core::ids::{Process, VmUuid};
 
 use crate::process::ProcHandle;
+use crate::process::life::is_in_use;
 use crate::secure_file::read_bounded;
 
 /// Most bytes of a status file; real ones have some ten thousand.
@@ -27,6 +28,9 @@ pub(super) enum ProcessError {
     /// No such process.
     #[error("process {0} has ended")]
     Ended(u32),
+    /// The process lives, and `/proc` does not say what it is.
+    #[error("process {0} lives and /proc does not show it; is something mounted over it?")]
+    Hidden(u32),
     /// The process is no QEMU with this UUID.
     #[error("process {0} is no QEMU that runs this domain")]
     Stranger(u32),
@@ -50,9 +54,10 @@ pub(super) fn find_process(
     uuid: VmUuid,
 ) -> Result<Process, ProcessError> {
     let pid = pid_of(run_dir, name, uuid)?;
-    let handle = ProcHandle::open(pid).ok_or(ProcessError::Ended(pid))?;
-    let stat = handle.stat().ok_or(ProcessError::Ended(pid))?;
-    let arguments = handle.arguments().ok_or(ProcessError::Ended(pid))?;
+    let unseen = || unseen(pid);
+    let handle = ProcHandle::open(pid).ok_or_else(unseen)?;
+    let stat = handle.stat().ok_or_else(unseen)?;
+    let arguments = handle.arguments().ok_or_else(unseen)?;
     let exe = handle.exe().unwrap_or_default();
     if !looks_like_qemu(&exe) || !has_uuid(&arguments, uuid) {
         return Err(ProcessError::Stranger(pid));
@@ -60,6 +65,15 @@ pub(super) fn find_process(
     match handle.tracer() {
         Some(tracer) => Err(ProcessError::Traced { pid, tracer }),
         None => Ok(stat.process),
+    }
+}
+
+/// Why `/proc` shows nothing of a process.
+fn unseen(pid: u32) -> ProcessError {
+    if is_in_use(pid) {
+        ProcessError::Hidden(pid)
+    } else {
+        ProcessError::Ended(pid)
     }
 }
 
@@ -185,6 +199,13 @@ mod tests {
             find(UUID.parse().unwrap()),
             Err(ProcessError::Stranger(own))
         );
+    }
+
+    #[test]
+    fn a_process_that_lives_is_not_said_to_have_ended() {
+        let own = std::process::id();
+        assert_eq!(unseen(own), ProcessError::Hidden(own));
+        assert_eq!(unseen(u32::MAX), ProcessError::Ended(u32::MAX));
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub(super) struct Cgroups {
     claims: BTreeMap<CgroupKey, BTreeMap<Process, Claim>>,
     /// Where each VM belongs.
     homes: BTreeMap<Process, Seats>,
+    /// VMs whose place could not be read. They may have ended, or be hidden.
+    unread: BTreeSet<Process>,
     /// virtlogd, whose cgroup is covered.
     logger: Option<Process>,
     /// The programs have added rows since they were last looked through.
@@ -50,6 +52,7 @@ impl Cgroups {
             rows: take(ebpf, MAP)?.try_into().map_err(failed("open", MAP))?,
             claims: BTreeMap::new(),
             homes: BTreeMap::new(),
+            unread: BTreeSet::new(),
             logger: None,
             // Whatever a former daemon left.
             moved: true,
@@ -62,11 +65,13 @@ impl Cgroups {
         let (seats, mut keys) = match places(vm.pid) {
             Ok(places) => places,
             Err(error) => {
-                // It has ended, which its caller finds out by itself.
+                // It has ended or is hidden, which its caller finds out by itself.
                 tracing::debug!(pid = vm.pid, %error, "the cgroups of a VM cannot be read");
+                self.unread.insert(vm);
                 return Ok(());
             }
         };
+        self.unread.remove(&vm);
         keys.insert(HOST_CGROUP, false);
         self.homes.insert(vm, seats);
         self.claim(vm, keys, observe)
@@ -128,6 +133,7 @@ impl Cgroups {
     /// A VM is gone.
     pub(super) fn uncover(&mut self, vm: Process) -> Result<(), KernelError> {
         self.homes.remove(&vm);
+        self.unread.remove(&vm);
         let changed = self.drop_claims(vm);
         self.write(&changed)?;
         self.sweep()
@@ -204,18 +210,21 @@ impl Cgroups {
     }
 
     /// Takes away what the programs added and no VM needs any more. Where a VM is
-    /// elsewhere and cannot be brought back, its rows stay.
+    /// elsewhere and cannot be brought back, its rows stay; and all of them while the
+    /// place of one cannot be read.
     pub(super) fn sweep(&mut self) -> Result<(), KernelError> {
-        if !self.moved {
+        if !self.moved || !self.unread.is_empty() {
             return Ok(());
         }
         let mut needed: BTreeSet<CgroupKey> = self.claims.keys().copied().collect();
-        if let Ok(mounts) = Mounts::read() {
-            for vm in self.homes.keys() {
-                if let Ok(seats) = seats_of(vm.pid) {
-                    needed.extend(seats.keys(&mounts).into_keys());
-                }
-            }
+        let Ok(mounts) = Mounts::read() else {
+            return Ok(());
+        };
+        for vm in self.homes.keys() {
+            let Ok(seats) = seats_of(vm.pid) else {
+                return Ok(());
+            };
+            needed.extend(seats.keys(&mounts).into_keys());
         }
         let mut stale = BTreeSet::new();
         let mut odd = BTreeSet::new();

@@ -39,3 +39,64 @@ fn a_vm_is_found_with_its_labels_by_name_and_by_uuid() {
         assert_eq!(vm.labels.get("tier").map(String::as_str), Some("prod"));
     }
 }
+
+#[test]
+fn a_vm_that_proc_does_not_show_stays_protected_until_it_ends() {
+    use super::super::tests::shell_with;
+    use vmward_core::clock::Now;
+
+    const POLICY: &str = r#"{"version": "1", "default": "deny", "tools": {"vm_list": {}}}"#;
+    let dir = tempfile::tempdir().unwrap();
+    let empty = tempfile::tempdir().unwrap();
+    let mut shell = shell_with(dir.path(), POLICY);
+    let mut vm = std::process::Command::new("cat")
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let process = process::identify(vm.id()).unwrap();
+    let start = crate::convert::now();
+    let mut rounds = 0;
+    let mut sweep = |shell: &mut Shell| -> usize {
+        rounds += 1;
+        let now = Now {
+            boot_ns: start.boot_ns + rounds * 11 * vmward_core::clock::NS_PER_S,
+            ..start
+        };
+        let mut batch = Batch::default();
+        shell.sweep(now, &mut batch);
+        shell.commit(batch, now);
+        shell.vms.guarded().count()
+    };
+    shell.vms.adopt(&Protected {
+        uuid: [1; 16],
+        process,
+        observe: false,
+        disarmed_until_s: 0,
+        deputy_pid: 0,
+    });
+    assert_eq!(sweep(&mut shell), 1);
+    assert_eq!(shell.vms.hidden_count(), 0);
+    shell.vms.lives = Lives::shown_in(empty.path());
+    for _ in 0..3 {
+        assert_eq!(sweep(&mut shell), 1, "it still runs");
+    }
+    let status = shell.status(start);
+    assert_eq!(status.counters["vms-hidden"], 1);
+    assert!(
+        status
+            .degraded
+            .iter()
+            .any(|what| what.contains("cannot be looked at")),
+        "{:?}",
+        status.degraded
+    );
+    assert!(status.vms[0].note.as_ref().unwrap().contains("/proc"));
+    vm.kill().unwrap();
+    vm.wait().unwrap();
+    // Its event may be on its way.
+    assert_eq!(sweep(&mut shell), 1);
+    assert_eq!(sweep(&mut shell), 0);
+    assert_eq!(shell.vms.hidden_count(), 0);
+    let log = std::fs::read_to_string(dir.path().join("audit.jsonl")).unwrap();
+    assert_eq!(log.matches("\"event\":\"hidden\"").count(), 1, "{log}");
+}

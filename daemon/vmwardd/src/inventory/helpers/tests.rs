@@ -121,3 +121,30 @@ fn the_helpers_of_a_vm_that_has_ended_are_forgotten() {
     book.complete(&mut seen);
     assert_eq!(seen, BTreeMap::new());
 }
+
+#[test]
+fn a_helper_that_proc_does_not_show_any_more_is_one_until_it_ends() {
+    let empty = tempfile::tempdir().unwrap();
+    let mut book = HelperBook {
+        lives: Lives::shown_in(empty.path()),
+        ..HelperBook::default()
+    };
+    let (vm, of_vm) = child();
+    let (helper, of_helper) = child();
+    let found = Found {
+        sure: vec![of_helper],
+        told: Vec::new(),
+    };
+    book.note(of_vm, found);
+    // Whoever looks now finds neither of them.
+    let look = |book: &mut HelperBook| {
+        let mut seen = BTreeMap::new();
+        book.complete(&mut seen);
+        seen
+    };
+    assert_eq!(look(&mut book), BTreeMap::from([(of_vm, vec![of_helper])]));
+    end(helper);
+    assert_eq!(look(&mut book), BTreeMap::from([(of_vm, Vec::new())]));
+    end(vm);
+    assert_eq!(look(&mut book), BTreeMap::new());
+}
