@@ -4,6 +4,8 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use nix::time::{ClockId, clock_gettime};
 
+use crate::process::view;
+
 /// The time on both clocks, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Instants {
@@ -37,7 +39,11 @@ fn read(clock: ClockId) -> i64 {
 
 /// The kernel's name for this boot.
 pub fn boot_id() -> std::io::Result<String> {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|text| text.trim().to_owned())
+    // What is mounted over that file is no other boot. Containers mount the folder that
+    // it is in.
+    let text = view::read("sys/kernel/random/boot_id")
+        .or_else(|_| std::fs::read_to_string("/proc/sys/kernel/random/boot_id"));
+    text.map(|text| text.trim().to_owned())
 }
 
 /// What the host's time zone adds to universal time at `wall_ns`, in seconds:

@@ -5,6 +5,7 @@
 //! they fail does not say that it has gone: [`life`] does.
 
 pub mod life;
+pub mod view;
 
 use std::io::Read;
 use std::path::Path;
@@ -14,6 +15,7 @@ use vmward_core::ids;
 
 use crate::executable;
 
+const PROC: &str = "/proc";
 /// Most bytes that are read of a small `/proc` file.
 const PROC_FILE_BYTES_MAX: u64 = 64 * 1024;
 /// Most characters of a command line that go into a record.
@@ -50,7 +52,7 @@ impl ProcHandle {
     /// Takes a handle on the process that has this number now; `None` when
     /// there is none.
     pub fn open(pid: u32) -> Option<ProcHandle> {
-        ProcHandle::open_in(Path::new("/proc"), pid)
+        ProcHandle::open_in(Path::new(PROC), pid)
     }
 
     /// The same by another folder than `/proc`.

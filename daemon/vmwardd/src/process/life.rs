@@ -7,25 +7,16 @@
 //! is another's by now is read through a view of `/proc` that nobody can mount over.
 
 use std::collections::btree_map::{BTreeMap, Entry};
-use std::fs::File;
-use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use procfs::FromRead;
-use rustix::fs::{Mode, OFlags, ResolveFlags, fstatfs, open, openat2};
 use rustix::io::Errno;
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use vmward_core::ids::Process;
 
-use super::{PROC_FILE_BYTES_MAX, ProcHandle};
-
-const PROC: &str = "/proc";
-/// Says that a file system is procfs (`PROC_SUPER_MAGIC`).
-const PROC_MAGIC: u64 = 0x9fa0;
+use super::{PROC, ProcHandle, view};
 
 /// What is known of a process's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,46 +179,9 @@ fn handle(pid: u32) -> Result<OwnedFd, Life> {
 /// When whoever has this number started, in clock ticks; `None` where that cannot be
 /// read for sure.
 fn start_of(pid: u32) -> Option<u64> {
-    let root = root()?;
-    // Nothing that is mounted below is followed.
-    let resolve = ResolveFlags::NO_XDEV | ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let path = format!("{pid}/stat");
-    let file = openat2(root, path.as_str(), flags, Mode::empty(), resolve).ok()?;
-    let text = File::from(file).take(PROC_FILE_BYTES_MAX);
-    Some(procfs::process::Stat::from_read(text).ok()?.starttime)
-}
-
-/// A procfs of the daemon's own, mounted nowhere; where that is not to be had, the
-/// one at `/proc`, as long as it is one.
-fn root() -> Option<&'static OwnedFd> {
-    static ROOT: OnceLock<Option<OwnedFd>> = OnceLock::new();
-    let root = ROOT.get_or_init(|| {
-        own_proc()
-            .or_else(|errno| {
-                tracing::debug!(%errno, "no procfs of its own; /proc is looked at instead");
-                common_proc()
-            })
-            .ok()
-    });
-    root.as_ref()
-}
-
-fn own_proc() -> Result<OwnedFd, Errno> {
-    let system = fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_create(&system)?;
-    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
-        | MountAttrFlags::MOUNT_ATTR_NOSUID
-        | MountAttrFlags::MOUNT_ATTR_NODEV
-        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    fsmount(&system, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
-}
-
-fn common_proc() -> Result<OwnedFd, Errno> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = open(PROC, flags, Mode::empty())?;
-    let kind = u64::try_from(fstatfs(&root)?.f_type).unwrap_or(0);
-    (kind == PROC_MAGIC).then_some(root).ok_or(Errno::NODEV)
+    let text = view::read(&format!("{pid}/stat")).ok()?;
+    let stat = procfs::process::Stat::from_read(text.as_bytes());
+    Some(stat.ok()?.starttime)
 }
 
 #[cfg(test)]

@@ -1,0 +1,77 @@
+//! A view of `/proc` that nobody can mount over.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
+
+use rustix::fs::{Mode, OFlags, ResolveFlags, fstatfs, open, openat2};
+use rustix::io::Errno;
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
+
+use super::{PROC, PROC_FILE_BYTES_MAX};
+
+/// Says that a file system is procfs (`PROC_SUPER_MAGIC`).
+const PROC_MAGIC: u64 = 0x9fa0;
+
+/// The first 64 KiB of a file, by its path below `/proc`, as the kernel has it, whatever
+/// is mounted there.
+///
+/// # Errors
+/// The system's errors. Where no procfs of its own is to be had and something is mounted
+/// over the file at `/proc`, that is one.
+pub fn read(path: &str) -> io::Result<String> {
+    let root = root().ok_or(io::ErrorKind::Unsupported)?;
+    let resolve = ResolveFlags::NO_XDEV | ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = File::from(openat2(root, path, flags, Mode::empty(), resolve)?);
+    let mut text = String::new();
+    file.take(PROC_FILE_BYTES_MAX).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// A procfs of the daemon's own, mounted nowhere; where that is not to be had, the
+/// one at `/proc`, as long as it is one.
+fn root() -> Option<&'static OwnedFd> {
+    static ROOT: OnceLock<Option<OwnedFd>> = OnceLock::new();
+    let root = ROOT.get_or_init(|| {
+        own_proc()
+            .or_else(|errno| {
+                tracing::debug!(%errno, "no procfs of its own; /proc is looked at instead");
+                common_proc()
+            })
+            .ok()
+    });
+    root.as_ref()
+}
+
+fn own_proc() -> Result<OwnedFd, Errno> {
+    let system = fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(&system)?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
+        | MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    fsmount(&system, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+}
+
+fn common_proc() -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = open(PROC, flags, Mode::empty())?;
+    let kind = u64::try_from(fstatfs(&root)?.f_type).unwrap_or(0);
+    (kind == PROC_MAGIC).then_some(root).ok_or(Errno::NODEV)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_it_shows_is_what_proc_shows_where_nothing_is_mounted_over_it() {
+        let own = format!("{}/comm", std::process::id());
+        let shown = std::fs::read_to_string(format!("/proc/{own}")).unwrap();
+        assert_eq!(read(&own).unwrap(), shown);
+        // Links lead elsewhere, and nothing outside is meant.
+        assert!(read("self/comm").is_err() && read("../etc/hostname").is_err());
+    }
+}
