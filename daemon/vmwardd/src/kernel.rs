@@ -28,6 +28,7 @@ use std::path::{Path, PathBuf};
 use vmward_core::ids::Process;
 use vmward_wire::v1::HookStatus;
 
+pub use attach::PinLock;
 pub use calls::CallRules;
 pub use error::KernelError;
 pub use events::{EventKind, EventReader, KernelActor, KernelEvent, KernelRequester, UnknownEvent};
@@ -134,8 +135,9 @@ impl Kernel {
     ///
     /// # Errors
     /// On any error nothing new is left attached.
-    pub fn attach(pin_dir: &Path) -> Result<Self, KernelError> {
-        let (programs, mut ebpf) = attach::load(pin_dir)?;
+    pub fn attach(lock: PinLock) -> Result<Self, KernelError> {
+        let pin_dir = lock.pin_dir().to_owned();
+        let (programs, mut ebpf) = attach::load(lock)?;
         let ids = Ids::of(&ebpf);
         let opened = Maps::open(&mut ebpf)
             .and_then(|maps| {
@@ -144,7 +146,7 @@ impl Kernel {
                     HostMaps::open(&mut ebpf)?,
                     Cgroups::open(&mut ebpf)?,
                     MonitorMaps::open(&mut ebpf)?,
-                    OwnMaps::open(&mut ebpf, ids, pin_dir)?,
+                    OwnMaps::open(&mut ebpf, ids, &pin_dir)?,
                     maps,
                 ))
             })
@@ -191,14 +193,6 @@ impl Kernel {
             self.programs.remove();
         }
         tested
-    }
-
-    /// Removes every pin, and with it all enforcement. True if there were any.
-    ///
-    /// # Errors
-    /// When a pin cannot be removed.
-    pub fn detach(pin_dir: &Path) -> Result<bool, KernelError> {
-        attach::detach(pin_dir)
     }
 
     /// Were there programs of a former daemon?

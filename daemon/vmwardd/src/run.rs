@@ -1,8 +1,10 @@
 //! The start order and the stop order, top to bottom.
 
+mod attached;
 mod descriptors;
 mod detach;
 mod heartbeat;
+mod locks;
 mod new_journal;
 mod on_record;
 mod own;
@@ -24,12 +26,11 @@ use crate::connection::Service;
 use crate::counters::{Counters, SharedCounters};
 use crate::engine_task::start::{KernelStart, StartError, recover};
 use crate::engine_task::{self, EngineHandle, KernelSide, Message};
-use crate::exit::{CANT_CREATE, CONFIG, Failure, OrExit, SOFTWARE, TEMP_FAIL, UNAVAILABLE};
+use crate::exit::{CANT_CREATE, CONFIG, Failure, OrExit, SOFTWARE, UNAVAILABLE};
 use crate::identity::account::AccountBook;
 use crate::inventory::{self, Sighting, Source, Watch};
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, PinLock};
 use crate::kernel_events::EventThread;
-use crate::lock::{InstanceLock, LockError};
 use crate::notice::NoticeCommand;
 use crate::policy_store::watch;
 use crate::secure_file::make_dir;
@@ -66,8 +67,9 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     }
     let switch = boot_switch::read().or_exit(SOFTWARE)?;
     make_dirs(&config)?;
+    let mut warnings: Vec<String> = descriptors::raise_limit().into_iter().collect();
     // Held to the very end of the process, whatever hangs.
-    let _lock = take_lock(&config)?;
+    let (_locks, pins) = locks::take_all(&config, cli, switch, &mut warnings)?;
 
     let now = convert::now();
     let boot_id = clock::boot_id().or_exit(SOFTWARE)?;
@@ -75,8 +77,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
 
     let counters: SharedCounters = Arc::new(Counters::default());
     let observe = config.mode == KernelMode::Observe || switch == BootSwitch::Observe;
-    let mut warnings: Vec<String> = descriptors::raise_limit().into_iter().collect();
-    let mut kernel = start_kernel(&config, cli, switch, &mut warnings)?;
+    let mut kernel = start_kernel(&config, pins, switch, &mut warnings)?;
     let reader = own::guard(&mut kernel.side, &config, observe)?;
     let listeners = listen(&config, &mut warnings)?;
     let enforces = matches!(kernel.side, KernelSide::On(_));
@@ -166,17 +167,6 @@ fn make_dirs(config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Two daemons must share neither their state nor their sockets.
-fn take_lock(config: &Config) -> Result<[InstanceLock; 2], Failure> {
-    let take = |dir| {
-        InstanceLock::take(dir).map_err(|error| match error {
-            LockError::Busy { .. } => Failure::new(TEMP_FAIL, error),
-            LockError::Open { .. } => Failure::new(CANT_CREATE, error),
-        })
-    };
-    Ok([take(&config.run_dir)?, take(&config.state_dir)?])
-}
-
 fn start_failure(error: StartError) -> Failure {
     let code = match error {
         StartError::Kernel(_) => UNAVAILABLE,
@@ -188,7 +178,7 @@ fn start_failure(error: StartError) -> Failure {
 /// Attaches and tests the kernel side, or leaves it off as asked.
 fn start_kernel(
     config: &Config,
-    cli: &Cli,
+    pins: Option<PinLock>,
     switch: BootSwitch,
     warnings: &mut Vec<String>,
 ) -> Result<KernelStart, Failure> {
@@ -198,11 +188,13 @@ fn start_kernel(
         self_test_events: (0, 0),
     };
     if switch == BootSwitch::Off {
-        Kernel::detach(&config.pin_dir).or_exit(UNAVAILABLE)?;
+        if let Some(pins) = pins {
+            pins.detach().or_exit(UNAVAILABLE)?;
+        }
         warnings.push("vmward=off is on the kernel command line: nothing is enforced".to_owned());
         return Ok(off);
     }
-    if cli.policy_only {
+    let Some(pins) = pins else {
         if config.pin_dir.exists() {
             warnings.push(format!(
                 "a kernel side that was started before may still be in force under {}; remove it \
@@ -211,14 +203,15 @@ fn start_kernel(
             ));
         }
         return Ok(off);
-    }
-    let mut kernel = Kernel::attach(&config.pin_dir).or_exit(UNAVAILABLE)?;
+    };
+    let mut kernel = Kernel::attach(pins).or_exit(UNAVAILABLE)?;
     let took_over = kernel.took_over();
     kernel
         .set_call_rules(&config.call_rules())
         .or_exit(UNAVAILABLE)?;
     let before = kernel.totals().or_exit(UNAVAILABLE)?.events;
     kernel.self_test(&config.run_dir).or_exit(UNAVAILABLE)?;
+    warnings.extend(attached::note(config));
     let after = kernel.totals().or_exit(UNAVAILABLE)?.events;
     tracing::info!(
         took_over,

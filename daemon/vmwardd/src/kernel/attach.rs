@@ -13,10 +13,11 @@
 //! generations report the same event. A crash at any step leaves a folder that
 //! is not the active one; the next start removes it.
 
+mod lock;
 mod runs;
 mod verify;
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -25,12 +26,11 @@ use aya::maps::{Array, Map, MapData};
 use aya::programs::Program;
 use aya::programs::links::FdLink;
 use aya::{Btf, Ebpf, EbpfLoader};
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
 use tracing::warn;
 use vmward_abi::ABI_VERSION;
 use vmward_wire::v1::HookStatus;
 
+pub use self::lock::PinLock;
 use self::runs::Runs;
 use super::{KernelError, monitor, offsets};
 use crate::notify;
@@ -86,9 +86,7 @@ pub(super) struct Programs {
     generation: u32,
     former: Option<u32>,
     tested: bool,
-    /// Two daemons on one set of pins would take events and leases from each
-    /// other.
-    _lock: Flock<File>,
+    _lock: PinLock,
 }
 
 fn pin_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KernelError {
@@ -160,14 +158,14 @@ fn generation_dir(dir: &Path, generation: u32) -> PathBuf {
 }
 
 /// Loads the next generation and attaches it, not yet deciding.
-pub(super) fn load(pin_dir: &Path) -> Result<(Programs, Ebpf), KernelError> {
+pub(super) fn load(mut lock: PinLock) -> Result<(Programs, Ebpf), KernelError> {
     if OBJECT.is_empty() {
         return Err(KernelError::NoProbes);
     }
     check_lsm()?;
     let offsets = offsets::resolve()?;
-    let dir = prepare_dir(pin_dir)?;
-    let lock = lock(&dir)?;
+    let dir = prepare_dir(lock.pin_dir())?;
+    lock.take_folder(&dir)?;
     let former = active_generation(&dir);
     remove_stale(&dir, former);
     let programs = Programs {
@@ -319,16 +317,6 @@ fn prepare_dir(pin_dir: &Path) -> Result<PathBuf, KernelError> {
     Ok(own)
 }
 
-fn lock(dir: &Path) -> Result<Flock<File>, KernelError> {
-    let open = File::open(dir).map_err(pin_error("open", dir))?;
-    Flock::lock(open, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
-        Errno::EWOULDBLOCK => KernelError::Busy {
-            path: dir.to_owned(),
-        },
-        other => pin_error("lock", dir)(other.into()),
-    })
-}
-
 /// The generation that decides now, where a former daemon left one.
 fn active_generation(dir: &Path) -> Option<u32> {
     let generation = active_map(dir)?.get(&0, 0).ok()?;
@@ -376,7 +364,7 @@ const NOBODY: u32 = 0;
 /// Lets no generation decide, then removes every pin. The first takes effect at
 /// once; the kernel lets go of unpinned programs a moment later, and at a host
 /// shutdown the signals to the VMs come within that moment.
-pub(super) fn detach(pin_dir: &Path) -> Result<bool, KernelError> {
+fn detach(pin_dir: &Path) -> Result<bool, KernelError> {
     if let Some(mut active) = active_map(&abi_dir(pin_dir))
         && let Err(error) = active.set(0, NOBODY, 0)
     {

@@ -59,12 +59,9 @@ pub enum KernelError {
         /// What this build uses.
         own: u32,
     },
-    /// Another daemon has these pins.
-    #[error("another vmwardd runs on the pins in {path}; stop that one first")]
-    Busy {
-        /// The pin directory.
-        path: PathBuf,
-    },
+    /// Another daemon has the kernel side, or the lock cannot be had.
+    #[error(transparent)]
+    Lock(#[from] crate::lock::LockError),
     /// A file operation on the pins failed.
     #[error("Failed to {what} {path}")]
     Pin {

@@ -21,13 +21,23 @@ const PROC_MAGIC: u64 = 0x9fa0;
 /// The system's errors. Where no procfs of its own is to be had and something is mounted
 /// over the file at `/proc`, that is one.
 pub fn read(path: &str) -> io::Result<String> {
+    let mut text = String::new();
+    open_at(path)?
+        .take(PROC_FILE_BYTES_MAX)
+        .read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// The same, to be read by the caller.
+///
+/// # Errors
+/// As [`read`].
+pub fn open_at(path: &str) -> io::Result<File> {
     let root = root().ok_or(io::ErrorKind::Unsupported)?;
     let resolve = ResolveFlags::NO_XDEV | ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let file = File::from(openat2(root, path, flags, Mode::empty(), resolve)?);
-    let mut text = String::new();
-    file.take(PROC_FILE_BYTES_MAX).read_to_string(&mut text)?;
-    Ok(text)
+    let file = openat2(root, path, flags, Mode::empty(), resolve)?;
+    Ok(File::from(file))
 }
 
 /// A procfs of the daemon's own, mounted nowhere; where that is not to be had, the

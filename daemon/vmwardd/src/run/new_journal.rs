@@ -5,8 +5,9 @@ use vmward_core::clock::Now;
 use vmward_core::ids::DecisionId;
 use vmward_core::journal::{JournalEntry, encode_batch, newest_decision};
 
+use super::locks::take_lock;
+use super::make_dirs;
 use super::on_record::{on_whose_order, put_on_record};
-use super::{make_dirs, take_lock};
 use crate::config::Config;
 use crate::exit::{CANT_CREATE, Failure, OrExit, SOFTWARE};
 use crate::ledger_file::{FileStorage, Storage};
@@ -29,7 +30,13 @@ pub(super) fn new_journal(config: &Config) -> Result<(), Failure> {
         aside.display(),
         on_whose_order()
     );
-    let resumed = put_on_record(config, "journal-begun-anew", &detail).or_exit(CANT_CREATE)?;
+    let resumed = put_on_record(
+        &config.log_dir,
+        &config.state_dir,
+        "journal-begun-anew",
+        &detail,
+    )
+    .or_exit(CANT_CREATE)?;
     let newest = newest_decision(&former).max(resumed.newest);
     let lines = first_lines(newest, &boot_id, now).or_exit(SOFTWARE)?;
     std::fs::copy(storage.path(), &aside)

@@ -2,28 +2,29 @@
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
+use std::path::Path;
 
 use vmward_core::audit::AuditBody;
 
 use crate::audit_file::{AuditFile, Resumed};
-use crate::config::Config;
 use crate::process::ProcHandle;
 use crate::{clock, convert};
 
-/// Appends a durable record to the audit log, and gives what the log had before.
+/// Appends a durable record to the audit log in `log_dir`, whose head is in
+/// `state_dir`, and gives what the log had before.
 ///
 /// # Errors
 /// The log cannot be read or written.
-pub(super) fn put_on_record(config: &Config, event: &str, detail: &str) -> anyhow::Result<Resumed> {
+pub(super) fn put_on_record(
+    log_dir: &Path,
+    state_dir: &Path,
+    event: &str,
+    detail: &str,
+) -> anyhow::Result<Resumed> {
     let now = convert::now();
     let boot_id = clock::boot_id()?;
-    let (mut audit, resumed) = AuditFile::open_kept(
-        &config.log_dir,
-        &config.state_dir,
-        &boot_id,
-        now,
-        &HashSet::new(),
-    )?;
+    let (mut audit, resumed) =
+        AuditFile::open_kept(log_dir, state_dir, &boot_id, now, &HashSet::new())?;
     audit.append(AuditBody::daemon(event, Some(detail.to_owned())), now);
     audit.sync()?;
     match audit.fault() {

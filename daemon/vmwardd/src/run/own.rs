@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::engine_task::KernelSide;
 use crate::exit::{Failure, OrExit, UNAVAILABLE};
 use crate::kernel::EventReader;
+use crate::lock::HOST_DIR;
 
 /// Where libvirt's and vmward's configuration is: what is done to it is recorded.
 const CONFIG_FOLDERS: [&str; 2] = ["/etc/libvirt", "/etc/vmward"];
@@ -24,7 +25,8 @@ pub(super) fn guard(
         return Ok(None);
     };
     let folders = [&config.state_dir, &config.log_dir, &config.run_dir];
-    let folders = folders.into_iter().cloned().collect();
+    let host = PathBuf::from(HOST_DIR);
+    let folders = folders.into_iter().cloned().chain([host]).collect();
     let mut watched: Vec<PathBuf> = CONFIG_FOLDERS.map(PathBuf::from).to_vec();
     watched.push(config.policy.clone());
     kernel

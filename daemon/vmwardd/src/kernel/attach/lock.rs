@@ -1,0 +1,81 @@
+//! Whoever touches the pins has them alone: two daemons on one set would take events
+//! and leases from each other.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::Flock;
+
+use super::super::KernelError;
+use crate::lock::{InstanceLock, ask_older};
+
+/// The right to attach, and to detach. Held for as long as the programs are this
+/// process's.
+#[derive(Debug)]
+pub struct PinLock {
+    pin_dir: PathBuf,
+    _host: InstanceLock,
+    /// What a vmwardd from before that lock asks for, and one that was led to another
+    /// lock of the host. None for a folder that somebody else has locked.
+    folders: BTreeMap<PathBuf, Option<Flock<File>>>,
+    warnings: Vec<String>,
+}
+
+impl PinLock {
+    /// Takes it for the pins in `pin_dir`, which need not be there. There is one a
+    /// host, whatever the folder: two walls would both decide.
+    ///
+    /// # Errors
+    /// [`KernelError::Lock`] when a daemon with programs in the kernel runs, whatever
+    /// its configuration.
+    pub fn take(pin_dir: &Path) -> Result<PinLock, KernelError> {
+        let host = InstanceLock::of_host()?;
+        let mut lock = PinLock {
+            pin_dir: pin_dir.to_owned(),
+            warnings: host.warning().map(str::to_owned).into_iter().collect(),
+            _host: host,
+            folders: BTreeMap::new(),
+        };
+        // A folder that is not there is nobody's.
+        let entries = fs::read_dir(pin_dir).into_iter().flatten().flatten();
+        for path in entries.map(|entry| entry.path()) {
+            lock.take_folder(&path)?;
+        }
+        Ok(lock)
+    }
+
+    /// Takes a folder of pins as well.
+    ///
+    /// # Errors
+    /// As [`PinLock::take`].
+    pub(super) fn take_folder(&mut self, path: &Path) -> Result<(), KernelError> {
+        if self.folders.contains_key(path) {
+            return Ok(());
+        }
+        if let Ok(folder) = File::open(path) {
+            let (flock, warning) = ask_older(&folder, path)?;
+            self.folders.insert(path.to_owned(), flock);
+            self.warnings.extend(warning);
+        }
+        Ok(())
+    }
+
+    /// The folder of the pins.
+    pub fn pin_dir(&self) -> &Path {
+        &self.pin_dir
+    }
+
+    /// Removes every pin, and with it all enforcement. True if there were any.
+    ///
+    /// # Errors
+    /// When a pin cannot be removed.
+    pub fn detach(&self) -> Result<bool, KernelError> {
+        super::detach(&self.pin_dir)
+    }
+
+    /// Locks of others that were passed over.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+}
