@@ -4,6 +4,7 @@
 //! that process: when the process has gone, reads fail, whoever got its number. That
 //! they fail does not say that it has gone: [`life`] does.
 
+pub mod armed;
 pub mod life;
 pub mod view;
 

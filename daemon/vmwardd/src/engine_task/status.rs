@@ -130,7 +130,8 @@ impl Shell {
                     .then(|| "its guest is over; libvirt may clean up".to_owned())
                     .or_else(|| self.disarm_of(process).map(disarm_note))
                     .or_else(|| self.vms.doubt(process).map(str::to_owned))
-                    .or_else(|| weakness(process)),
+                    .or_else(|| weakness(process))
+                    .or_else(|| self.vms.armed(process).map(str::to_owned)),
                 events,
             });
         }

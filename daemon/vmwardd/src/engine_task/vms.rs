@@ -50,6 +50,8 @@ pub(super) struct Vms {
     pub(super) lives: Lives,
     /// Processes under protection that cannot be looked at.
     hidden: BTreeMap<Process, Hidden>,
+    /// What was set on processes before they were protected, and ends them.
+    armed: BTreeMap<Process, String>,
     /// What was last seen beside them.
     pub(super) beside: Beside,
     names: Names,
@@ -95,6 +97,7 @@ impl Vms {
             ended: BTreeSet::new(),
             lives: Lives::default(),
             hidden: BTreeMap::new(),
+            armed: BTreeMap::new(),
             beside: Beside::default(),
             names,
             swept_ns: 0,
@@ -115,6 +118,7 @@ impl Vms {
         if let Some(why) = self.lives.of(vm.process).doubt() {
             self.hide(vm.process, why, true);
         }
+        self.look_armed(vm.process);
     }
 
     /// The VM that a caller names, by UUID or name.
@@ -262,6 +266,7 @@ impl Vms {
         self.protected.remove(&process);
         self.refused.remove(&process);
         self.hidden.remove(&process);
+        self.armed.remove(&process);
         self.lives.let_go(process);
         self.ended.insert(process);
     }

@@ -8,6 +8,7 @@ use super::super::shell::Shell;
 use super::protect::vm_body;
 use super::{Hidden, Vms};
 use crate::counters::count;
+use crate::process::armed;
 use crate::process::life::{self, Life};
 
 /// How often processes are looked for whose end the kernel's event did not tell.
@@ -28,6 +29,23 @@ impl Vms {
     /// Why a process under protection cannot be looked at; `None` where it can.
     pub(in crate::engine_task) fn doubt(&self, process: Process) -> Option<&str> {
         Some(self.hidden.get(&process)?.why.as_str())
+    }
+
+    /// What was set on a process before it was protected; `None` where nothing was.
+    pub(in crate::engine_task) fn armed(&self, process: Process) -> Option<&str> {
+        self.armed.get(&process).map(String::as_str)
+    }
+
+    /// Looks what was set on a process before. Once it is protected nothing is added.
+    pub(super) fn look_armed(&mut self, process: Process) {
+        let Some(what) = armed::armed(process) else {
+            self.armed.remove(&process);
+            return;
+        };
+        if self.armed.get(&process) != Some(&what) {
+            tracing::warn!(pid = process.pid, what, "a VM can end by itself");
+            self.armed.insert(process, what);
+        }
     }
 
     /// How many cannot.
@@ -75,6 +93,10 @@ impl Shell {
     ) {
         let Some(why) = life.doubt() else {
             let hidden = self.vms.hidden.remove(&process);
+            // Who has set it back is not told of it for ever.
+            if unread || hidden.is_some() || self.vms.armed(process).is_some() {
+                self.vms.look_armed(process);
+            }
             if hidden.is_some_and(|hidden| hidden.unread && !unread) {
                 self.protect_again(process);
             }

@@ -100,3 +100,43 @@ fn a_vm_that_proc_does_not_show_stays_protected_until_it_ends() {
     let log = std::fs::read_to_string(dir.path().join("audit.jsonl")).unwrap();
     assert_eq!(log.matches("\"event\":\"hidden\"").count(), 1, "{log}");
 }
+
+#[test]
+fn what_was_set_on_a_vm_before_is_told_until_it_is_set_back() {
+    use super::super::tests::shell_with;
+
+    const POLICY: &str = r#"{"version": "1", "default": "deny", "tools": {"vm_list": {}}}"#;
+    let dir = tempfile::tempdir().unwrap();
+    let mut shell = shell_with(dir.path(), POLICY);
+    let mut vm = std::process::Command::new("cat")
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let process = process::identify(vm.id()).unwrap();
+    let score = format!("/proc/{}/oom_score_adj", vm.id());
+    let before = std::fs::read_to_string(&score).unwrap();
+    std::fs::write(&score, "700").unwrap();
+    shell.vms.adopt(&Protected {
+        uuid: [1; 16],
+        process,
+        observe: false,
+        disarmed_until_s: 0,
+        deputy_pid: 0,
+    });
+    assert!(
+        shell
+            .vms
+            .armed(process)
+            .unwrap()
+            .contains("oom_score_adj is 700")
+    );
+    if before.trim().parse::<i32>().unwrap() <= 0 && std::fs::write(&score, &before).is_ok() {
+        let mut batch = Batch::default();
+        shell.sweep(crate::convert::now(), &mut batch);
+        assert_eq!(shell.vms.armed(process), None);
+    }
+    vm.kill().unwrap();
+    vm.wait().unwrap();
+    shell.vms.forget(process);
+    assert_eq!(shell.vms.armed(process), None);
+}
