@@ -1,5 +1,7 @@
 //! The daemon goes away and comes back; the kernel stays.
 
+use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use vmward_tests::audit::{events, is_kernel};
@@ -212,4 +214,58 @@ fn a_journal_is_begun_anew_while_the_walls_stand() {
     let detail = begun["detail"].as_str().unwrap_or_default();
     assert!(detail.contains("every limit starts anew"), "{begun:#}");
     audit.verify();
+}
+
+/// Root's own configuration, with other folders.
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
+fn another_configuration_does_not_detach_beside_a_daemon_nor_off_its_record() {
+    let mut scene = Scene::new("other-1", Mode::Enforce);
+    let pid = scene.guest.pid();
+    let dir = "/var/tmp/other-1";
+    fs::create_dir_all(dir).expect("/var/tmp is writable");
+    let file = format!("{dir}/vmward.toml");
+    let config = format!("state-dir = \"{dir}/s\"\nlog-dir = \"{dir}/l\"\nrun-dir = \"{dir}/r\"\n");
+    fs::write(&file, config).expect("the folder is writable");
+    let detach = || run("vmwardd", &["--config", &file, "--detach"]);
+    let busy = detach();
+    assert_eq!(busy.status.code(), Some(75), "{}", text(&busy));
+    let refused = run("/bin/kill", &["-9", &pid.to_string()]);
+    assert!(!refused.status.success(), "a refused detach let go");
+    assert_eq!(scene.daemon.stop(), Some(0), "{}", scene.daemon.log());
+    let detached = detach();
+    assert!(detached.status.success(), "{}", text(&detached));
+    let audit = scene.daemon.audit();
+    let record = audit.one("the removal", |r| r["event"] == "detached");
+    let detail = record["detail"].as_str().unwrap_or_default();
+    assert!(detail.contains("/var/tmp/other-1/l"), "{record:#}");
+    audit.verify();
+}
+
+/// flock(2) takes no more than a file that is open for reading.
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
+fn who_locks_what_he_can_read_keeps_no_daemon_out() {
+    let mut scene = Scene::new("flock-1", Mode::Enforce);
+    scene.daemon.kill_9();
+    let pins = fs::read_dir("/sys/fs/bpf/vmward").expect("the pins stay");
+    let locked: Vec<fs::File> = ["/run/vmward/vmwardd.lock", "/run/vmward/kernel.lock"]
+        .into_iter()
+        .map(PathBuf::from)
+        .chain(pins.map(|entry| entry.expect("a folder of pins").path()))
+        .map(|path| {
+            let file = fs::File::open(&path).expect("root may read it");
+            file.try_lock().expect("nobody has it");
+            file
+        })
+        .collect();
+    scene.daemon.start_again(&[]);
+    scene.daemon.wait_protected("flock-1");
+    let status = scene.daemon.status();
+    let degraded = status["degraded"].to_string();
+    assert!(degraded.contains("passed over"), "{degraded}");
+    assert_eq!(scene.daemon.stop(), Some(0), "{}", scene.daemon.log());
+    let detached = scene.daemon.detach();
+    assert!(detached.status.success(), "{}", text(&detached));
+    drop(locked);
 }
