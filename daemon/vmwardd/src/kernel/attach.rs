@@ -38,7 +38,6 @@ use crate::notify;
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("VMWARD_PROBES_EMBEDDED"));
 
 const LSM_FILE: &str = "/sys/kernel/security/lsm";
-const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
 
 /// How a program is attached.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -288,14 +287,6 @@ fn create_dir(path: &Path) -> Result<(), KernelError> {
 }
 
 fn prepare_dir(pin_dir: &Path) -> Result<PathBuf, KernelError> {
-    let parent = pin_dir.parent().unwrap_or(Path::new("/"));
-    let on_bpffs =
-        nix::sys::statfs::statfs(parent).is_ok_and(|s| s.filesystem_type().0 == BPF_FS_MAGIC);
-    if !on_bpffs {
-        return Err(KernelError::NoBpfFs {
-            path: pin_dir.to_owned(),
-        });
-    }
     create_dir(pin_dir)?;
     let own = abi_dir(pin_dir);
     for entry in fs::read_dir(pin_dir).map_err(pin_error("list", pin_dir))? {

@@ -374,3 +374,14 @@ fn without_policy_only_a_missing_kernel_side_is_exit_69() {
         Some(69)
     );
 }
+
+#[test]
+fn a_folder_that_holds_no_pins_is_not_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = harness::write_config(dir.path(), &Options::default());
+    let detach = || harness::exit_status(dir.path(), &["--config", &config, "--detach"]);
+    assert_eq!(detach(), Some(0), "there is nothing to detach");
+    std::fs::create_dir(dir.path().join("pins")).unwrap();
+    assert_eq!(detach(), Some(69));
+    assert!(dir.path().join("pins").exists());
+}

@@ -6,9 +6,12 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::Flock;
+use nix::sys::statfs::statfs;
 
 use super::super::KernelError;
 use crate::lock::{InstanceLock, ask_older};
+
+const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
 
 /// The right to attach, and to detach. Held for as long as the programs are this
 /// process's.
@@ -28,8 +31,15 @@ impl PinLock {
     ///
     /// # Errors
     /// [`KernelError::Lock`] when a daemon with programs in the kernel runs, whatever
-    /// its configuration.
+    /// its configuration; [`KernelError::NoBpfFs`] for a folder that can hold no pins,
+    /// and is not to be removed as if it did.
     pub fn take(pin_dir: &Path) -> Result<PinLock, KernelError> {
+        let parent = pin_dir.parent().unwrap_or(Path::new("/"));
+        if !statfs(parent).is_ok_and(|s| s.filesystem_type().0 == BPF_FS_MAGIC) {
+            return Err(KernelError::NoBpfFs {
+                path: pin_dir.to_owned(),
+            });
+        }
         let host = InstanceLock::of_host()?;
         let mut lock = PinLock {
             pin_dir: pin_dir.to_owned(),
