@@ -9,7 +9,12 @@ use super::{
 };
 use crate::{
     clock,
-    policy::{Action, Rule, hours::Hours, predicate::Predicate},
+    policy::{
+        Action, Rule,
+        args_schema::{STEPS_MAX, Unfit},
+        hours::Hours,
+        predicate::Predicate,
+    },
 };
 
 /// One thing that a rule asks of a call, in the order of judging.
@@ -143,14 +148,21 @@ fn args_schema(rule: &Rule, call: &Call<'_>) -> Result<(), Refusal> {
     let Some(schema) = &rule.args_schema else {
         return Ok(());
     };
-    let Err(error) = schema.check(call.facts.arguments) else {
-        return Ok(());
-    };
     let tool = &call.request.tool;
-    let message = format!("the policy does not take these arguments of {tool}: {error}");
     let pointer = Ask::ArgsSchema.pointer(rule);
-    let refusal = Refusal::new(ReasonCode::BadArguments, message, &pointer);
-    Err(refusal.in_words_of(rule.on_deny.as_ref()))
+    let refuse = |message| Refusal::new(ReasonCode::BadArguments, message, &pointer);
+    match schema.check(call.facts.arguments) {
+        Ok(()) => Ok(()),
+        Err(Unfit::Mistakes(error)) => {
+            let message = format!("the policy does not take these arguments of {tool}: {error}");
+            Err(refuse(message).in_words_of(rule.on_deny.as_ref()))
+        }
+        // The policy's own words are about arguments that were checked.
+        Err(Unfit::TooMuch) => Err(refuse(format!(
+            "the arguments of {tool} are too many, or nested too deeply, for the policy's schema: \
+             checking them could take more than {STEPS_MAX} steps; send fewer"
+        ))),
+    }
 }
 
 fn condition(

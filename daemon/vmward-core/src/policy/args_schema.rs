@@ -1,7 +1,9 @@
 //! The JSON Schema that a tool's arguments must satisfy: draft 2020-12, whole
 //! in itself, and with nothing in it that would be passed over in silence.
 
+mod graph;
 mod keywords;
+mod work;
 
 use std::sync::Arc;
 
@@ -10,12 +12,21 @@ use jsonschema::{
 };
 use serde_json::{Map, Value};
 
+use graph::Graph;
+
 /// Most mistakes in one call's arguments that are named.
 pub const NAMED_MAX: usize = 3;
 /// Longest text of one mistake in characters.
 const MISTAKE_CHARS_MAX: usize = 200;
 /// Memory that a compiled pattern, and its cache, may take.
 const PATTERN_MEMORY_MAX: usize = 1 << 20;
+
+/// Most steps that checking one call's arguments may take: a step is one part of
+/// the schema that is asked about one value, or so.
+pub const STEPS_MAX: u64 = 250_000;
+/// Mistakes are named where finding them takes at most as many: the validator
+/// keeps every one that it comes across, with all that led to it.
+const NAMING_STEPS_MAX: u64 = 20_000;
 
 /// What is wrong in a schema, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +51,16 @@ impl Mistake {
 pub struct ArgsSchema {
     source: Value,
     compiled: Arc<Validator>,
+    graph: Arc<Graph>,
+}
+
+/// Why arguments are not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// They do not satisfy the schema; the text names the first mistakes.
+    Mistakes(String),
+    /// Checking them could take more than [`STEPS_MAX`] steps.
+    TooMuch,
 }
 
 impl PartialEq for ArgsSchema {
@@ -65,6 +86,7 @@ impl ArgsSchema {
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
+        let graph = Graph::of(source)?;
         // The linear engine: a pattern that meets an agent's text must not be
         // able to take forever.
         let patterns = PatternOptions::regex()
@@ -80,6 +102,7 @@ impl ArgsSchema {
         Ok(Self {
             source: source.clone(),
             compiled: Arc::new(compiled),
+            graph: Arc::new(graph),
         })
     }
 
@@ -89,18 +112,26 @@ impl ArgsSchema {
     }
 
     /// Checks arguments; the error names the first [`NAMED_MAX`] mistakes and
-    /// their places, and repeats none of the values: it is recorded.
-    pub fn check(&self, arguments: &Map<String, Value>) -> Result<(), String> {
+    /// their places, and repeats none of the values: it is recorded. What could
+    /// take too long is not begun.
+    pub fn check(&self, arguments: &Map<String, Value>) -> Result<(), Unfit> {
         let arguments = Value::Object(arguments.clone());
+        let Some(steps) = work::steps(&self.graph, &arguments, STEPS_MAX) else {
+            return Err(Unfit::TooMuch);
+        };
         if self.compiled.is_valid(&arguments) {
             return Ok(());
+        }
+        if steps > NAMING_STEPS_MAX {
+            let text = "they do not satisfy the schema, and are too many to say where";
+            return Err(Unfit::Mistakes(text.to_owned()));
         }
         let mut errors = self.compiled.iter_errors(&arguments);
         let mut named: Vec<String> = errors.by_ref().take(NAMED_MAX).map(|e| name(&e)).collect();
         if errors.next().is_some() {
             named.push("and more".to_owned());
         }
-        Err(named.join("; "))
+        Err(Unfit::Mistakes(named.join("; ")))
     }
 }
 

@@ -250,3 +250,32 @@ fn a_host_rule_that_is_recorded_only_says_nothing_beside_an_allow() {
     let shadow = second.shadow.expect("it would have passed");
     assert_eq!(shadow.reason_code, ReasonCode::Allowed);
 }
+
+#[test]
+fn arguments_that_would_take_forever_to_check_are_denied_unchecked() {
+    let branch = json!({"properties": {"not": {"$ref": "#/$defs/filter"}}, "required": ["not"]});
+    let schema = json!({
+        "$defs": {"filter": {"anyOf": [branch, branch]}},
+        "properties": {"filter": {"$ref": "#/$defs/filter"}},
+    });
+    let mut engine = engine_with(&json!({"tools": {
+        "vm_stop": {"args_schema": schema, "on_deny": "this is no filter"},
+    }}));
+    let nested = |levels| (0..levels).fold(json!({}), |inner, _| json!({"not": inner}));
+    for (levels, message) in [
+        (3, "this is no filter"),
+        (
+            28,
+            "the arguments of vm_stop are too many, or nested too deeply, for the policy's \
+             schema: checking them could take more than 250000 steps; send fewer",
+        ),
+    ] {
+        let request = with(&json!({"filter": nested(levels)}), stop(1));
+        let answer = engine.authorize(&request, at(0));
+        let denial = denied(&answer, ReasonCode::BadArguments);
+        assert_eq!(denial.rule, "/tools/vm_stop/args_schema");
+        assert_eq!(denial.message, message);
+        let explained = engine.explain(&request, at(0));
+        assert!(format!("{explained:?}").contains(message));
+    }
+}

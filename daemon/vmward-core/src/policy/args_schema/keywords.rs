@@ -111,19 +111,9 @@ fn check_at(schema: &Value, place: &Location, found: &mut Vec<Mistake>) {
             "$schema" => check_dialect(value),
             "format" => check_format(value),
             "type" => check_type(value),
-            one if ONE.contains(&one) => {
-                check_at(value, &here, found);
-                None
-            }
-            many if MANY.contains(&many) => {
-                for (index, item) in value.as_array().into_iter().flatten().enumerate() {
-                    check_at(item, &here.join(index), found);
-                }
-                None
-            }
-            named if NAMED.contains(&named) => {
-                for (name, item) in value.as_object().into_iter().flatten() {
-                    check_at(item, &here.join(name), found);
+            holder if is_holder(holder) => {
+                for (_, schema, place) in schemas(holder, value, &here) {
+                    check_at(schema, &place, found);
                 }
                 None
             }
@@ -132,6 +122,33 @@ fn check_at(schema: &Value, place: &Location, found: &mut Vec<Mistake>) {
         };
         found.extend(wrong.map(|message| Mistake::at(&here, message)));
     }
+}
+
+fn is_holder(key: &str) -> bool {
+    ONE.contains(&key) || MANY.contains(&key) || NAMED.contains(&key)
+}
+
+/// The schemas that a keyword at `place` has for its value: the name under which
+/// each stands there, if any, and its place.
+pub(super) fn schemas<'a>(
+    key: &str,
+    value: &'a Value,
+    place: &Location,
+) -> Vec<(String, &'a Value, Location)> {
+    if ONE.contains(&key) {
+        return vec![(String::new(), value, place.clone())];
+    }
+    if MANY.contains(&key) {
+        let items = value.as_array().into_iter().flatten().enumerate();
+        let items = items.map(|(index, item)| (String::new(), item, place.join(index)));
+        return items.collect();
+    }
+    if NAMED.contains(&key) {
+        let members = value.as_object().into_iter().flatten();
+        let members = members.map(|(name, item)| (name.clone(), item, place.join(name)));
+        return members.collect();
+    }
+    Vec::new()
 }
 
 fn unknown_keyword(key: &str) -> String {

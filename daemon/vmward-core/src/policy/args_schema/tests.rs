@@ -4,8 +4,19 @@ use serde_json::json;
 
 use super::*;
 
+mod bound;
+
 #[track_caller]
 fn check(schema: &Value, arguments: &Value) -> Result<(), String> {
+    match unfit(schema, arguments) {
+        Ok(()) => Ok(()),
+        Err(Unfit::Mistakes(text)) => Err(text),
+        Err(Unfit::TooMuch) => panic!("too much work"),
+    }
+}
+
+#[track_caller]
+fn unfit(schema: &Value, arguments: &Value) -> Result<(), Unfit> {
     let schema = ArgsSchema::compile(schema).expect("a schema");
     schema.check(arguments.as_object().expect("an object"))
 }
@@ -79,7 +90,7 @@ fn formats_are_checked_and_not_only_noted() {
 fn the_answer_is_short_whatever_the_agent_sends() {
     let schema =
         json!({"propertyNames": {"maxLength": 3}, "additionalProperties": {"type": "null"}});
-    let long = "k\u{1b}[2J".repeat(5000);
+    let long = "k\u{1b}[2J".repeat(100);
     let members = (0..100).map(|index| (format!("{index}{long}"), json!("secret")));
     let arguments = Value::Object(members.collect());
     let message = check(&schema, &arguments).expect_err("mistakes");
@@ -98,7 +109,7 @@ fn a_pattern_that_would_take_forever_elsewhere_answers_at_once() {
 }
 
 #[test]
-fn a_schema_may_refer_to_its_own_parts_even_in_a_ring() {
+fn a_schema_may_refer_to_its_own_parts_again_inside_a_value() {
     let tree = json!({
         "$defs": {"node": {
             "properties": {"child": {"$ref": "#/$defs/node"}},
@@ -108,15 +119,61 @@ fn a_schema_may_refer_to_its_own_parts_even_in_a_ring() {
     });
     assert_eq!(check(&tree, &json!({"child": {"child": {}}})), Ok(()));
     assert!(check(&tree, &json!({"child": {"other": 1}})).is_err());
-    let ring = json!({
-        "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}},
-        "properties": {"x": {"$ref": "#/$defs/a"}},
+    let named = json!({
+        "$id": "https://example.com/tree",
+        "$defs": {"a/b c": {"$anchor": "node", "maxProperties": 1}},
+        "properties": {"x": {"$ref": "#/$defs/a~1b%20c"}, "y": {"$ref": "#node"}},
     });
-    assert_eq!(check(&ring, &json!({"x": 1})), Ok(()));
-    assert_eq!(
-        check(&json!({"allOf": [{"$ref": "#"}]}), &json!({})),
-        Ok(())
-    );
+    assert_eq!(check(&named, &json!({"x": {"a": 1}, "y": {}})), Ok(()));
+    assert!(check(&named, &json!({"x": {"a": 1, "b": 2}})).is_err());
+    assert!(check(&named, &json!({"y": {"a": 1, "b": 2}})).is_err());
+}
+
+#[test]
+fn a_reference_back_to_itself_for_the_same_value_is_refused() {
+    let back = |target: &str| {
+        format!(
+            "{target:?} leads back to itself for the same value, and would check nothing; \
+             refer to it from below \"properties\" or \"items\", or to something else"
+        )
+    };
+    let a = back("#/$defs/a");
+    for (schema, expected) in [
+        (
+            json!({"$ref": "#"}),
+            vec![format!("at /$ref: {}", back("#"))],
+        ),
+        (
+            json!({"allOf": [{"$ref": "#"}]}),
+            vec![format!("at /allOf/0/$ref: {}", back("#"))],
+        ),
+        (
+            json!({"$defs": {"a": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}),
+            vec![format!("at /$defs/a/$ref: {a}")],
+        ),
+        (
+            json!({
+                "$defs": {"a": {"allOf": [{"$ref": "#/$defs/a"}, {"not": {"$ref": "#/$defs/a"}}]}},
+                "properties": {"x": {"$ref": "#/$defs/a"}},
+            }),
+            vec![
+                format!("at /$defs/a/allOf/0/$ref: {a}"),
+                format!("at /$defs/a/allOf/1/not/$ref: {a}"),
+            ],
+        ),
+        (
+            json!({
+                "$defs": {"a": {"$ref": "#b"}, "b": {"$anchor": "b", "$ref": "#/$defs/a"}},
+                "properties": {"x": {"$ref": "#/$defs/a"}},
+            }),
+            vec![
+                format!("at /$defs/a/$ref: {}", back("#b")),
+                format!("at /$defs/b/$ref: {a}"),
+            ],
+        ),
+    ] {
+        assert_eq!(mistakes(&schema), expected, "{schema}");
+    }
 }
 
 #[test]
@@ -174,9 +231,29 @@ fn a_schema_with_a_mistake_is_refused_with_its_place() {
             "at /$schema: schemas are read as JSON Schema 2020-12 only; \
              remove \"$schema\", and what differs is reported",
         ),
+    ] {
+        assert_eq!(mistakes(&schema), [message], "{schema}");
+    }
+}
+
+#[test]
+fn a_reference_that_could_mean_something_else_is_refused() {
+    for (schema, message) in [
         (
             json!({"$ref": "#/$defs/none"}),
-            "Pointer '/$defs/none' does not exist",
+            "at /$ref: there is no schema at \"#/$defs/none\"; write it as \"#/$defs/...\"",
+        ),
+        (
+            json!({"default": {"type": "string"}, "items": {"$ref": "#/default"}}),
+            "at /items/$ref: there is no schema at \"#/default\"; write it as \"#/$defs/...\"",
+        ),
+        (
+            json!({"$defs": {"a": {"$id": "a"}}}),
+            "at /$defs/a/$id: \"$id\" stands at the top of a schema only; remove it here",
+        ),
+        (
+            json!({"$defs": {"a": {"$anchor": "x"}, "b": {"$anchor": "x"}}}),
+            "at /$defs/b/$anchor: \"x\" is the \"$anchor\" of another part already",
         ),
     ] {
         assert_eq!(mistakes(&schema), [message], "{schema}");

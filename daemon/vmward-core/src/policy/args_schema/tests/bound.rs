@@ -1,0 +1,157 @@
+//! Checking arguments is bounded, whatever schema and arguments are.
+
+use super::*;
+
+/// A language of filters in which `not` fits two branches.
+fn filters() -> Value {
+    json!({
+        "$defs": {"f": {"anyOf": [
+            {
+                "type": "object",
+                "properties": {"not": {"$ref": "#/$defs/f"}},
+                "required": ["not"],
+                "additionalProperties": false,
+            },
+            {
+                "type": "object",
+                "properties": {"not": {"$ref": "#/$defs/f"}, "field": {"type": "string"}},
+                "required": ["field"],
+            },
+        ]}},
+        "properties": {"filter": {"$ref": "#/$defs/f"}},
+    })
+}
+
+/// `{"filter": {"not": {"not": ... innermost}}}`.
+fn nested(levels: usize, innermost: Value) -> Value {
+    let filter = (0..levels).fold(innermost, |inner, _| json!({"not": inner}));
+    json!({"filter": filter})
+}
+
+fn steps(schema: &Value, arguments: &Value, most: u64) -> Option<u64> {
+    work::steps(&Graph::of(schema).expect("a schema"), arguments, most)
+}
+
+#[test]
+fn what_doubles_with_each_level_is_refused_before_it_is_begun() {
+    let schema = filters();
+    assert_eq!(check(&schema, &nested(5, json!({"field": "x"}))), Ok(()));
+    assert!(check(&schema, &nested(5, json!({"z": 1}))).is_err());
+    for levels in [20, 28, 100] {
+        let arguments = nested(levels, json!({"z": 1}));
+        assert_eq!(unfit(&schema, &arguments), Err(Unfit::TooMuch));
+    }
+    let of = |levels| steps(&schema, &nested(levels, json!({})), u64::MAX).expect("steps");
+    assert!(of(20) > 1 << 20 && of(40) > 1 << 40, "it is counted");
+}
+
+#[test]
+fn where_mistakes_are_too_many_to_name_they_are_not_looked_for() {
+    let error = check(&filters(), &nested(11, json!({"z": 1}))).expect_err("no filter");
+    assert_eq!(
+        error,
+        "they do not satisfy the schema, and are too many to say where"
+    );
+}
+
+#[test]
+fn one_branch_that_leads_on_costs_the_same_on_each_level() {
+    let schema = json!({
+        "$defs": {"f": {"anyOf": [
+            {"type": "string"},
+            {"properties": {"and": {"items": {"$ref": "#/$defs/f"}}}, "required": ["and"]},
+            {"properties": {"not": {"$ref": "#/$defs/f"}}, "required": ["not"]},
+        ]}},
+        "properties": {"filter": {"$ref": "#/$defs/f"}},
+        "additionalProperties": false,
+    });
+    let of = |levels| {
+        let arguments = nested(levels, json!({"and": ["a", "b"]}));
+        assert_eq!(check(&schema, &arguments), Ok(()));
+        steps(&schema, &arguments, STEPS_MAX).expect("few")
+    };
+    assert_eq!(of(60) - of(40), of(40) - of(20));
+    assert!(of(60) < 2_000, "{}", of(60));
+}
+
+#[test]
+fn parts_that_double_without_any_depth_are_told_where_it_is_too_much() {
+    for keyword in ["anyOf", "allOf", "oneOf"] {
+        let mut defs = Map::new();
+        defs.insert("d0".to_owned(), json!({"type": "integer"}));
+        for level in 1..=25 {
+            let below = json!({"$ref": format!("#/$defs/d{}", level - 1)});
+            defs.insert(format!("d{level}"), json!({keyword: [below, below]}));
+        }
+        let schema = json!({"$defs": defs, "properties": {"x": {"$ref": "#/$defs/d25"}}});
+        assert_eq!(
+            mistakes(&schema),
+            [
+                "at /$defs/d12: checking one value against this asks parts of the schema more than \
+              10000 times; refer to each part fewer times"
+            ]
+        );
+    }
+}
+
+#[test]
+fn a_list_of_many_choices_is_no_reason_to_refuse() {
+    let choice = |n: usize| json!({"const": format!("vm-{n}"), "title": "A VM"});
+    let choices: Vec<Value> = (0..2_000).map(choice).collect();
+    let names: Vec<String> = (0..20_000).map(|n| format!("vm-{n}")).collect();
+    let schema = json!({"properties": {"a": {"oneOf": choices}, "b": {"enum": names}}});
+    assert_eq!(check(&schema, &json!({"a": "vm-7", "b": "vm-7"})), Ok(()));
+    assert!(check(&schema, &json!({"a": "db"})).is_err());
+}
+
+#[test]
+fn a_call_of_the_longest_size_passes_an_ordinary_schema() {
+    let schema = json!({
+        "properties": {"hosts": {"type": "array", "uniqueItems": true, "items": {
+            "anyOf": [{"type": "string"}, {"properties": {"name": {"pattern": "^[a-z]"}}}],
+        }}},
+        "additionalProperties": false,
+    });
+    let hosts: Vec<String> = (0..9_000).map(|n| format!("h{n}")).collect();
+    assert!(serde_json::to_string(&hosts).expect("text").len() > 64 * 1024);
+    assert_eq!(check(&schema, &json!({"hosts": hosts})), Ok(()));
+}
+
+#[test]
+fn what_nothing_asks_about_costs_nothing() {
+    let arguments = json!({"deep": nested(100, json!([1, 2, 3]))});
+    assert_eq!(
+        steps(&json!({"required": ["deep"]}), &arguments, 10),
+        Some(3)
+    );
+}
+
+#[test]
+fn unevaluated_members_ask_everything_once_more_on_each_level() {
+    let schema = json!({
+        "allOf": [{"properties": {"not": {"$ref": "#"}, "filter": {"$ref": "#"}}}],
+        "unevaluatedProperties": false,
+    });
+    assert_eq!(check(&schema, &nested(3, json!({}))), Ok(()));
+    assert!(check(&schema, &nested(3, json!({"z": 1}))).is_err());
+    let deep = nested(100, json!({}));
+    assert_eq!(unfit(&schema, &deep), Err(Unfit::TooMuch));
+}
+
+#[test]
+fn long_chains_of_parts_are_compiled_or_refused() {
+    for (within, size) in [("properties", 4_000), ("allOf", 4_000), ("allOf", 20_000)] {
+        let mut defs = Map::new();
+        for level in 0..size {
+            let next = json!({"$ref": format!("#/$defs/d{}", level + 1)});
+            let part = match within {
+                "properties" => json!({"properties": {"a": next}}),
+                _ => json!({"allOf": [next]}),
+            };
+            defs.insert(format!("d{level}"), part);
+        }
+        defs.insert(format!("d{size}"), json!(true));
+        let schema = json!({"$defs": defs, "$ref": "#/$defs/d0"});
+        let _either = ArgsSchema::compile(&schema);
+    }
+}
