@@ -1,6 +1,7 @@
 //! What is right in a policy and still worth a second look.
 
 mod reach;
+mod twice;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, str::Chars};
 
-use super::facts::VmFacts;
+use super::{facts::VmFacts, names::is_pattern};
 use crate::ids::VmUuid;
 
 /// Picks VMs: whatever is given must match; an empty selector picks all.
@@ -38,13 +38,12 @@ impl Selector {
     /// Does it pick every VM that `other` picks? False also where only a look at
     /// the two patterns' meaning would tell.
     pub(super) fn picks_all_of(&self, other: &Selector) -> bool {
-        let any_name = |pattern: &String| !pattern.is_empty() && pattern.bytes().all(|b| b == b'*');
         let uuid = self.uuid.is_none() || self.uuid == other.uuid;
         let name = self.name.as_ref().is_none_or(|pattern| {
-            any_name(pattern)
+            is_any_name(pattern)
                 || other.name.as_ref().is_some_and(|inner| {
                     // A name without a wildcard is one VM's.
-                    inner == pattern || !inner.contains(['*', '?']) && glob(pattern, inner)
+                    inner == pattern || !is_pattern(inner) && glob(pattern, inner)
                 })
         });
         let mut labels = self.labels.iter();
@@ -66,6 +65,11 @@ impl Selector {
             parts.join(" and ")
         }
     }
+}
+
+/// Does the pattern match every name?
+pub(super) fn is_any_name(pattern: &str) -> bool {
+    !pattern.is_empty() && pattern.bytes().all(|byte| byte == b'*')
 }
 
 /// Does the whole text match the pattern? `*` stands for any text, none

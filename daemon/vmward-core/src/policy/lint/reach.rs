@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Linter, map};
 use crate::{
     effect::Effect,
-    policy::{Action, Protected, Rule, RuleMode},
+    policy::{Action, Policy, Protected, Rule, RuleMode},
 };
 
 /// As many host rules that name one caller and one VM are looked at by the kernel.
@@ -14,7 +14,7 @@ const RULES_OF_ONE_MAX: usize = 4;
 /// As many other names are told.
 const NAMED_MAX: usize = 3;
 
-fn denies(rule: &Rule) -> bool {
+pub(super) fn denies(rule: &Rule) -> bool {
     rule.action == Action::Deny && rule.mode == RuleMode::Enforce
 }
 
@@ -94,61 +94,25 @@ impl Linter<'_> {
             return;
         }
         self.protected_twice();
+        let denials = Effect::ALL.into_iter();
+        let denials = denials.filter_map(|effect| Some((effect, denial_of(policy, effect)?)));
+        let denials: BTreeMap<Effect, &str> = denials.collect();
         for (tool, rule) in policy.tools().filter(|(_, rule)| !denies(rule)) {
             let Some(effects) = map::always(&policy.effect_map, tool) else {
                 continue;
             };
-            let by: Option<BTreeSet<String>> = effects
+            let by: Option<BTreeSet<&str>> = effects
                 .iter()
-                .map(|effect| self.denial_of(*effect))
+                .map(|effect| denials.get(effect).copied())
                 .collect();
             if let Some(by) = by.filter(|by| !by.is_empty()) {
-                let by: Vec<String> = by.into_iter().collect();
+                let by: Vec<&str> = by.into_iter().collect();
                 let message = format!(
                     "no call of {tool:?} is ever allowed: {} denies it",
                     by.join(" or ")
                 );
                 let help = "remove this rule, or what denies it";
                 self.report(&[&rule.pointer], message, help);
-            }
-        }
-    }
-
-    /// The rule that denies this effect to every VM, where there is one.
-    fn denial_of(&self, effect: Effect) -> Option<String> {
-        let of_all = |entry: &&Protected| {
-            denies(&entry.rule) && entry.covers(effect) && entry.vms.picks_all()
-        };
-        let by_effect = self.policy.effects.get(&effect).filter(|rule| denies(rule));
-        let by_vm = self.policy.protected.iter().find(of_all);
-        by_vm
-            .map(|entry| &entry.rule)
-            .or(by_effect)
-            .map(|rule| rule.pointer.clone())
-    }
-
-    /// Entries of `protected` whose every call another entry denies.
-    fn protected_twice(&mut self) {
-        let entries = &self.policy.protected;
-        let within = |inner: &Protected, outer: &Protected| {
-            let effects = outer.effects.is_empty()
-                || !inner.effects.is_empty() && inner.effects.iter().all(|one| outer.covers(*one));
-            effects && outer.vms.picks_all_of(&inner.vms)
-        };
-        let enforced = |(_, entry): &(usize, &Protected)| entry.rule.mode == RuleMode::Enforce;
-        for (number, entry) in entries.iter().enumerate().filter(enforced) {
-            // Of two that deny the same, the first is the one that is told.
-            let other = entries.iter().enumerate().find(|(other, outer)| {
-                let counts = *other < number || *other > number && !denies(&entry.rule);
-                counts && denies(&outer.rule) && within(entry, outer)
-            });
-            if let Some((_, outer)) = other {
-                let message = format!(
-                    "{} changes nothing: {} denies all that it is about",
-                    entry.rule.pointer, outer.rule.pointer
-                );
-                let help = "remove one of the two, or have the other pick fewer VMs or effects";
-                self.report(&[&entry.rule.pointer], message, help);
             }
         }
     }
@@ -201,4 +165,16 @@ impl Linter<'_> {
             }
         }
     }
+}
+
+/// The rule that denies this effect to every VM, where there is one.
+fn denial_of(policy: &Policy, effect: Effect) -> Option<&str> {
+    let of_all =
+        |entry: &&Protected| denies(&entry.rule) && entry.covers(effect) && entry.vms.picks_all();
+    let by_effect = policy.effects.get(&effect).filter(|rule| denies(rule));
+    let by_vm = policy.protected.iter().find(of_all);
+    by_vm
+        .map(|entry| &entry.rule)
+        .or(by_effect)
+        .map(|rule| rule.pointer.as_str())
 }

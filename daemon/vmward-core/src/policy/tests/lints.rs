@@ -3,6 +3,7 @@
 use super::*;
 
 mod names;
+mod protected;
 
 /// The lints of a policy, as place and message. `rest`: members after `default`.
 #[track_caller]
@@ -289,65 +290,6 @@ fn a_rule_that_another_one_always_denies_before_is_named() {
     ] {
         assert_eq!(never(&reached), [""; 0], "{reached}");
     }
-}
-
-#[test]
-fn what_a_protected_entry_denies_before_is_named() {
-    let limited = r#""tools":{"vm_stop":{"rate_limit":{"max":1,"window":1}}}"#;
-    let entries = |list: &str| lints("deny", &format!(r#"{limited},"protected":[{list}]"#));
-    assert_eq!(
-        entries(r#"{"name":"*"}"#),
-        ["\"vm_stop\": no call of \"vm_stop\" is ever allowed: /protected/0 denies it"]
-    );
-    let twice = |first: &str, second: &str| entries(&format!("{first},{second}"));
-    let uuid = r#""uuid":"6695eb01-f6a4-8304-79aa-97f2502e193f""#;
-    for (outer, inner) in [
-        (r#"{"name":"db-*"}"#, r#"{"name":"db-*"}"#),
-        (r#"{"name":"db-*"}"#, r#"{"name":"db-7","effects":"stop"}"#),
-        (
-            r#"{"name":"db-*","effects":["stop","reset"]}"#,
-            r#"{"name":"db-*","effects":["stop"],"action":"require_approval"}"#,
-        ),
-        (
-            r#"{"metadata":{"tier":"prod"}}"#,
-            r#"{"metadata":{"tier":"prod","team":"a"}}"#,
-        ),
-        (
-            &format!("{{{uuid}}}"),
-            &format!(r#"{{{uuid},"name":"web-1"}}"#),
-        ),
-    ] {
-        let found = twice(outer, inner);
-        let said = "/protected/1 changes nothing: /protected/0 denies all that it is about";
-        assert_eq!(found.len(), 1, "{found:?}");
-        assert!(found[0].ends_with(said), "{found:?}");
-    }
-    // One that asks for approval is in vain before a denial as well.
-    let asks = r#"{"name":"db-1","action":"require_approval"}"#;
-    let found = twice(asks, r#"{"name":"db-*"}"#);
-    assert_eq!(found.len(), 1, "{found:?}");
-    assert!(
-        found[0].contains("/protected/0 changes nothing"),
-        "{found:?}"
-    );
-    for (one, other) in [
-        (r#"{"name":"db-*"}"#, r#"{"name":"web-*"}"#),
-        (r#"{"name":"db-7"}"#, r#"{"name":"db-*"}"#),
-        (r#"{"name":"db-*","effects":"stop"}"#, r#"{"name":"db-7"}"#),
-        (
-            r#"{"name":"*","metadata":{"tier":"prod"}}"#,
-            r#"{"name":"a"}"#,
-        ),
-        (r#"{"name":"db-?"}"#, r#"{"name":"db-*"}"#),
-        (
-            r#"{"name":"db-*","action":"require_approval"}"#,
-            r#"{"name":"db-7","action":"require_approval"}"#,
-        ),
-    ] {
-        assert_eq!(twice(one, other), [""; 0], "{one} {other}");
-    }
-    let some = r#"{"name":"*","effects":"stop"}"#;
-    assert_eq!(entries(some), [""; 0], "it can still be forced off");
 }
 
 #[test]
