@@ -39,6 +39,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use vmward_core::ids::Process;
+use vmward_core::policy::Policy;
 use vmward_wire::rpc::ErrorObject;
 use vmward_wire::v1;
 
@@ -50,6 +51,7 @@ use self::shell::Shell;
 pub(crate) use self::shell::chain;
 use crate::inventory::Sighting;
 use crate::kernel_events::Credit;
+use crate::policy_store::PolicyFileError;
 use crate::record::Witnessed;
 
 /// Most messages that wait for the engine.
@@ -93,6 +95,9 @@ pub struct AuthorizeCall {
 
 /// Where an answer goes; nobody may be listening any more.
 pub type Reply<T> = oneshot::Sender<Result<T, ErrorObject>>;
+
+/// A policy that is ready to be in force, or why there is none.
+pub type Loaded = Result<Policy, PolicyFileError>;
 
 /// Everything that can happen to the engine.
 #[derive(Debug)]
@@ -150,8 +155,8 @@ pub enum Message {
     KernelCaughtUp(i64),
     /// A unit of the service manager has come or gone.
     Units,
-    /// Read the policy file again; answers with the fault, where there is one.
-    Reload(oneshot::Sender<Result<(), String>>),
+    /// The policy file was read again; answers with the fault, where there is one.
+    Policy(Box<Loaded>, oneshot::Sender<Result<(), String>>),
     /// A client's thread left a decision that waits for the journal.
     Waiting,
     /// Are you alive?
@@ -200,6 +205,28 @@ impl EngineHandle {
     /// has ended. For threads whose messages must not be lost.
     pub fn push(&self, message: Message) -> bool {
         self.queue.send(message).is_ok()
+    }
+
+    /// Has a policy loaded by a thread of its own, and put in force: a long or a
+    /// wrong one takes seconds, in which others want to be answered. Of two calls
+    /// the one that ends later counts, so wait for the answer in between.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub fn take_policy(
+        &self,
+        load: impl FnOnce() -> Loaded + Send + 'static,
+    ) -> std::io::Result<oneshot::Receiver<Result<(), String>>> {
+        let (reply, answer) = oneshot::channel();
+        let engine = self.clone();
+        std::thread::Builder::new()
+            .name("policy".to_owned())
+            .spawn(move || {
+                let loaded = Box::new(load());
+                // An engine that has ended needs no policy.
+                let _ended = engine.push(Message::Policy(loaded, reply));
+            })?;
+        Ok(answer)
     }
 }
 

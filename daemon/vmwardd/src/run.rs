@@ -32,7 +32,6 @@ use crate::inventory::{self, Sighting, Source, Watch};
 use crate::kernel::{Kernel, PinLock};
 use crate::kernel_events::EventThread;
 use crate::notice::NoticeCommand;
-use crate::policy_store::watch;
 use crate::secure_file::make_dir;
 use crate::socket::{self, Door, Listeners};
 use crate::{clock, convert, host_rules, log, memory, notice, notify, policy_store};
@@ -259,13 +258,13 @@ async fn serve(
     listeners: Listeners,
     service: &Service,
     told: Option<NoticeCommand>,
-    mut reloader: Reloader,
+    reloader: Reloader,
     first_look: oneshot::Receiver<()>,
 ) -> Result<(), Failure> {
     let engine = &service.engine;
     let mut terminate = signal(SignalKind::terminate()).or_exit(SOFTWARE)?;
     let mut interrupt = signal(SignalKind::interrupt()).or_exit(SOFTWARE)?;
-    let mut hangup = signal(SignalKind::hangup()).or_exit(SOFTWARE)?;
+    let hangup = signal(SignalKind::hangup()).or_exit(SOFTWARE)?;
     let (stop, stopping) = watched::channel(false);
     let mut all_permits = Vec::new();
     let (fatal, mut failed) = tokio::sync::mpsc::channel(1);
@@ -288,7 +287,8 @@ async fn serve(
         });
     }
 
-    let mut hints = watch::hints(reloader.policy.clone(), watch::LOOK_EVERY);
+    // Reading a policy may take long: a signal to stop does not wait for it.
+    let following = tokio::spawn(reloader.follow(hangup, engine.clone()));
     let (asked, counters) = (engine.clone(), Arc::clone(&service.counters));
     let heart = tokio::spawn(async move {
         // Ready means: the VMs that run now are protected.
@@ -305,17 +305,14 @@ async fn serve(
         let failure = heartbeat::watch(ask, ready, alive, &counters).await;
         drop(fatal.send(failure).await);
     });
-    let outcome = loop {
-        tokio::select! {
-            () = heard(&mut terminate) => break Ok("TERM"),
-            () = heard(&mut interrupt) => break Ok("INT"),
-            () = heard(&mut hangup) => reloader.reload(engine).await,
-            Some(()) = hints.recv() => reloader.reload_if_changed(engine).await,
-            Some(failure) = failed.recv() => break Err(failure),
-        }
+    let outcome = tokio::select! {
+        () = heard(&mut terminate) => Ok("TERM"),
+        () = heard(&mut interrupt) => Ok("INT"),
+        Some(failure) = failed.recv() => Err(failure),
     };
     // Who stops does not get ready any more, nor does he miss an answer.
     heart.abort();
+    following.abort();
     stop.send_replace(true);
     let drained = timeout(DRAIN_DEADLINE, all_gone(&all_permits))
         .await

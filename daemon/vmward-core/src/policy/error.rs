@@ -15,6 +15,8 @@ pub struct PolicyErrors {
     errors: Vec<PolicyError>,
     /// Mistakes found beyond those.
     more: usize,
+    /// Something was not looked at any more.
+    unread: bool,
 }
 
 /// One mistake.
@@ -60,7 +62,13 @@ impl PolicyErrors {
             file: file.to_owned(),
             errors,
             more,
+            unread: false,
         }
+    }
+
+    /// The same, of a policy that was not looked at as a whole.
+    pub(super) fn unread(self, unread: bool) -> Self {
+        Self { unread, ..self }
     }
 
     /// Each mistake, in the order of the text; at least one.
@@ -84,6 +92,13 @@ impl fmt::Display for PolicyErrors {
                 f,
                 "\n\n{}: {} more mistakes are not shown",
                 self.file, self.more
+            )?;
+        }
+        if self.unread {
+            write!(
+                f,
+                "\n\n{}: after {ERRORS_MAX} mistakes no pattern and no schema was looked at",
+                self.file
             )?;
         }
         Ok(())

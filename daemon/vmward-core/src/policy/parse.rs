@@ -95,7 +95,7 @@ pub(super) fn parse(
             policy.lints = lints.errors().iter().cloned().map(Lint).collect();
             Ok(policy)
         }
-        _ => Err(PolicyErrors::new(file, text, checker.findings)),
+        _ => Err(PolicyErrors::new(file, text, checker.findings).unread(checker.unread)),
     }
 }
 
@@ -116,6 +116,8 @@ struct Checker {
     patterns: usize,
     /// How many rules have an `args_schema`.
     schemas: usize,
+    /// A pattern or a schema was not compiled: there were mistakes enough.
+    unread: bool,
 }
 
 impl Checker {

@@ -258,3 +258,33 @@ fn a_file_of_another_kind_does_not_drown_the_reader() {
     let huge = " ".repeat(POLICY_BYTES_MAX + 1);
     assert_eq!(messages(&huge).len(), 1);
 }
+
+#[test]
+fn after_as_many_mistakes_as_are_shown_nothing_is_compiled_any_more() {
+    let of = |first: &str, count: usize| {
+        let bad = r#"{"require":[{"path":"args.a","op":"regex","value":"("}]}"#;
+        let bad = (0..count).map(|n| format!(r#""t{n}":{bad}"#));
+        let rules: Vec<String> = std::iter::once(first.to_owned()).chain(bad).collect();
+        let text = format!(
+            r#"{{"version":"1","default":"deny","tools":{{{}}}}}"#,
+            rules.join(",")
+        );
+        let errors = Policy::parse(&text, "p").expect_err("mistakes");
+        (errors.errors().len(), errors.to_string())
+    };
+    let left = "p: after 100 mistakes no pattern and no schema was looked at";
+    let (found, told) = of(r#""a":{}"#, 400);
+    assert_eq!(found, ERRORS_MAX);
+    assert!(
+        told.ends_with(left) && !told.contains("more mistakes"),
+        "{told}"
+    );
+    let (found, told) = of(r#""a":{}"#, ERRORS_MAX);
+    assert!(found == ERRORS_MAX && !told.contains(left), "{told}");
+    // What takes no time is told as ever.
+    let (_, told) = of(r#""a":{"maxx":1}"#, 100);
+    assert!(
+        told.contains("unknown key \"maxx\"") && told.contains(left),
+        "{told}"
+    );
+}

@@ -9,7 +9,7 @@ use vmward_wire::v1::PolicyStatus;
 /// The file, and what became of its newest text.
 #[derive(Debug)]
 pub(super) struct PolicyState {
-    pub(super) path: PathBuf,
+    path: PathBuf,
     loaded_at: String,
     rejected: Option<String>,
 }

@@ -21,7 +21,7 @@ use super::host_side::HostSide;
 use super::policy_state::PolicyState;
 use super::seq::Seq;
 use super::vms::Vms;
-use super::{CallerFacts, KernelSide, Message, Reply};
+use super::{CallerFacts, KernelSide, Loaded, Message, Reply};
 use crate::audit_file::Rotation;
 use crate::audit_log::AuditLog;
 use crate::convert;
@@ -30,7 +30,6 @@ use crate::feed::Feed;
 use crate::ledger_file::Ledger;
 use crate::log::Throttle;
 use crate::memory;
-use crate::policy_store;
 
 /// How long written audit records may wait for their sync.
 const AUDIT_SYNC_NS: i64 = NS_PER_S;
@@ -128,7 +127,9 @@ impl Shell {
             Message::Kernel(events, _credit) => self.witnessed(events, now, batch),
             Message::KernelCaughtUp(at_ns) => self.seq.caught_up(at_ns, now.boot_ns),
             Message::Units => self.host.stale(),
-            Message::Reload(reply) => drop(reply.send(self.reload(now, batch))),
+            Message::Policy(loaded, reply) => {
+                drop(reply.send(self.take_policy(*loaded, now, batch)));
+            }
             // What waits is part of every round.
             Message::Waiting => {}
             Message::Ping(reply) => drop(reply.send(())),
@@ -176,8 +177,8 @@ impl Shell {
         }
     }
 
-    fn reload(&mut self, now: Now, batch: &mut Batch) -> Result<(), String> {
-        match policy_store::load(&self.policy.path) {
+    fn take_policy(&mut self, loaded: Loaded, now: Now, batch: &mut Batch) -> Result<(), String> {
+        match loaded {
             Ok(policy) => {
                 let detail = format!("policy {}", policy.hash());
                 self.engine.set_policy(policy);

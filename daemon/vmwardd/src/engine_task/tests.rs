@@ -268,3 +268,31 @@ fn no_number_of_a_decision_is_used_again_where_the_journal_is_damaged() {
         denied.decision_id
     );
 }
+
+#[test]
+fn while_a_new_policy_is_read_the_engine_answers() {
+    let dir = tempfile::tempdir().unwrap();
+    let (engine, thread) = spawn(shell(dir.path())).unwrap();
+    let hash = || {
+        let (reply, answer) = oneshot::channel();
+        assert!(engine.offer(Message::Status(reply)));
+        answer.blocking_recv().unwrap().policy.hash
+    };
+    let (go_on, wait) = std::sync::mpsc::channel::<()>();
+    let text = SEED.replace("\"max\": 10", "\"max\": 3");
+    let new = Policy::parse(&text, "p").unwrap();
+    let (former, expected) = (hash(), new.hash().to_owned());
+    let answer = engine.take_policy(move || {
+        // As long as it takes.
+        wait.recv().unwrap();
+        Ok(new)
+    });
+    assert_eq!(hash(), former, "answered while it is read");
+    go_on.send(()).unwrap();
+    assert_eq!(answer.unwrap().blocking_recv(), Ok(Ok(())));
+    assert_eq!(hash(), expected);
+    let (reply, stopped) = oneshot::channel();
+    assert!(engine.offer(Message::Stop(reply)));
+    stopped.blocking_recv().unwrap();
+    thread.join().unwrap();
+}

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Checker, read::Object};
 use crate::policy::{
+    ERRORS_MAX,
     args_schema::{self, ArgsSchema, Mistake},
     json::{Node, Value},
     predicate::{Part, Path, Predicate},
@@ -56,7 +57,8 @@ impl Checker {
             None => None,
         };
         let (path, op) = (path?, op?);
-        if !self.patterns(usize::from(op == "regex"), object.place("op")) {
+        let patterns = usize::from(op == "regex");
+        if !self.patterns(patterns, object.place("op")) || patterns > 0 && self.has_enough() {
             return None;
         }
         let text = format!("{} {op} {json:?}", path.text());
@@ -113,6 +115,14 @@ impl Checker {
         None
     }
 
+    /// Are there as many mistakes as are ever shown? Then nothing more is compiled:
+    /// a pattern that is too large takes longest.
+    fn has_enough(&mut self) -> bool {
+        let has_enough = self.findings.len() >= ERRORS_MAX;
+        self.unread |= has_enough;
+        has_enough
+    }
+
     /// Is there room for as many patterns more? The first that finds none is told.
     fn patterns(&mut self, more: usize, place: &Node) -> bool {
         let told = self.patterns > PATTERNS_MAX;
@@ -149,7 +159,7 @@ impl Checker {
             return None;
         }
         let source = self.json(node)?;
-        if !self.room_for(&source, node) {
+        if !self.room_for(&source, node) || self.has_enough() {
             return None;
         }
         match ArgsSchema::compile(&source) {
