@@ -164,6 +164,9 @@ pub struct CounterEntry {
     /// Which.
     #[serde(flatten)]
     pub key: CounterKey,
+    /// The account that made the key up, where the key does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maker: Option<String>,
     /// Its calls, oldest first.
     pub stamps: Vec<CounterStamp>,
 }

@@ -21,17 +21,19 @@
 
 mod charge;
 mod log;
+mod room;
 mod table;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use thiserror::Error;
 
 use crate::{clock::NS_PER_S, ids::DecisionId, policy::rule::WINDOW_SECONDS_MAX};
 use charge::key_of;
-pub use charge::{Charge, CounterKey};
-use log::Log;
+use charge::maker_in;
+pub use charge::{Charge, CounterKey, maker_beside};
 pub use log::StampEntry;
+pub use room::{Load, SHARE_COUNTERS_MAX, SHARE_STAMPS_MAX, Whose};
 use table::Table;
 
 /// The longest window: a stamp older than this can never matter again.
@@ -54,6 +56,9 @@ pub struct Want {
     pub max: u32,
     /// How much this call counts, at least 1.
     pub cost: u32,
+    /// The account whose caller chose the key, where it could have chosen another
+    /// and so has as many counters as it likes: they are of its share.
+    pub maker: Option<Arc<str>>,
 }
 
 /// Why a call may not be charged.
@@ -75,8 +80,15 @@ pub enum LimitError {
     },
     /// There is no room for another counter or stamp. A live one is never
     /// dropped to make room: that would give its calls back.
-    #[error("no room for another counter")]
-    Full,
+    #[error("no room for another call on limit {index}")]
+    Full {
+        /// The first want that there is no room for.
+        index: usize,
+        /// Whose room is taken.
+        whose: Whose,
+        /// For this many nanoseconds at least, where that is known.
+        retry_after_ns: Option<i64>,
+    },
 }
 
 /// What is left of a limit.
@@ -88,6 +100,18 @@ pub struct LimitView {
     pub next_free_in_ns: i64,
 }
 
+/// One counter, as [`Limiter::counters`] tells it.
+pub struct Counter<'a, I> {
+    /// Its name in the policy.
+    pub counter: &'a str,
+    /// Whose it is.
+    pub key: &'a str,
+    /// The account that made the key up.
+    pub maker: Option<&'a str>,
+    /// Its live stamps, oldest first.
+    pub stamps: I,
+}
+
 /// All counters.
 #[derive(Clone, Debug)]
 pub struct Limiter {
@@ -97,11 +121,8 @@ pub struct Limiter {
     windows: BTreeMap<String, i64>,
     /// Charges that may still be given back.
     reserved: BTreeMap<DecisionId, Vec<CounterKey>>,
-    stamps: usize,
     /// The latest instant seen.
     last_ns: i64,
-    /// Nothing can have lapsed before this instant, so a sweep would be vain.
-    sweep_ns: i64,
 }
 
 impl Limiter {
@@ -111,9 +132,7 @@ impl Limiter {
             logs: Table::default(),
             windows: BTreeMap::new(),
             reserved: BTreeMap::new(),
-            stamps: 0,
             last_ns: i64::MIN,
-            sweep_ns: i64::MIN,
         }
     }
 
@@ -129,8 +148,7 @@ impl Limiter {
                 log.keep_ns = *window_ns;
             }
         }
-        // Shorter windows may have made room.
-        self.sweep_ns = i64::MIN;
+        self.logs.lapse_earlier();
     }
 
     /// Charges a call to every want, or to none. The charges stay reserved, that
@@ -212,7 +230,7 @@ impl Limiter {
             return false;
         };
         for CounterKey { counter, key } in keys {
-            self.remove(&counter, &key, id);
+            self.logs.take(&counter, &key, |log| log.remove(id));
         }
         true
     }
@@ -222,12 +240,7 @@ impl Limiter {
     /// daily use.
     pub fn forget(&mut self, id: DecisionId) {
         self.reserved.remove(&id);
-        let mut removed = 0;
-        self.logs.retain(|log| {
-            removed += log.remove(id);
-            !log.is_empty()
-        });
-        self.stamps -= removed;
+        self.logs.take_all(|log| log.remove(id));
     }
 
     /// What is left of a limit.
@@ -247,25 +260,47 @@ impl Limiter {
         }
     }
 
-    /// Every counter and key with its live stamps, oldest first.
-    pub fn counters(&self) -> impl Iterator<Item = (&str, &str, impl Iterator<Item = StampEntry>)> {
+    /// Every counter with its live stamps, oldest first.
+    pub fn counters(&self) -> impl Iterator<Item = Counter<'_, impl Iterator<Item = StampEntry>>> {
         let live = self
             .logs
             .iter()
             .filter(|(_, _, log)| !log.is_lapsed(self.last_ns));
-        live.map(|(counter, key, log)| (counter, key, log.live(self.last_ns)))
+        live.map(|(counter, key, log)| Counter {
+            counter,
+            key,
+            maker: log.maker(),
+            stamps: log.live(self.last_ns),
+        })
+    }
+
+    /// What is taken of the limiter's memory.
+    pub fn load(&mut self, now_ns: i64) -> Load {
+        let now_ns = self.clamp(now_ns);
+        self.logs.sweep(now_ns);
+        self.logs.load(now_ns)
     }
 
     /// Puts a stamp from the journal back. `now_ns` bounds it: a stamp of the
     /// future counts as of now, and one that no longer matters is left out: say
     /// the policy's windows first.
-    pub fn restore(&mut self, key: &CounterKey, stamp: StampEntry, reserved: bool, now_ns: i64) {
+    /// `maker` is the account that made the key up, where the key does not say it.
+    pub fn restore(
+        &mut self,
+        key: &CounterKey,
+        maker: Option<&str>,
+        stamp: StampEntry,
+        reserved: bool,
+        now_ns: i64,
+    ) {
         let now_ns = self.clamp(now_ns);
         if stamp.at_ns <= now_ns.saturating_sub(self.keep_ns(&key.counter)) {
             return;
         }
         let at_ns = stamp.at_ns.min(now_ns);
-        self.insert(&key.counter, &key.key, StampEntry { at_ns, ..stamp });
+        let maker = maker.or_else(|| maker_in(&key.key)).map(Arc::from);
+        let stamp = StampEntry { at_ns, ..stamp };
+        self.insert(&key.counter, &key.key, maker.as_ref(), stamp);
         if reserved {
             self.reserved.entry(stamp.id).or_default().push(key.clone());
         }
@@ -300,65 +335,28 @@ impl Limiter {
         };
         // A window that the policy did not announce must not lose calls either.
         log.keep_ns = log.keep_ns.max(want.window_ns);
-        self.stamps -= log.drop_lapsed(now_ns);
-        if log.is_empty() {
-            self.logs.remove(&want.counter, &want.key);
-        }
+        self.logs
+            .take(&want.counter, &want.key, |log| log.drop_lapsed(now_ns));
     }
 
     fn make_room(&mut self, wants: &[Want], now_ns: i64) -> Result<(), LimitError> {
-        let new = wants
-            .iter()
-            .filter(|want| self.logs.get(&want.counter, &want.key).is_none())
-            .count();
-        let fits = |limiter: &Self| {
-            limiter.logs.len() + new <= COUNTERS_MAX && limiter.stamps + wants.len() <= STAMPS_MAX
-        };
-        if !fits(self) && now_ns >= self.sweep_ns {
-            self.sweep(now_ns);
-        }
-        if fits(self) {
-            Ok(())
-        } else {
-            Err(LimitError::Full)
-        }
-    }
-
-    fn sweep(&mut self, now_ns: i64) {
-        let (mut dropped, mut next) = (0, i64::MAX);
-        self.logs.retain(|log| {
-            dropped += log.drop_lapsed(now_ns);
-            let lapses_ns = log.lapses_ns();
-            next = next.min(lapses_ns.unwrap_or(i64::MAX));
-            lapses_ns.is_some()
-        });
-        self.stamps -= dropped;
-        self.sweep_ns = next;
+        let room = self.logs.make_room(wants, now_ns);
+        room.map_err(|(index, whose, retry_after_ns)| LimitError::Full {
+            index,
+            whose,
+            retry_after_ns,
+        })
     }
 
     fn add(&mut self, want: &Want, id: DecisionId, at_ns: i64) {
         let cost = want.cost;
         let stamp = StampEntry { id, at_ns, cost };
-        self.insert(&want.counter, &want.key, stamp);
+        self.insert(&want.counter, &want.key, want.maker.as_ref(), stamp);
     }
 
-    fn insert(&mut self, counter: &str, key: &str, stamp: StampEntry) {
+    fn insert(&mut self, counter: &str, key: &str, maker: Option<&Arc<str>>, stamp: StampEntry) {
         let keep_ns = self.keep_ns(counter);
-        let new = || Log::new(keep_ns);
-        let log = self.logs.get_or_insert(counter, key, new);
-        log.insert(stamp);
-        self.stamps += 1;
-        self.sweep_ns = self.sweep_ns.min(stamp.at_ns.saturating_add(log.keep_ns));
-    }
-
-    fn remove(&mut self, counter: &str, key: &str, id: DecisionId) {
-        let Some(log) = self.logs.get_mut(counter, key) else {
-            return;
-        };
-        self.stamps -= log.remove(id);
-        if log.is_empty() {
-            self.logs.remove(counter, key);
-        }
+        self.logs.put(counter, key, maker, keep_ns, stamp);
     }
 }
 

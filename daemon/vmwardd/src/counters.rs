@@ -31,7 +31,8 @@ counters! {
     denied => "decisions-denied",
     /// Answers `pending`.
     pending => "decisions-pending",
-    /// Denied because the daemon could not do its part.
+    /// Denied because the daemon could not do its part: write it down, count it,
+    /// give the lease to the kernel.
     unavailable => "decisions-unavailable",
     /// Denied calls that share a record with others of their account.
     denials_summarised => "denials-summarised",

@@ -98,9 +98,12 @@ pub(super) fn measure(binary: &Path, dir: &Path, side: Side) -> Result<Memories>
     fs::create_dir_all(dir)?;
     let domains = dir.join("domains.xml");
     fs::write(&domains, test_driver())?;
-    let policy = json!({"version": "1", "default": "deny", "tools": {"count_vms": {"limits": [
-        {"counter": "count", "window": "day", "max": 100, "scope": "agent"}
-    ]}}});
+    // Agents would all be of one account, which has but a share of the counters.
+    let limits: Vec<_> = (0..COUNTERS / VMS)
+        .map(|n| json!({"counter": n.to_string(), "window": "day", "max": 100, "scope": "vm"}))
+        .collect();
+    let policy =
+        json!({"version": "1", "default": "deny", "tools": {"look_at": {"limits": limits}}});
     let uri = format!("test://{}", domains.display());
     let daemon = Daemon::start_with(binary, dir, &policy, &uri, side)?;
     let vms = wait::until("the daemon to see every VM", LOOK_LIMIT, || {
@@ -156,7 +159,7 @@ fn mib(kib: u64) -> f64 {
     f64::from(u32::try_from(kib).unwrap_or(u32::MAX)) / 1024.0
 }
 
-/// One call for each of as many agents: each has a counter of its own.
+/// One call about each VM: each has counters of its own.
 fn fill(daemon: &Daemon) -> Result<()> {
     let socket = daemon.socket();
     std::thread::scope(|scope| {
@@ -165,14 +168,14 @@ fn fill(daemon: &Daemon) -> Result<()> {
                 let socket = &socket;
                 scope.spawn(move || -> Result<()> {
                     let mut caller = Caller::connect(socket, b"")?;
-                    for number in (first..COUNTERS).step_by(CALLERS) {
-                        let agent = format!("agent-{number}");
-                        let call = json!({"tool": "count_vms", "arguments": {}, "agent": agent});
+                    for number in (first..VMS).step_by(CALLERS) {
+                        let vm = format!("vm-{number}");
+                        let call = json!({"tool": "look_at", "arguments": {}, "vm": vm});
                         caller.set_request(&request("authorize", &call));
                         let answer = result(caller.ask()?)?;
                         (answer["decision"] == "allow")
                             .then_some(())
-                            .with_context(|| format!("{agent} was not allowed: {answer}"))?;
+                            .with_context(|| format!("{vm} was not allowed: {answer}"))?;
                     }
                     Ok(())
                 })

@@ -1,6 +1,6 @@
 //! What a call is charged, and on whose counters.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     clock::{self, Now},
-    limit::{LimitError, Want},
+    limit::{Counter, LimitError, Load, Want, Whose},
     policy::{LIMIT_MAX, LimitRule, RuleMode, Scope, rule::Increment},
 };
 
@@ -119,10 +119,11 @@ fn bad_units(limit: &LimitRule, path: &str, request: &Request) -> Refusal {
 }
 
 /// A limit of the policy as the limiter wants it.
-pub(super) fn want(limit: &LimitRule, key: String, cost: u32) -> Want {
+pub(super) fn want(limit: &LimitRule, Key { text: key, maker }: Key, cost: u32) -> Want {
     Want {
         counter: limit.counter.clone(),
         key,
+        maker,
         window_ns: limit.window.ns(),
         max: limit.max,
         cost,
@@ -130,32 +131,53 @@ pub(super) fn want(limit: &LimitRule, key: String, cost: u32) -> Want {
 }
 
 /// Whose counter a call is charged to.
-fn scope_key(scope: Scope, request: &Request) -> String {
+pub(super) struct Key {
+    text: String,
+    /// The caller's account, where the caller could as well have said something
+    /// else and so had another counter.
+    maker: Option<Arc<str>>,
+}
+
+impl Key {
+    /// Of something that nobody can make up.
+    pub(super) fn known(text: String) -> Self {
+        Self { text, maker: None }
+    }
+}
+
+fn scope_key(scope: Scope, request: &Request) -> Key {
     let caller = &request.caller;
     let grant = &caller.grant;
+    let made_up = |text| Key {
+        text,
+        maker: Some(grant.as_str().into()),
+    };
     match scope {
-        Scope::Grant => format!("grant:{grant}"),
+        Scope::Grant => Key::known(format!("grant:{grant}")),
         Scope::Session => {
             let process = caller.process;
-            format!("session:{grant}/{}.{}", process.pid, process.start_ticks)
+            let text = format!("session:{grant}/{}.{}", process.pid, process.start_ticks);
+            made_up(text)
         }
-        Scope::Agent => format!("agent:{grant}/{}", caller.agent.as_deref().unwrap_or("-")),
-        Scope::Uid => format!("uid:{}", caller.uid),
-        Scope::Vm => match &request.target {
-            Target::None => "vm:-".to_owned(),
-            Target::Unknown(name) | Target::Unchecked(name) => match uuid_text(request) {
-                Some(uuid) => format!("vm:{uuid}"),
-                None => format!("vm:{name}"),
-            },
-            Target::Vm(vm) => format!("vm:{}", vm.uuid),
+        Scope::Agent => match caller.agent.as_deref() {
+            Some(agent) => made_up(format!("agent:{grant}/{agent}")),
+            None => made_up(format!("agent:{grant}/-")),
         },
-        Scope::Host => "host:".to_owned(),
+        Scope::Uid => Key::known(format!("uid:{}", caller.uid)),
+        Scope::Vm => match &request.target {
+            Target::None => Key::known("vm:-".to_owned()),
+            Target::Unknown(name) | Target::Unchecked(name) => match uuid_text(request) {
+                Some(uuid) => made_up(format!("vm:{uuid}")),
+                None => made_up(format!("vm:{name}")),
+            },
+            Target::Vm(vm) => Key::known(format!("vm:{}", vm.uuid)),
+        },
+        Scope::Host => Key::known("host:".to_owned()),
         // Of all names for one effect, the caller could choose a fresh one.
-        Scope::Tool => {
-            let effect = mapped_effect(request).or(request.effect);
-            let tool = effect.map_or(request.tool.as_str(), |effect| effect.tool());
-            format!("tool:{tool}")
-        }
+        Scope::Tool => match mapped_effect(request).or(request.effect) {
+            Some(effect) => Key::known(format!("tool:{}", effect.tool())),
+            None => made_up(format!("tool:{}", request.tool)),
+        },
     }
 }
 
@@ -180,22 +202,24 @@ impl Engine {
         charged: &[Charged<'_>],
         call: &Call<'_>,
     ) -> Refusal {
-        let (index, retry_after_ns) = match error {
+        let limits = self.rows(charged, call.now);
+        let (index, retry_after_ns, full) = match error {
             LimitError::Exceeded {
                 index,
                 retry_after_ns,
-            } => (index, Some(retry_after_ns)),
-            LimitError::NeverFits { index } => (index, None),
-            LimitError::Full => (usize::MAX, None),
+            } => (index, Some(retry_after_ns), None),
+            LimitError::NeverFits { index } => (index, None, None),
+            LimitError::Full {
+                index,
+                whose,
+                retry_after_ns,
+            } => (index, retry_after_ns, Some(whose)),
         };
-        let limits = self.rows(charged, call.now);
-        let refusal = match charged.get(index).zip(limits.get(index)) {
-            Some((slowest, row)) => used_up(slowest, row, retry_after_ns, call),
-            None => Refusal::new(
-                ReasonCode::Unavailable,
-                "the limiter has no room for another counter".to_owned(),
-                "",
-            ),
+        let refusal = match (charged.get(index).zip(limits.get(index)), full) {
+            (Some((due, _)), Some(whose)) => no_room(due, whose, retry_after_ns, call),
+            (Some((slowest, row)), None) => used_up(slowest, row, retry_after_ns, call),
+            // The limiter names one of the wants that it was given.
+            (None, _) => Refusal::new(ReasonCode::Unavailable, "no limit".to_owned(), ""),
         };
         Refusal { limits, ..refusal }
     }
@@ -239,8 +263,14 @@ impl Engine {
             window_ns: window_s.saturating_mul(clock::NS_PER_S),
             max: u32::try_from(max).unwrap_or(u32::MAX),
             cost: 1,
+            maker: None,
         };
         self.row(&want, now)
+    }
+
+    /// What is taken of the limiter's memory.
+    pub fn limiter_load(&mut self, now: Now) -> Load {
+        self.limiter.load(now.boot_ns)
     }
 
     /// Every limit of the policy for every key that holds a call.
@@ -263,10 +293,10 @@ impl Engine {
                 others.push(limit);
             }
         }
-        for (counter, key, _) in self.limiter.counters() {
+        for Counter { counter, key, .. } in self.limiter.counters() {
             let limits = limits.get(counter).into_iter().flatten();
             for limit in limits.filter(|limit| is_of_scope(key, limit.scope)) {
-                let row = self.row(&want(limit, key.to_owned(), 1), now);
+                let row = self.row(&want(limit, Key::known(key.to_owned()), 1), now);
                 if row.remaining < row.max {
                     tell(row);
                 }
@@ -295,5 +325,15 @@ fn used_up(
     Refusal {
         retry_after_ms,
         ..Refusal::new(ReasonCode::RateLimited, message, &slowest.limit.pointer)
+    }
+}
+
+/// Denied for want of memory to count the call in.
+fn no_room(due: &Charged<'_>, whose: Whose, wait_ns: Option<i64>, call: &Call<'_>) -> Refusal {
+    let retry_after_ms = wait_ns.map(clock::ceil_ms);
+    let message = message::no_room(call.request, due.limit, whose, retry_after_ms);
+    Refusal {
+        retry_after_ms,
+        ..Refusal::new(ReasonCode::Unavailable, message, &due.limit.pointer)
     }
 }

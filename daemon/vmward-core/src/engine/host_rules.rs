@@ -5,7 +5,10 @@
 //! its rule on this host, whatever its scope says: that is never more than the
 //! scope would allow.
 
-use super::{Engine, charge::want};
+use super::{
+    Engine,
+    charge::{Key, want},
+};
 use crate::{
     clock::Now,
     journal::JournalEntry,
@@ -61,7 +64,7 @@ fn wants<'a>(name: &'a str, rule: &'a HostRule, times: u32) -> impl Iterator<Ite
             Increment::From(_) => 1,
         };
         let key = format!("{}:{name} by signal", limit.scope.name());
-        want(limit, key, each.saturating_mul(times))
+        want(limit, Key::known(key), each.saturating_mul(times))
     })
 }
 

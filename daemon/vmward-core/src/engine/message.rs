@@ -4,6 +4,7 @@ use super::{LimitRow, Request, Target};
 use crate::{
     ids::DecisionId,
     lease::Lease,
+    limit::{SHARE_COUNTERS_MAX, Whose},
     policy::{LimitRule, Scope},
 };
 
@@ -91,6 +92,37 @@ pub(super) fn limited(
     } else {
         format!("{limited}; {used} were used, this call counts {cost} and fits in {wait}")
     }
+}
+
+/// There is no memory to count the call in.
+pub(super) fn no_room(
+    request: &Request,
+    limit: &LimitRule,
+    whose: Whose,
+    wait_ms: Option<u64>,
+) -> String {
+    let (counter, scope) = (&limit.counter, limit.scope.name());
+    let why = match whose {
+        Whose::Share => format!(
+            "its account has used up its share of the limiter, {SHARE_COUNTERS_MAX} counters \
+             under names of its own choosing (agents, sessions, VMs, tools)"
+        ),
+        Whose::MadeUp => {
+            "all accounts together have used up the limiter's room for names of their own \
+             choosing (agents, sessions, VMs, tools)"
+                .to_owned()
+        }
+        Whose::All => "the limiter's room for counters is used up".to_owned(),
+    };
+    let wait = match wait_ms {
+        Some(wait_ms) => format!("the first is free again in {} or later", seconds(wait_ms)),
+        None => "it is not known when one is free again".to_owned(),
+    };
+    format!(
+        "{} cannot be counted by {counter} (scope {scope}): {why}; use names that were used \
+         before, or wait: {wait}",
+        request.tool
+    )
 }
 
 /// Whose limit it is. `key`: the counter's.

@@ -8,7 +8,7 @@ use crate::{
     ids::DecisionId,
     journal::{CounterEntry, CounterStamp, JournalEntry, ReplayedState, RestoredStamp},
     lease::LeaseState,
-    limit::CounterKey,
+    limit::{CounterKey, maker_beside},
     policy::Policy,
 };
 
@@ -28,11 +28,11 @@ impl Engine {
             .filter(|lease| lease.state != LeaseState::Executing)
             .map(|lease| lease.id)
             .collect();
-        for RestoredStamp { key, stamp } in &replayed.stamps {
+        for RestoredStamp { key, maker, stamp } in &replayed.stamps {
             let reserved = refundable.contains(&stamp.id);
-            engine
-                .limiter
-                .restore(key, *stamp, reserved, replayed.now.boot_ns);
+            let now_ns = replayed.now.boot_ns;
+            let maker = maker.as_deref();
+            engine.limiter.restore(key, maker, *stamp, reserved, now_ns);
         }
         engine.leases = replayed
             .leases
@@ -85,8 +85,9 @@ impl Engine {
                 recent,
             },
         ];
-        for (counter, key, stamps) in self.limiter.counters() {
-            let stamps = stamps
+        for one in self.limiter.counters() {
+            let stamps = one
+                .stamps
                 .map(|stamp| {
                     let age_ns = now.boot_ns.saturating_sub(stamp.at_ns);
                     let at = Now {
@@ -101,9 +102,10 @@ impl Engine {
                 })
                 .collect();
             entries.push(JournalEntry::Counter(CounterEntry {
+                maker: maker_beside(one.key, one.maker),
                 key: CounterKey {
-                    counter: counter.to_owned(),
-                    key: key.to_owned(),
+                    counter: one.counter.to_owned(),
+                    key: one.key.to_owned(),
                 },
                 stamps,
             }));

@@ -10,6 +10,7 @@ mod lifecycle;
 mod of_host;
 mod rules;
 mod scopes;
+mod shares;
 
 use serde_json::Map;
 

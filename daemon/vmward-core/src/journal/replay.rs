@@ -45,6 +45,8 @@ pub struct ReplayedDecision {
 pub struct RestoredStamp {
     /// The counter.
     pub key: CounterKey,
+    /// The account that made the key up, where the key does not say it.
+    pub maker: Option<String>,
     /// The call.
     pub stamp: StampEntry,
 }
@@ -200,9 +202,13 @@ impl Replay {
             }
             JournalEntry::Counter(entry) => {
                 for CounterStamp { id, at, cost } in entry.stamps {
-                    let key = entry.key.clone();
+                    let charge = Charge {
+                        key: entry.key.clone(),
+                        cost,
+                        maker: entry.maker.clone(),
+                    };
                     let charges = self.charges.entry(id).or_default();
-                    charges.push((Charge { key, cost }, at.boot_ns));
+                    charges.push((charge, at.boot_ns));
                 }
             }
             JournalEntry::Open(lease) => {
@@ -320,10 +326,10 @@ impl Replay {
             .charges
             .into_iter()
             .flat_map(|(id, charges)| charges.into_iter().map(move |charge| (id, charge)))
-            .map(|(id, (Charge { key, cost }, charged_ns))| {
+            .map(|(id, (Charge { key, cost, maker }, charged_ns))| {
                 let at_ns = charged_ns.min(now.boot_ns);
                 let stamp = StampEntry { id, at_ns, cost };
-                RestoredStamp { key, stamp }
+                RestoredStamp { key, maker, stamp }
             })
             .collect();
         stamps.sort_by_key(|stamp| (stamp.stamp.at_ns, stamp.stamp.id));

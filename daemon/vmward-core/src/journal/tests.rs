@@ -266,6 +266,7 @@ fn an_age_over_a_reboot_is_told_by_the_wall_clock_and_never_negative() {
     };
     let counter = CounterEntry {
         key,
+        maker: None,
         stamps: vec![CounterStamp {
             id: DecisionId(1),
             at: at(5_000, 1_000_000),
@@ -368,6 +369,7 @@ fn a_cost_is_written_only_where_it_is_not_1_and_read_back() {
     let charge = |cost| Charge {
         key: key.clone(),
         cost,
+        maker: None,
     };
     let text = |cost| serde_json::to_string(&charge(cost)).expect("JSON");
     assert_eq!(text(1), r#"{"counter":"c","key":"grant:uid:0"}"#);

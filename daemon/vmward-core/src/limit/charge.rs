@@ -22,6 +22,10 @@ pub struct Charge {
     /// How much, at least 1. Journals before limits had costs do not say it.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub cost: u32,
+    /// The account that made the key up, where the key does not begin with it.
+    /// Journals before accounts had shares do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maker: Option<String>,
 }
 
 impl From<&Want> for Charge {
@@ -29,8 +33,24 @@ impl From<&Want> for Charge {
         Self {
             key: key_of(want),
             cost: want.cost,
+            maker: maker_beside(&want.key, want.maker.as_deref()),
         }
     }
+}
+
+/// The account in a key that begins with one, such as `agent:uid:0/name`: its
+/// rest is the caller's own word.
+pub(super) fn maker_in(key: &str) -> Option<&str> {
+    let (scope, rest) = key.split_once(':')?;
+    let (maker, _) = rest.split_once('/')?;
+    matches!(scope, "agent" | "session").then_some(maker)
+}
+
+/// The maker, where the key does not say it.
+pub fn maker_beside(key: &str, maker: Option<&str>) -> Option<String> {
+    maker
+        .filter(|maker| maker_in(key) != Some(maker))
+        .map(str::to_owned)
 }
 
 fn one() -> u32 {

@@ -1,6 +1,6 @@
 //! The stamps of one counter.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use crate::ids::DecisionId;
 
@@ -32,16 +32,28 @@ pub(super) struct Log {
     base: u64,
     /// Stamps as old as this or older may be dropped.
     pub(super) keep_ns: i64,
+    /// The account that made its key up, of whose share it is.
+    pub(super) maker: Option<Arc<str>>,
 }
 
 impl Log {
-    pub(super) fn new(keep_ns: i64) -> Self {
+    pub(super) fn new(keep_ns: i64, maker: Option<Arc<str>>) -> Self {
         Self {
             // Most counters of a large table hold one call.
             stamps: VecDeque::with_capacity(1),
             base: 0,
             keep_ns,
+            maker,
         }
+    }
+
+    pub(super) fn maker(&self) -> Option<&str> {
+        self.maker.as_deref()
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.stamps.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -82,10 +94,11 @@ impl Log {
         self.stamps.get(last).map(|stamp| stamp.at_ns)
     }
 
-    /// The instant at which the oldest stamp may be dropped.
-    pub(super) fn lapses_ns(&self) -> Option<i64> {
-        let oldest = self.stamps.front()?;
-        Some(oldest.at_ns.saturating_add(self.keep_ns))
+    /// The instants at which the oldest and the newest stamp may be dropped.
+    pub(super) fn lapses_ns(&self) -> Option<(i64, i64)> {
+        let lapses_ns = |stamp: &Stamp| stamp.at_ns.saturating_add(self.keep_ns);
+        let (oldest, newest) = self.stamps.front().zip(self.stamps.back())?;
+        Some((lapses_ns(oldest), lapses_ns(newest)))
     }
 
     /// Puts a stamp in its place by time, behind those of the same instant.

@@ -1,6 +1,7 @@
 //! The sliding log, case by case; `model` has it against a model.
 
 mod model;
+mod shares;
 
 use super::*;
 
@@ -17,6 +18,7 @@ fn named(counter: &str, max: u32) -> Want {
         window_ns: WINDOW,
         max,
         cost: 1,
+        maker: None,
     }
 }
 
@@ -196,10 +198,12 @@ fn when_all_counters_are_live_a_new_one_is_refused_and_no_live_one_is_dropped() 
             .expect("room");
     }
     let one_more = [with_key(COUNTERS_MAX)];
-    assert_eq!(
-        limiter.reserve(&one_more, DecisionId(2), 1),
-        Err(LimitError::Full)
-    );
+    let expected = LimitError::Full {
+        index: 0,
+        whose: Whose::All,
+        retry_after_ns: Some(WINDOW - 1),
+    };
+    assert_eq!(limiter.reserve(&one_more, DecisionId(2), 1), Err(expected));
     assert_eq!(limiter.state(&with_key(0), 1).remaining, 0);
     assert!(
         limiter.reserve(&one_more, DecisionId(3), WINDOW).is_ok(),
@@ -217,9 +221,9 @@ fn restored_calls_count_and_those_of_the_future_count_as_of_now() {
         at_ns,
         cost: 1,
     };
-    limiter.restore(&key, stamp(1, 500), true, 100);
-    limiter.restore(&key, stamp(2, -50), false, 100);
-    limiter.restore(&key, stamp(3, 100 - WINDOW_NS_MAX), false, 100);
+    limiter.restore(&key, None, stamp(1, 500), true, 100);
+    limiter.restore(&key, None, stamp(2, -50), false, 100);
+    limiter.restore(&key, None, stamp(3, 100 - WINDOW_NS_MAX), false, 100);
     assert_eq!(limiter.state(&want(3), 100).remaining, 1);
     assert_eq!(limiter.state(&want(3), WINDOW + 99).remaining, 2);
     assert_eq!(limiter.state(&want(3), WINDOW + 100).remaining, 3);
@@ -338,7 +342,7 @@ fn calls_are_kept_as_long_as_the_longest_window_of_their_counter() {
     assert_eq!(limiter.state(&hour, 60 * WINDOW).remaining, 1);
 
     limiter.set_windows(&BTreeMap::from([("stops".to_owned(), WINDOW)]));
-    let live = limiter.counters().flat_map(|(_, _, stamps)| stamps);
+    let live = limiter.counters().flat_map(|one| one.stamps);
     assert_eq!(
         live.map(|stamp| stamp.id).collect::<Vec<_>>(),
         [DecisionId(3)]

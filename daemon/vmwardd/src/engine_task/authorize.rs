@@ -5,7 +5,9 @@ use vmward_core::audit::{AuditBody, DecisionRecord};
 use vmward_core::clock::Now;
 use vmward_core::digest::args_digest;
 use vmward_core::effect::Effect;
-use vmward_core::engine::{Authorized, Decision, LimitRow, Request, Target, Via, VmTarget};
+use vmward_core::engine::{
+    Authorized, Decision, LimitRow, ReasonCode, Request, Target, Via, VmTarget,
+};
 use vmward_core::ids::DecisionId;
 use vmward_core::lease::Lease;
 use vmward_core::policy::map::Mapped;
@@ -47,6 +49,11 @@ impl Shell {
             shadow,
         } = self.engine.authorize(&request, now);
         let is_allow = matches!(decision, Decision::Allow(_));
+        if let Decision::Deny(denial) = &decision
+            && denial.reason == ReasonCode::Unavailable
+        {
+            count(&self.counters.unavailable);
+        }
         let policy_hash = self.engine.policy().hash().to_owned();
         let (id, mut answer) = answer(
             decision,

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use vmward_core::clock::{NS_PER_S, Now};
 use vmward_core::disarm::Disarm;
 use vmward_core::ids::{Process, VmUuid};
+use vmward_core::limit::{Load, Whose};
 use vmward_wire::v1;
 
 use super::shell::Shell;
@@ -34,6 +35,7 @@ impl Shell {
         degraded.extend(self.bare());
         degraded.extend(self.hidden());
         degraded.extend(self.host_rules_degraded());
+        degraded.extend(limiter_degraded(&self.engine.limiter_load(now)));
         v1::StatusResult {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -227,6 +229,35 @@ impl Shell {
             })
             .collect()
     }
+}
+
+/// Says that calls are denied because they cannot be counted, or soon will be.
+fn limiter_degraded(load: &Load) -> Vec<String> {
+    let near = load.near.map(|whose| {
+        let what = match whose {
+            Whose::Share | Whose::MadeUp => {
+                "the limiter's room for what callers make up (agents, sessions, names) is"
+            }
+            Whose::All => "the limiter is",
+        };
+        format!(
+            "{what} full to nine tenths or more ({} counters and {} charges are live): when it is \
+             full, calls that need a new counter are denied until some lapse; limits of the scope \
+             grant, or shorter windows, take less",
+            load.counters, load.stamps
+        )
+    });
+    let short = (!load.short.is_empty()).then(|| {
+        let shown: Vec<&str> = load.short.iter().take(5).map(String::as_str).collect();
+        format!(
+            "calls of {} accounts ({}) were denied in the last ten minutes, because they have used \
+             up their share of the limiter with agents, sessions or names of their own making; \
+             nobody else is",
+            load.short.len(),
+            shown.join(", ")
+        )
+    });
+    near.into_iter().chain(short).collect()
 }
 
 fn disarm_note(disarm: &Disarm) -> String {

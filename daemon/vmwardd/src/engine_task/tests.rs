@@ -296,3 +296,25 @@ fn while_a_new_policy_is_read_the_engine_answers() {
     stopped.blocking_recv().unwrap();
     thread.join().unwrap();
 }
+
+#[test]
+fn an_account_that_made_up_names_without_end_is_counted_and_in_the_status() {
+    let dir = tempfile::tempdir().unwrap();
+    let policy = r#"{"version": "1", "default": "allow", "all_tools": {"limits": [
+        {"counter": "each", "window": "day", "max": 5, "scope": "tool"}]}}"#;
+    let mut shell = shell_with(dir.path(), policy);
+    for n in 0..vmward_core::limit::SHARE_COUNTERS_MAX {
+        let answer = ask(&mut shell, 1000, &format!("look_{n}")).unwrap();
+        assert_eq!(answer.decision, v1::Decision::Allow, "{answer:?}");
+    }
+    let denied = ask(&mut shell, 1000, "look_again").unwrap();
+    assert_eq!(denied.reason_code, v1::ReasonCode::Unavailable);
+    assert_eq!(denied.rule, "/all_tools/limits/0");
+    assert!(denied.retry_after_ms.is_some(), "{denied:?}");
+    let other = ask(&mut shell, 1001, "look_again").unwrap();
+    assert_eq!(other.decision, v1::Decision::Allow);
+    let status = shell.status(convert::now());
+    assert_eq!(status.counters["decisions-unavailable"], 1);
+    let told = status.degraded.iter().any(|line| line.contains("uid:1000"));
+    assert!(told, "{:?}", status.degraded);
+}

@@ -149,7 +149,12 @@ fn a_rule_in_shadow_mode_changes_nothing_and_says_what_it_would_have_done() {
         counter: "s".to_owned(),
         key: "grant:uid:0".to_owned(),
     };
-    assert_eq!(charges(&first), [Charge { key, cost: 1 }]);
+    let charge = Charge {
+        key,
+        cost: 1,
+        maker: None,
+    };
+    assert_eq!(charges(&first), [charge]);
     assert!(allowed(&first).limits().is_empty(), "nothing binds");
 
     let second = engine.authorize(&stop(2), at(1));

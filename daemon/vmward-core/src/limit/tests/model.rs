@@ -112,7 +112,7 @@ impl Model {
                 prop_assert!(fits_all(then), "told to come back too early");
                 return Ok(());
             }
-            Err(LimitError::Full) => prop_assert!(false, "two counters are not too many"),
+            Err(LimitError::Full { .. }) => prop_assert!(false, "two counters are not too many"),
         }
         let at = self.latest;
         self.calls.push(Call {
