@@ -11,9 +11,8 @@ mod rotate;
 mod scan;
 
 use std::collections::{HashSet, VecDeque};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -25,6 +24,7 @@ use vmward_core::ids::DecisionId;
 pub use self::rotate::Rotation;
 use self::scan::scan;
 use crate::feed::Feed;
+use crate::secure_file::append_own;
 
 /// The file's name in the log directory.
 pub const AUDIT_FILE: &str = "audit.jsonl";
@@ -86,8 +86,11 @@ pub struct Resumed {
     pub kernel_seq: Option<u64>,
     /// What had to be put aside, as a sentence for the log and the status.
     pub put_aside: Option<String>,
-    /// That the log's newest records are missing, as a sentence.
+    /// That the log's newest records are missing, or that nobody can tell, as a
+    /// sentence.
     pub end_missing: Option<String>,
+    /// The number of the newest record that was there.
+    pub records: u64,
 }
 
 impl Resumed {
@@ -155,7 +158,7 @@ impl AuditFile {
             path: path.clone(),
             source,
         };
-        let mut file = open_append(&path).map_err(at_open)?;
+        let mut file = append_own(&path).map_err(at_open)?;
         let mut resumed = Resumed::default();
         let scan = scan(&mut file, boot_id, wanted, &mut resumed).map_err(at_open)?;
         if scan.torn > 0 {
@@ -182,11 +185,12 @@ impl AuditFile {
                     path.display(),
                     side.display()
                 ));
-                file = open_append(&path).map_err(at_open)?;
+                file = append_own(&path).map_err(at_open)?;
                 len = 0;
                 Chain::new()
             }
         };
+        resumed.records = chain.next_seq().saturating_sub(1);
         let mut audit = AuditFile {
             file: Arc::new(file),
             path,
@@ -374,7 +378,7 @@ fn genesis() -> AuditBody {
 
 fn put_tail_aside(file: &mut File, path: &Path, whole: u64, at: Now) -> io::Result<PathBuf> {
     let side = side_path(path, "torn", at);
-    let mut kept = open_append(&side)?;
+    let mut kept = append_own(&side)?;
     file.seek(SeekFrom::Start(whole))?;
     io::copy(file, &mut kept)?;
     kept.sync_all()?;
@@ -384,16 +388,6 @@ fn put_tail_aside(file: &mut File, path: &Path, whole: u64, at: Now) -> io::Resu
 
 fn side_path(path: &Path, what: &str, at: Now) -> PathBuf {
     path.with_extension(format!("{what}-{}", at.wall_ns))
-}
-
-fn open_append(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .append(true)
-        .create(true)
-        .mode(0o640)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(path)
 }
 
 #[cfg(test)]

@@ -6,6 +6,9 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+/// Most symbolic links that are followed to a file.
+const LINKS_MAX: usize = 8;
+
 /// Why a file was not trusted.
 #[derive(Debug, thiserror::Error)]
 pub enum SecureFileError {
@@ -49,16 +52,53 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// write over.
 ///
 /// # Errors
-/// The system's errors.
+/// The system's errors, and `PermissionDenied` for a file that somebody else may
+/// write.
 pub fn open_own(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
+    let file = OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o600)
         .custom_flags(libc::O_NOFOLLOW)
-        .open(path)
+        .open(path)?;
+    check_own(path, &file)?;
+    Ok(file)
+}
+
+/// Opens or makes a file of the daemon's own to read and to append to, which its
+/// group may read.
+///
+/// # Errors
+/// As [`open_own`].
+pub fn append_own(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create(true)
+        .mode(0o640)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(path)?;
+    check_own(path, &file)?;
+    Ok(file)
+}
+
+/// Reads a text file of the daemon's own of at most `bytes_max` bytes.
+///
+/// # Errors
+/// As [`read_bounded`] and [`open_own`].
+pub fn read_own(path: &Path, bytes_max: u64) -> io::Result<String> {
+    let file = open(path)?;
+    check_own(path, &file)?;
+    read_handle(&file, bytes_max)
+}
+
+/// Is an open file of the daemon's own nobody else's? What is in the journal gives
+/// quota and approvals, and its checksums have no key.
+fn check_own(path: &Path, file: &File) -> io::Result<()> {
+    check_owner(path, &file.metadata()?)
+        .map_err(|error| io::Error::new(io::ErrorKind::PermissionDenied, error))
 }
 
 /// Reads a text file of at most `bytes_max` bytes.
@@ -71,10 +111,11 @@ pub fn read_bounded(path: &Path, bytes_max: u64) -> io::Result<String> {
 }
 
 /// Reads a text file that only root, or the user this daemon runs as, may
-/// write.
+/// write or put another in the place of.
 ///
 /// # Errors
-/// As [`read_bounded`], and a file with another owner or open to other writers.
+/// As [`read_bounded`], and a file with another owner or open to other writers,
+/// or in a folder that is.
 pub fn read_trusted(path: &Path, bytes_max: u64) -> Result<String, SecureFileError> {
     let at_read = |source| SecureFileError::Read {
         path: path.to_owned(),
@@ -83,7 +124,37 @@ pub fn read_trusted(path: &Path, bytes_max: u64) -> Result<String, SecureFileErr
     let file = open(path).map_err(at_read)?;
     let meta = file.metadata().map_err(at_read)?;
     check_owner(path, &meta)?;
+    check_folders(path)?;
     read_handle(&file, bytes_max).map_err(at_read)
+}
+
+/// The folder that the file lies in, and those of the symbolic links that lead
+/// there: who may write one can put another file of root's in the place, such as
+/// an older one.
+fn check_folders(path: &Path) -> Result<(), SecureFileError> {
+    let mut path = path.to_owned();
+    for _ in 0..=LINKS_MAX {
+        let folder = match path.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        };
+        let meta = std::fs::metadata(folder).map_err(|source| SecureFileError::Read {
+            path: folder.to_owned(),
+            source,
+        })?;
+        // In a sticky folder nobody can replace what is not their own.
+        if meta.mode() & libc::S_ISVTX == 0 {
+            check_owner(folder, &meta)?;
+        }
+        let Ok(target) = std::fs::read_link(&path) else {
+            return Ok(());
+        };
+        path = folder.join(target);
+    }
+    Err(SecureFileError::Untrusted {
+        path,
+        why: format!("more than {LINKS_MAX} symbolic links lead to it"),
+    })
 }
 
 /// Can `path` be run, and by nobody else be replaced with another program?
@@ -183,6 +254,59 @@ mod tests {
             error.contains("0664") && error.contains("chmod go-w"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_file_in_a_folder_that_others_may_write_is_not_trusted() {
+        let dir = tempfile::tempdir().unwrap();
+        let mode = |name: &str, mode| {
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(dir.path().join(name), mode).unwrap();
+        };
+        for name in ["open", "shut"] {
+            std::fs::create_dir(dir.path().join(name)).unwrap();
+            mode(name, 0o755);
+        }
+        let open = dir.path().join("open/policy.json");
+        let shut = dir.path().join("shut/policy.json");
+        std::fs::write(&open, "{}").unwrap();
+        mode("open/policy.json", 0o644);
+        std::os::unix::fs::symlink("../open/policy.json", &shut).unwrap();
+        let is_trusted = |path: &Path| read_trusted(path, 10).is_ok();
+        assert!(is_trusted(&open) && is_trusted(&shut), "a link is no harm");
+        mode("open", 0o777);
+        let error = read_trusted(&open, 10).unwrap_err().to_string();
+        let help = format!("chmod go-w {}", dir.path().join("open").display());
+        assert!(error.contains("0777") && error.contains(&help), "{error}");
+        assert!(!is_trusted(&shut), "the link leads there");
+        mode("open", 0o1777);
+        assert!(is_trusted(&open) && is_trusted(&shut), "as in /tmp");
+        mode("open", 0o755);
+        mode("shut", 0o775);
+        assert!(is_trusted(&open) && !is_trusted(&shut), "the link's own");
+    }
+
+    #[test]
+    fn a_file_of_the_daemons_own_that_another_user_may_write_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal.jsonl");
+        drop(open_own(&path).unwrap());
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o606)).unwrap();
+        let error = open_own(&path).unwrap_err().to_string();
+        assert!(error.contains("chmod go-w"), "{error}");
+        assert!(read_own(&path, 10).is_err());
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        assert!(read_own(&path, 10).is_ok());
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        std::os::unix::fs::chown(&path, Some(1001), None).unwrap();
+        let error = open_own(&path).unwrap_err().to_string();
+        assert!(
+            error.contains("its owner is uid 1001") && error.contains("chown root"),
+            "{error}"
+        );
+        assert!(read_own(&path, 10).is_err());
     }
 
     #[test]

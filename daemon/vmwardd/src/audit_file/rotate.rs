@@ -17,7 +17,8 @@ use vmward_core::clock::Now;
 use vmward_core::ids::DecisionId;
 
 use super::scan::scan;
-use super::{AUDIT_FILE, AuditFile, Resumed, genesis, open_append};
+use super::{AUDIT_FILE, AuditFile, Resumed, genesis};
+use crate::secure_file::append_own;
 
 /// As many of the files that were put aside stay, however old: a clock that was
 /// set wrong must not take the whole log away.
@@ -56,7 +57,7 @@ impl AuditFile {
         // What was put aside is never synced again.
         self.file.sync_data()?;
         fs::rename(&self.path, &to)?;
-        match open_append(&self.path) {
+        match append_own(&self.path) {
             Ok(file) => self.file = Arc::new(file),
             Err(error) => {
                 fs::rename(&to, &self.path)?;

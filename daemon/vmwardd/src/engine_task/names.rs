@@ -4,6 +4,7 @@
 //! is its UUID.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use vmward_core::ids::VmUuid;
@@ -13,6 +14,8 @@ use crate::secure_file;
 /// More names than VMs that one host can protect: the oldest, by UUID, are
 /// forgotten first.
 const NAMES_MAX: usize = 8192;
+/// Longest file of them.
+const BYTES_MAX: u64 = 16 << 20;
 
 /// Names by UUID.
 #[derive(Debug)]
@@ -26,13 +29,15 @@ impl Names {
     /// protection, and is written anew.
     pub(super) fn load(state_dir: &Path) -> Names {
         let path = state_dir.join("vm-names.json");
-        let known = match std::fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
-                tracing::warn!(path = %path.display(), %error, "the names of VMs are unreadable");
-                BTreeMap::new()
-            }),
-            Err(_) => BTreeMap::new(),
+        let read = match secure_file::read_own(&path, BYTES_MAX) {
+            Ok(text) => serde_json::from_str(&text).map_err(io::Error::from),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+            Err(error) => Err(error),
         };
+        let known = read.unwrap_or_else(|error| {
+            tracing::warn!(path = %path.display(), %error, "the names of VMs are unreadable");
+            BTreeMap::new()
+        });
         Names { known, path }
     }
 
@@ -44,7 +49,7 @@ impl Names {
     ///
     /// # Errors
     /// The file cannot be written; the name is known all the same.
-    pub(super) fn learn(&mut self, uuid: VmUuid, name: &str) -> std::io::Result<()> {
+    pub(super) fn learn(&mut self, uuid: VmUuid, name: &str) -> io::Result<()> {
         if self.get(uuid) == Some(name) {
             return Ok(());
         }

@@ -17,6 +17,9 @@ use crate::secure_file;
 /// cannot sleep before it has its place, so this is more than it needs.
 const LATE_NS: i64 = 1_000_000_000;
 
+/// Longest file that keeps the number.
+const STORED_BYTES_MAX: u64 = 4096;
+
 /// A range of numbers, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Gap {
@@ -62,7 +65,7 @@ impl Seq {
         canary: Option<Gap>,
     ) -> Seq {
         let path = state_dir.join("kernel-seq.json");
-        let stored = std::fs::read_to_string(&path)
+        let stored = secure_file::read_own(&path, STORED_BYTES_MAX)
             .ok()
             .and_then(|text| serde_json::from_str::<Stored>(&text).ok())
             .filter(|stored| stored.boot_id == boot_id)
