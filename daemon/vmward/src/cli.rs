@@ -189,7 +189,7 @@ pub(crate) enum AuditCommand {
         log: PathBuf,
         /// Where the daemon keeps the number and hash of the newest record, by which
         /// missing ones show; /var/lib/vmward/audit-head for the daemon's own log.
-        /// Only root can read it.
+        /// Only root can read it. One that is named and cannot be read is an error.
         #[arg(long, value_name = "PATH")]
         head: Option<PathBuf>,
     },

@@ -3,6 +3,7 @@
 
 use std::{ops::ControlFlow, path::Path, process::ExitCode};
 
+use anyhow::anyhow;
 use serde::Deserialize;
 use serde_json::json;
 use vmward_core::audit::{chain::Verifier, files::REMOVED, head::KeptHead};
@@ -63,11 +64,14 @@ pub(crate) fn verify(log: &Path, head: Option<&Path>, json: bool) -> anyhow::Res
     } else {
         report.text(log)
     })?;
-    Ok(if report.broken.is_some() {
-        Exit::ChainBroken.into()
-    } else {
-        Exit::Done.into()
-    })
+    if report.broken.is_some() {
+        return Ok(Exit::ChainBroken.into());
+    }
+    // Who names a head wants it compared.
+    match (&report.kept, head) {
+        (Kept::Unread(why), Some(_)) => Err(anyhow!("the kept head cannot be compared: {why}")),
+        _ => Ok(Exit::Done.into()),
+    }
 }
 
 impl Kept {
@@ -208,7 +212,7 @@ impl Report {
             Kept::None => String::new(),
             Kept::Unread(why) => format!(
                 "; NOT compared with the head that the daemon keeps, so newest records may be \
-                 missing ({why}; only root can read it)"
+                 missing ({why}; only root can read the daemon's own)"
             ),
             Kept::Read(..) => {
                 "; it is the one that the daemon keeps, or goes on from it".to_owned()

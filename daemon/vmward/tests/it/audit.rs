@@ -265,14 +265,16 @@ fn a_log_whose_newest_records_were_taken_away_is_found_by_the_head_that_the_daem
         let text = String::from_utf8(output.stdout).unwrap();
         assert_eq!(output.status.code(), Some(status), "{text}");
         assert!(text.contains(part), "{text}");
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(told.contains("cannot be compared"), status == 1, "{told}");
     };
-    verify(0, "NOT compared with the head");
+    verify(1, "NOT compared with the head");
     fs::write(head, kept.text()).unwrap();
     verify(0, "it is the one that the daemon keeps");
     fs::write(&path, format!("{}\n", all[..4].join("\n"))).unwrap();
     verify(5, "record 5 with the hash");
     fs::write(head, "rubbish").unwrap();
-    verify(0, "NOT compared with the head");
+    verify(1, "NOT compared with the head");
     fs::write(head, kept.text()).unwrap();
     // Where the chain breaks before, that is what matters.
     let changed = all.join("\n").replacen("\"seq\":2,", "\"seq\":7,", 1);

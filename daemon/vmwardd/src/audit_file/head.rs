@@ -21,8 +21,8 @@ use crate::secure_file::open_own;
 
 impl AuditFile {
     /// [`AuditFile::open`], with the head kept in `state_dir` from now on. Where the
-    /// log lacks the record that was kept, that goes on record and into
-    /// [`Resumed::end_missing`].
+    /// log lacks the record that was kept, or no record was kept of a log that has
+    /// some, that goes on record and into [`Resumed::end_missing`].
     ///
     /// # Errors
     /// See [`AuditFile::open`].
@@ -34,22 +34,19 @@ impl AuditFile {
         wanted: &HashSet<DecisionId>,
     ) -> Result<(AuditFile, Resumed), AuditError> {
         let (mut audit, mut resumed) = AuditFile::open(dir, boot_id, at, wanted)?;
-        resumed.end_missing = audit.keep_head(dir, state_dir, at);
+        resumed.end_missing = audit.keep_head(dir, state_dir, resumed.records, at);
         if let Some(why) = &resumed.end_missing {
             tracing::warn!("{why}");
         }
         Ok((audit, resumed))
     }
 
-    fn keep_head(&mut self, dir: &Path, state_dir: &Path, at: Now) -> Option<String> {
+    /// Goes on with the head that a former daemon kept of a log of so many `records`.
+    fn keep_head(&mut self, dir: &Path, state_dir: &Path, records: u64, at: Now) -> Option<String> {
         let path = state_dir.join(HEAD_FILE);
         let outcome = open(&path).and_then(|(file, kept)| {
-            let Some(kept) = kept else {
-                return Ok((file, None));
-            };
-            // Unless the daemon was ended between the two, they agree.
-            let is_there = kept == KeptHead::of(&self.chain) || holds(dir, &kept)?;
-            Ok((file, (!is_there).then_some(kept)))
+            let missing = self.missing(dir, &path, kept, records)?;
+            Ok((file, missing))
         });
         let (file, missing) = match outcome {
             Ok(found) => found,
@@ -66,14 +63,46 @@ impl AuditFile {
             self.head.put(&self.chain);
             return None;
         };
-        let why = format!(
-            "the audit log lacks record {} with the hash {}, which was written: its newest records \
-             are missing, or all of them; a power cut can take those of the last second",
-            missing.seq, missing.hash
-        );
-        let body = AuditBody::daemon("audit-end-missing", Some(why.clone()));
-        self.append(body, at);
+        let (event, why) = missing;
+        self.append(AuditBody::daemon(event, Some(why.clone())), at);
         Some(why)
+    }
+
+    /// What the kept head says of the log: nothing, or the event and the sentence
+    /// that go on record.
+    fn missing(
+        &self,
+        dir: &Path,
+        path: &Path,
+        kept: Kept,
+        records: u64,
+    ) -> io::Result<Option<(&'static str, String)>> {
+        let what = match kept {
+            Kept::Head(kept) => {
+                // Unless the daemon was ended between the two, they agree.
+                if kept == KeptHead::of(&self.chain) || holds(dir, &kept)? {
+                    return Ok(None);
+                }
+                let why = format!(
+                    "the audit log lacks record {} with the hash {}, which was written: its newest \
+                     records are missing, or all of them; a power cut can take those of the last \
+                     second",
+                    kept.seq, kept.hash
+                );
+                return Ok(Some(("audit-end-missing", why)));
+            }
+            Kept::Damaged => "damaged",
+            Kept::Missing => "missing",
+        };
+        // The first record comes before the first head, and a crash between them.
+        Ok((records > 1).then(|| {
+            let why = format!(
+                "{} is {what}, and the audit log has {records} records: nobody can tell whether \
+                 newer ones were taken away before this start; a power cut can take the file",
+                path.display()
+            );
+            ("audit-head-missing", why)
+        }))
     }
 
     /// Why the head is not kept, where it cannot be written.
@@ -111,13 +140,25 @@ impl Head {
     }
 }
 
-fn open(path: &Path) -> io::Result<(File, Option<KeptHead>)> {
+/// What a former daemon kept.
+enum Kept {
+    Head(KeptHead),
+    Damaged,
+    Missing,
+}
+
+fn open(path: &Path) -> io::Result<(File, Kept)> {
     let file = open_own(path)?;
     let mut text = [0; HEAD_BYTES];
     let kept = match file.read_exact_at(&mut text, 0) {
         Ok(()) => str::from_utf8(&text).ok().and_then(KeptHead::read),
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => None,
         Err(error) => return Err(error),
+    };
+    let kept = match kept {
+        Some(head) => Kept::Head(head),
+        None if file.metadata()?.len() == 0 => Kept::Missing,
+        None => Kept::Damaged,
     };
     Ok((file, kept))
 }

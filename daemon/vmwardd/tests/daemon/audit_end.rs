@@ -66,3 +66,58 @@ fn what_is_missing_at_the_end_of_the_log_goes_on_record_and_into_the_status() {
         daemon.restart();
     }
 }
+
+#[test]
+fn a_head_that_is_missing_or_damaged_goes_on_record_and_into_the_status() {
+    let mut daemon = Daemon::start(&Options::default());
+    let head = daemon.dir().join("state/audit-head");
+    let damages: [(&str, fn(&Path)); 2] = [
+        ("is missing", |head| std::fs::remove_file(head).unwrap()),
+        ("is damaged", |head| {
+            std::fs::write(head, "garbage").unwrap()
+        }),
+    ];
+    assert_eq!(events(&daemon, "audit-head-missing"), 0, "the first start");
+    for (before, (what, damage)) in damages.into_iter().enumerate() {
+        daemon.stop_test();
+        daemon.kill();
+        damage(&head);
+        daemon.restart();
+        assert_eq!(events(&daemon, "audit-head-missing"), before + 1, "{what}");
+        let degraded = daemon.status().degraded;
+        let told = degraded.iter().any(|line| line.contains(what));
+        assert!(told, "{what}: {degraded:?}");
+        daemon.verify_audit();
+        // Told once, and kept again.
+        daemon.kill();
+        daemon.restart();
+        assert_eq!(events(&daemon, "audit-head-missing"), before + 1, "{what}");
+        assert!(
+            !daemon
+                .status()
+                .degraded
+                .iter()
+                .any(|line| line.contains(what))
+        );
+    }
+}
+
+#[test]
+fn a_journal_or_a_log_that_somebody_else_may_write_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut daemon = Daemon::start(&Options::default());
+    assert_eq!(daemon.terminate(), Some(0));
+    for name in ["state/journal.jsonl", "log/audit.jsonl"] {
+        let path = daemon.dir().join(name);
+        let mode = |mode| {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        mode(0o666);
+        let refused = daemon.run_another(&[]);
+        assert!(!refused.status.success(), "{name}");
+        let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(told.contains("chmod go-w"), "{name}: {told}");
+        mode(0o600);
+    }
+    daemon.restart();
+}
