@@ -11,7 +11,9 @@
 //! | `reader` | typed access to that tree, collecting what is wrong |
 //! | `rules` | the rules of one tool |
 //! | `limits` | counters and rate limits |
+//! | `carried` | what our own reader refuses of the outcome |
 
+mod carried;
 mod limits;
 mod reader;
 mod rules;
@@ -89,15 +91,24 @@ pub(crate) fn import(yaml: &str) -> Result<Imported, ImportErrors> {
     let Reader {
         mut errors,
         mut notes,
+        places,
         ..
     } = reader;
+    let policy = Value::Object(policy);
+    let text = format!("{policy:#}\n");
+    if errors.is_empty() {
+        // A policy that nobody could put into force is no outcome.
+        errors = carried::refused(&policy, &text, &places);
+    }
     if !errors.is_empty() {
         errors.sort();
         return Err(ImportErrors(errors));
     }
     notes.sort();
-    let policy = format!("{:#}\n", Value::Object(policy));
-    Ok(Imported { policy, notes })
+    Ok(Imported {
+        policy: text,
+        notes,
+    })
 }
 
 const TOP_KEYS: [&str; 6] = [
@@ -119,6 +130,9 @@ fn document(reader: &mut Reader, root: &Node) -> Map<String, Value> {
     policy.insert("version".to_owned(), json!("1"));
     if let Some(text) = reader.text_at(entries, "description") {
         policy.insert("description".to_owned(), json!(text));
+    }
+    for entry in entries {
+        reader.places.push((format!("/{}", entry.key), entry.line));
     }
     let default = default(reader, root, entries);
     policy.insert("default".to_owned(), json!(default));
@@ -189,6 +203,8 @@ fn hidden(reader: &mut Reader, entries: &[Entry]) -> Vec<String> {
         } else if hidden.contains(&tool) {
             reader.error(item.line, format!("{tool:?} is hidden twice"));
         } else {
+            let pointer = format!("/hide/{}", hidden.len());
+            reader.places.push((pointer, item.line));
             hidden.push(tool);
         }
     }
@@ -213,7 +229,12 @@ fn tools(
         if tool.is_empty() {
             reader.error(entry.line, "a tool has no name");
         }
-        let rule = rules::tool(reader, tool, &entry.node);
+        let pointer = match tool {
+            "*" => "/all_tools".to_owned(),
+            _ => carried::below("/tools", tool),
+        };
+        reader.places.push((pointer.clone(), entry.line));
+        let rule = rules::tool(reader, tool, pointer, &entry.node);
         if tool == "*" {
             if !rule.is_empty() {
                 policy.insert("all_tools".to_owned(), Value::Object(rule));

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     Note,
+    carried::Places,
     yaml::{Entry, Node, Value},
 };
 
@@ -13,6 +14,7 @@ pub(super) struct Reader {
     pub(super) notes: Vec<Note>,
     /// What was said once and holds for the whole file.
     said: BTreeSet<&'static str>,
+    pub(super) places: Places,
 }
 
 impl Reader {

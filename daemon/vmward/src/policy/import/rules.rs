@@ -30,6 +30,8 @@ struct Source<'a> {
 /// What becomes of a tool's rules.
 #[derive(Default)]
 struct Draft {
+    /// Where it will stand in our policy.
+    pointer: String,
     names: Vec<String>,
     /// The line and message of the rule that denies every call.
     deny: Option<(usize, Option<String>)>,
@@ -46,7 +48,12 @@ struct Approval {
 }
 
 /// The rule for a tool, as JSON.
-pub(super) fn tool(reader: &mut Reader, tool: &str, node: &Node) -> Map<String, Value> {
+pub(super) fn tool(
+    reader: &mut Reader,
+    tool: &str,
+    pointer: String,
+    node: &Node,
+) -> Map<String, Value> {
     let what = format!("the tool {tool:?}");
     let entries = reader.map(node, &what).unwrap_or_default();
     reader.known(entries, &["rules"], &what);
@@ -55,7 +62,10 @@ pub(super) fn tool(reader: &mut Reader, tool: &str, node: &Node) -> Map<String, 
     for item in list.unwrap_or_default() {
         sources.extend(source(reader, item));
     }
-    let mut draft = Draft::default();
+    let mut draft = Draft {
+        pointer,
+        ..Draft::default()
+    };
     for source in &sources {
         draft.add(reader, tool, source);
     }
@@ -113,6 +123,7 @@ impl Draft {
         let timeout_s = timeout.and_then(|node| {
             let text = reader.text(node, "\"approval_timeout\"")?;
             let seconds = seconds(&text);
+            self.place(reader, "approval_timeout", node.line);
             if seconds.is_none() {
                 let message = format!(
                     "\"approval_timeout\" must be whole seconds, such as 15m or 1h30m; found {text:?}"
@@ -142,6 +153,7 @@ impl Draft {
             reader.note(source.line, message);
             return;
         }
+        self.place(reader, "reason", source.line);
         let reason = source.on_deny.clone();
         self.approval = Some(Approval { reason, timeout_s });
     }
@@ -210,10 +222,18 @@ impl Draft {
             reader.error(source.line, message);
         }
         limits::explain(reader, source.line);
+        let part = format!("limits/{}", self.limits.len());
+        self.place(reader, &part, source.line);
         self.limits.push(limit);
         if let Some(message) = &source.on_deny {
             self.limit_messages.push((source.line, message.clone()));
         }
+    }
+
+    /// This part of the rule comes from that line.
+    fn place(&self, reader: &mut Reader, part: &str, line: usize) {
+        let pointer = format!("{}/{part}", self.pointer);
+        reader.places.push((pointer, line));
     }
 
     fn finish(mut self, reader: &mut Reader, tool: &str) -> Map<String, Value> {
@@ -226,6 +246,9 @@ impl Draft {
             text((!self.names.is_empty()).then(|| self.names.join("; "))),
         );
         if let Some((line, reason)) = self.deny.take() {
+            reader
+                .places
+                .push((format!("{}/reason", self.pointer), line));
             if self.approval.is_some() || !self.require.is_empty() || !self.limits.is_empty() {
                 let message = format!(
                     "this denies every call of {tool:?}; its other rules are never reached and are \
@@ -260,6 +283,8 @@ impl Draft {
                 .iter()
                 .all(|other| other["on_deny"].is_string());
         if alone {
+            let line = self.limit_messages.first().map_or(1, |(line, _)| *line);
+            self.place(reader, "on_deny", line);
             return Some(first.clone());
         }
         for (line, message) in &self.limit_messages {

@@ -94,11 +94,19 @@ impl Draft {
                 reader.note_once(node.line, TYPES);
                 // To Intercept no condition holds on what is missing; ours on
                 // these two does.
+                self.place_next(reader, node.line);
                 self.push(path, "exists", &json!(true), source);
             }
             _ => {}
         }
+        self.place_next(reader, node.line);
         self.push(path, op, &value, source);
+    }
+
+    /// The next condition comes from this line.
+    fn place_next(&self, reader: &mut Reader, line: usize) {
+        let part = format!("require/{}", self.require.len());
+        self.place(reader, &part, line);
     }
 
     fn push(&mut self, path: &str, op: &str, value: &Value, source: &Source<'_>) {

@@ -162,3 +162,64 @@ fn a_counter_that_counts_backwards_or_in_parts_is_refused() {
         refused(&yaml, expected);
     }
 }
+
+/// What Intercept takes and vmward's own reader does not.
+#[test]
+fn what_vmward_would_refuse_is_no_outcome_and_is_told_with_its_line() {
+    let rule = |rule: &str| format!("version: 1\ntools:\n  t:\n    rules:\n    - name: n\n{rule}");
+    let limits: String = (0..40)
+        .map(|n| {
+            format!(
+                "    - name: n{n}\n      state: {{counter: c{n}, window: day}}\n      conditions: \
+                 [{{path: state.t.c{n}, op: lte, value: 5}}]\n"
+            )
+        })
+        .collect();
+    let long = "x".repeat(1_200);
+    for (yaml, line) in [
+        ("version: 1\nhide:\n- a\n- 'vm_*'\ntools: {}".to_owned(), 4),
+        (
+            "version: 1\ntools:\n  t: {}\n  a.*: {rules: [{name: x, action: deny}]}".to_owned(),
+            4,
+        ),
+        (
+            rule("      action: require_approval\n      approval_timeout: 400h"),
+            7,
+        ),
+        (
+            rule(
+                "      conditions:\n      - {path: args.ok, op: eq, value: 1}\n      \
+                 - {path: args.x, op: regex, value: '(?=a)'}",
+            ),
+            8,
+        ),
+        (
+            rule("      conditions: [{path: args.x, op: in, value: []}]"),
+            6,
+        ),
+        (
+            rule("      conditions: [{path: args.x, op: contains, value: [a]}]"),
+            6,
+        ),
+        (
+            rule(
+                "      state: {counter: c, window: day, increment: 7}\n      conditions: \
+                 [{path: state.t.c, op: lte, value: 5}]",
+            ),
+            5,
+        ),
+        (
+            rule(&format!("      action: deny\n      on_deny: {long}")),
+            5,
+        ),
+        (
+            format!("version: 1\ntools:\n  t:\n    rules:\n{limits}"),
+            101,
+        ),
+    ] {
+        let found = errors(&yaml);
+        let expected = format!("line {line}: cannot be carried over: ");
+        let hit = found.iter().any(|error| error.starts_with(&expected));
+        assert!(hit, "{yaml}\n{found:#?}");
+    }
+}
