@@ -5,6 +5,7 @@
 
 mod case;
 mod check;
+mod config;
 mod diff;
 mod explain;
 mod import;
@@ -15,7 +16,10 @@ mod test;
 use std::{path::Path, process::ExitCode};
 
 use anyhow::Context;
-use vmward_core::policy::{POLICY_BYTES_MAX, Policy};
+use vmward_core::{
+    engine::Engine,
+    policy::{POLICY_BYTES_MAX, Policy},
+};
 
 use crate::{
     cli::{Socket, policy::PolicyCommand},
@@ -33,10 +37,14 @@ pub(crate) fn run(socket: &Socket, command: PolicyCommand) -> anyhow::Result<Exi
         PolicyCommand::Test {
             cases,
             policy,
+            config,
             example,
             json,
         } => match cases {
-            Some(cases) if !example => test::run(&cases, policy.as_deref(), json),
+            Some(cases) if !example => {
+                let approvals = config::approvals(config.as_deref())?;
+                test::run(&cases, policy.as_deref(), &approvals, json)
+            }
             _ => {
                 print(test::EXAMPLE)?;
                 Ok(Exit::Done.into())
@@ -46,8 +54,13 @@ pub(crate) fn run(socket: &Socket, command: PolicyCommand) -> anyhow::Result<Exi
             policy,
             log,
             since,
+            config,
             json,
-        } => simulate::simulate(&policy, &log, since.as_deref(), json),
+        } => {
+            let mut engine = Engine::new(read_policy(&policy)?, "simulation");
+            engine.set_approval_config(config::approvals(config.as_deref())?);
+            simulate::simulate(engine, &log, since.as_deref(), json)
+        }
         PolicyCommand::Diff { old, new, json } => diff::diff(&old, &new, json),
         PolicyCommand::Import { file, output } => imported::command(&file, output.as_deref()),
         PolicyCommand::Schema => {

@@ -32,8 +32,11 @@ pub(crate) enum PolicyCommand {
         /// The policy; the file may name one of its own
         #[arg(long, value_name = "FILE")]
         policy: Option<PathBuf>,
+        /// The daemon's configuration, for its [approvals]; the installed one where absent
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
         /// Print an example of a file of cases
-        #[arg(long, conflicts_with_all = ["cases", "policy", "json"])]
+        #[arg(long, conflicts_with_all = ["cases", "policy", "config", "json"])]
         example: bool,
         /// Print the outcome as JSON
         #[arg(long)]
@@ -50,6 +53,9 @@ pub(crate) enum PolicyCommand {
         /// Only decisions from this instant on, such as 2026-11-23T00:00:00Z
         #[arg(long, value_name = "TIME")]
         since: Option<String>,
+        /// The daemon's configuration, for its [approvals]; the installed one where absent
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
         /// Print the outcome as JSON
         #[arg(long)]
         json: bool,
@@ -105,6 +111,10 @@ pub(crate) struct ExplainArgs {
     /// Judge by this policy, on its own, instead of asking the daemon
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
+    /// With --policy: the daemon's configuration, for its [approvals]; the installed
+    /// one where absent
+    #[arg(long, value_name = "FILE", requires = "policy")]
+    pub(crate) config: Option<PathBuf>,
     /// With --policy: the caller's grant, such as uid:1000
     #[arg(long, requires = "policy")]
     pub(crate) grant: Option<String>,

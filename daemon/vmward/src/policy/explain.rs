@@ -12,7 +12,7 @@ use vmward_wire::v1::{AuthorizeParams, method};
 
 use super::{
     case::{Call, MONDAY_NOON_NS, Vm, Who, instant},
-    read_policy,
+    config, read_policy,
 };
 use crate::{
     authorize::effect_or_host,
@@ -46,7 +46,8 @@ pub(super) fn explain(socket: &Socket, args: ExplainArgs) -> anyhow::Result<Exit
 /// By a policy on its own: no limit is used yet, and the VM runs.
 fn alone(args: ExplainArgs) -> anyhow::Result<Explanation> {
     let path = args.policy.context("a policy")?;
-    let engine = Engine::new(read_policy(&path)?, "explain");
+    let mut engine = Engine::new(read_policy(&path)?, "explain");
+    engine.set_approval_config(config::approvals(args.config.as_deref())?);
     let now_ns = match &args.when {
         Some(when) => clock::parse_rfc3339(when)
             .with_context(|| format!("{when:?} is no instant such as 2026-11-23T09:30:00Z"))?,

@@ -7,7 +7,8 @@
 //! the refunds are replayed, so a call that was only refused because a lease was
 //! live, or because the VM was unknown or off, is left out, and so are
 //! denied calls that share a record. What people said to requests for approval,
-//! they say again.
+//! they say again, at the time at which they said it; what holds for requests is
+//! what `vmward.toml` says now.
 
 use std::{
     collections::BTreeMap, fmt::Write as _, ops::ControlFlow, path::Path, process::ExitCode,
@@ -17,17 +18,14 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use vmward_core::{
     approval::Person,
-    audit::{AuditBody, DecisionRecord, LeaseRecord, Verdict},
+    audit::{ApprovalEvent, ApprovalRecord, AuditBody, DecisionRecord, LeaseRecord, Verdict},
     clock::{self, Now},
     engine::{Authorized, Decision, Engine, ReasonCode, Request, Via},
     ids::DecisionId,
     policy::Policy,
 };
 
-use super::{
-    case::{Call, FullVm, Vm, Who, instant},
-    read_policy,
-};
+use super::case::{Call, FullVm, Vm, Who, instant};
 use crate::{
     audit::files,
     exit::Exit,
@@ -74,15 +72,17 @@ struct Outcome {
     changes: BTreeMap<Change, Found>,
     /// What stands here for decisions of the log whose quota may go back.
     leased: BTreeMap<DecisionId, DecisionId>,
+    /// What stands here for requests for approval of the log.
+    asked: BTreeMap<DecisionId, DecisionId>,
 }
 
+/// `engine`: with the policy to try, and nothing charged.
 pub(super) fn simulate(
-    policy: &Path,
+    mut engine: Engine,
     log: &Path,
     since: Option<&str>,
     json: bool,
 ) -> anyhow::Result<ExitCode> {
-    let mut engine = Engine::new(read_policy(policy)?, "simulation");
     let since_ns = match since {
         Some(text) => clock::parse_rfc3339(text).with_context(|| {
             format!("{text:?} is no instant; one looks like 2026-11-23T09:30:00Z")
@@ -107,6 +107,7 @@ pub(super) fn simulate(
             AuditBody::Decision(record) => replay(&mut engine, record, at_ns, time, &mut outcome),
             AuditBody::Denials(record) => outcome.left_out += record.count,
             AuditBody::Lease(record) => refund(&mut engine, record, &mut outcome),
+            AuditBody::Approval(record) => decided(&mut engine, record, at_ns, &outcome),
             _ => {}
         }
         Ok(ControlFlow::Continue(()))
@@ -146,6 +147,9 @@ fn replay(
     // What it returns is for a journal and a log, and there are none.
     drop(engine.expire_approvals(now));
     let answer = engine.authorize(&request, now);
+    if let (Decision::Pending(pending), Some(asked)) = (&answer.decision, record.approval) {
+        outcome.asked.insert(asked, pending.approval);
+    }
     let answer = as_people_decided(engine, record, &request, answer, now);
     if let (Decision::Allow(permit), true) = (&answer.decision, record.lease.is_some()) {
         outcome.leased.insert(record.decision_id, permit.id());
@@ -173,7 +177,30 @@ fn replay(
     found.calls += 1;
 }
 
-/// Where a person decided about the call then, the same holds now.
+/// A person decided, whether or not the call ever came again.
+fn decided(engine: &mut Engine, record: &ApprovalRecord, at_ns: i64, outcome: &Outcome) {
+    let yes = match record.event {
+        ApprovalEvent::Approved => true,
+        ApprovalEvent::Denied => false,
+        ApprovalEvent::Opened | ApprovalEvent::Used | ApprovalEvent::Expired => return,
+    };
+    if let Some(asked) = outcome.asked.get(&record.approval) {
+        let note = record.note.clone();
+        // Where its time is over here, it is as if nobody had said anything.
+        drop(engine.decide_approval(*asked, somebody(), yes, note, instant(at_ns)));
+    }
+}
+
+/// Never the one who asks.
+fn somebody() -> Person {
+    Person {
+        uid: u32::MAX - 1,
+        loginuid: None,
+    }
+}
+
+/// Where a person decided about the call then, the same holds now, also where the
+/// request for approval was opened at another time.
 fn as_people_decided(
     engine: &mut Engine,
     record: &DecisionRecord,
@@ -189,11 +216,7 @@ fn as_people_decided(
     let Decision::Pending(pending) = &answer.decision else {
         return answer;
     };
-    let somebody = Person {
-        uid: u32::MAX - 1,
-        loginuid: None,
-    };
-    match engine.decide_approval(pending.approval, somebody, yes, None, now) {
+    match engine.decide_approval(pending.approval, somebody(), yes, None, now) {
         Ok(_) => engine.authorize(request, now),
         Err(_) => answer,
     }
@@ -291,6 +314,7 @@ fn report(outcome: &Outcome, json: bool) -> anyhow::Result<ExitCode> {
         incomplete,
         changes,
         leased: _,
+        asked: _,
     } = outcome;
     let text = if json {
         let changes: Vec<_> = changes

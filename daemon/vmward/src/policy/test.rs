@@ -7,11 +7,10 @@ use std::{fmt::Write as _, path::Path, process::ExitCode};
 use anyhow::{Context, bail};
 use serde::Serialize;
 use vmward_core::{
-    approval::Person,
+    approval::{ApprovalConfig, Person},
     clock::{self, NS_PER_S, Now},
     engine::{Authorized, Decision, Engine, ReasonCode},
     ids::DecisionId,
-    policy::Policy,
 };
 
 use self::file::{Case, Expect, File, Step, Word, YesOrNo};
@@ -39,7 +38,12 @@ struct Failure {
     got: String,
 }
 
-pub(super) fn run(cases: &Path, policy: Option<&Path>, json: bool) -> anyhow::Result<ExitCode> {
+pub(super) fn run(
+    cases: &Path,
+    policy: Option<&Path>,
+    approvals: &ApprovalConfig,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
     let text = read_text(cases)?;
     let file = File::read(&text).map_err(|why| {
         anyhow::anyhow!(
@@ -63,14 +67,15 @@ pub(super) fn run(cases: &Path, policy: Option<&Path>, json: bool) -> anyhow::Re
     }
     let mut failures = Vec::new();
     for (index, case) in file.cases.iter().enumerate() {
-        play(case, &policy, &mut failures)
+        let mut engine = Engine::new(policy.clone(), "case");
+        engine.set_approval_config(approvals.clone());
+        play(case, engine, &mut failures)
             .with_context(|| format!("case {} ({:?})", index + 1, case.name))?;
     }
     report(file.cases.len(), &failures, json)
 }
 
-fn play(case: &Case, policy: &Policy, failures: &mut Vec<Failure>) -> anyhow::Result<()> {
-    let mut engine = Engine::new(policy.clone(), "case");
+fn play(case: &Case, mut engine: Engine, failures: &mut Vec<Failure>) -> anyhow::Result<()> {
     let mut before_ns = None;
     let mut open: Option<DecisionId> = None;
     let says = |step: &Step| step.expect.is_some() && step.repeat > 0;

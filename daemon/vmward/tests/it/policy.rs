@@ -256,3 +256,24 @@ fn a_mistake_in_a_file_of_cases_is_told_in_its_words() {
     let expected = r#"`expect` is "allow", "deny" or "pending", found "alow" at line 2"#;
     assert!(told.contains(expected), "{told}");
 }
+
+#[test]
+fn cases_go_by_what_the_configuration_says_of_approvals() {
+    let policy = with(&json!({"tools": {"a": {"action": "require_approval"}}}));
+    let cases = json!({"policy": "policy.json", "cases": [{"name": "a request lapses", "steps": [
+        {"call": {"tool": "a"}, "expect": "pending"},
+        {"approve": "yes", "after_s": 5},
+        {"call": {"tool": "a"}, "after_s": 5, "expect": "pending"}]}]});
+    let folder = Folder::with(&[
+        ("policy.json", &policy),
+        ("cases.json", &cases.to_string()),
+        ("short.toml", "[approvals]\nexpire = 8\n"),
+        ("long.toml", "[approvals]\nexpire = 60\n"),
+    ]);
+    folder.policy(0, &["test", "cases.json", "--config", "short.toml"]);
+    folder.policy(1, &["test", "cases.json", "--config", "long.toml"]);
+    let explain = ["explain", "--policy", "policy.json", "--tool", "a"];
+    for (config, status) in [("short.toml", 3), ("none.toml", 1)] {
+        folder.policy(status, &[&explain[..], &["--config", config]].concat());
+    }
+}

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use vmward_core::{
-    approval::Person,
+    approval::{ApprovalConfig, Person},
     audit::{AuditBody, chain::Chain},
     clock::{NS_PER_S, Now},
     digest::args_digest,
@@ -45,8 +45,34 @@ impl Logged {
 
     /// What the simulation with this policy prints.
     fn simulate(&self, status: i32, policy: &str) -> String {
-        let folder = Folder::with(&[("policy.json", policy), ("audit.jsonl", &self.log)]);
-        folder.policy(status, &["simulate", "policy.json", "--log", "audit.jsonl"])
+        self.simulate_with(status, policy, "")
+    }
+
+    /// The same with a configuration.
+    fn simulate_with(&self, status: i32, policy: &str, config: &str) -> String {
+        let folder = Folder::with(&[
+            ("policy.json", policy),
+            ("audit.jsonl", &self.log),
+            ("vmward.toml", config),
+        ]);
+        let args = ["--log", "audit.jsonl", "--config", "vmward.toml"];
+        folder.policy(status, &[&["simulate", "policy.json"], &args[..]].concat())
+    }
+
+    /// A person's yes, on record.
+    fn approve(&mut self, answer: &Authorized, seconds: i64) {
+        let Decision::Pending(pending) = &answer.decision else {
+            panic!("must wait: {:?}", answer.decision)
+        };
+        let by = Person {
+            uid: 0,
+            loginuid: None,
+        };
+        let decided = self
+            .engine
+            .decide_approval(pending.approval, by, true, None, at(seconds));
+        let (_, body) = decided.expect("it waits");
+        self.write(&body, at(seconds));
     }
 }
 
@@ -156,6 +182,55 @@ fn simulate_of_the_policy_in_force_changes_nothing() {
     );
     let text = logged.simulate(0, &unmapped);
     assert_eq!(text, format!("3 decisions replayed, 0 {NOTHING}"));
+}
+
+#[test]
+fn simulate_has_people_say_what_they_said_when_they_said_it() {
+    let once = with(&json!({"tools": {"vm_stop": {"action": "require_approval",
+        "rate_limit": {"max": 1, "window": 3600}}}}));
+    let mut logged = Logged::under(&once);
+    let call = |logged: &mut Logged, vm, second| {
+        logged.call("vm_stop", json!({"identifier": "web-1", "n": vm}), second)
+    };
+    for n in [1, 2] {
+        let waits = call(&mut logged, n, 0);
+        logged.approve(&waits, 1);
+    }
+    assert!(matches!(
+        call(&mut logged, 1, 2).decision,
+        Decision::Allow(_)
+    ));
+    // Its yes waits on: the limit is used up.
+    assert!(matches!(
+        call(&mut logged, 2, 3).decision,
+        Decision::Deny(_)
+    ));
+    let text = logged.simulate(0, &once);
+    assert_eq!(text, format!("4 decisions replayed, 0 {NOTHING}"));
+}
+
+#[test]
+fn simulate_goes_by_what_the_configuration_says_of_approvals() {
+    let asks = with(&json!({"tools": {"vm_stop": {"action": "require_approval"}}}));
+    let mut logged = Logged::under(&asks);
+    logged.engine.set_approval_config(ApprovalConfig {
+        cap_per_grant: 1,
+        ..ApprovalConfig::default()
+    });
+    for n in [1, 2] {
+        drop(logged.call("vm_stop", json!({"n": n}), 0));
+    }
+    let config = "mode = \"observe\"\n[approvals]\nper-grant = 1\n";
+    let text = logged.simulate_with(0, &asks, config);
+    assert_eq!(text, format!("2 decisions replayed, 0 {NOTHING}"));
+    let own = "[[grants]]\nname = \"uid:1000\"\nuid = 1000\napprovals-max = 2\n";
+    let text = logged.simulate_with(0, &asks, &format!("{config}{own}"));
+    assert!(
+        text.contains("deny (too-many-approvals)  pending"),
+        "{text}"
+    );
+    let text = logged.simulate_with(1, &asks, "[approvals]\nper-grant = \"1\"\n");
+    assert!(text.contains("vmward.toml is wrong"), "{text}");
 }
 
 #[test]
