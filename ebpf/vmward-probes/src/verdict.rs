@@ -297,8 +297,8 @@ pub fn libvirt_side(vm: &Vm, actor: Task) -> (bool, u32) {
     if state.deputy_tgid == 0 || state.deputy_tgid != current_tgid() {
         return (false, 0);
     }
-    let same = state.deputy_pid_ptr == 0 || actor.tgid_pid_ptr() == Some(state.deputy_pid_ptr);
-    let same = same && (vm.row.uuid == [0; 16] || libvirt::is_current());
+    let same = (state.deputy_pid_ptr == 0 || actor.tgid_pid_ptr() == Some(state.deputy_pid_ptr))
+        && (vm.row.uuid == [0; 16] || libvirt::is_current());
     (same, if same { state.finishing } else { 0 })
 }
 
