@@ -23,6 +23,7 @@ const STEMS: &[&str] = &[
     "evacuat",
     "evict",
     "exec",
+    "fenc",
     "freez",
     "halt",
     "hibernat",
@@ -62,15 +63,19 @@ const STEMS: &[&str] = &[
 /// Words that do so only when they stand alone.
 const WORDS: &[&str] = &[
     "bash", "cmd", "drop", "eval", "hmp", "nmi", "off", "panic", "pct", "qm", "raw", "rm", "run",
-    "script", "sh",
+    "script", "sh", "unplug",
 ];
 /// Words that do so only beside what a VM is called: `move_file` and `dump_table`
 /// are harmless.
 const BESIDE_NOUNS: &[&str] = &[
     "bounce",
+    "cancel",
     "deactivate",
+    "disable",
     "down",
     "dump",
+    "eject",
+    "end",
     "inactive",
     "move",
     "nuke",
@@ -87,6 +92,10 @@ const BESIDE_NOUNS: &[&str] = &[
 ];
 /// `dump_vm_config` writes down what the VM is, and not its memory.
 const WRITTEN_DOWN: &[&str] = &["config", "info", "json", "log", "logs", "xml", "yaml"];
+/// `disable_vm_autostart` leaves the VM alone.
+const SETTINGS: &[&str] = &["autoboot", "autostart", "onboot"];
+/// So does `eject_vm_cdrom`.
+const MEDIA: &[&str] = &["cd", "cdrom", "dvd", "floppy", "iso", "media", "medium"];
 /// `take_down` whatever it is, and `scroll_down` only in a VM.
 const DOWNS: &[&str] = &[
     "bring", "go", "pull", "put", "scale", "spin", "take", "tear", "wind",
@@ -176,7 +185,9 @@ fn is_on(key: &str, word: &str) -> bool {
 fn stop_word(words: &[String], of_vm: bool) -> Option<&String> {
     let has = |list: &[&str]| words.iter().any(|word| list.contains(&word.as_str()));
     let beside = |word: &str| match word {
+        "disable" => of_vm && !has(SETTINGS),
         "dump" => of_vm && !has(WRITTEN_DOWN),
+        "eject" => of_vm && !has(MEDIA),
         "down" => of_vm || has(DOWNS),
         word => of_vm && BESIDE_NOUNS.contains(&word),
     };
