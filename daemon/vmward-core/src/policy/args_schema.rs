@@ -3,6 +3,7 @@
 
 mod graph;
 mod keywords;
+mod sense;
 mod work;
 
 use std::sync::Arc;
@@ -86,7 +87,15 @@ impl ArgsSchema {
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
-        let graph = Graph::of(source)?;
+        mistakes.extend(sense::check(source));
+        let graph = match Graph::of(source) {
+            Ok(graph) if mistakes.is_empty() => graph,
+            Ok(_) => return Err(mistakes),
+            Err(more) => {
+                mistakes.extend(more);
+                return Err(mistakes);
+            }
+        };
         // The linear engine: a pattern that meets an agent's text must not be
         // able to take forever.
         let patterns = PatternOptions::regex()

@@ -273,6 +273,7 @@ impl Checker {
             let vms = self.selector(&object);
             let effects = object.get("effects").map(|node| self.effects(node));
             let rule = self.rule_body(&object, pointer.clone(), &pointer, Action::Deny);
+            self.changes_nothing(&object, &rule);
             all.push(Protected {
                 vms,
                 effects: effects.unwrap_or_default(),

@@ -172,6 +172,36 @@ impl Predicate {
         texts.find(|text| is_pattern(text))
     }
 
+    /// The values that it must have, where those are all that it can have.
+    fn wanted(&self) -> Option<&[Value]> {
+        match (self.op, &self.operand) {
+            (Op::Eq | Op::In, Operand::OneOf(values)) => Some(values),
+            _ => None,
+        }
+    }
+
+    /// Can both never hold of one call?
+    pub(super) fn excludes(&self, other: &Self) -> bool {
+        let (Some(own), Some(others)) = (self.wanted(), other.wanted()) else {
+            return false;
+        };
+        self.path.text() == other.path.text()
+            && !own
+                .iter()
+                .any(|one| others.iter().any(|other| is_same(one, other)))
+    }
+
+    /// Does the other one hold wherever this one does?
+    pub(super) fn is_within(&self, other: &Self) -> bool {
+        let (Some(own), Some(others)) = (self.wanted(), other.wanted()) else {
+            return false;
+        };
+        self.path.text() == other.path.text()
+            && own
+                .iter()
+                .all(|one| others.iter().any(|other| is_same(one, other)))
+    }
+
     /// What it asks of the value.
     pub fn op(&self) -> Op {
         self.op
@@ -201,6 +231,12 @@ impl Predicate {
             None => format!("{path} {op}"),
         }
     }
+}
+
+/// `1` is `1.0`.
+fn is_same(one: &Value, other: &Value) -> bool {
+    let numbers = one.as_f64().zip(other.as_f64());
+    one == other || numbers.is_some_and(|(one, other)| one.total_cmp(&other).is_eq())
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::*;
 
 mod bound;
+mod sense;
 
 #[track_caller]
 fn check(schema: &Value, arguments: &Value) -> Result<(), String> {
