@@ -27,7 +27,7 @@ const PATTERN_MEMORY_MAX: usize = 1 << 20;
 pub const STEPS_MAX: u64 = 250_000;
 /// Mistakes are named where finding them takes at most as many: the validator
 /// keeps every one that it comes across, with all that led to it.
-const NAMING_STEPS_MAX: u64 = 20_000;
+const NAMING_STEPS_MAX: u64 = 5_000;
 
 /// What is wrong in a schema, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
