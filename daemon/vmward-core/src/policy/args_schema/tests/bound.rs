@@ -1,6 +1,93 @@
 //! Checking arguments is bounded, whatever schema and arguments are.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use jsonschema::Keyword;
+
 use super::*;
+
+/// A keyword that counts how often it is asked.
+struct Counts(Arc<AtomicU64>);
+
+impl<'i> Keyword<'i> for Counts {
+    fn validate(&self, instance: &'i Value) -> Result<(), ValidationError<'i>> {
+        self.is_valid(instance);
+        Ok(())
+    }
+
+    fn is_valid(&self, _instance: &'i Value) -> bool {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+}
+
+/// The schema with that keyword in each of its parts.
+fn counted(schema: &Value) -> Value {
+    let Value::Object(members) = schema else {
+        return schema.clone();
+    };
+    let mut counting = schema.clone();
+    counting["x-count"] = Value::Bool(true);
+    for key in members.keys() {
+        let below = keywords::schemas(key, &schema[key], &Location::new());
+        for (_, part, place) in below {
+            let part = counted(part);
+            match counting[key].pointer_mut(place.as_str()) {
+                Some(old) => *old = part,
+                None => panic!("{key} has no {}", place.as_str()),
+            }
+        }
+    }
+    counting
+}
+
+#[test]
+fn the_validator_asks_no_more_often_than_was_counted() {
+    let inner = json!({"anyOf": [
+        {"properties": {"a": {"$ref": "#"}}, "required": ["b"]},
+        {"properties": {"a": {"$ref": "#"}}},
+    ]});
+    for schema in [
+        json!({"allOf": [inner], "unevaluatedProperties": false}),
+        json!({"oneOf": [inner, inner], "unevaluatedProperties": {"$ref": "#"}}),
+        json!({
+            "if": inner, "then": {"properties": {"c": true}}, "else": {"not": inner},
+            "unevaluatedProperties": {"allOf": [inner, {"minProperties": 1}]},
+        }),
+        json!({
+            "if": {"if": inner, "then": inner},
+            "then": {"if": inner, "then": {"if": inner, "else": inner}, "else": inner},
+            "unevaluatedProperties": false,
+        }),
+        json!({"dependentSchemas": {"a": inner, "c": inner}, "patternProperties": {"a|c": inner}}),
+        json!({"additionalProperties": {"anyOf": [
+            {"prefixItems": [inner, inner], "items": inner, "contains": inner},
+            {"unevaluatedItems": inner, "contains": {"not": inner}, "maxContains": 2},
+            inner,
+        ]}}),
+    ] {
+        let schema = counted(&schema);
+        let asked = Arc::new(AtomicU64::new(0));
+        let own = Arc::clone(&asked);
+        let compiled = jsonschema::draft202012::options()
+            .with_keyword("x-count", move |_, _, _| {
+                Ok(Box::new(Counts(Arc::clone(&own))))
+            })
+            .build(&schema)
+            .expect("a schema");
+        for levels in 0..6 {
+            let of = |inner: Value| json!({"a": inner, "c": [inner, {"a": inner}], "d": 1});
+            let arguments = (0..levels).fold(json!({"b": "x"}), |inner, _| of(inner));
+            let most = steps(&schema, &arguments, u64::MAX).expect("few");
+            let is_valid = compiled.is_valid(&arguments);
+            let asked = asked.swap(0, Ordering::Relaxed);
+            assert!(
+                (1..=most).contains(&asked),
+                "{asked} of {most}, {is_valid}: {schema}"
+            );
+        }
+    }
+}
 
 /// A language of filters in which `not` fits two branches.
 fn filters() -> Value {
