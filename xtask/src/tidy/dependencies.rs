@@ -51,6 +51,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "serde",
             "serde_json",
             "tokio",
+            "toml",
             "tracing",
             "tracing-subscriber",
             "vmward-core",

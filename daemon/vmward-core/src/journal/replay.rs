@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    AllowEntry, CounterStamp, JournalEntry, batch::number_of, decode_line, error::ReplayError, tail,
+    AllowEntry, CounterEntry, CounterStamp, JournalEntry, batch::number_of, decode_line,
+    error::ReplayError, tail,
 };
 use crate::{
     approval::{Approval, ApprovalState},
@@ -200,17 +201,7 @@ impl Replay {
                     .map(|recent| (recent.id, recent))
                     .collect();
             }
-            JournalEntry::Counter(entry) => {
-                for CounterStamp { id, at, cost } in entry.stamps {
-                    let charge = Charge {
-                        key: entry.key.clone(),
-                        cost,
-                        maker: entry.maker.clone(),
-                    };
-                    let charges = self.charges.entry(id).or_default();
-                    charges.push((charge, at.boot_ns));
-                }
-            }
+            JournalEntry::Counter(entry) => self.counter(entry),
             JournalEntry::Open(lease) => {
                 self.leases.insert(lease.id, *lease);
             }
@@ -294,6 +285,18 @@ impl Replay {
         self.next_id = self.next_id.max(id.0.saturating_add(1));
         let charges = charges.into_iter().map(|charge| (charge, at.boot_ns));
         self.charges.insert(id, charges.collect());
+    }
+
+    fn counter(&mut self, CounterEntry { key, maker, stamps }: CounterEntry) {
+        for CounterStamp { id, at, cost } in stamps {
+            let charge = Charge {
+                key: key.clone(),
+                cost,
+                maker: maker.clone(),
+            };
+            let charges = self.charges.entry(id).or_default();
+            charges.push((charge, at.boot_ns));
+        }
     }
 
     fn approval(&mut self, approval: Approval) {

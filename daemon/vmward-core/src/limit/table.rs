@@ -184,9 +184,11 @@ impl Table {
             (Whose::MadeUp, Need::of(takers.iter().filter(made_up))),
             (Whose::All, Need::of(takers.iter())),
         ] {
-            let takes = |taker: &Taker| whose == Whose::All || taker.maker.is_some();
-            let first_new = takers.iter().position(|taker| taker.is_new && takes(taker));
-            let first = first_new.or_else(|| takers.iter().position(takes));
+            let counts = |taker: &Taker| whose == Whose::All || taker.maker.is_some();
+            let first_new = takers
+                .iter()
+                .position(|taker| taker.is_new && counts(taker));
+            let first = first_new.or_else(|| takers.iter().position(counts));
             if let Some((index, taker)) = first.and_then(|at| takers.get(at).map(|one| (at, one))) {
                 self.make_one(whose, taker, need, now_ns)
                     .map_err(|wait_ns| (index, whose, wait_ns))?;

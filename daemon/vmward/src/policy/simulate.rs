@@ -313,8 +313,7 @@ fn report(outcome: &Outcome, json: bool) -> anyhow::Result<ExitCode> {
         without_labels,
         incomplete,
         changes,
-        leased: _,
-        asked: _,
+        ..
     } = outcome;
     let text = if json {
         let changes: Vec<_> = changes

@@ -158,7 +158,11 @@ fn open(path: &Path) -> io::Result<(File, Kept)> {
     let kept = match kept {
         Some(head) => Kept::Head(head),
         None if file.metadata()?.len() == 0 => Kept::Missing,
-        None => Kept::Damaged,
+        None => {
+            // Nothing of it may stand behind the next head.
+            file.set_len(0)?;
+            Kept::Damaged
+        }
     };
     Ok((file, kept))
 }

@@ -49,11 +49,7 @@ impl Shell {
             shadow,
         } = self.engine.authorize(&request, now);
         let is_allow = matches!(decision, Decision::Allow(_));
-        if let Decision::Deny(denial) = &decision
-            && denial.reason == ReasonCode::Unavailable
-        {
-            count(&self.counters.unavailable);
-        }
+        self.note_unavailable(&decision);
         let policy_hash = self.engine.policy().hash().to_owned();
         let (id, mut answer) = answer(
             decision,
@@ -98,6 +94,15 @@ impl Shell {
             tracing::debug!(id = id.0, message = record.message, "decided");
         }
         batch.answer(pending);
+    }
+
+    /// Counts a denial because there was no room to count the call in.
+    fn note_unavailable(&self, decision: &Decision) {
+        if let Decision::Deny(denial) = decision
+            && denial.reason == ReasonCode::Unavailable
+        {
+            count(&self.counters.unavailable);
+        }
     }
 
     /// The call as the engine judges it.

@@ -167,14 +167,13 @@ fn a_counter_that_counts_backwards_or_in_parts_is_refused() {
 #[test]
 fn what_vmward_would_refuse_is_no_outcome_and_is_told_with_its_line() {
     let rule = |rule: &str| format!("version: 1\ntools:\n  t:\n    rules:\n    - name: n\n{rule}");
-    let limits: String = (0..40)
-        .map(|n| {
-            format!(
-                "    - name: n{n}\n      state: {{counter: c{n}, window: day}}\n      conditions: \
-                 [{{path: state.t.c{n}, op: lte, value: 5}}]\n"
-            )
-        })
-        .collect();
+    let limit = |n: i32| {
+        format!(
+            "    - name: n{n}\n      state: {{counter: c{n}, window: day}}\n      conditions: \
+             [{{path: state.t.c{n}, op: lte, value: 5}}]"
+        )
+    };
+    let limits = (0..40).map(limit).collect::<Vec<_>>().join("\n");
     let long = "x".repeat(1_200);
     for (yaml, line) in [
         ("version: 1\nhide:\n- a\n- 'vm_*'\ntools: {}".to_owned(), 4),
