@@ -21,12 +21,12 @@ use crate::{
 pub(crate) fn authorize(socket: &Socket, args: AuthorizeArgs) -> anyhow::Result<ExitCode> {
     let params = AuthorizeParams {
         tool: args.tool,
-        server: None,
+        server: args.server,
         arguments: args.args.unwrap_or_default(),
         vm: args.vm,
         effect: effect_or_host(args.effect, args.host),
         reason: args.reason,
-        agent: None,
+        agent: args.agent,
         holder: args.holder,
     };
     let (answer, verdict) = ask(socket, &params, Duration::from_secs(args.wait))?;

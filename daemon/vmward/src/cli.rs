@@ -98,6 +98,9 @@ pub(crate) struct AuthorizeArgs {
     /// The tool's arguments, as a JSON object
     #[arg(long, value_name = "JSON", requires = "tool", value_parser = parse_arguments)]
     pub(crate) args: Option<Map<String, Value>>,
+    /// The MCP server that offers the tool
+    #[arg(long, requires = "tool")]
+    pub(crate) server: Option<String>,
     /// The effect, for a caller that names no tool
     #[arg(long, requires = "vm", value_parser = parse_effect)]
     pub(crate) effect: Option<Effect>,
@@ -110,6 +113,9 @@ pub(crate) struct AuthorizeArgs {
     /// Why, for the audit log
     #[arg(long)]
     pub(crate) reason: Option<String>,
+    /// On whose behalf, for limits of the scope `agent`
+    #[arg(long, value_name = "NAME")]
+    pub(crate) agent: Option<String>,
     /// Who may use the lease: the parent (the shell that runs vmward) or the caller (vmward
     /// itself, which ends at once)
     #[arg(long, default_value = "parent", value_parser = parse_holder)]

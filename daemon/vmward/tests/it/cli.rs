@@ -152,6 +152,17 @@ fn authorize_sends_tool_and_arguments_and_lets_the_parent_hold_the_lease() {
 }
 
 #[test]
+fn authorize_says_which_server_and_on_whose_behalf() {
+    let daemon = FakeDaemon::with_quota(1);
+    let question = ["authorize", "--tool", "vm_stop", "--server", "libvirt-mcp"];
+    let output = daemon.run(&[&question[..], &["--agent", "night"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    let asked = json!({"tool": "vm_stop", "server": "libvirt-mcp", "agent": "night",
+        "holder": "parent"});
+    assert_eq!(daemon.asked(method::AUTHORIZE), [asked]);
+}
+
+#[test]
 fn a_denial_ends_with_3_and_says_how_long_to_wait() {
     let daemon = FakeDaemon::with_quota(0);
     let question = ["authorize", "--effect", "force-stop", "--vm", "web-1"];

@@ -123,6 +123,22 @@ fn each_thing_that_a_rule_asks_for_has_its_own_code_and_says_what_to_do() {
 }
 
 #[test]
+fn a_reason_that_nobody_can_read_is_none() {
+    let rule = json!({"tools": {"vm_stop": {"require_reason": true}}});
+    let asks = "/tools/vm_stop/require_reason";
+    for reason in ["  ", "\u{200b}", "\u{2060}\u{feff} ."] {
+        let mut request = stop(1);
+        request.reason = Some(reason.to_owned());
+        check(&rule, &request, ReasonCode::ReasonRequired, asks, "");
+    }
+    for reason in ["\u{200b}7", "保守"] {
+        let mut request = stop(1);
+        request.reason = Some(reason.to_owned());
+        check(&rule, &request, ReasonCode::Allowed, "/tools/vm_stop", "");
+    }
+}
+
+#[test]
 fn outside_the_hours_the_answer_says_when_they_begin() {
     // 0 s is Monday 01:32:42 UTC.
     let hours = json!({"tools": {"vm_stop": {"hours":

@@ -11,6 +11,9 @@ use vmward_core::engine::ReasonCode;
 
 use crate::policy::case::Call;
 
+/// Most calls of one step: more than a limit needs, and done in seconds.
+const REPEAT_MAX: u32 = 10_000;
+
 /// A file of cases.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "an object with `cases`")]
@@ -48,13 +51,22 @@ pub(super) struct Step {
     /// So many seconds after the step before.
     pub(super) after_s: Option<u32>,
     /// How often, each with the same expectation.
-    #[serde(default = "once")]
+    #[serde(default = "once", deserialize_with = "repeat")]
     pub(super) repeat: u32,
     pub(super) expect: Option<Expect>,
 }
 
 fn once() -> u32 {
     1
+}
+
+fn repeat<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    let repeat = u32::deserialize(from)?;
+    if repeat > REPEAT_MAX {
+        let message = format!("`repeat` is at most {REPEAT_MAX}, found {repeat}");
+        return Err(D::Error::custom(message));
+    }
+    Ok(repeat)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

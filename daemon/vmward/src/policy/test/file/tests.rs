@@ -22,6 +22,10 @@ fn a_mistake_is_told_in_the_words_of_the_file() {
             "missing key `steps`",
         ),
         (
+            step(r#"{"call":{"tool":"a"},"repeat":99999999}"#),
+            "`repeat` is at most 10000, found 99999999",
+        ),
+        (
             step(r#"{"expect":"alow"}"#),
             r#"`expect` is "allow", "deny" or "pending", found "alow""#,
         ),
