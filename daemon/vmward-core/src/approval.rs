@@ -4,9 +4,10 @@
 //!   pending --- approve ---> approved --- the same call again ---> used
 //!     |   \                     |
 //!     |    \-- deny --> denied  +-- deadline --> expired
-//!     +-- deadline --> expired
+//!     +-- deadline --> expired  +-- deny --> denied
 //! ```
 //!
+//! A yes that is not used yet can be taken back by a no; a no is the last word.
 //! The deadline is set when the request is opened; a yes does not move it, and a
 //! no sets the time until which it is remembered. A request of a former policy
 //! lapses like one whose time is over, and says so in its note; a no outlives it.

@@ -107,7 +107,8 @@ impl Approvals {
     }
 
     /// A person decides. A yes must come from somebody else than the requester; a
-    /// no may come from anyone, since it opens nothing. `policy_hash` is that of
+    /// no may come from anyone, since it opens nothing, and also takes back a yes
+    /// that is not used yet. `policy_hash` is that of
     /// the policy in force.
     pub fn decide(
         &mut self,
@@ -117,7 +118,13 @@ impl Approvals {
         now: Now,
     ) -> Result<&Approval, ApprovalError> {
         let approval = self.all.get_mut(&id).ok_or(ApprovalError::Unknown(id))?;
-        if approval.state != ApprovalState::Pending {
+        let may_change = match approval.state {
+            ApprovalState::Pending => true,
+            // Whoever said yes by mistake must be able to take it back.
+            ApprovalState::Approved => !verdict.yes,
+            ApprovalState::Denied | ApprovalState::Used | ApprovalState::Expired => false,
+        };
+        if !may_change {
             let state = approval.state;
             return Err(ApprovalError::NotPending { id, state });
         }

@@ -47,7 +47,7 @@ fn daemon() -> FakeDaemon {
         method::APPROVAL_APPROVE => Ok(approval("approved")),
         method::APPROVAL_DENY => Err(ErrorObject::new(
             ErrorCode::Settled,
-            "request 7 is approved already; a request is decided once",
+            "request 7 is used already; a request is decided once",
         )),
         method::TOOLS_FILTER => Ok(json!({"visible": [], "hidden": [], "policy_hash": ""})),
         _ => Ok(json!({"ok": true})),

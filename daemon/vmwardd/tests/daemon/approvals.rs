@@ -132,7 +132,7 @@ fn an_approved_call_is_allowed_once_and_the_whole_way_is_on_record() {
     let approved = admin(&daemon, "approval.approve", &about);
     assert_eq!(approved["result"]["state"], "approved", "{approved}");
     assert_eq!(approved["result"]["decided_by"]["uid"], 0);
-    let again = admin(&daemon, "approval.deny", &about);
+    let again = admin(&daemon, "approval.approve", &about);
     assert_eq!(again["error"]["code"], SETTLED, "{again}");
     daemon.kill();
     daemon.restart();

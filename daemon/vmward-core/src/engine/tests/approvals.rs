@@ -258,6 +258,34 @@ fn who_asks_may_not_say_yes_and_nothing_is_decided_twice_or_late() {
 }
 
 #[test]
+fn a_no_takes_back_a_yes_until_it_is_used_and_nothing_takes_back_a_no() {
+    let mut engine = asking();
+    let id = waits(&engine.authorize(&stop(1), at(0))).approval;
+    let mut decide = |yes| engine.decide_approval(id, person(0), yes, None, at(1));
+    decide(true).expect("another person");
+    let (journal, audit) = decide(false).expect("the yes was a mistake");
+    assert_eq!(journal.len(), 1);
+    assert_eq!(event(Some(&audit)), ApprovalEvent::Denied);
+    let state = ApprovalState::Denied;
+    for yes in [true, false] {
+        let error = decide(yes).expect_err("a no is the last word");
+        assert_eq!(error, ApprovalError::NotPending { id, state });
+    }
+    denied(
+        &engine.authorize(&stop(1), at(2)),
+        ReasonCode::ApprovalDenied,
+    );
+
+    let id = waits(&engine.authorize(&stop(2), at(3))).approval;
+    let yes = engine.decide_approval(id, person(0), true, None, at(4));
+    yes.expect("another person");
+    allowed(&engine.authorize(&stop(2), at(5)));
+    let late = engine.decide_approval(id, person(0), false, None, at(6));
+    let state = ApprovalState::Used;
+    assert_eq!(late.err(), Some(ApprovalError::NotPending { id, state }));
+}
+
+#[test]
 fn a_person_is_not_asked_about_a_call_that_is_denied_anyway_nor_too_often() {
     let mut engine = asking();
     for n in 0..2 {
