@@ -32,7 +32,7 @@ const FILE_BYTES_MAX: u64 = 16 << 20;
 
 pub(crate) fn run(socket: &Socket, command: PolicyCommand) -> anyhow::Result<ExitCode> {
     match command {
-        PolicyCommand::Check { file, strict } => check::check(&file, strict),
+        PolicyCommand::Check { file, strict, json } => check::check(&file, strict, json),
         PolicyCommand::Explain(args) => explain::explain(socket, args),
         PolicyCommand::Test {
             cases,
@@ -62,7 +62,9 @@ pub(crate) fn run(socket: &Socket, command: PolicyCommand) -> anyhow::Result<Exi
             simulate::simulate(engine, &log, since.as_deref(), json)
         }
         PolicyCommand::Diff { old, new, json } => diff::diff(&old, &new, json),
-        PolicyCommand::Import { file, output } => imported::command(&file, output.as_deref()),
+        PolicyCommand::Import { file, output, json } => {
+            imported::command(&file, output.as_deref(), json)
+        }
         PolicyCommand::Schema => {
             let schema = serde_json::to_string_pretty(&vmward_core::policy::schema())?;
             print(&format!("{schema}\n"))?;

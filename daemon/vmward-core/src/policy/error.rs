@@ -75,6 +75,11 @@ impl PolicyErrors {
     pub fn errors(&self) -> &[PolicyError] {
         &self.errors
     }
+
+    /// How many more there are than [`PolicyErrors::errors`] has.
+    pub fn more(&self) -> usize {
+        self.more
+    }
 }
 
 impl std::error::Error for PolicyErrors {}

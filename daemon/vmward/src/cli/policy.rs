@@ -21,6 +21,9 @@ pub(crate) enum PolicyCommand {
         /// Fail on what is only worth a second look, too
         #[arg(long)]
         strict: bool,
+        /// Print mistakes and warnings as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Say what each rule says about a call; asks the daemon, or reads a policy with --policy
     Explain(ExplainArgs),
@@ -80,6 +83,9 @@ pub(crate) enum PolicyCommand {
         /// Where to write the policy; standard output where absent
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
+        /// Print the policy, and what is to be said of it, as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Print the JSON Schema of policies, for editors
     Schema,

@@ -3,6 +3,7 @@
 use std::{fmt::Write as _, io::Write as _, path::Path, process::ExitCode};
 
 use anyhow::Context;
+use serde_json::{Value, json};
 
 use super::{import, read_text};
 use crate::{
@@ -12,10 +13,21 @@ use crate::{
 
 /// Writes the policy; what could not be carried over goes to standard error,
 /// each with its place.
-pub(super) fn command(file: &Path, output: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let imported = import::import(&read_text(file)?)
-        .with_context(|| format!("{} cannot be imported", file.display()))?;
+pub(super) fn command(file: &Path, output: Option<&Path>, json: bool) -> anyhow::Result<ExitCode> {
+    let imported = match import::import(&read_text(file)?) {
+        Ok(imported) => imported,
+        Err(errors) if json => {
+            let report = json!({"policy": null, "mistakes": list(&errors.0), "notes": []});
+            print(&format!("{report}\n"))?;
+            return Ok(Exit::Failed.into());
+        }
+        Err(errors) => {
+            let why = format!("{} cannot be imported", file.display());
+            return Err(anyhow::Error::new(errors).context(why));
+        }
+    };
     match output {
+        None if json => {}
         None => {
             print(&imported.policy)?;
         }
@@ -33,6 +45,13 @@ pub(super) fn command(file: &Path, output: Option<&Path>) -> anyhow::Result<Exit
                 .with_context(|| format!("Failed to write {}", output.display()))?;
         }
     }
+    if json {
+        let policy: Value = serde_json::from_str(&imported.policy)?;
+        let notes = list(&imported.notes);
+        let report = json!({"policy": policy, "mistakes": [], "notes": notes});
+        print(&format!("{report}\n"))?;
+        return Ok(Exit::Done.into());
+    }
     let mut notes = String::new();
     for note in &imported.notes {
         let _infallible = writeln!(
@@ -45,4 +64,11 @@ pub(super) fn command(file: &Path, output: Option<&Path>) -> anyhow::Result<Exit
     }
     eprint!("{notes}");
     Ok(Exit::Done.into())
+}
+
+fn list(notes: &[import::Note]) -> Vec<Value> {
+    let notes = notes.iter();
+    notes
+        .map(|note| json!({"line": note.line, "message": note.message}))
+        .collect()
 }

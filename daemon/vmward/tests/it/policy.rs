@@ -277,3 +277,36 @@ fn cases_go_by_what_the_configuration_says_of_approvals() {
         folder.policy(status, &[&explain[..], &["--config", config]].concat());
     }
 }
+
+#[test]
+fn check_and_import_give_data() {
+    let open = with(&json!({"default": "allow"}));
+    let yaml = "version: 1\ntools:\n  t:\n    rules:\n    - name: n\n      rate_limit: 5/hour\n";
+    let folder = Folder::with(&[
+        (
+            "bad.json",
+            "{\n  \"version\": \"1\",\n  \"default\": \"dney\",\n  \"tools\": {}\n}\n",
+        ),
+        ("open.json", &open),
+        ("good.yaml", yaml),
+        ("bad.yaml", "version: 1\ntools: {}\nhide: ['a*']\n"),
+    ]);
+    let data = |status, args: &[&str]| {
+        let text = folder.policy(status, &[args, &["--json"]].concat());
+        serde_json::from_str::<Value>(&text).unwrap()
+    };
+    let bad = data(1, &["check", "bad.json"]);
+    assert_eq!(bad["good"], false);
+    let first = &bad["mistakes"][0];
+    assert_eq!((&first["line"], &first["column"]), (&json!(3), &json!(14)));
+    let open = data(0, &["check", "open.json"]);
+    assert_eq!(open["good"], true);
+    assert!(open["warnings"][0]["message"].is_string(), "{open}");
+    assert_eq!(data(1, &["check", "--strict", "open.json"])["good"], true);
+
+    let good = data(0, &["import", "good.yaml"]);
+    assert_eq!(good["policy"]["tools"]["t"]["limits"][0]["max"], 5);
+    assert!(good["notes"][0]["line"].is_u64(), "{good}");
+    let bad = data(1, &["import", "bad.yaml"]);
+    assert_eq!(bad["mistakes"][0]["line"], 3);
+}
