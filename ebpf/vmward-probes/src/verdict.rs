@@ -287,8 +287,7 @@ fn is_done(finishing: u32) -> bool {
 
 /// Is the actor the process at the other end of the VM's monitor, and what is
 /// known of its guest's end (bits of [`finishing_cause`])? Its number alone proves
-/// nothing: it may be somebody else's by now, or come from a pid file. The self-test
-/// names who plays libvirt for its canary.
+/// nothing: it may be somebody else's by now. The canary's libvirt is played.
 pub fn libvirt_side(vm: &Vm, actor: Task) -> (bool, u32) {
     // SAFETY: a plain copy of a live map value.
     let Some(state) = (unsafe { VM_STATES.get(vm.tgid) }).copied() else {
