@@ -81,12 +81,22 @@ fn breakpoint_by(file: &str) -> Output {
 }
 
 const SCHEDULER: &str = "host/scheduler";
+const BREAKPOINTS: &str = "host/breakpoint-multi";
 
 /// What the running kernel lacks that an attack cannot do without.
 #[must_use]
 pub fn lacks(row: &Attack) -> Option<&'static str> {
     let has_schedulers = Path::new("/sys/kernel/sched_ext").exists();
     (row.id == SCHEDULER && !has_schedulers).then_some("this kernel has no sched_ext")
+}
+
+/// Where nothing refuses it, does the running kernel? It is refused before the kernel
+/// looks whether it knows such a thing.
+#[must_use]
+pub fn is_harmless(row: &Attack) -> Option<&'static str> {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    (row.id == BREAKPOINTS && release.starts_with("6.1."))
+        .then_some("this kernel has no uprobe_multi")
 }
 
 /// Doors beside those above: settings, devices and system calls that do the same.
@@ -121,7 +131,7 @@ pub const OTHER_DOORS: &[Attack] = &[
         |_| attack("host", "uprobe", &["/bin/true"]),
     ),
     // Before 6.6 no kernel knows it; the program is refused all the same.
-    arms("host/breakpoint-multi", "bpf-program", "bpf_prog", |_| {
+    arms(BREAKPOINTS, "bpf-program", "bpf_prog", |_| {
         attack("host", "uprobe-multi", &["/bin/true"])
     }),
     arms("host/ioperm", "reboot", "capable", |_| {
