@@ -91,7 +91,7 @@ pub const ATTACKS: &[Attack] = &[
         "own/put-configuration-over-audit",
         "own-file",
         "inode_rename",
-        |_| on_files("mv -f /etc/libvirt/libvirtd.conf $log/audit.jsonl"),
+        |_| on_files("mv -f $log/../policy.json $log/audit.jsonl"),
     ),
     row("own/replace-log", "own-file", "inode_rename", |_| {
         on_files(
