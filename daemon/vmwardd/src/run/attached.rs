@@ -2,7 +2,7 @@
 //! the lock of the host and under guard with it. Who detaches, or takes over, with
 //! another configuration is on record there, and not in a log of his own choosing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -151,13 +151,14 @@ impl Attached {
 
 impl Other {
     fn lock(folders: Folders, config: &Config) -> Result<Other, Failure> {
-        let own = [&config.run_dir, &config.state_dir];
+        let own = [&config.run_dir, &config.state_dir, &config.log_dir].map(|dir| real(dir));
+        let theirs = [&folders.run, &folders.state, &folders.log].map(|dir| real(dir));
         let mut locks = Vec::new();
-        for dir in [&folders.run, &folders.state] {
-            if own.iter().any(|own| real(own) == real(dir)) {
+        for dir in BTreeSet::from(theirs) {
+            if own.contains(&dir) {
                 continue;
             }
-            match InstanceLock::take(dir) {
+            match InstanceLock::take(&dir) {
                 Ok(lock) => locks.push(lock),
                 Err(error @ LockError::Busy { .. }) => return Err(lock_failure(error)),
                 // A folder that is gone keeps no host from shutting down.
@@ -183,7 +184,7 @@ impl Other {
 }
 
 /// Without links; as it is where that cannot be said.
-fn real(path: &Path) -> PathBuf {
+pub(super) fn real(path: &Path) -> PathBuf {
     fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 

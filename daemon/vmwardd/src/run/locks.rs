@@ -1,6 +1,9 @@
 //! What no two processes may have at the same time: folders, sockets, the kernel side.
 
-use super::attached::{self, Attached};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use super::attached::{self, Attached, real};
 use crate::boot_switch::BootSwitch;
 use crate::cli::Cli;
 use crate::config::Config;
@@ -17,7 +20,7 @@ pub(super) fn take_all(
     cli: &Cli,
     switch: BootSwitch,
     warnings: &mut Vec<String>,
-) -> Result<([InstanceLock; 2], Option<PinLock>), Failure> {
+) -> Result<(Vec<InstanceLock>, Option<PinLock>), Failure> {
     let locks = take_lock(config)?;
     warnings.extend(
         locks
@@ -29,10 +32,14 @@ pub(super) fn take_all(
     Ok((locks, pins))
 }
 
-/// Two daemons must share neither their state nor their sockets.
-pub(super) fn take_lock(config: &Config) -> Result<[InstanceLock; 2], Failure> {
-    let take = |dir| InstanceLock::take(dir).map_err(lock_failure);
-    Ok([take(&config.run_dir)?, take(&config.state_dir)?])
+/// Two daemons must share neither their state nor their sockets nor their log: each
+/// would go on from records that the other has not written.
+pub(super) fn take_lock(config: &Config) -> Result<Vec<InstanceLock>, Failure> {
+    let dirs = [&config.run_dir, &config.state_dir, &config.log_dir];
+    // One folder may be more than one of these.
+    let dirs: BTreeSet<_> = dirs.into_iter().map(|dir| real(dir)).collect();
+    let take = |dir: &PathBuf| InstanceLock::take(dir).map_err(lock_failure);
+    dirs.iter().map(take).collect()
 }
 
 pub(super) fn lock_failure(error: LockError) -> Failure {

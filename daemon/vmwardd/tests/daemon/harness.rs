@@ -163,6 +163,26 @@ impl Daemon {
             .unwrap()
     }
 
+    /// One with folders of its own, but for the log's.
+    pub(crate) fn run_another_into_its_log(&self) -> Output {
+        let dir = tempfile::tempdir().unwrap();
+        let usual = std::fs::read_to_string(&self.config).unwrap();
+        let is_shared =
+            |line: &&str| !line.starts_with("state-dir") && !line.starts_with("run-dir");
+        let shared: Vec<_> = usual.lines().filter(is_shared).collect();
+        let (state, run) = (dir.path().join("state"), dir.path().join("run"));
+        let text = format!(
+            "state-dir = {state:?}\nrun-dir = {run:?}\n{}",
+            shared.join("\n")
+        );
+        let config = dir.path().join("vmward.toml");
+        std::fs::write(&config, text).unwrap();
+        let config = config.to_str().unwrap();
+        command(&["--config", config, "--policy-only"])
+            .output()
+            .unwrap()
+    }
+
     pub(crate) fn write_policy(&self, text: &str) {
         write_policy(self.dir(), text);
     }

@@ -182,6 +182,17 @@ fn a_second_daemon_is_turned_away_and_the_first_goes_on() {
 }
 
 #[test]
+fn a_second_daemon_with_the_first_ones_log_alone_is_turned_away() {
+    let daemon = Daemon::start(&Options::default());
+    let second = daemon.run_another_into_its_log();
+    let told = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert_eq!(second.status.code(), Some(75), "{told}");
+    assert!(told.contains("log/vmwardd.lock"), "{told}");
+    assert_eq!(daemon.stop_test().decision, Decision::Allow);
+    daemon.verify_audit();
+}
+
+#[test]
 fn status_says_loudly_that_the_kernel_side_is_off() {
     let daemon = Daemon::start(&Options::default());
     let status = daemon.status();

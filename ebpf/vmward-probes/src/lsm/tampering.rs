@@ -62,7 +62,11 @@ pub fn ptrace_access_check(ctx: LsmContext) -> i32 {
     }
     let target = Task::from_arg(ctx.arg(0));
     if target.tgid() == Some(INIT) {
-        return if current_tgid() == INIT { 0 } else { try_init(target) };
+        return if current_tgid() == INIT {
+            0
+        } else {
+            try_init(target)
+        };
     }
     match try_guarded(target) {
         NOT_GUARDED => try_own(target),
