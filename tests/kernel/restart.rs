@@ -51,7 +51,7 @@ fn restarts_leave_no_moment_without_enforcement() {
         "n=0; while kill -0 $PPID && [ ! -e /var/tmp/gap-1.end ]; do \
          if /bin/kill -USR2 {pid} 2>/dev/null; then echo through; exit 1; fi; n=$((n+1)); done; echo $n"
     );
-    let _old = std::fs::remove_file("/var/tmp/gap-1.end");
+    let _old = fs::remove_file("/var/tmp/gap-1.end");
     let attacker = std::process::Command::new("bash")
         .args(["-c", &script])
         .stdout(std::process::Stdio::piped())
@@ -63,7 +63,7 @@ fn restarts_leave_no_moment_without_enforcement() {
     scene.daemon.start_again(&[]);
     scene.daemon.kill_9();
     scene.daemon.start_again(&[]);
-    std::fs::write("/var/tmp/gap-1.end", "").expect("/var/tmp is writable");
+    fs::write("/var/tmp/gap-1.end", "").expect("/var/tmp is writable");
     let output = attacker.wait_with_output().expect("it is our child");
     assert!(output.status.success(), "{}", text(&output));
     let attempts: u64 = text(&output).trim().parse().expect("a number");
@@ -143,7 +143,7 @@ fn a_flood_of_refusals_does_not_keep_the_daemon_from_starting() {
     let mut scene = Scene::new("flood-2", Mode::Enforce);
     let pid = scene.guest.pid();
     scene.daemon.kill_9();
-    let _old = std::fs::remove_file("/var/tmp/flood-2.end");
+    let _old = fs::remove_file("/var/tmp/flood-2.end");
     let flood = format!(
         "import os\nwhile not os.path.exists('/var/tmp/flood-2.end'):\n  for _ in range(100):\n    \
          try: os.kill({pid}, 9)\n    except PermissionError: continue\n    raise SystemExit('through')"
@@ -156,7 +156,7 @@ fn a_flood_of_refusals_does_not_keep_the_daemon_from_starting() {
     scene.daemon.start_again(&[]);
     // It answers while the flood goes on.
     assert_eq!(scene.daemon.status()["kernel"]["ready"], true);
-    std::fs::write("/var/tmp/flood-2.end", "").expect("/var/tmp is writable");
+    fs::write("/var/tmp/flood-2.end", "").expect("/var/tmp is writable");
     let output = attacker.wait_with_output().expect("it is our child");
     let others = || {
         let audit = scene.daemon.audit();

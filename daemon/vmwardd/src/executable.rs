@@ -14,9 +14,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Statx, StatxFlags, openat2, statx,
-};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Statx, StatxFlags, openat, statx};
 
 use crate::kernel::Actor;
 
@@ -94,6 +92,7 @@ pub struct Entry {
     pub links: u32,
     /// Its length.
     pub bytes: u64,
+    mount: u64,
     handle: OwnedFd,
 }
 
@@ -101,10 +100,15 @@ impl Entry {
     /// What `folder` itself has there: neither what a symbolic link leads to nor what
     /// is mounted over it, so that who follows entries stays on one mount. `None`
     /// where there is nothing of its own.
-    pub fn of(folder: impl AsFd, name: &CStr) -> Option<Entry> {
+    pub fn of(folder: &Entry, name: &CStr) -> Option<Entry> {
+        // By openat2(2) the kernel itself would stay there; `RestrictSUIDSGID=`, as the
+        // shipped unit has it, takes that call away.
+        if name.to_bytes().contains(&b'/') || name == c".." {
+            return None;
+        }
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let within = ResolveFlags::NO_XDEV | ResolveFlags::BENEATH;
-        Self::of_handle(openat2(folder, name, flags, Mode::empty(), within).ok()?)
+        let found = Self::of_handle(openat(folder, name, flags, Mode::empty()).ok()?)?;
+        (found.mount == folder.mount).then_some(found)
     }
 
     /// What is at `path`, wherever links and mounts lead to.
@@ -121,6 +125,7 @@ impl Entry {
             kind: FileType::from_raw_mode(found.stx_mode.into()),
             links: found.stx_nlink,
             bytes: found.stx_size,
+            mount: found.stx_mnt_id,
             handle,
         })
     }

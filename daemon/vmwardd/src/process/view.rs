@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, fstatfs, open, openat2};
+use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags, fstatfs, open, openat, statx};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
@@ -34,10 +34,18 @@ pub fn read(path: &str) -> io::Result<String> {
 /// As [`read`].
 pub fn open_at(path: &str) -> io::Result<File> {
     let root = root().ok_or(io::ErrorKind::Unsupported)?;
-    let resolve = ResolveFlags::NO_XDEV | ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let file = openat2(root, path, flags, Mode::empty(), resolve)?;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = openat(root, path, flags, Mode::empty())?;
+    // openat2(2) would stay on the mount by itself; `RestrictSUIDSGID=`, as the shipped
+    // unit has it, takes that call away.
+    if mount_of(&file)? != mount_of(root)? {
+        return Err(Errno::XDEV.into());
+    }
     Ok(File::from(file))
+}
+
+fn mount_of(file: &OwnedFd) -> Result<u64, Errno> {
+    Ok(statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?.stx_mnt_id)
 }
 
 /// A procfs of the daemon's own, mounted nowhere; where that is not to be had, the

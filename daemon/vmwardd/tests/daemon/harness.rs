@@ -170,11 +170,9 @@ impl Daemon {
         let is_shared =
             |line: &&str| !line.starts_with("state-dir") && !line.starts_with("run-dir");
         let shared: Vec<_> = usual.lines().filter(is_shared).collect();
-        let (state, run) = (dir.path().join("state"), dir.path().join("run"));
-        let text = format!(
-            "state-dir = {state:?}\nrun-dir = {run:?}\n{}",
-            shared.join("\n")
-        );
+        let place = dir.path().display();
+        let shared = shared.join("\n");
+        let text = format!("state-dir = '{place}/state'\nrun-dir = '{place}/run'\n{shared}");
         let config = dir.path().join("vmward.toml");
         std::fs::write(&config, text).unwrap();
         let config = config.to_str().unwrap();
