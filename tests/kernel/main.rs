@@ -17,6 +17,7 @@ mod inventory;
 mod lease;
 mod legitimate;
 mod monitor;
+mod mounted;
 mod own;
 mod restart;
 mod rpc;
