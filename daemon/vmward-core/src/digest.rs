@@ -16,9 +16,10 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
-/// SHA-256 of a call's arguments in canonical form (keys sorted, no white
-/// space, as RFC 8785 does it), so that the order in which a client happened to
-/// write them does not matter.
+/// SHA-256 of a call's arguments in canonical form (RFC 8785: keys sorted, no white
+/// space, numbers as ECMAScript writes them), so that it does not matter how a client
+/// happened to write them. Whole numbers of up to 64 bits are exact, where the RFC has
+/// them rounded to doubles: what was approved for one must not do for another.
 pub fn args_digest(arguments: &Map<String, Value>) -> String {
     sha256_hex(canonical(arguments).as_bytes())
 }
@@ -70,6 +71,9 @@ fn write_value(value: &Value, out: &mut Vec<u8>) {
             }
             out.push(b']');
         }
+        Value::Number(number) if let Some(number) = number.as_f64().filter(|_| number.is_f64()) => {
+            out.extend_from_slice(ryu_js::Buffer::new().format(number).as_bytes());
+        }
         // The scalars of a value that was read cannot fail to be written.
         scalar => serde_json::to_writer(out, scalar).unwrap_or_default(),
     }
@@ -90,6 +94,15 @@ mod tests {
         // printf '{}' | sha256sum
         let expected = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
         assert_eq!(digest(&json!({})), expected);
+    }
+
+    #[test]
+    fn numbers_are_written_as_the_rfc_has_them() {
+        let text = r#"{"a": [333333333.33333329, 1E30, 4.50, 2e-3, 1e-27, 1.0, -0.0, -0, 1e21],
+            "b": [9007199254740993, 18446744073709551615, -9223372036854775808]}"#;
+        let value: Value = serde_json::from_str(text).unwrap();
+        let expected = r#"{"a":[333333333.3333333,1e+30,4.5,0.002,1e-27,1,0,0,1e+21],"b":[9007199254740993,18446744073709551615,-9223372036854775808]}"#;
+        assert_eq!(canonical(value.as_object().unwrap()), expected);
     }
 
     #[test]

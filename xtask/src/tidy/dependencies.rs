@@ -19,6 +19,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "crc32fast",
             "jsonschema",
             "regex",
+            "ryu-js",
             "schemars",
             "serde",
             "serde_json",
