@@ -6,6 +6,8 @@
 
 pub mod armed;
 pub mod life;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod view;
 
 use std::io::Read;
@@ -259,14 +261,10 @@ mod tests {
 
     #[test]
     fn a_handle_on_a_process_that_ended_reads_nothing() {
-        let mut child = std::process::Command::new("cat")
-            .stdin(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
+        let (child, process) = testing::child();
         let handle = ProcHandle::open(child.id()).unwrap();
-        let process = handle.stat().unwrap().process;
-        child.kill().unwrap();
-        child.wait().unwrap();
+        assert_eq!(handle.stat().unwrap().process, process);
+        testing::end(child);
         assert_eq!(handle.stat(), None);
         assert!(!is_alive(process));
     }

@@ -55,16 +55,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// The system's errors, and `PermissionDenied` for a file that somebody else may
 /// write.
 pub fn open_own(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(path)?;
-    check_own(path, &file)?;
-    Ok(file)
+    make_own(path, 0o600, OpenOptions::new().write(true).truncate(false))
 }
 
 /// Opens or makes a file of the daemon's own to read and to append to, which its
@@ -73,13 +64,12 @@ pub fn open_own(path: &Path) -> io::Result<File> {
 /// # Errors
 /// As [`open_own`].
 pub fn append_own(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new()
-        .read(true)
-        .append(true)
-        .create(true)
-        .mode(0o640)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(path)?;
+    make_own(path, 0o640, OpenOptions::new().append(true))
+}
+
+fn make_own(path: &Path, mode: u32, writing: &mut OpenOptions) -> io::Result<File> {
+    let options = writing.read(true).create(true).mode(mode);
+    let file = options.custom_flags(libc::O_NOFOLLOW).open(path)?;
     check_own(path, &file)?;
     Ok(file)
 }

@@ -159,10 +159,10 @@ fn scope_key(scope: Scope, request: &Request) -> Key {
             let text = format!("session:{grant}/{}.{}", process.pid, process.start_ticks);
             made_up(text)
         }
-        Scope::Agent => match caller.agent.as_deref() {
-            Some(agent) => made_up(format!("agent:{grant}/{agent}")),
-            None => made_up(format!("agent:{grant}/-")),
-        },
+        Scope::Agent => {
+            let agent = caller.agent.as_deref().unwrap_or("-");
+            made_up(format!("agent:{grant}/{agent}"))
+        }
         Scope::Uid => Key::known(format!("uid:{}", caller.uid)),
         Scope::Vm => match &request.target {
             Target::None => Key::known("vm:-".to_owned()),

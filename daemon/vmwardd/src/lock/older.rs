@@ -95,10 +95,11 @@ fn is_vmwardd(pid: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Command, Stdio};
+    use std::process::Command;
 
     use super::super::InstanceLock;
     use super::*;
+    use crate::process::testing::prepared;
 
     #[test]
     fn who_has_a_flock_is_read_from_the_kernels_list() {
@@ -129,20 +130,11 @@ mod tests {
     fn anybody_elses_flock_is_passed_over_and_told() {
         let dir = tempfile::tempdir().unwrap();
         drop(InstanceLock::take(dir.path()).unwrap());
-        let mut stranger = Command::new("flock")
-            .arg(dir.path().join("vmwardd.lock"))
-            .args(["sh", "-c", "echo; exec cat"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut byte = [0];
-        stranger
-            .stdout
-            .as_mut()
-            .unwrap()
-            .read_exact(&mut byte)
-            .unwrap();
+        let mut stranger = prepared(
+            Command::new("flock")
+                .arg(dir.path().join("vmwardd.lock"))
+                .args(["sh", "-c", "echo; exec cat"]),
+        );
         let first = InstanceLock::take(dir.path()).unwrap();
         let warning = first.warning().unwrap();
         assert!(warning.contains(&stranger.id().to_string()), "{warning}");

@@ -43,35 +43,22 @@ fn told(cpu: LimitValue, file: LimitValue, oom_score_adj: Option<i32>) -> Option
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
-    use std::process::{Command, Stdio};
+    use std::process::Command;
 
     use super::*;
     use crate::process::identify;
+    use crate::process::testing::{end, prepared};
 
     #[test]
     fn limits_that_end_a_process_and_a_raised_score_are_told() {
         let script = "ulimit -S -t 100; echo 500 > /proc/self/oom_score_adj; echo; exec cat";
-        let mut child = Command::new("sh")
-            .args(["-c", script])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut byte = [0];
-        child
-            .stdout
-            .as_mut()
-            .unwrap()
-            .read_exact(&mut byte)
-            .unwrap();
+        let child = prepared(Command::new("sh").args(["-c", script]));
         let process = identify(child.id()).unwrap();
         let why = armed(process).unwrap();
         assert!(why.contains("RLIMIT_CPU) is 100 s"), "{why}");
         assert!(why.contains("oom_score_adj is 500"), "{why}");
         assert!(!why.contains("RLIMIT_FSIZE"), "{why}");
-        child.kill().unwrap();
-        child.wait().unwrap();
+        end(child);
         assert_eq!(armed(process), None);
     }
 

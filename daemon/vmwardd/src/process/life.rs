@@ -186,23 +186,8 @@ fn start_of(pid: u32) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Child, Command, Stdio};
-
     use super::*;
-    use crate::process::identify;
-
-    /// A process that ends with its input.
-    fn child() -> (Child, Process) {
-        let mut command = Command::new("cat");
-        let child = command.stdin(Stdio::piped()).spawn().unwrap();
-        let process = identify(child.id()).unwrap();
-        (child, process)
-    }
-
-    fn end(mut child: Child) {
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
+    use crate::process::testing::{child, end};
 
     #[test]
     fn a_process_that_proc_does_not_show_has_not_ended_until_it_has() {

@@ -48,7 +48,7 @@ impl Vms {
         }
     }
 
-    /// How many cannot.
+    /// How many processes under protection cannot be looked at.
     pub(in crate::engine_task) fn hidden_count(&self) -> usize {
         self.hidden.len()
     }

@@ -1,4 +1,21 @@
+use vmward_core::clock::Now;
+
+use super::super::tests::shell_with;
 use super::*;
+use crate::process::testing::{child, end};
+
+const POLICY: &str = r#"{"version": "1", "default": "deny", "tools": {"vm_list": {}}}"#;
+
+/// What the kernel has of a VM that a former daemon has put under protection.
+fn protected(process: Process) -> Protected {
+    Protected {
+        uuid: [1; 16],
+        process,
+        observe: false,
+        disarmed_until_s: 0,
+        deputy_pid: 0,
+    }
+}
 
 #[test]
 fn a_vm_that_cannot_be_protected_is_told_once_a_reason() {
@@ -42,18 +59,10 @@ fn a_vm_is_found_with_its_labels_by_name_and_by_uuid() {
 
 #[test]
 fn a_vm_that_proc_does_not_show_stays_protected_until_it_ends() {
-    use super::super::tests::shell_with;
-    use vmward_core::clock::Now;
-
-    const POLICY: &str = r#"{"version": "1", "default": "deny", "tools": {"vm_list": {}}}"#;
     let dir = tempfile::tempdir().unwrap();
     let empty = tempfile::tempdir().unwrap();
     let mut shell = shell_with(dir.path(), POLICY);
-    let mut vm = std::process::Command::new("cat")
-        .stdin(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let process = process::identify(vm.id()).unwrap();
+    let (vm, process) = child();
     let start = crate::convert::now();
     let mut rounds = 0;
     let mut sweep = |shell: &mut Shell| -> usize {
@@ -67,13 +76,7 @@ fn a_vm_that_proc_does_not_show_stays_protected_until_it_ends() {
         shell.commit(batch, now);
         shell.vms.guarded().count()
     };
-    shell.vms.adopt(&Protected {
-        uuid: [1; 16],
-        process,
-        observe: false,
-        disarmed_until_s: 0,
-        deputy_pid: 0,
-    });
+    shell.vms.adopt(&protected(process));
     assert_eq!(sweep(&mut shell), 1);
     assert_eq!(shell.vms.hidden_count(), 0);
     shell.vms.lives = Lives::shown_in(empty.path());
@@ -91,8 +94,7 @@ fn a_vm_that_proc_does_not_show_stays_protected_until_it_ends() {
         status.degraded
     );
     assert!(status.vms[0].note.as_ref().unwrap().contains("/proc"));
-    vm.kill().unwrap();
-    vm.wait().unwrap();
+    end(vm);
     // Its event may be on its way.
     assert_eq!(sweep(&mut shell), 1);
     assert_eq!(sweep(&mut shell), 0);
@@ -103,26 +105,13 @@ fn a_vm_that_proc_does_not_show_stays_protected_until_it_ends() {
 
 #[test]
 fn what_was_set_on_a_vm_before_is_told_until_it_is_set_back() {
-    use super::super::tests::shell_with;
-
-    const POLICY: &str = r#"{"version": "1", "default": "deny", "tools": {"vm_list": {}}}"#;
     let dir = tempfile::tempdir().unwrap();
     let mut shell = shell_with(dir.path(), POLICY);
-    let mut vm = std::process::Command::new("cat")
-        .stdin(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let process = process::identify(vm.id()).unwrap();
+    let (vm, process) = child();
     let score = format!("/proc/{}/oom_score_adj", vm.id());
     let before = std::fs::read_to_string(&score).unwrap();
     std::fs::write(&score, "700").unwrap();
-    shell.vms.adopt(&Protected {
-        uuid: [1; 16],
-        process,
-        observe: false,
-        disarmed_until_s: 0,
-        deputy_pid: 0,
-    });
+    shell.vms.adopt(&protected(process));
     assert!(
         shell
             .vms
@@ -135,8 +124,7 @@ fn what_was_set_on_a_vm_before_is_told_until_it_is_set_back() {
         shell.sweep(crate::convert::now(), &mut batch);
         assert_eq!(shell.vms.armed(process), None);
     }
-    vm.kill().unwrap();
-    vm.wait().unwrap();
+    end(vm);
     shell.vms.forget(process);
     assert_eq!(shell.vms.armed(process), None);
 }

@@ -1,19 +1,5 @@
-use std::process::{Child, Command, Stdio};
-
 use super::*;
-
-/// A process that ends with its input.
-fn child() -> (Child, Process) {
-    let mut command = Command::new("cat");
-    let child = command.stdin(Stdio::piped()).spawn().unwrap();
-    let process = process::identify(child.id()).unwrap();
-    (child, process)
-}
-
-fn end(mut child: Child) {
-    child.kill().unwrap();
-    child.wait().unwrap();
-}
+use crate::process::testing::{child, end};
 
 /// Processes that are not there, with the lowest numbers.
 fn decoys(count: usize) -> Vec<Process> {
