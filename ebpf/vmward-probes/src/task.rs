@@ -169,12 +169,16 @@ impl Task {
 
     /// A thread of the kernel itself: no system call of anybody's.
     pub fn is_kernel_thread(self) -> bool {
-        read::<u32>(self.0, offset!(task_flags)).is_some_and(|flags| flags & PF_KTHREAD != 0)
+        self.has_flag(PF_KTHREAD)
     }
 
     /// A thread of a process that works off what the process has queued in `io_uring`.
     pub fn is_io_worker(self) -> bool {
-        read::<u32>(self.0, offset!(task_flags)).is_some_and(|flags| flags & PF_IO_WORKER != 0)
+        self.has_flag(PF_IO_WORKER)
+    }
+
+    fn has_flag(self, flag: u32) -> bool {
+        read::<u32>(self.0, offset!(task_flags)).is_some_and(|flags| flags & flag != 0)
     }
 
     /// Is it in a PID namespace below the host's? A doubt counts as no.

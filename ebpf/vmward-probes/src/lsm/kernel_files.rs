@@ -174,20 +174,13 @@ fn is_administered(name: &Name, parent: u64) -> bool {
     // the host powers itself off.
     name.is("min_ttl_ms")
         || name.begins("trip_poi")
-        || name.is("enabled") && is_below(parent, "damon_reclaim")
-        || name.is("state") && is_below(parent, "kdamonds")
+        || name.is("enabled") && name_above(parent).is("damon_reclaim")
+        || name.is("state") && name_above(parent).is("kdamonds")
 }
 
-/// A parameter of KVM's modules: `kvm`, `kvm_intel`, `kvm_amd`.
-fn is_below_kvm(folder: u64) -> bool {
-    let above: Option<u64> = read(folder, offset!(dentry_parent));
-    above.is_some_and(|above| name_of(above).begins("kvm"))
-}
-
-/// Is the folder right below one of that name?
-fn is_below(folder: u64, name: &str) -> bool {
-    let above: Option<u64> = read(folder, offset!(dentry_parent));
-    above.is_some_and(|above| name_of(above).is(name))
+/// The name of the folder above a folder.
+fn name_above(folder: u64) -> Name {
+    name_of(read(folder, offset!(dentry_parent)).unwrap_or(0))
 }
 
 /// Processors, memory, or the time of either.
@@ -196,8 +189,9 @@ fn takes_away(name: &Name, parent: u64) -> bool {
     if name.is("nx_huge_pages") || name.is("lru_gen") {
         return true;
     }
-    // How long a guest waits for its timer, what becomes of it at an odd register.
-    if name_of(parent).is("parameters") && is_below_kvm(parent) {
+    // Parameters of `kvm`, `kvm_intel`, `kvm_amd`: how long a guest waits for its timer,
+    // what becomes of it at an odd register.
+    if name_of(parent).is("parameters") && name_above(parent).begins("kvm") {
         return true;
     }
     if name.is("online") || name.is("state") || name.is("runtime") {
