@@ -223,4 +223,14 @@ pub struct Offsets {
     pub xa_node_shift: u32,
     /// `xa_node.slots`
     pub xa_node_slots: u32,
+    /// `kernel_clone_args.flags`
+    pub clone_flags: u32,
+    /// `kernel_clone_args.cgrp`
+    pub clone_cgroup: u32,
+    /// `bpf_prog_aux.used_maps`
+    pub bpf_prog_aux_maps: u32,
+    /// `bpf_prog_aux.used_map_cnt`
+    pub bpf_prog_aux_map_count: u32,
+    /// `bpf_map.map_type`
+    pub bpf_map_type: u32,
 }

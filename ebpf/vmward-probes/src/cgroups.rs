@@ -32,6 +32,11 @@ impl Folder {
         Self(file).above()
     }
 
+    /// That of a `struct cgroup`.
+    pub fn of_cgroup(cgroup: u64) -> Option<Self> {
+        read(cgroup, offset!(cgroup_kn)).map(Self)
+    }
+
     /// The `struct cgroup`; none for one that is removed.
     pub fn cgroup(self) -> Option<u64> {
         read::<u64>(self.0, offset!(kernfs_priv)).filter(|cgroup| *cgroup != 0)
@@ -52,7 +57,9 @@ impl Folder {
     }
 
     /// Whose it is: by its own row, or by that of the nearest one above it that
-    /// has one, where that holds a VM.
+    /// has one, where that holds a VM. Inlined: what it returns is nothing that the
+    /// BTF of a function can tell old kernels.
+    #[inline(always)]
     pub fn place(self) -> Option<Place> {
         let mut key = self.key()?;
         // SAFETY: a plain copy of a live map value.
@@ -132,7 +139,7 @@ extern "C" fn vmward_cover(vm: *const Vm, cgroup: u64) -> i32 {
 fn cover_above(vm: &Vm, cgroup: u64) -> Option<()> {
     // In a threaded tree, threads move freely below its domain.
     let domain: u64 = read(cgroup, offset!(cgroup_domain))?;
-    let mut folder = Folder(read(domain, offset!(cgroup_kn))?);
+    let mut folder = Folder::of_cgroup(domain)?;
     let mut key = folder.key()?;
     // SAFETY: the helper has no precondition.
     let now = unsafe { bpf_ktime_get_boot_ns() };

@@ -29,6 +29,10 @@ const PWRITEV: u64 = 296;
 const PWRITEV2: u64 = 328;
 const REBOOT: u64 = 169;
 const PROCESS_MADVISE: u64 = 440;
+const SCHED_SETPARAM: u64 = 142;
+const SCHED_SETSCHEDULER: u64 = 144;
+const SCHED_SETAFFINITY: u64 = 203;
+const SCHED_SETATTR: u64 = 314;
 /// The same for 32 bits.
 const WRITE_32: u64 = 4;
 const REBOOT_32: u64 = 88;
@@ -36,6 +40,10 @@ const IOPERM_32: u64 = 101;
 const IOPL_32: u64 = 110;
 const PRCTL_32: u64 = 172;
 const MADVISE_32: u64 = 219;
+const SCHED_SETPARAM_32: u64 = 154;
+const SCHED_SETSCHEDULER_32: u64 = 156;
+const SCHED_SETAFFINITY_32: u64 = 241;
+const SCHED_SETATTR_32: u64 = 351;
 /// Set in the numbers of the x32 calls, which are else the same.
 const X32: u64 = 1 << 30;
 /// `PR_SET_MM`, `PR_SET_MM_EXE_FILE`, `PR_SET_MM_MAP`: the latter asks for a right
@@ -97,6 +105,9 @@ fn wide(number: u64) -> u64 {
         PRCTL_32 => PRCTL,
         MADVISE_32 => MADVISE,
         PROCESS_MADVISE => PROCESS_MADVISE,
+        SCHED_SETPARAM_32 | SCHED_SETSCHEDULER_32 | SCHED_SETAFFINITY_32 | SCHED_SETATTR_32 => {
+            SCHED_SETATTR
+        }
         _ => u64::MAX,
     }
 }
@@ -155,6 +166,8 @@ pub enum Call {
     SetExe,
     /// reboot(2)
     Reboot,
+    /// sched_setscheduler(2) and the like: how a thread is scheduled.
+    Schedule,
     /// None: a worker of `io_uring` does what somebody has queued.
     Queued,
     /// Any other, or none that can be told.
@@ -175,6 +188,7 @@ pub fn call() -> Call {
         PROCESS_MADVISE => Call::ProcessMadvise,
         IOPL | IOPERM => Call::Ports,
         REBOOT => Call::Reboot,
+        SCHED_SETPARAM | SCHED_SETSCHEDULER | SCHED_SETAFFINITY | SCHED_SETATTR => Call::Schedule,
         MADVISE if POISONING.contains(&call.third) => Call::Poison,
         PRCTL if call.first == SET_MM && SET_EXE.contains(&call.second) => Call::SetExe,
         _ => Call::Other,

@@ -212,7 +212,7 @@ extern "C" fn vmward_is_covered(vm: *const Vm, needed: u32, actor: u64) -> i32 {
 }
 
 /// Has a wall let the running thread do this?
-fn has_leave(vm: &Vm, attempt: &Attempt) -> bool {
+pub fn has_leave(vm: &Vm, attempt: &Attempt) -> bool {
     // SAFETY: a plain copy of a live map value.
     let passing = unsafe { PASSING.get(bpf_get_current_pid_tgid()) }.copied();
     passing == Some(attempt.passage(vm))

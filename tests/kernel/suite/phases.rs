@@ -8,7 +8,7 @@ use vmward_tests::attacks::{Attack, Harm};
 use vmward_tests::audit::{events, events_of};
 use vmward_tests::coverage::word;
 use vmward_tests::daemon::{Mode, client, take_enforcement_out};
-use vmward_tests::guest::{Guest, run, virsh};
+use vmward_tests::guest::{Guest, run, text, virsh};
 use vmward_tests::wait;
 use vmward_wire::v1::{AuthorizeParams, AuthorizeResult};
 
@@ -155,7 +155,7 @@ fn pass(row: &Attack, scene: &Scene, before: &Before, effect: &str) -> Result<()
     let records = wait_for(&audit, mark, "allowed-lease");
     undo(row, &scene.guest);
     leased.give_back();
-    another_process(scene, before);
+    another_process(row, scene, before);
     outcome?;
     let records = records?;
     let record = one_of(row, &records, &scene.guest.name)?;
@@ -275,7 +275,9 @@ fn recover(scene: &Scene, row: &Attack, before: &Before) {
     undo(row, &scene.guest);
     // It may be another process of the guest's already.
     if !is_well(&scene.guest) {
-        heal(row, &scene.guest, before, |pid| end_with_lease(scene, pid));
+        heal(row, &scene.guest, before, |pid| {
+            end_disarmed(row, scene, pid)
+        });
     }
     protected(scene);
 }
@@ -295,30 +297,29 @@ fn protected(scene: &Scene) {
 /// A guest in a process of its own for the next row: what a lease has begun is
 /// covered for a minute, and as long its VM gets no other lease. So the guest
 /// powers itself off where it can.
-fn another_process(scene: &Scene, before: &Before) {
+fn another_process(row: &Attack, scene: &Scene, before: &Before) {
     let guest = &scene.guest;
     if before.lives() && wake(guest, before) {
         guest.send("p");
         // One that was left no files or no memory does not hear it.
         let _heard = wait::within(POWER_OFF, || (!before.lives()).then_some(()));
     }
-    fresh(guest, before.pid, |pid| {
-        wait::until("the lease to be over", Duration::from_mins(3), || {
-            let leases = scene.daemon.status()["leases"].clone();
-            leases.as_array().is_none_or(Vec::is_empty).then_some(())
-        });
-        end_with_lease(scene, pid);
-    });
+    fresh(guest, before.pid, |pid| end_disarmed(row, scene, pid));
     protected(scene);
 }
 
-fn end_with_lease(scene: &Scene, pid: i32) {
+/// Ends a guest that does not hear, and may have been left no processor time to end
+/// with. It is disarmed for the rest of its process.
+fn end_disarmed(row: &Attack, scene: &Scene, pid: i32) {
     protected(scene);
-    let leased = Leased::take(&scene.guest.name, "force_stop");
+    let name = scene.guest.name.as_str();
+    let disarm = ["disarm", "--vm", name, "--reason", "attack suite"];
+    let output = run("vmward", &disarm);
+    assert!(output.status.success(), "{}", text(&output));
+    undo(row, &scene.guest);
     kill(pid);
     Guest::wait_gone(pid);
-    leased.give_back();
-    virsh(&["destroy", &scene.guest.name]);
+    virsh(&["destroy", name]);
 }
 
 /// A lease that this process holds: what it starts may use it.

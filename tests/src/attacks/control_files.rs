@@ -34,6 +34,15 @@ const fn row(
     }
 }
 
+/// A process of the attacker's begins in there: it takes part in what the VM may use.
+const fn clone(id: &'static str, run: fn(&Guest) -> Output) -> Attack {
+    Attack {
+        hook: "cgroup_can_fork",
+        refusal: Refusal::Says("ended by signal 9"),
+        ..row(id, "cgroup-move", Harm::Arms, PAUSE, run)
+    }
+}
+
 /// As root in a shell.
 pub(super) fn shell(script: &str) -> Output {
     run("bash", &["-c", &format!("set -e; {script}")])
@@ -291,6 +300,12 @@ pub const ATTACKS: &[Attack] = &[
             ))
         },
     ),
+    clone("control-files/clone-into", |g| {
+        by("clone-into", &own(g), "-")
+    }),
+    clone("control-files/clone-into-below", |g| {
+        by("clone-into", &format!("{}/emulator", own(g)), "-")
+    }),
     row(
         "control-files/oom-score-adj",
         "oom-adjust",

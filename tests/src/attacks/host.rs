@@ -225,6 +225,13 @@ pub const OTHER_DOORS: &[Attack] = &[
     arms("host/bpf-lsm-refuses", "bpf-program", "bpf_prog", |_| {
         attack("host", "refuses", &[])
     }),
+    // The next step takes what libvirt writes to QEMU, or writes in its place.
+    arms(
+        "host/sockets-by-iterator",
+        "bpf-program",
+        "bpf_prog",
+        |_| attack("host", "takes-sockets", &[]),
+    ),
 ];
 
 /// See the module's text.

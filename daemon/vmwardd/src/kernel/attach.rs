@@ -46,6 +46,8 @@ enum Hook {
     Wall,
     /// A BTF tracepoint.
     Tracepoint,
+    /// The end of a function that no hook is in: ends who may not go on.
+    Exit,
 }
 
 /// Every program by name; the name is also the hook's.
@@ -77,6 +79,7 @@ const PROGRAMS: &[(&str, Hook)] = &[
     ("sb_mount", Hook::Wall),
     ("move_mount", Hook::Wall),
     ("bprm_creds_for_exec", Hook::Wall),
+    ("cgroup_can_fork", Hook::Exit),
 ];
 
 /// The attached programs of this daemon.
@@ -131,7 +134,7 @@ impl Programs {
             let pin = folder.join(name);
             let ran = runs.of(&pin);
             let kind = match hook {
-                Hook::Wall => "wall",
+                Hook::Wall | Hook::Exit => "wall",
                 Hook::Tracepoint => "witness",
             };
             HookStatus {
@@ -252,6 +255,11 @@ fn attach_one(ebpf: &mut Ebpf, name: &'static str, hook: Hook) -> Result<FdLink,
             Ok(FdLink::from(link))
         }
         (Program::BtfTracePoint(p), Hook::Tracepoint) => {
+            let id = p.attach().map_err(failed("attach", name))?;
+            let link = p.take_link(id).map_err(failed("attach", name))?;
+            Ok(FdLink::from(link))
+        }
+        (Program::FExit(p), Hook::Exit) => {
             let id = p.attach().map_err(failed("attach", name))?;
             let link = p.take_link(id).map_err(failed("attach", name))?;
             Ok(FdLink::from(link))

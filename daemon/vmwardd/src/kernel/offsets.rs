@@ -143,6 +143,11 @@ fn of_other_doors(find: &Finder<'_>) -> Result<Offsets, KernelError> {
         idr_head: find.inner("idr", &["idr_rt"], "xarray", "xa_head")?,
         xa_node_shift: find.field("xa_node", &["shift"])?,
         xa_node_slots: find.field("xa_node", &["slots"])?,
+        clone_flags: find.field("kernel_clone_args", &["flags"])?,
+        clone_cgroup: find.field("kernel_clone_args", &["cgrp"])?,
+        bpf_prog_aux_maps: find.field("bpf_prog_aux", &["used_maps"])?,
+        bpf_prog_aux_map_count: find.field("bpf_prog_aux", &["used_map_cnt"])?,
+        bpf_map_type: find.field("bpf_map", &["map_type"])?,
         ..Offsets::default()
     })
 }

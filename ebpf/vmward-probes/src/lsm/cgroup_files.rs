@@ -161,7 +161,7 @@ fn is_frozen(folder: Folder) -> bool {
 
 /// libvirt's daemon, which spreads a VM's threads over cgroups, or vmward's own,
 /// which brings a VM back.
-fn sorts_threads(vm: &Vm) -> bool {
+pub fn sorts_threads(vm: &Vm) -> bool {
     let actor = Task::current();
     libvirt_side(vm, actor).0
         || libvirt::is_current()

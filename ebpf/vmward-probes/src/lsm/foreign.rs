@@ -1,6 +1,6 @@
 //! Other BPF programs: those that could send a VM a signal, make its system
 //! calls fail or write into its memory; that could answer in the place of a hook;
-//! that could schedule its threads. Fail mode: closed for what can carry such a call.
+//! that could schedule its threads, or take its monitor's socket. Fail mode: closed for what can carry such a call.
 //!
 //! The hook is asked before a loaded program gets its descriptor: the verifier
 //! is done, and what the program calls stands in its instructions, where nobody
@@ -39,6 +39,14 @@ const LSM: u32 = 29;
 /// `BPF_MODIFY_RETURN`: what such a program returns stands for what a function of
 /// the kernel says, the security hooks among them.
 const MODIFY_RETURN: u32 = 26;
+/// `BPF_TRACE_ITER`: the one kind of program that may put sockets which it comes
+/// across into a map. From there other programs speak in the place of their owners.
+const ITERATOR: u32 = 28;
+/// `ARRAY_OF_MAPS`, `HASH_OF_MAPS`, SOCKMAP, SOCKHASH: maps of sockets, and those that
+/// may hold such maps.
+const OF_SOCKETS: u32 = 1 << 12 | 1 << 13 | 1 << 15 | 1 << 18;
+/// A program has no more maps.
+const MAPS_MAX: usize = 64;
 /// `BPF_TRACE_UPROBE_MULTI` (since 6.6), `BPF_TRACE_UPROBE_SESSION` (since 6.13): the
 /// kernel writes a breakpoint wherever they say, into programs that run.
 const UPROBES: [u32; 2] = [48, 57];
@@ -75,10 +83,36 @@ fn try_prog(prog: u64) -> i32 {
         return own_wall(&attempt);
     }
     let doubt = kind >= 32 || KINDS & 1 << kind != 0;
-    if !decides(kind, place, aux) && vmward_is_dangerous(first, length, doubt.into()) == 0 {
+    let takes = kind == TRACING && place == ITERATOR && vmward_takes_sockets(aux) != 0;
+    let dangerous = takes || decides(kind, place, aux);
+    if !dangerous && vmward_is_dangerous(first, length, doubt.into()) == 0 {
         return 0;
     }
     host_wall(&attempt)
+}
+
+/// Has it a map that sockets can be put into? Verified by itself.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vmward_takes_sockets(aux: u64) -> i32 {
+    opaque(takes_sockets(aux).into())
+}
+
+#[inline(always)]
+fn takes_sockets(aux: u64) -> bool {
+    let maps: u64 = read(aux, offset!(bpf_prog_aux_maps)).unwrap_or(0);
+    let count: u32 = read(aux, offset!(bpf_prog_aux_map_count)).unwrap_or(u32::MAX);
+    for number in 0..MAPS_MAX {
+        if number >= count as usize {
+            return false;
+        }
+        let map: u64 = read(maps, number * 8).unwrap_or(0);
+        let kind: Option<u32> = read(map, offset!(bpf_map_type));
+        if kind.is_none_or(|kind| kind < 32 && OF_SOCKETS & 1 << kind != 0) {
+            return true;
+        }
+    }
+    true
 }
 
 /// Does the kernel do what the program says, about anybody? The service manager's

@@ -70,7 +70,7 @@ fn try_call(capability: i32) -> i32 {
     static POISON: [u8; WORD_LEN] = *b"madvise, hwpoison\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
     static SET_EXE: [u8; WORD_LEN] = *b"prctl, PR_SET_MM\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
     let (word, vector) = match call() {
-        Call::Other | Call::Reboot => return 0,
+        Call::Other | Call::Reboot | Call::Schedule => return 0,
         // Of all that is queued only madvise(2) asks for it, where it takes memory for
         // broken.
         Call::Queued if capability == CAP_SYS_ADMIN => (POISON.as_ptr(), vector::KERNEL_FILE),

@@ -8,10 +8,11 @@ use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 use vmward_abi::{WORD_LEN, effect, role, vector};
 
+use crate::input::{Call, call};
 use crate::lsm::own;
-use crate::scope::{Vm, vm_or_logger};
+use crate::scope::{Vm, host, vm_or_logger};
 use crate::task::{Task, current_tgid};
-use crate::verdict::{Attempt, libvirt_side, wall};
+use crate::verdict::{Attempt, has_leave, libvirt_side, wall};
 
 /// What is tried: [`vmward_abi::Event::detail`], and its word.
 #[derive(Clone, Copy)]
@@ -105,6 +106,13 @@ fn try_vm(vm: &Vm, tgid: u32, what: What) -> i32 {
     // The kernel itself empties a CPU set whose processors go away.
     let current = Task::current();
     if current.is_kernel_thread() || libvirt_side(vm, current).0 {
+        return 0;
+    }
+    // Kernels before 6.6 ask again for each thread that moves to another cgroup: the
+    // move has been judged, by the host where it was not to be seen who moves.
+    let moves = Attempt::new(vector::CGROUP_MOVE, effect::PAUSE);
+    let judged = has_leave(vm, &moves) || has_leave(&host(), &moves);
+    if judged && call() != Call::Schedule {
         return 0;
     }
     let word = &WORDS[what as usize];

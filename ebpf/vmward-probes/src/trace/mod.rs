@@ -1,4 +1,6 @@
-//! The witnesses: they see what no hook can refuse.
+//! The witnesses: they see what no hook can refuse. One of them, of clones, ends who
+//! does it.
 
+mod clones;
 mod lifecycle;
 mod moves;

@@ -5,7 +5,7 @@ mod attach;
 mod types;
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -43,7 +43,10 @@ const RAW_TP: u32 = 23;
 const FENTRY: u32 = 24;
 const MODIFY_RETURN: u32 = 26;
 const LSM_MAC: u32 = 27;
+const ITERATOR: u32 = 28;
 const UPROBE_MULTI: u32 = 48;
+/// A kind of map.
+const SOCKMAP: u32 = 15;
 
 /// `r0 = 0; exit`
 const NOTHING: [u64; 2] = [0xb7, 0x95];
@@ -104,6 +107,16 @@ pub(crate) fn scheduler() -> Result<(), Failed> {
     const FIRST: u32 = 0;
     let target = types::find(types::STRUCT, "sched_ext_ops")?;
     attach::load(STRUCT_OPS, FIRST, target, &NOTHING).map(drop)
+}
+
+/// A program that comes across every Unix socket, with a map to put them into.
+pub(crate) fn takes_sockets() -> Result<(), Failed> {
+    let target = types::find(types::FUNCTION, "bpf_iter_unix")?;
+    let map = attach::map(SOCKMAP)?;
+    // Merely naming the map makes it the program's: `r1 = map; r0 = 0; exit`
+    let named = insn(0x18, 1, 1, 0, map.as_raw_fd());
+    let program = [&[named, 0], &NOTHING[..]].concat();
+    attach::load(TRACING, ITERATOR, target, &program).map(drop)
 }
 
 /// A breakpoint in a file.

@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use super::uring::{self, Entry, Ring};
 use super::{Failed, usage};
 
+mod clone;
 mod unusual;
 
 pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
@@ -18,6 +19,8 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
     };
     let text = text.as_bytes();
     match *how {
+        "clone-into" => clone::into(path),
+        "clone-here" => clone::here(path),
         "pwrite" => all(open(path)?.write_at(text, 0)?, text),
         "writev" => all(open(path)?.write_vectored(&[IoSlice::new(text)])?, text),
         // Musl's way: an empty part before the text.

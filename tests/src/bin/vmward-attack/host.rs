@@ -24,11 +24,13 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
         ["uprobe-multi", path] => bpf::breakpoints(path),
         ["refuses"] => bpf::refuses(),
         ["scheduler"] => bpf::scheduler(),
+        ["takes-sockets"] => bpf::takes_sockets(),
         ["modifies-return"] => bpf::modifies_return(),
         [what, rest @ ..] if what.starts_with("bpf-") => bpf::run(what, number(rest, 0)?),
         _ => usage(
             "host: reboot | kexec-load | kexec-file-load | ioperm | iopl | ioperm-32 | iopl-32 | \
-             offline | offline-queued | uprobe PATH | uprobe-multi PATH | refuses | scheduler | modifies-return | bpf-... PID",
+             offline | offline-queued | uprobe PATH | uprobe-multi PATH | refuses | scheduler | \
+             takes-sockets | modifies-return | bpf-... PID",
         ),
     }
 }

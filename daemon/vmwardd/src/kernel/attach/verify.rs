@@ -53,6 +53,7 @@ fn one(name: &'static str, program: &mut Program, btf: &Btf) -> Result<(), Kerne
     let info = match program {
         Program::Lsm(p) => p.load(name, btf).and_then(|()| p.info()),
         Program::BtfTracePoint(p) => p.load(name, btf).and_then(|()| p.info()),
+        Program::FExit(p) => p.load(name, btf).and_then(|()| p.info()),
         _ => return Err(of_wrong_type(name)),
     };
     let info = info.map_err(failed("load", name))?;

@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use super::Failed;
 use crate::own;
 
+const BPF_MAP_CREATE: libc::c_long = 0;
 const BPF_PROG_LOAD: libc::c_long = 5;
 const BPF_RAW_TRACEPOINT_OPEN: libc::c_long = 17;
 const BPF_LINK_CREATE: libc::c_long = 28;
@@ -130,6 +131,15 @@ pub(super) fn load(
     load[8] = u64::from(attach) << 32;
     load[13] = u64::from(target) << 32;
     bpf(BPF_PROG_LOAD, &load)
+}
+
+/// A map with one place, its keys and values of four bytes.
+pub(super) fn map(kind: u32) -> Result<OwnedFd, Failed> {
+    let (key, value, places) = (4, 4, 1);
+    bpf(
+        BPF_MAP_CREATE,
+        &[u64::from(kind) | key << 32, value | places << 32],
+    )
 }
 
 fn open_tracepoint(name: u64, program: &OwnedFd) -> Result<OwnedFd, Failed> {

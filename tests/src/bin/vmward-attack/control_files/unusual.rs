@@ -47,7 +47,7 @@ pub(super) fn run(how: &str, path: &str, text: &[u8]) -> Result<(), Failed> {
         _ => usage(
             "control_files: pwrite, writev, writev-second, read-write, io-uring, io-uring-sqpoll, \
              io-uring-openat, io-uring-fixed, sendfile, splice, vmsplice, tee, sent, pwritev2, \
-             aio, reopened, openat2, another-thread FILE TEXT",
+             aio, reopened, openat2, another-thread FILE TEXT; clone-into, clone-here FOLDER -",
         ),
     }
 }
