@@ -19,9 +19,10 @@ use super::{
 };
 use crate::{paths, setup::BootKernel};
 
-/// Nobody looks at a console, and its lines are slow.
+/// Nobody looks at a console, and its lines are slow. What is mounted over `/tmp` would
+/// hide this machine's folders there.
 const SYSTEMD_ARGS: &str = "console=ttyS0 loglevel=4 systemd.show_status=no \
-    systemd.log_target=journal net.ifnames=0 systemd.gpt_auto=no";
+    systemd.log_target=journal net.ifnames=0 systemd.gpt_auto=no systemd.mask=tmp.mount";
 
 pub(super) fn start(
     args: &VmArgs,
