@@ -13,6 +13,7 @@ Exit status:
   3  denied by the policy, or not allowed yet: `pending` waits for a person
   4  vmwardd cannot be reached
   5  the audit log's chain is broken
+  6  for `policy diff`: the policies differ
 `vmward run` and `vmward wrap` return the status of the command that they ran,
 128 + N when signal N ended it; `run` returns 126 or 127 when it could not start.";
 
@@ -25,6 +26,7 @@ pub(crate) enum Exit {
     Denied = 3,
     Unreachable = 4,
     ChainBroken = 5,
+    Differs = 6,
 }
 
 impl Exit {

@@ -48,4 +48,5 @@ pub enum ReplayError {
 
 /// What a person can do about a journal that cannot be gone on with.
 pub const REMEDY: &str = "restore the file as it was, or stop vmwardd and run `vmwardd \
-                          --new-journal`, which puts it aside and starts with empty counters";
+                          --new-journal` (with the daemon's `--config`, where it has one), which \
+                          puts it aside and starts with empty counters";

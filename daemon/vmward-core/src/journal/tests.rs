@@ -200,8 +200,8 @@ fn a_bad_line_before_the_last_stops_everything_and_says_where() {
         error.to_string(),
         format!(
             "journal line 2 (at byte {offset}) is damaged; restore the file as it was, or stop \
-             vmwardd and run `vmwardd --new-journal`, which puts it aside and starts with empty \
-             counters"
+             vmwardd and run `vmwardd --new-journal` (with the daemon's `--config`, where it has \
+             one), which puts it aside and starts with empty counters"
         )
     );
     let source = std::error::Error::source(&error).expect("a source");

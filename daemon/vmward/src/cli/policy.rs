@@ -63,7 +63,8 @@ pub(crate) enum PolicyCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Compare two policies by what they let happen, not by their text
+    /// Compare two policies by what they let happen, not by their text; exit status 6
+    /// where they differ
     Diff {
         /// The policy as it is
         #[arg(value_name = "OLD")]

@@ -97,7 +97,7 @@ pub(super) fn diff(old: &Path, new: &Path, json: bool) -> anyhow::Result<ExitCod
     Ok(if differences.is_empty() {
         Exit::Done.into()
     } else {
-        Exit::Failed.into()
+        Exit::Differs.into()
     })
 }
 
