@@ -233,4 +233,8 @@ pub struct Offsets {
     pub bpf_prog_aux_map_count: u32,
     /// `bpf_map.map_type`
     pub bpf_map_type: u32,
+    /// `cgroup.subsys`, that of memory; may be absent
+    pub cgroup_memory: u32,
+    /// `mem_cgroup.memory.usage`, may be absent
+    pub memory_usage: u32,
 }

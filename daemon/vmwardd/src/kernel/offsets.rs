@@ -95,7 +95,7 @@ fn of_walls(find: &Finder<'_>) -> Result<Offsets, KernelError> {
         cgroup_domain: find.field("cgroup", &["dom_cgrp"])?,
         cgroup_freeze: find.inner("cgroup", &["freezer"], "cgroup_freezer_state", "freeze")?,
         cgroup_root_hierarchy: find.field("cgroup_root", &["hierarchy_id"])?,
-        cgroup_v1_freezer: find.v1_freezer(),
+        cgroup_v1_freezer: find.controller("freezer_cgrp_id"),
         freezer_state: find.optional("freezer", "state"),
         proc_pid: find.field("proc_inode", &["pid"])?,
         proc_vfs_inode: find.field("proc_inode", &["vfs_inode"])?,
@@ -148,6 +148,10 @@ fn of_other_doors(find: &Finder<'_>) -> Result<Offsets, KernelError> {
         bpf_prog_aux_maps: find.field("bpf_prog_aux", &["used_maps"])?,
         bpf_prog_aux_map_count: find.field("bpf_prog_aux", &["used_map_cnt"])?,
         bpf_map_type: find.field("bpf_map", &["map_type"])?,
+        cgroup_memory: find.controller("memory_cgrp_id"),
+        memory_usage: find
+            .inner("mem_cgroup", &["memory"], "page_counter", "usage")
+            .unwrap_or(OFFSET_ABSENT),
         ..Offsets::default()
     })
 }
@@ -184,10 +188,10 @@ impl Finder<'_> {
             })
     }
 
-    /// Where a cgroup of version 1 keeps what the freezer knows of it: kernels
-    /// without that freezer have no such place.
-    fn v1_freezer(&self) -> u32 {
-        let number = self.enumerator("cgroup_subsys_id", "freezer_cgrp_id");
+    /// Where a cgroup keeps what a controller knows of it: kernels without that
+    /// controller have no such place.
+    fn controller(&self, name: &str) -> u32 {
+        let number = self.enumerator("cgroup_subsys_id", name);
         match (self.lookup("cgroup", "subsys"), number) {
             (Some(all), Ok(number)) => all + number * POINTER_LEN,
             _ => OFFSET_ABSENT,

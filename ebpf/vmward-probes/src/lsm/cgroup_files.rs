@@ -5,20 +5,18 @@
 use vmward_abi::{OFFSET_ABSENT, effect, role, vector};
 
 use super::control_files::{Act, TAKE_IN};
-use super::{libvirt, own};
-use crate::cgroups::{Folder, Place, host_with_vms};
+use super::{cgroup_limits, libvirt, own};
+use crate::cgroups::{Folder, host_with_vms};
 use crate::input::{Input, input, number};
 use crate::maps::{VMS, offset};
 use crate::name::Name;
 use crate::pids::tgid_of;
 use crate::scope::{Vm, guarded};
-use crate::task::{Task, current_tgid, read};
+use crate::task::{INIT, Task, current_tgid, read};
 use crate::verdict::{Attempt, libvirt_side};
 
 /// `CGROUP_FREEZING_SELF`
 const FREEZING_SELF: u32 = 1 << 1;
-/// The service manager, which sets up what it is told to.
-const SERVICE_MANAGER: u32 = 1;
 
 /// What a file is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -80,7 +78,7 @@ pub fn written(inode: u64, name: &mut Name, ask: &mut u32) -> Option<Act> {
         File::Members => judge(vm, vector::CGROUP_MOVE, effect::PAUSE),
         File::Kind if place.own => judge(vm, vector::CGROUP_MOVE, effect::PAUSE),
         File::Kind | File::Harmless => None,
-        File::Limit(effect) => limited(vm, effect, &place, name),
+        File::Limit(effect) => cgroup_limits::set(vm, effect, folder, &place, name),
     }
 }
 
@@ -99,7 +97,7 @@ fn own_cgroup(daemon: Vm, file: File, folder: Folder, own: bool) -> Option<Act> 
 /// manager, and where it hangs.
 fn refuse_own(daemon: Vm, vector: u32) -> Option<Act> {
     let mine = current_tgid();
-    let may = mine == daemon.tgid || mine == SERVICE_MANAGER || !own::is_well();
+    let may = mine == daemon.tgid || mine == INIT || !own::is_well();
     (!may).then_some(Act::Refuse(daemon, Attempt::new(vector, 0)))
 }
 
@@ -166,34 +164,6 @@ pub fn sorts_threads(vm: &Vm) -> bool {
     libvirt_side(vm, actor).0
         || libvirt::is_current()
         || guarded(actor, current_tgid()).is_some_and(|found| found.row.role == role::OWN)
-}
-
-fn limited(vm: Vm, effect: u32, place: &Place, name: &Name) -> Option<Act> {
-    let attempt = Attempt::new(vector::CGROUP_LIMIT, effect);
-    if libvirt_side(&vm, Task::current()).0 || libvirt::is_current() {
-        // libvirt sets what its callers ask it for.
-        return Some(Act::Witness(vm, attempt, true));
-    }
-    if current_tgid() == SERVICE_MANAGER && is_upkeep(place, name) {
-        return None;
-    }
-    Some(Act::Judge(vm, attempt))
-}
-
-/// The service manager writes every attribute of a slice again when something
-/// in it begins: shares, guarantees, and limits that are none.
-fn is_upkeep(place: &Place, name: &Name) -> bool {
-    if let Input::Text([b'm', b'a', b'x', ..]) = input() {
-        return true;
-    }
-    !place.own
-        && (name.is("memory.min")
-            || name.is("memory.low")
-            || name.is("memory.oom.group")
-            || name.is("cpu.weight")
-            || name.is("cpu.weight.nice")
-            || name.is("io.weight")
-            || name.is("io.bfq.weight"))
 }
 
 /// A process or a thread is taken into a cgroup that is no VM's: is it a VM's? What

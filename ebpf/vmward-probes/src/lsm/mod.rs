@@ -2,6 +2,7 @@
 
 mod arguments;
 pub mod cgroup_files;
+mod cgroup_limits;
 mod commands;
 mod config;
 mod connect;

@@ -19,7 +19,7 @@ const fn moves(id: &'static str, lease: Option<&'static str>, run: fn(&Guest) ->
 
 /// In the folder of the VM's own cgroup.
 fn inside(guest: &Guest, script: &str) -> Output {
-    shell(&format!("cd {}; {script}", own(guest)))
+    shell(&format!("cd '{}'; {script}", own(guest)))
 }
 
 /// Moves the whole VM by a system call that hides what it writes.
@@ -56,11 +56,11 @@ pub const ATTACKS: &[Attack] = &[
         "cgroup-limit",
         Harm::Ends,
         FORCE_STOP,
-        |g| shell(&format!("echo 1M > {}/memory.max", above(g))),
+        |g| shell(&format!("echo 1M > '{}/memory.max'", above(g))),
     ),
     // A lease to pause is for one deed, and taking this back is another.
     limit("control-files/cpu-max-above", None, |g| {
-        shell(&format!("echo '1000 100000' > {}/cpu.max", above(g)))
+        shell(&format!("echo '1000 100000' > '{}/cpu.max'", above(g)))
     }),
     limit("control-files/cpu-max-of-emulator", PAUSE, |g| {
         inside(g, "echo '1000 1000000' > emulator/cpu.max")

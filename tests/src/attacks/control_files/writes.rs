@@ -63,10 +63,10 @@ pub const ATTACKS: &[Attack] = &[
         by("io-uring-fixed", &kill(g), "1")
     }),
     kills("control-files/kill-relative", |g| {
-        shell(&format!("cd {}; echo 1 > cgroup.kill", own(g)))
+        shell(&format!("cd '{}'; echo 1 > cgroup.kill", own(g)))
     }),
     kills("control-files/kill-own-root", |g| {
-        shell(&format!("echo 1 > /proc/self/root{}", kill(g)))
+        shell(&format!("echo 1 > '/proc/self/root{}'", kill(g)))
     }),
     // The leader goes, and all with it.
     Attack {

@@ -1,0 +1,116 @@
+//! Limits that somebody sets on a VM's cgroups.
+//!
+//! libvirt sets what its callers ask it for, on record, unless it leaves the VM
+//! nothing to go on with: that is a stop by another name.
+
+use vmward_abi::{OFFSET_ABSENT, effect, vector};
+
+use super::control_files::Act;
+use super::libvirt;
+use crate::cgroups::{Folder, Place};
+use crate::input::{Input, TEXT_LEN, Text, input, plain_input};
+use crate::maps::offset;
+use crate::name::Name;
+use crate::scope::Vm;
+use crate::task::{INIT, Task, current_tgid, read};
+use crate::verdict::{Attempt, libvirt_side};
+
+/// So many parts of the time must be left to a VM's processors: a twentieth.
+const LEAST_PART: u64 = 20;
+/// Microseconds, where nothing else is said.
+const USUAL_PERIOD: u64 = 100_000;
+const PAGE: u64 = 4096;
+
+/// A limit is written to the file `name` of `folder`.
+#[inline(always)]
+pub fn set(vm: Vm, needed: u32, folder: Folder, place: &Place, name: &Name) -> Option<Act> {
+    let attempt = Attempt::new(vector::CGROUP_LIMIT, needed);
+    if libvirt_side(&vm, Task::current()).0 || libvirt::is_current() {
+        if !starves(folder, name) {
+            return Some(Act::Witness(vm, attempt, true));
+        }
+        // One request of a caller's is several writes.
+        let covers = needed & effect::PAUSE;
+        return Some(Act::Judge(vm, Attempt { covers, ..attempt }));
+    }
+    if current_tgid() == INIT && is_upkeep(place, name) {
+        return None;
+    }
+    Some(Act::Judge(vm, attempt))
+}
+
+/// The service manager writes every attribute of a slice again when something
+/// in it begins: shares, guarantees, and limits that are none.
+fn is_upkeep(place: &Place, name: &Name) -> bool {
+    if let Input::Text([b'm', b'a', b'x', ..]) = input() {
+        return true;
+    }
+    !place.own
+        && (name.is("memory.min")
+            || name.is("memory.low")
+            || name.is("memory.oom.group")
+            || name.is("cpu.weight")
+            || name.is("cpu.weight.nice")
+            || name.is("io.weight")
+            || name.is("io.bfq.weight"))
+}
+
+/// Less memory than is in use, so that the kernel ends somebody or lets all wait; or
+/// next to no time of a processor.
+///
+/// With a frame of its own, which is free again when the wall decides.
+#[inline(never)]
+fn starves(folder: Folder, name: &Name) -> bool {
+    let quota = name.is("cpu.max") || name.is("cpu.cfs_quota_us");
+    let memory =
+        name.is("memory.max") || name.is("memory.high") || name.is("memory.limit_in_bytes");
+    if !quota && !memory {
+        return false;
+    }
+    let mut text = [0; TEXT_LEN];
+    if !plain_input(&mut text) {
+        return false;
+    }
+    let Some((first, second)) = numbers(&text) else {
+        return false;
+    };
+    if memory {
+        return used(folder).is_some_and(|used| first < used);
+    }
+    let period = if second == 0 { USUAL_PERIOD } else { second };
+    first.wrapping_mul(LEAST_PART) < period
+}
+
+/// Bytes of memory that a cgroup and those below it take.
+fn used(folder: Folder) -> Option<u64> {
+    let at = offset!(cgroup_memory);
+    if at == OFFSET_ABSENT as usize {
+        return None;
+    }
+    // What the controller knows begins with what every controller has.
+    let memory: u64 = read(folder.cgroup()?, at)?;
+    let pages: u64 = read(memory, offset!(memory_usage))?;
+    Some(pages.wrapping_mul(PAGE))
+}
+
+/// The number that a text begins with, in decimal, and the one behind it, or 0. None
+/// where it begins with something else: `max`, or -1 for no limit.
+fn numbers(text: &Text) -> Option<(u64, u64)> {
+    let (mut first, mut second) = (0_u64, 0_u64);
+    let (mut behind, mut digits) = (false, 0);
+    for byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            if behind || *byte != b' ' {
+                break;
+            }
+            behind = true;
+        } else if behind {
+            second = second.wrapping_mul(10).wrapping_add(digit.into());
+        } else {
+            first = first.wrapping_mul(10).wrapping_add(digit.into());
+            digits += 1;
+        }
+    }
+    (digits > 0).then_some((first, second))
+}
