@@ -237,4 +237,6 @@ pub struct Offsets {
     pub cgroup_memory: u32,
     /// `mem_cgroup.memory.usage`, may be absent
     pub memory_usage: u32,
+    /// `super_block.s_root`
+    pub sb_root: u32,
 }

@@ -31,7 +31,7 @@ use super::teach;
 pub(super) const MONITOR: &str = "monitor.sock";
 
 /// The attempts on what is vmward's own.
-pub(super) const OWN_WORDS: [&str; 9] = [
+pub(super) const OWN_WORDS: [&str; 10] = [
     "map",
     "prog",
     "unlink",
@@ -41,6 +41,7 @@ pub(super) const OWN_WORDS: [&str; 9] = [
     "umount",
     "mount",
     "move-mount",
+    "remount",
 ];
 
 /// Runs until the input ends.
@@ -175,9 +176,25 @@ fn attempt(word: &str, target: &str) -> io::Result<Result<(), Errno>> {
             let path = address(&path);
             raw(libc::SYS_move_mount, &[at, path, at, path, 0])
         }
+        "remount" => remount(&c_path(path)?),
         _ => return Err(io::Error::other(format!("unknown word {word:?}"))),
     })
 }
+
+/// Gives a file system the options that it has, in the way that has no other hook.
+fn remount(path: &CString) -> Result<(), Errno> {
+    let picked = call(
+        libc::SYS_fspick,
+        &[libc::AT_FDCWD.into(), address(path), FSPICK_CLOEXEC],
+    )?;
+    let done = raw(libc::SYS_fsconfig, &[picked, FSCONFIG_CMD_RECONFIGURE]);
+    // Nothing depends on its end.
+    let _closed = raw(libc::SYS_close, &[picked]);
+    done
+}
+
+const FSPICK_CLOEXEC: libc::c_long = 1;
+const FSCONFIG_CMD_RECONFIGURE: libc::c_long = 7;
 
 const BPF_PROG_GET_FD_BY_ID: libc::c_long = 13;
 const BPF_MAP_GET_FD_BY_ID: libc::c_long = 14;
@@ -204,10 +221,14 @@ fn address(path: &CString) -> libc::c_long {
     path.as_ptr() as libc::c_long
 }
 
-#[expect(unsafe_code, reason = "a raw system call")]
 fn raw(number: libc::c_long, args: &[libc::c_long]) -> Result<(), Errno> {
+    call(number, args).map(drop)
+}
+
+#[expect(unsafe_code, reason = "a raw system call")]
+fn call(number: libc::c_long, args: &[libc::c_long]) -> Result<libc::c_long, Errno> {
     let arg = |at: usize| args.get(at).copied().unwrap_or(0);
     // SAFETY: the callers' pointers are alive; the rest is numbers.
     let result = unsafe { libc::syscall(number, arg(0), arg(1), arg(2), arg(3), arg(4)) };
-    Errno::result(result).map(drop)
+    Errno::result(result)
 }

@@ -81,6 +81,7 @@ fn of_walls(find: &Finder<'_>) -> Result<Offsets, KernelError> {
         signal_rlim: find.field("signal_struct", &["rlim"])?,
         fown_uid: find.field("fown_struct", &["uid"])?,
         sb_magic: find.field("super_block", &["s_magic"])?,
+        sb_root: find.field("super_block", &["s_root"])?,
         file_mode: find.field("file", &["f_mode"])?,
         file_dentry: find.inner("file", &["f_path", "__f_path"], "path", "dentry")?,
         inode_mode: find.field("inode", &["i_mode"])?,

@@ -74,6 +74,31 @@ fn try_move(path: u64) -> i32 {
     host_wall(&Attempt::new(vector::MOUNT, 0))
 }
 
+/// A file system gets other options. fsconfig(2) asks nobody else, so vmward's pins
+/// could be made read-only, and no later daemon could start. What other file systems
+/// are, is no affair of this hook.
+///
+/// match-proto: security/security.c:int security_sb_remount(struct super_block *sb, void *mnt_opts)
+#[lsm(hook = "sb_remount")]
+pub fn sb_remount(ctx: LsmContext) -> i32 {
+    let earlier: i32 = ctx.arg(2);
+    if earlier != 0 {
+        return earlier;
+    }
+    let sb = ctx.arg::<*const u8>(0) as u64;
+    let root: u64 = read(sb, offset!(sb_root)).unwrap_or(0);
+    let Some(row) = of_inode(inode_of(root)) else {
+        return 0;
+    };
+    let others = row.class == object_class::CONFIG
+        || row.class == object_class::ABOVE
+        || row.class == object_class::FOLDER;
+    if others || is_own() {
+        return 0;
+    }
+    own_wall(&Attempt::new(vector::MOUNT, 0))
+}
+
 /// match-proto: security/security.c:int security_move_mount(const struct path *from_path, const struct path *to_path)
 #[lsm(hook = "move_mount")]
 pub fn move_mount(ctx: LsmContext) -> i32 {

@@ -74,6 +74,9 @@ pub const ATTACKS: &[Attack] = &[
             sh("mount -o remount,ro /sys/fs/bpf")
         })
     },
+    row("own/reconfigure-read-only", "mount", "sb_remount", |_| {
+        attack("own", "remount-read-only", &["/sys/fs/bpf"])
+    }),
     Attack {
         refusal: MUST_BE_ROOT,
         ..row("own/unmount-from-a-namespace", "mount", "sb_umount", |_| {

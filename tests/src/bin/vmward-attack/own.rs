@@ -41,6 +41,7 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
         ["said-to-be", path] => said_to_be(path),
         ["move-mount", from, to] => move_mount(from, to),
         ["bind-mount", from, to] => bind_mount(from, to),
+        ["remount-read-only", path] => remount_read_only(path),
         ["old-move-mount", from, to] => {
             let none = None::<&str>;
             Ok(nix::mount::mount(
@@ -53,9 +54,28 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
         }
         _ => usage(
             "own: map ID | program ID | each-map | each-program | pin PATH | pin-read-only PATH | \
-             truncate PATH | traced-start PROGRAM... | said-to-be PATH | move-mount FROM TO | old-move-mount FROM TO | bind-mount FROM TO",
+             truncate PATH | traced-start PROGRAM... | said-to-be PATH | move-mount FROM TO | old-move-mount FROM TO | bind-mount FROM TO | \
+             remount-read-only PATH",
         ),
     }
+}
+
+/// By the newer calls, which name no options at once.
+#[expect(unsafe_code, reason = "raw system calls")]
+fn remount_read_only(path: &str) -> Result<(), Failed> {
+    const SET_FLAG: libc::c_long = 0;
+    const RECONFIGURE: libc::c_long = 7;
+    let path = std::ffi::CString::new(path).map_err(io::Error::other)?;
+    // SAFETY: a path that is alive, only read.
+    let fs = unsafe { libc::syscall(libc::SYS_fspick, libc::AT_FDCWD, path.as_ptr(), 0) };
+    let fs = Errno::result(fs)?;
+    let (flag, none) = (c"ro".as_ptr(), std::ptr::null::<u8>());
+    // SAFETY: a name that is alive, only read.
+    let set = unsafe { libc::syscall(libc::SYS_fsconfig, fs, SET_FLAG, flag, none, 0) };
+    Errno::result(set)?;
+    // SAFETY: numbers and null pointers.
+    let done = unsafe { libc::syscall(libc::SYS_fsconfig, fs, RECONFIGURE, none, none, 0) };
+    Ok(Errno::result(done).map(drop)?)
 }
 
 /// Starts a program as its tracer.
