@@ -8,7 +8,6 @@ mod attacks;
 mod beside;
 mod bypass;
 mod cgroup_v1;
-mod control_files;
 mod crash;
 mod disarm;
 mod host_lease;
