@@ -1,6 +1,8 @@
 //! Who asked libvirt: named where it is known, never wrongly sure, and the one
 //! whose lease libvirt may use.
 
+use std::process::Output;
+
 use serde_json::Value;
 
 use vmward_tests::attacks::{arming, rpc};
@@ -99,6 +101,36 @@ fn a_call_that_makes_a_later_stop_possible_is_refused_and_others_are_recorded() 
         is_kernel(r, "witnessed", "rpc-3") && r["word"] == "set-memory-parameters"
     });
     assert!(!said.contains("Cannot write data"), "{said}");
+    scene.guest.assert_ticks();
+}
+
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
+fn limits_that_leave_a_vm_enough_pass_and_others_do_not() {
+    let vm = "rpc-limits-1";
+    let scene = Scene::new(vm, Mode::Enforce);
+    let processors = |period: &str, quota: &str| {
+        let (period, quota) = (
+            format!("vcpu_period={period}"),
+            format!("vcpu_quota={quota}"),
+        );
+        let set = ["--live", "--set", &period, "--set", &quota];
+        virsh(&[&["schedinfo", vm][..], &set].concat())
+    };
+    let memory = |kib| virsh(&["memtune", vm, "--live", "--hard-limit", kib]);
+    let passes = |output: Output| assert!(output.status.success(), "{}", text(&output));
+    let refused = |output: Output| {
+        let said = text(&output);
+        assert!(said.contains("Operation not permitted"), "{said}");
+    };
+    // Two fifths, of a period that is not the usual one.
+    passes(processors("10000", "4000"));
+    refused(processors("100000", "4000"));
+    // libvirt sets the period first.
+    passes(processors("10000", "-1"));
+    passes(processors("100000", "50000"));
+    passes(memory("4000000"));
+    refused(memory("1024"));
     scene.guest.assert_ticks();
 }
 

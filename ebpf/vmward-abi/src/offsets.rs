@@ -237,6 +237,10 @@ pub struct Offsets {
     pub cgroup_memory: u32,
     /// `mem_cgroup.memory.usage`, may be absent
     pub memory_usage: u32,
+    /// `cgroup.subsys`, that of processors; may be absent
+    pub cgroup_cpu: u32,
+    /// `task_group.cfs_bandwidth.period`, in nanoseconds; may be absent
+    pub cpu_period: u32,
     /// `super_block.s_root`
     pub sb_root: u32,
 }

@@ -153,6 +153,10 @@ fn of_other_doors(find: &Finder<'_>) -> Result<Offsets, KernelError> {
         memory_usage: find
             .inner("mem_cgroup", &["memory"], "page_counter", "usage")
             .unwrap_or(OFFSET_ABSENT),
+        cgroup_cpu: find.controller("cpu_cgrp_id"),
+        cpu_period: find
+            .inner("task_group", &["cfs_bandwidth"], "cfs_bandwidth", "period")
+            .unwrap_or(OFFSET_ABSENT),
         ..Offsets::default()
     })
 }

@@ -17,8 +17,9 @@ use crate::verdict::{Attempt, libvirt_side};
 
 /// So many parts of the time must be left to a VM's processors: a twentieth.
 const LEAST_PART: u64 = 20;
-/// Microseconds, where nothing else is said.
-const USUAL_PERIOD: u64 = 100_000;
+/// Nanoseconds, where nothing else is said.
+const USUAL_PERIOD: u64 = 100_000_000;
+const MICROSECOND: u64 = 1000;
 const PAGE: u64 = 4096;
 
 /// A limit is written to the file `name` of `folder`.
@@ -75,22 +76,27 @@ fn starves(folder: Folder, name: &Name) -> bool {
         return false;
     };
     if memory {
-        return used(folder).is_some_and(|used| first < used);
+        // Of the cgroup and those below it.
+        let pages = of_controller(folder, offset!(cgroup_memory), offset!(memory_usage));
+        return pages.is_some_and(|pages| first < pages.wrapping_mul(PAGE));
     }
-    let period = if second == 0 { USUAL_PERIOD } else { second };
-    first.wrapping_mul(LEAST_PART) < period
+    let period = if second == 0 {
+        let known = of_controller(folder, offset!(cgroup_cpu), offset!(cpu_period));
+        known.unwrap_or(USUAL_PERIOD)
+    } else {
+        second.wrapping_mul(MICROSECOND)
+    };
+    first.wrapping_mul(MICROSECOND).wrapping_mul(LEAST_PART) < period
 }
 
-/// Bytes of memory that a cgroup and those below it take.
-fn used(folder: Folder) -> Option<u64> {
-    let at = offset!(cgroup_memory);
-    if at == OFFSET_ABSENT as usize {
+/// A number that a controller keeps of a cgroup. What it keeps begins with what every
+/// controller does, to which the cgroup points.
+#[inline(always)]
+fn of_controller(folder: Folder, controller: usize, at: usize) -> Option<u64> {
+    if controller == OFFSET_ABSENT as usize || at == OFFSET_ABSENT as usize {
         return None;
     }
-    // What the controller knows begins with what every controller has.
-    let memory: u64 = read(folder.cgroup()?, at)?;
-    let pages: u64 = read(memory, offset!(memory_usage))?;
-    Some(pages.wrapping_mul(PAGE))
+    read(read(folder.cgroup()?, controller)?, at)
 }
 
 /// The number that a text begins with, in decimal, and the one behind it, or 0. None
