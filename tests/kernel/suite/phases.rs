@@ -281,7 +281,7 @@ fn recover(scene: &Scene, row: &Attack, before: &Before) {
     // It may be another process of the guest's already.
     if !is_well(&scene.guest) {
         heal(row, &scene.guest, before, |pid| {
-            end_disarmed(row, scene, pid)
+            end_disarmed(row, scene, pid);
         });
     }
     protected(scene);
