@@ -181,16 +181,14 @@ fn attempt(word: &str, target: &str) -> io::Result<Result<(), Errno>> {
     })
 }
 
-/// Gives a file system the options that it has, in the way that has no other hook.
+/// Gives a file system the options that it has, in the way that has no other hook. The
+/// descriptor goes with this process.
 fn remount(path: &CString) -> Result<(), Errno> {
     let picked = call(
         libc::SYS_fspick,
         &[libc::AT_FDCWD.into(), address(path), FSPICK_CLOEXEC],
     )?;
-    let done = raw(libc::SYS_fsconfig, &[picked, FSCONFIG_CMD_RECONFIGURE]);
-    // Nothing depends on its end.
-    let _closed = raw(libc::SYS_close, &[picked]);
-    done
+    raw(libc::SYS_fsconfig, &[picked, FSCONFIG_CMD_RECONFIGURE])
 }
 
 const FSPICK_CLOEXEC: libc::c_long = 1;

@@ -1,6 +1,7 @@
 //! Other BPF programs: those that could send a VM a signal, make its system
 //! calls fail or write into its memory; that could answer in the place of a hook;
-//! that could schedule its threads, or take its monitor's socket. Fail mode: closed for what can carry such a call.
+//! that could schedule its threads, or take its monitor's socket. Fail mode: closed for
+//! what can carry such a call.
 //!
 //! The hook is asked before a loaded program gets its descriptor: the verifier
 //! is done, and what the program calls stands in its instructions, where nobody

@@ -96,6 +96,15 @@ fn is_to_go_on(role: u32) -> bool {
     role == role::VM || role == role::LOGGER
 }
 
+/// Kernels before 6.6 ask again for each thread that moves to another cgroup: the move
+/// has been judged, by the host where it was not to be seen who moves.
+#[inline(always)]
+fn is_moved(vm: &Vm) -> bool {
+    let moves = Attempt::new(vector::CGROUP_MOVE, effect::PAUSE);
+    let judged = has_leave(vm, &moves) || has_leave(&host(), &moves);
+    judged && call() != Call::Schedule
+}
+
 /// With a stack frame of its own: the other way needs room for its own.
 #[inline(never)]
 fn try_vm(vm: &Vm, tgid: u32, what: What) -> i32 {
@@ -108,11 +117,7 @@ fn try_vm(vm: &Vm, tgid: u32, what: What) -> i32 {
     if current.is_kernel_thread() || libvirt_side(vm, current).0 {
         return 0;
     }
-    // Kernels before 6.6 ask again for each thread that moves to another cgroup: the
-    // move has been judged, by the host where it was not to be seen who moves.
-    let moves = Attempt::new(vector::CGROUP_MOVE, effect::PAUSE);
-    let judged = has_leave(vm, &moves) || has_leave(&host(), &moves);
-    if judged && call() != Call::Schedule {
+    if matches!(what, What::Policy) && is_moved(vm) {
         return 0;
     }
     let word = &WORDS[what as usize];
