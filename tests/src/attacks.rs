@@ -126,6 +126,12 @@ pub fn all() -> impl Iterator<Item = &'static Attack> {
     .flatten()
 }
 
+/// Why it does no harm on this host, even where nothing refuses it.
+#[must_use]
+pub fn is_harmless(row: &Attack) -> Option<&'static str> {
+    host::is_harmless(row).or_else(|| monitor::is_harmless(row))
+}
+
 /// An attack that no VM's lease is for: upon all of them, what they share, or vmward.
 const fn of_all(
     id: &'static str,

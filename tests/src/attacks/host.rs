@@ -92,8 +92,7 @@ pub fn lacks(row: &Attack) -> Option<&'static str> {
 
 /// Where nothing refuses it, does the running kernel? It is refused before the kernel
 /// looks whether it knows such a thing.
-#[must_use]
-pub fn is_harmless(row: &Attack) -> Option<&'static str> {
+pub(super) fn is_harmless(row: &Attack) -> Option<&'static str> {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     (row.id == BREAKPOINTS && release.starts_with("6.1."))
         .then_some("this kernel has no uprobe_multi")

@@ -119,7 +119,6 @@ pub const ATTACKS: &[Attack] = &[
         "force_stop",
         unplug_processor,
     ),
-    // QEMU's own sandbox ends it when it starts a program.
     order("monitor/qmp-netdev-bridge", Harm::Ends, "force_stop", |g| {
         qmp(
             g,

@@ -33,21 +33,30 @@ fn by(how: &str, guest: &Guest) -> Output {
 }
 
 /// Without libvirt QEMU serves whoever comes next. Starts libvirt again, whatever
-/// became of the VM.
+/// became of the VM: by systemd where that would start it by itself.
 fn while_libvirt_is_away(guest: &Guest) -> Output {
     let program = if Path::new("/run/virtqemud.pid").exists() {
         "virtqemud"
     } else {
         "libvirtd"
     };
+    let units = format!("{program}.socket {program}-ro.socket {program}-admin.socket");
+    let (end, start) = if Path::new("/run/systemd/system").exists() {
+        (
+            format!("systemctl stop {units} {program}.service"),
+            format!("systemctl start {units} {program}.service"),
+        )
+    } else {
+        ("kill -9 $pid".to_owned(), format!("{program} -d"))
+    };
     let lines = format!(
         "pid=$(cat /run/{program}.pid)
-         kill -9 $pid
+         {end}
          # One that nobody waits for has no command line.
          while grep -q . /proc/$pid/cmdline 2>/dev/null; do sleep 0.1; done
          vmward-attack monitor quit $folder/monitor.sock
          status=$?
-         {program} -d
+         {start}
          until virsh -c qemu:///system list >/dev/null 2>&1; do sleep 0.2; done
          exit $status"
     );

@@ -124,24 +124,28 @@ fn by_number(command: libc::c_long, id: u32) -> Result<(), Failed> {
     bpf(command, &mut [u64::from(id), 0])
 }
 
-/// Every one there is, until one is refused.
+/// Every one there is, until one is refused: the newest first, since the host's own are
+/// older than vmward's.
 fn each(next: libc::c_long, open: libc::c_long) -> Result<(), Failed> {
     // Where it looks from in the lower half, what it finds in the upper.
     let mut attr = [0, 0];
+    let mut ids = Vec::new();
     loop {
         match bpf(next, &mut attr) {
-            Err(Failed::Refused(error)) if error.raw_os_error() == Some(libc::ENOENT) => {
-                return Ok(());
-            }
+            Err(Failed::Refused(error)) if error.raw_os_error() == Some(libc::ENOENT) => break,
             found => found?,
         }
         attr = [attr[0] >> 32, 0];
-        match bpf(open, &mut [attr[0], 0]) {
+        ids.push(attr[0]);
+    }
+    for id in ids.into_iter().rev() {
+        match bpf(open, &mut [id, 0]) {
             // It has gone since.
             Err(Failed::Refused(error)) if error.raw_os_error() == Some(libc::ENOENT) => {}
             opened => opened?,
         }
     }
+    Ok(())
 }
 
 fn by_pin(path: &str, flags: u64) -> Result<(), Failed> {

@@ -2,6 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
+use std::mem::offset_of;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::process::{Command, Stdio};
@@ -46,6 +47,14 @@ fn ptrace(request: libc::c_uint, tid: i32, data: i64) -> Result<(), Failed> {
     Ok(Errno::result(done).map(drop)?)
 }
 
+/// Sets a register of a stopped thread, by its place in `user_regs_struct`.
+#[expect(unsafe_code, reason = "ptrace")]
+fn set_register(tid: i32, register: usize, value: i64) -> Result<(), Failed> {
+    // SAFETY: the address is of the other's registers.
+    let done = unsafe { libc::ptrace(libc::PTRACE_POKEUSER, tid, register, value) };
+    Ok(Errno::result(done).map(drop)?)
+}
+
 fn seize(tid: i32, options: i32) -> Result<(), Failed> {
     ptrace(libc::PTRACE_SEIZE, tid, options.into())
 }
@@ -57,13 +66,15 @@ fn wait_stopped(tid: i32) -> Result<(), Failed> {
     Ok(Errno::result(found).map(drop)?)
 }
 
-/// Resumes a thread with a signal of the tracer's choice.
+/// Has a thread go on at address 0. It is in no system call any more: the kernel would
+/// step back to begin that anew.
 fn crash(tid: i32) -> Result<(), Failed> {
     seize(tid, 0)?;
     ptrace(libc::PTRACE_INTERRUPT, tid, 0)?;
     wait_stopped(tid)?;
-    ptrace(libc::PTRACE_POKEUSER, tid, 0)?;
-    ptrace(libc::PTRACE_CONT, tid, libc::SIGSEGV.into())
+    set_register(tid, offset_of!(libc::user_regs_struct, orig_rax), -1)?;
+    set_register(tid, offset_of!(libc::user_regs_struct, rip), 0)?;
+    ptrace(libc::PTRACE_CONT, tid, 0)
 }
 
 fn attach_kill(pid: i32) -> Result<(), Failed> {
