@@ -167,6 +167,10 @@ pub struct CounterEntry {
     /// The account that made the key up, where the key does not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maker: Option<String>,
+    /// For how many seconds these calls matter. Where some matter longer than
+    /// others, the counter has several entries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_s: Option<u32>,
     /// Its calls, oldest first.
     pub stamps: Vec<CounterStamp>,
 }

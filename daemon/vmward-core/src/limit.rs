@@ -31,10 +31,10 @@ use thiserror::Error;
 use crate::{clock::NS_PER_S, ids::DecisionId, policy::rule::WINDOW_SECONDS_MAX};
 use charge::key_of;
 use charge::maker_in;
-pub use charge::{Charge, CounterKey, maker_beside};
+pub use charge::{Charge, CounterKey, maker_beside, window_s};
 pub use log::StampEntry;
 pub use room::{Load, SHARE_COUNTERS_MAX, SHARE_STAMPS_MAX, Whose};
-use table::Table;
+use table::{Keep, Table};
 
 /// The longest window: a stamp older than this can never matter again.
 pub const WINDOW_NS_MAX: i64 = WINDOW_SECONDS_MAX as i64 * NS_PER_S;
@@ -108,7 +108,7 @@ pub struct Counter<'a, I> {
     pub key: &'a str,
     /// The account that made the key up.
     pub maker: Option<&'a str>,
-    /// Its live stamps, oldest first.
+    /// Its live stamps, oldest first, each with how long it matters, in nanoseconds.
     pub stamps: I,
 }
 
@@ -137,15 +137,15 @@ impl Limiter {
     }
 
     /// Says how long each counter's calls matter: the longest window of all
-    /// limits that name it, in nanoseconds. Older calls are dropped. A counter
-    /// that is not named keeps what held for it before, so that a limit which
-    /// comes back finds its calls; one that nobody ever named keeps them for
-    /// [`WINDOW_NS_MAX`].
+    /// limits that name it, in nanoseconds. Calls that were charged under a longer
+    /// one matter for that, and a counter that is not named keeps what held for it
+    /// before: a limit which comes back finds its calls. Those of a counter that
+    /// nobody ever named are kept for [`WINDOW_NS_MAX`].
     pub fn set_windows(&mut self, windows: &BTreeMap<String, i64>) {
         self.windows.clone_from(windows);
         for (counter, window_ns) in windows {
             for log in self.logs.of_counter(counter) {
-                log.keep_ns = *window_ns;
+                log.keep(*window_ns, self.last_ns);
             }
         }
         self.logs.lapse_earlier();
@@ -261,7 +261,9 @@ impl Limiter {
     }
 
     /// Every counter with its live stamps, oldest first.
-    pub fn counters(&self) -> impl Iterator<Item = Counter<'_, impl Iterator<Item = StampEntry>>> {
+    pub fn counters(
+        &self,
+    ) -> impl Iterator<Item = Counter<'_, impl Iterator<Item = (StampEntry, i64)>>> {
         let live = self
             .logs
             .iter()
@@ -270,7 +272,7 @@ impl Limiter {
             counter,
             key,
             maker: log.maker(),
-            stamps: log.live(self.last_ns),
+            stamps: (log.live(self.last_ns)).map(|stamp| (stamp, log.keep_of(stamp.at_ns))),
         })
     }
 
@@ -281,35 +283,36 @@ impl Limiter {
         self.logs.load(now_ns)
     }
 
-    /// Puts a stamp from the journal back. `now_ns` bounds it: a stamp of the
+    /// Puts a charge from the journal back. `now_ns` bounds it: a stamp of the
     /// future counts as of now, and one that no longer matters is left out: say
-    /// the policy's windows first.
-    /// `maker` is the account that made the key up, where the key does not say it.
-    pub fn restore(
-        &mut self,
-        key: &CounterKey,
-        maker: Option<&str>,
-        stamp: StampEntry,
-        reserved: bool,
-        now_ns: i64,
-    ) {
+    /// the policy's windows first. A `reserved` one can still be given back.
+    pub fn restore(&mut self, charge: &Charge, stamp: StampEntry, reserved: bool, now_ns: i64) {
+        let Charge {
+            key,
+            cost: _,
+            maker,
+            window_s,
+        } = charge;
         let now_ns = self.clamp(now_ns);
-        if stamp.at_ns <= now_ns.saturating_sub(self.keep_ns(&key.counter)) {
+        let announced_ns = self.windows.get(&key.counter).copied();
+        let window_ns = window_s.map(|seconds| i64::from(seconds) * NS_PER_S);
+        let this_ns = announced_ns.max(window_ns).unwrap_or(WINDOW_NS_MAX);
+        if stamp.at_ns <= now_ns.saturating_sub(this_ns) {
             return;
         }
         let at_ns = stamp.at_ns.min(now_ns);
-        let maker = maker.or_else(|| maker_in(&key.key)).map(Arc::from);
+        let maker = maker.as_deref().or_else(|| maker_in(&key.key));
+        let maker = maker.map(Arc::from);
         let stamp = StampEntry { at_ns, ..stamp };
-        self.insert(&key.counter, &key.key, maker.as_ref(), stamp);
+        let keep = Keep {
+            all_ns: announced_ns.unwrap_or(this_ns),
+            this_ns,
+        };
+        let CounterKey { counter, key: of } = key;
+        self.logs.put(counter, of, maker.as_ref(), keep, stamp);
         if reserved {
             self.reserved.entry(stamp.id).or_default().push(key.clone());
         }
-    }
-
-    /// How long a call matters to a counter that has none yet.
-    fn keep_ns(&self, counter: &str) -> i64 {
-        let announced = self.windows.get(counter).copied();
-        announced.unwrap_or(WINDOW_NS_MAX)
     }
 
     fn clamp(&mut self, now_ns: i64) -> i64 {
@@ -334,7 +337,7 @@ impl Limiter {
             return;
         };
         // A window that the policy did not announce must not lose calls either.
-        log.keep_ns = log.keep_ns.max(want.window_ns);
+        log.keep_at_least(want.window_ns, now_ns);
         self.logs
             .take(&want.counter, &want.key, |log| log.drop_lapsed(now_ns));
     }
@@ -351,12 +354,13 @@ impl Limiter {
     fn add(&mut self, want: &Want, id: DecisionId, at_ns: i64) {
         let cost = want.cost;
         let stamp = StampEntry { id, at_ns, cost };
-        self.insert(&want.counter, &want.key, want.maker.as_ref(), stamp);
-    }
-
-    fn insert(&mut self, counter: &str, key: &str, maker: Option<&Arc<str>>, stamp: StampEntry) {
-        let keep_ns = self.keep_ns(counter);
-        self.logs.put(counter, key, maker, keep_ns, stamp);
+        let announced_ns = self.windows.get(&want.counter).copied();
+        let keep = Keep {
+            all_ns: announced_ns.unwrap_or(WINDOW_NS_MAX),
+            this_ns: 0,
+        };
+        let (counter, key, maker) = (&want.counter, &want.key, want.maker.as_ref());
+        self.logs.put(counter, key, maker, keep, stamp);
     }
 }
 

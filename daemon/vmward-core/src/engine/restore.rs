@@ -1,6 +1,6 @@
 //! To and from the journal.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Engine, recent::RecentDecision};
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     ids::DecisionId,
     journal::{CounterEntry, CounterStamp, JournalEntry, ReplayedState, RestoredStamp},
     lease::LeaseState,
-    limit::{CounterKey, maker_beside},
+    limit::{Counter, CounterKey, StampEntry, maker_beside, window_s},
     policy::Policy,
 };
 
@@ -28,11 +28,10 @@ impl Engine {
             .filter(|lease| lease.state != LeaseState::Executing)
             .map(|lease| lease.id)
             .collect();
-        for RestoredStamp { key, maker, stamp } in &replayed.stamps {
+        for RestoredStamp { charge, stamp } in &replayed.stamps {
             let reserved = refundable.contains(&stamp.id);
             let now_ns = replayed.now.boot_ns;
-            let maker = maker.as_deref();
-            engine.limiter.restore(key, maker, *stamp, reserved, now_ns);
+            engine.limiter.restore(charge, *stamp, reserved, now_ns);
         }
         engine.leases = replayed
             .leases
@@ -86,29 +85,7 @@ impl Engine {
             },
         ];
         for one in self.limiter.counters() {
-            let stamps = one
-                .stamps
-                .map(|stamp| {
-                    let age_ns = now.boot_ns.saturating_sub(stamp.at_ns);
-                    let at = Now {
-                        boot_ns: stamp.at_ns,
-                        wall_ns: now.wall_ns.saturating_sub(age_ns),
-                    };
-                    CounterStamp {
-                        id: stamp.id,
-                        at,
-                        cost: stamp.cost,
-                    }
-                })
-                .collect();
-            entries.push(JournalEntry::Counter(CounterEntry {
-                maker: maker_beside(one.key, one.maker),
-                key: CounterKey {
-                    counter: one.counter.to_owned(),
-                    key: one.key.to_owned(),
-                },
-                stamps,
-            }));
+            entries.extend(counter_entries(one, now).map(JournalEntry::Counter));
         }
         let open = self.approvals.iter().filter(|approval| approval.is_open());
         entries.extend(open.map(|approval| JournalEntry::Approval(Box::new(approval.clone()))));
@@ -118,6 +95,40 @@ impl Engine {
         entries.extend(leases.map(|lease| JournalEntry::Open(Box::new(lease))));
         entries
     }
+}
+
+/// One counter's calls, by how long they matter.
+fn counter_entries(
+    counter: Counter<'_, impl Iterator<Item = (StampEntry, i64)>>,
+    now: Now,
+) -> impl Iterator<Item = CounterEntry> {
+    let Counter {
+        counter,
+        key,
+        maker,
+        stamps,
+    } = counter;
+    let mut by_window: BTreeMap<i64, Vec<CounterStamp>> = BTreeMap::new();
+    for (StampEntry { id, at_ns, cost }, keep_ns) in stamps {
+        let age_ns = now.boot_ns.saturating_sub(at_ns);
+        let at = Now {
+            boot_ns: at_ns,
+            wall_ns: now.wall_ns.saturating_sub(age_ns),
+        };
+        let same = by_window.entry(keep_ns).or_default();
+        same.push(CounterStamp { id, at, cost });
+    }
+    by_window
+        .into_iter()
+        .map(move |(keep_ns, stamps)| CounterEntry {
+            key: CounterKey {
+                counter: counter.to_owned(),
+                key: key.to_owned(),
+            },
+            maker: maker_beside(key, maker),
+            window_s: window_s(keep_ns),
+            stamps,
+        })
 }
 
 fn wall_ahead_ns(now: Now) -> i64 {

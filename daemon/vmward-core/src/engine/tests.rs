@@ -11,6 +11,7 @@ mod of_host;
 mod rules;
 mod scopes;
 mod shares;
+mod windows;
 
 use serde_json::Map;
 

@@ -14,7 +14,7 @@ use crate::{
     engine::RecentDecision,
     ids::DecisionId,
     lease::{EXECUTING_MS, Lease, LeaseState},
-    limit::{Charge, CounterKey, StampEntry},
+    limit::{Charge, StampEntry},
 };
 
 /// A last batch of lines that the crash cut short. It was never answered.
@@ -44,10 +44,8 @@ pub struct ReplayedDecision {
 /// A charge as the journal has it, in this boot's time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RestoredStamp {
-    /// The counter.
-    pub key: CounterKey,
-    /// The account that made the key up, where the key does not say it.
-    pub maker: Option<String>,
+    /// What was charged where.
+    pub charge: Charge,
     /// The call.
     pub stamp: StampEntry,
 }
@@ -287,12 +285,19 @@ impl Replay {
         self.charges.insert(id, charges.collect());
     }
 
-    fn counter(&mut self, CounterEntry { key, maker, stamps }: CounterEntry) {
+    fn counter(&mut self, entry: CounterEntry) {
+        let CounterEntry {
+            key,
+            maker,
+            window_s,
+            stamps,
+        } = entry;
         for CounterStamp { id, at, cost } in stamps {
             let charge = Charge {
                 key: key.clone(),
                 cost,
                 maker: maker.clone(),
+                window_s,
             };
             let charges = self.charges.entry(id).or_default();
             charges.push((charge, at.boot_ns));
@@ -329,10 +334,10 @@ impl Replay {
             .charges
             .into_iter()
             .flat_map(|(id, charges)| charges.into_iter().map(move |charge| (id, charge)))
-            .map(|(id, (Charge { key, cost, maker }, charged_ns))| {
-                let at_ns = charged_ns.min(now.boot_ns);
+            .map(|(id, (charge, charged_ns))| {
+                let (at_ns, cost) = (charged_ns.min(now.boot_ns), charge.cost);
                 let stamp = StampEntry { id, at_ns, cost };
-                RestoredStamp { key, maker, stamp }
+                RestoredStamp { charge, stamp }
             })
             .collect();
         stamps.sort_by_key(|stamp| (stamp.stamp.at_ns, stamp.stamp.id));

@@ -267,6 +267,7 @@ fn an_age_over_a_reboot_is_told_by_the_wall_clock_and_never_negative() {
     let counter = CounterEntry {
         key,
         maker: None,
+        window_s: None,
         stamps: vec![CounterStamp {
             id: DecisionId(1),
             at: at(5_000, 1_000_000),
@@ -370,6 +371,7 @@ fn a_cost_is_written_only_where_it_is_not_1_and_read_back() {
         key: key.clone(),
         cost,
         maker: None,
+        window_s: None,
     };
     let text = |cost| serde_json::to_string(&charge(cost)).expect("JSON");
     assert_eq!(text(1), r#"{"counter":"c","key":"grant:uid:0"}"#);

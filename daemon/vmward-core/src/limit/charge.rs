@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Want;
+use crate::clock::NS_PER_S;
 
 /// A counter of one key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -26,6 +27,10 @@ pub struct Charge {
     /// Journals before accounts had shares do not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maker: Option<String>,
+    /// For how many seconds it matters: the window that held. Journals before
+    /// windows were told do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_s: Option<u32>,
 }
 
 impl From<&Want> for Charge {
@@ -34,8 +39,14 @@ impl From<&Want> for Charge {
             key: key_of(want),
             cost: want.cost,
             maker: maker_beside(&want.key, want.maker.as_deref()),
+            window_s: window_s(want.window_ns),
         }
     }
+}
+
+/// A window in whole seconds, as policies have them.
+pub fn window_s(window_ns: i64) -> Option<u32> {
+    u32::try_from(window_ns / NS_PER_S).ok()
 }
 
 /// The account in a key that begins with one, such as `agent:uid:0/name`: its

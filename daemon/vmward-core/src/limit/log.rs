@@ -1,6 +1,6 @@
 //! The stamps of one counter.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 use crate::ids::DecisionId;
 
@@ -24,6 +24,14 @@ struct Stamp {
     sum: u64,
 }
 
+/// What held before a window was made shorter: always longer than what holds now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Former {
+    /// The last instant at which it held.
+    until_ns: i64,
+    keep_ns: i64,
+}
+
 /// The stamps of one counter, oldest first.
 #[derive(Clone, Debug)]
 pub(super) struct Log {
@@ -31,7 +39,9 @@ pub(super) struct Log {
     /// The sum before the first stamp.
     base: u64,
     /// Stamps as old as this or older may be dropped.
-    pub(super) keep_ns: i64,
+    keep_ns: i64,
+    /// Those that were charged while a longer window held stay for that.
+    former: Option<Former>,
     /// The account that made its key up, of whose share it is.
     pub(super) maker: Option<Arc<str>>,
 }
@@ -43,7 +53,48 @@ impl Log {
             stamps: VecDeque::with_capacity(1),
             base: 0,
             keep_ns,
+            former: None,
             maker,
+        }
+    }
+
+    /// From now on stamps matter for so long; those that there are, not shorter
+    /// than before.
+    pub(super) fn keep(&mut self, keep_ns: i64, now_ns: i64) {
+        let held_ns = std::mem::replace(&mut self.keep_ns, keep_ns);
+        if self.is_empty() {
+            self.former = None;
+        } else {
+            self.kept_for(now_ns, held_ns);
+        }
+        self.former = self.former.filter(|former| former.keep_ns > keep_ns);
+    }
+
+    /// Stamps matter for so long at least.
+    pub(super) fn keep_at_least(&mut self, keep_ns: i64, now_ns: i64) {
+        if keep_ns > self.keep_ns {
+            self.keep(keep_ns, now_ns);
+        }
+    }
+
+    /// What was charged at `at_ns` or before stays for so long, where that is longer
+    /// than what holds now.
+    pub(super) fn kept_for(&mut self, at_ns: i64, keep_ns: i64) {
+        if keep_ns > self.keep_ns {
+            let former = self.former.get_or_insert(Former {
+                until_ns: at_ns,
+                keep_ns,
+            });
+            former.until_ns = former.until_ns.max(at_ns);
+            former.keep_ns = former.keep_ns.max(keep_ns);
+        }
+    }
+
+    /// How long what was charged at this instant matters.
+    pub(super) fn keep_of(&self, at_ns: i64) -> i64 {
+        match self.former {
+            Some(former) if at_ns <= former.until_ns => former.keep_ns,
+            Some(_) | None => self.keep_ns,
         }
     }
 
@@ -62,22 +113,24 @@ impl Log {
 
     /// Does none of the stamps matter any more?
     pub(super) fn is_lapsed(&self, now_ns: i64) -> bool {
-        self.first_kept(now_ns) == self.stamps.len()
+        self.kept(now_ns).into_iter().all(|kept| kept.is_empty())
     }
 
     /// Every stamp that still matters, oldest first.
     pub(super) fn live(&self, now_ns: i64) -> impl Iterator<Item = StampEntry> {
-        let first = self.first_kept(now_ns);
-        let mut before = self.sum_before(first);
-        self.stamps.range(first..).map(move |stamp| {
-            let cost = stamp.sum - before;
-            before = stamp.sum;
-            StampEntry {
-                id: stamp.id,
-                at_ns: stamp.at_ns,
-                // It was a u32 when it was summed up.
-                cost: u32::try_from(cost).unwrap_or(u32::MAX),
-            }
+        let kept = self.kept(now_ns).into_iter();
+        kept.flat_map(|kept| {
+            let mut before = self.sum_before(kept.start);
+            self.stamps.range(kept).map(move |stamp| {
+                let cost = stamp.sum - before;
+                before = stamp.sum;
+                StampEntry {
+                    id: stamp.id,
+                    at_ns: stamp.at_ns,
+                    // It was a u32 when it was summed up.
+                    cost: u32::try_from(cost).unwrap_or(u32::MAX),
+                }
+            })
         })
     }
 
@@ -94,11 +147,16 @@ impl Log {
         self.stamps.get(last).map(|stamp| stamp.at_ns)
     }
 
-    /// The instants at which the oldest and the newest stamp may be dropped.
+    /// The first and the last instant at which a stamp may be dropped.
     pub(super) fn lapses_ns(&self) -> Option<(i64, i64)> {
-        let lapses_ns = |stamp: &Stamp| stamp.at_ns.saturating_add(self.keep_ns);
+        let lapses_ns = |stamp: &Stamp| stamp.at_ns.saturating_add(self.keep_of(stamp.at_ns));
+        let later = self.stamps.get(self.formers()).map(lapses_ns);
+        let former = self.formers().checked_sub(1);
+        let former = former.and_then(|last| self.stamps.get(last)).map(lapses_ns);
         let (oldest, newest) = self.stamps.front().zip(self.stamps.back())?;
-        Some((lapses_ns(oldest), lapses_ns(newest)))
+        let first_ns = later.into_iter().fold(lapses_ns(oldest), i64::min);
+        let last_ns = former.into_iter().fold(lapses_ns(newest), i64::max);
+        Some((first_ns, last_ns))
     }
 
     /// Puts a stamp in its place by time, behind those of the same instant.
@@ -138,18 +196,53 @@ impl Log {
 
     /// Drops what need not be kept and returns how many stamps that were.
     pub(super) fn drop_lapsed(&mut self, now_ns: i64) -> usize {
-        let lapsed = self.first_kept(now_ns);
-        self.base = self.sum_before(lapsed);
-        self.stamps.drain(..lapsed);
+        let before = self.stamps.len();
+        let [former, later] = self.kept(now_ns);
+        let first = if former.is_empty() {
+            self.former = None;
+            later.start
+        } else {
+            self.drop_between(former.end, later.start);
+            former.start
+        };
+        self.base = self.sum_before(first);
+        self.stamps.drain(..first);
         if self.stamps.capacity() > 4 * self.stamps.len().max(16) {
             self.stamps.shrink_to(2 * self.stamps.len());
         }
-        lapsed
+        before - self.stamps.len()
     }
 
-    /// The index of the first stamp that still matters.
-    fn first_kept(&self, now_ns: i64) -> usize {
-        self.first_live(now_ns.saturating_sub(self.keep_ns))
+    /// Takes out what stands between those that are kept, which is work for each
+    /// one behind it: seldom, and they are of the shorter window.
+    fn drop_between(&mut self, start: usize, end: usize) {
+        if start == end {
+            return;
+        }
+        let cost = self.sum_before(end) - self.sum_before(start);
+        self.stamps.drain(start..end);
+        for stamp in self.stamps.range_mut(start..) {
+            stamp.sum -= cost;
+        }
+    }
+
+    /// Where those stamps are that still matter: of a longer window that held
+    /// before, and others.
+    fn kept(&self, now_ns: i64) -> [Range<usize>; 2] {
+        let formers = self.formers();
+        let former_keep_ns = self.former.map_or(0, |former| former.keep_ns);
+        let first = self.first_live(now_ns.saturating_sub(former_keep_ns));
+        let later = self.first_live(now_ns.saturating_sub(self.keep_ns));
+        [
+            first.min(formers)..formers,
+            later.max(formers)..self.stamps.len(),
+        ]
+    }
+
+    /// How many stamps a longer window held for.
+    fn formers(&self) -> usize {
+        self.former
+            .map_or(0, |former| self.first_live(former.until_ns))
     }
 
     /// The index of the first stamp younger than `horizon_ns`.

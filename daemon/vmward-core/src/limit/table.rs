@@ -16,6 +16,15 @@ pub(super) struct Table {
     rooms: Rooms,
 }
 
+/// How long stamps matter.
+#[derive(Clone, Copy)]
+pub(super) struct Keep {
+    /// Those of a log that is new.
+    pub(super) all_ns: i64,
+    /// This one at least.
+    pub(super) this_ns: i64,
+}
+
 /// What is taken of each room. A counter under a made-up key belongs to the
 /// account that charged it first, with all its stamps.
 #[derive(Clone, Debug, Default)]
@@ -89,7 +98,7 @@ impl Table {
         counter: &str,
         key: &str,
         maker: Option<&Arc<str>>,
-        keep_ns: i64,
+        keep: Keep,
         stamp: StampEntry,
     ) {
         let is_new = self.get(counter, key).is_none();
@@ -98,9 +107,10 @@ impl Table {
             .map(|maker| self.rooms.maker(maker));
         let keys = self.counters.entry(counter.to_owned()).or_default();
         let log = keys.entry(key.into());
-        let log = log.or_insert_with(|| Log::new(keep_ns, maker));
+        let log = log.or_insert_with(|| Log::new(keep.all_ns, maker));
+        log.kept_for(stamp.at_ns, keep.this_ns);
         log.insert(stamp);
-        let lapses_ns = stamp.at_ns.saturating_add(log.keep_ns);
+        let lapses_ns = stamp.at_ns.saturating_add(log.keep_of(stamp.at_ns));
         for room in self.rooms.of(log.maker()) {
             room.put(is_new, lapses_ns);
         }

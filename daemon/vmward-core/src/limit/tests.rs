@@ -215,15 +215,18 @@ fn when_all_counters_are_live_a_new_one_is_refused_and_no_live_one_is_dropped() 
 #[test]
 fn restored_calls_count_and_those_of_the_future_count_as_of_now() {
     let mut limiter = Limiter::new();
-    let key = key_of(&want(3));
     let stamp = |id, at_ns| StampEntry {
         id: DecisionId(id),
         at_ns,
         cost: 1,
     };
-    limiter.restore(&key, None, stamp(1, 500), true, 100);
-    limiter.restore(&key, None, stamp(2, -50), false, 100);
-    limiter.restore(&key, None, stamp(3, 100 - WINDOW_NS_MAX), false, 100);
+    let charge = Charge {
+        window_s: None,
+        ..Charge::from(&want(3))
+    };
+    limiter.restore(&charge, stamp(1, 500), true, 100);
+    limiter.restore(&charge, stamp(2, -50), false, 100);
+    limiter.restore(&charge, stamp(3, 100 - WINDOW_NS_MAX), false, 100);
     assert_eq!(limiter.state(&want(3), 100).remaining, 1);
     assert_eq!(limiter.state(&want(3), WINDOW + 99).remaining, 2);
     assert_eq!(limiter.state(&want(3), WINDOW + 100).remaining, 3);
@@ -340,13 +343,49 @@ fn calls_are_kept_as_long_as_the_longest_window_of_their_counter() {
     limiter.set_windows(&windows);
     assert_eq!(limiter.state(&hour, 3 * WINDOW).remaining, 0);
     assert_eq!(limiter.state(&hour, 60 * WINDOW).remaining, 1);
+}
 
-    limiter.set_windows(&BTreeMap::from([("stops".to_owned(), WINDOW)]));
-    let live = limiter.counters().flat_map(|one| one.stamps);
+#[test]
+fn a_window_that_was_made_shorter_and_long_again_has_lost_no_call() {
+    let mut limiter = Limiter::new();
+    let hour = Want {
+        window_ns: 60 * WINDOW,
+        ..want(3)
+    };
+    let known = |ns| BTreeMap::from([("stops".to_owned(), ns)]);
+    let ids = |limiter: &Limiter| {
+        let live = limiter.counters().flat_map(|one| one.stamps);
+        live.map(|(stamp, _)| stamp.id.0).collect::<Vec<_>>()
+    };
+    limiter.set_windows(&known(hour.window_ns));
+    for id in 1..=3 {
+        let charged = limiter.reserve(std::slice::from_ref(&hour), DecisionId(id), 0);
+        charged.expect("room");
+    }
+    limiter.set_windows(&known(WINDOW));
+    // Calls under the short one lapse in its time, and are dropped.
+    for id in 4..=9 {
+        let now_ns = i64::try_from(id).unwrap() * WINDOW;
+        assert_eq!(limiter.state(&want(2), now_ns).remaining, 2);
+        limiter
+            .reserve(&[want(2)], DecisionId(id), now_ns)
+            .expect("the minute is over");
+        assert_eq!(limiter.load(now_ns).stamps, 4);
+        assert_eq!(ids(&limiter), [1, 2, 3, id]);
+        assert_eq!(limiter.state(&want(2), now_ns).remaining, 1);
+    }
+    let mut back = limiter.clone();
+    back.set_windows(&known(hour.window_ns));
+    assert_eq!(back.state(&hour, 10 * WINDOW).remaining, 0);
     assert_eq!(
-        live.map(|stamp| stamp.id).collect::<Vec<_>>(),
-        [DecisionId(3)]
+        back.state(&hour, 60 * WINDOW).remaining,
+        2,
+        "the ninth is left"
     );
+    // An hour after they were charged they are dropped under either.
+    limiter.load(60 * WINDOW);
+    assert_eq!(ids(&limiter), [0; 0]);
+    assert_eq!(limiter.load(60 * WINDOW).counters, 0);
 }
 
 #[test]

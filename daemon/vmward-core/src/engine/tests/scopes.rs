@@ -153,6 +153,7 @@ fn a_rule_in_shadow_mode_changes_nothing_and_says_what_it_would_have_done() {
         key,
         cost: 1,
         maker: None,
+        window_s: Some(3600),
     };
     assert_eq!(charges(&first), [charge]);
     assert!(allowed(&first).limits().is_empty(), "nothing binds");

@@ -109,8 +109,14 @@ fn a_share_is_still_used_up_after_a_restart() {
         // As the journal has it: the key says whose it is.
         let maker = maker_beside(one.key, one.maker);
         assert_eq!(maker, None);
-        for stamp in one.stamps {
-            after.restore(&key, None, stamp, false, 1);
+        for (stamp, keep_ns) in one.stamps {
+            let charge = Charge {
+                key: key.clone(),
+                cost: stamp.cost,
+                maker: None,
+                window_s: window_s(keep_ns),
+            };
+            after.restore(&charge, stamp, false, 1);
         }
     }
     assert!(
