@@ -28,6 +28,7 @@ const IOPERM: u64 = 173;
 const PWRITEV: u64 = 296;
 const PWRITEV2: u64 = 328;
 const REBOOT: u64 = 169;
+const DELETE_MODULE: u64 = 176;
 const PROCESS_MADVISE: u64 = 440;
 const SCHED_SETPARAM: u64 = 142;
 const SCHED_SETSCHEDULER: u64 = 144;
@@ -40,6 +41,7 @@ const IOPERM_32: u64 = 101;
 const IOPL_32: u64 = 110;
 const PRCTL_32: u64 = 172;
 const MADVISE_32: u64 = 219;
+const DELETE_MODULE_32: u64 = 129;
 const SCHED_SETPARAM_32: u64 = 154;
 const SCHED_SETSCHEDULER_32: u64 = 156;
 const SCHED_SETAFFINITY_32: u64 = 241;
@@ -50,6 +52,8 @@ const X32: u64 = 1 << 30;
 /// only where it, too, changes the file.
 const SET_MM: u64 = 35;
 const SET_EXE: [u64; 2] = [13, 14];
+/// `O_TRUNC`: whoever uses the module.
+const FORCED: u64 = 1 << 9;
 /// `MADV_HWPOISON`, `MADV_SOFT_OFFLINE`
 const POISONING: [u64; 2] = [100, 101];
 
@@ -107,6 +111,7 @@ fn wide(number: u64) -> u64 {
         IOPERM_32 | IOPL_32 => IOPL,
         PRCTL_32 => PRCTL,
         MADVISE_32 => MADVISE,
+        DELETE_MODULE_32 => DELETE_MODULE,
         PROCESS_MADVISE => PROCESS_MADVISE,
         SCHED_SETPARAM_32 | SCHED_SETSCHEDULER_32 | SCHED_SETAFFINITY_32 | SCHED_SETATTR_32 => {
             SCHED_SETATTR
@@ -183,6 +188,8 @@ pub enum Call {
     Ports,
     /// madvise(2) that takes memory for broken.
     Poison,
+    /// delete_module(2) of a module that is in use.
+    Tear,
     /// prctl(2) that changes what the process is said to run.
     SetExe,
     /// reboot(2)
@@ -210,6 +217,7 @@ pub fn call() -> Call {
         IOPL | IOPERM => Call::Ports,
         REBOOT => Call::Reboot,
         SCHED_SETPARAM | SCHED_SETSCHEDULER | SCHED_SETAFFINITY | SCHED_SETATTR => Call::Schedule,
+        DELETE_MODULE if call.second & FORCED != 0 => Call::Tear,
         MADVISE if POISONING.contains(&call.third) => Call::Poison,
         PRCTL if call.first == SET_MM && SET_EXE.contains(&call.second) => Call::SetExe,
         _ => Call::Other,

@@ -19,6 +19,7 @@
 mod atomic;
 mod calls;
 mod cgroups;
+mod claim;
 mod emit;
 mod host;
 mod input;

@@ -5,12 +5,10 @@
 //! of a guest that is over comes before all, and is a matter of signals alone.
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated};
-use vmward_abi::{
-    EXECUTING_NS, LeaseRow, effect, event_kind, finishing_cause, lease_state, lease_use, vector,
-};
+use vmward_abi::{EXECUTING_NS, effect, event_kind, finishing_cause, lease_state, vector};
 
-use crate::atomic::{fetch_or_u32, replace_u32};
 use crate::calls::{self, Requester};
+use crate::claim::claim;
 use crate::emit::{Report, emit};
 use crate::host::{self, Use};
 use crate::lsm::libvirt;
@@ -285,6 +283,18 @@ fn is_done(finishing: u32) -> bool {
     finishing & finishing_cause::OVER != 0 || finishing & WRITTEN_AWAY == WRITTEN_AWAY
 }
 
+/// Effects of which the end of the VM by this actor is a part: a dump with `--crash`. A
+/// newer libvirt ends the VM before it has done with it. With a frame of its own.
+#[inline(never)]
+pub fn end_of(vm: &Vm) -> u32 {
+    let (deputy, finishing) = libvirt_side(vm, Task::current());
+    if deputy && finishing & finishing_cause::WRITTEN != 0 {
+        effect::SAVE
+    } else {
+        0
+    }
+}
+
 /// Is the actor the process at the other end of the VM's monitor, and what is
 /// known of its guest's end (bits of [`finishing_cause`])? Its number alone proves
 /// nothing: it may be somebody else's by now. The canary's libvirt is played.
@@ -313,88 +323,4 @@ fn host_rule(vm: &Vm, attempt: &Attempt, actor: Task, deputy: bool, asked_by: &R
     let (number, id) = asked_by.host_rule();
     // As with a lease: who may save may pause on the way.
     host::use_noted(number, id, attempt.effect | attempt.covers)
-}
-
-/// Uses the VM's lease for this attempt, where there is one that covers it.
-/// Gives its id and the kind of event. Where libvirt acts, `asked_by` says for
-/// whom: where it is known beyond doubt, it must be the lease's holder.
-#[inline(never)]
-fn claim(
-    vm: &Vm,
-    attempt: &Attempt,
-    actor: Task,
-    asked_by: Option<&Requester>,
-) -> Option<(u64, u32)> {
-    let row = LEASES.get_ptr_mut(vm.tgid)?;
-    // SAFETY: a live map value, read field by field since the stack is small;
-    // what other CPUs change under it (state, uses) is decided by the atomics
-    // below.
-    let lease: &LeaseRow = unsafe { &*row };
-    let needed = attempt.effect;
-    let of_operation = lease.effects & attempt.covers != 0;
-    if lease.vm_start_ticks != vm.row.start_ticks || (lease.effects & needed == 0 && !of_operation)
-    {
-        return None;
-    }
-    let is_holders = match asked_by {
-        Some(requester) => !requester.is_sure() || requester.lease() == lease.id,
-        None => actor.descends_from(lease.holder_tgid, lease.holder_start_ticks),
-    };
-    if !is_holders {
-        return None;
-    }
-    // SAFETY: the helper has no precondition.
-    let now = unsafe { generated::bpf_ktime_get_boot_ns() };
-    let first = if lease.state == lease_state::EXECUTING {
-        if now > lease.claimed_ns.wrapping_add(EXECUTING_NS) {
-            return None;
-        }
-        false
-    } else {
-        if lease.state != lease_state::GRANTED || now > lease.deadline_ns {
-            return None;
-        }
-        mark_executing(row, now)
-    };
-    // As a part of another operation a pause uses nothing up. A reset leaves the VM
-    // where it was, so that it could be reset again and again.
-    let use_of = match needed {
-        effect::PAUSE if !of_operation => lease_use::PAUSE,
-        effect::RESET => lease_use::RESET,
-        _ => 0,
-    };
-    if use_of != 0 && !take_use(row, use_of) {
-        return None;
-    }
-    Some((
-        lease.id,
-        if first {
-            event_kind::LEASE_CLAIMED
-        } else {
-            event_kind::LEASE_USED
-        },
-    ))
-}
-
-/// Moves the lease from granted to executing; true for the one CPU that did.
-fn mark_executing(row: *mut LeaseRow, now: u64) -> bool {
-    // The time comes first: whoever sees the new state must see it too.
-    // SAFETY: an aligned field of a live map value; racing writers write the
-    // same moment.
-    unsafe { core::ptr::write_volatile(&raw mut (*row).claimed_ns, now) };
-    // SAFETY: an aligned field of a live map value.
-    unsafe {
-        replace_u32(
-            &raw mut (*row).state,
-            lease_state::GRANTED,
-            lease_state::EXECUTING,
-        )
-    }
-}
-
-/// Takes the one use of a kind, a bit; false when it was taken before.
-fn take_use(row: *mut LeaseRow, of: u32) -> bool {
-    // SAFETY: an aligned field of a live map value.
-    let used = unsafe { fetch_or_u32(&raw mut (*row).used, of) };
-    used & of == 0
 }

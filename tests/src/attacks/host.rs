@@ -58,9 +58,10 @@ const fn setting(id: &'static str, run: fn(&Guest) -> Output) -> Attack {
     arms(id, "kernel-file", "file_permission", run)
 }
 
-/// A file of `/sys` that takes something away from all VMs.
+/// A file of `/sys` that takes something away from all VMs. Opening it to write is
+/// refused: not everything that then writes is asked again.
 const fn sys_file(id: &'static str, run: fn(&Guest) -> Output) -> Attack {
-    host(id, "kernel-file", "file_permission", run)
+    host(id, "kernel-file", "file_open", run)
 }
 
 /// A device node of the attacker's own making: its driver need not be there.
@@ -193,6 +194,13 @@ pub const OTHER_DOORS: &[Attack] = &[
         "ptrace_access_check",
         |_| attack("tampering", "seize", &["1"]),
     ),
+    // What it starts inherits it.
+    arms(
+        "host/limit-first-process",
+        "rlimit",
+        "task_setrlimit",
+        |_| run("prlimit", &["--pid", "1", "--msgqueue=4096:4096"]),
+    ),
     sys_file("host/cpu-hotplug-target", |_| {
         nonsense_to("/sys/devices/system/cpu/cpu1/hotplug/target")
     }),
@@ -202,8 +210,34 @@ pub const OTHER_DOORS: &[Attack] = &[
     sys_file("host/memory-offline", |_| {
         nonsense_to("$(ls -d /sys/devices/system/memory/memory* | head -n 1)/state")
     }),
-    sys_file("host/push-memory-out", |_| {
-        nonsense_to("/sys/kernel/debug/lru_gen")
+    host(
+        "host/push-memory-out",
+        "kernel-file",
+        "file_permission",
+        |_| nonsense_to("/sys/kernel/debug/lru_gen"),
+    ),
+    // A loop device over it is written to without a question, from Linux 6.12 on.
+    arms("host/opened-to-write", "kernel-file", "file_open", |_| {
+        run("sh", &["-c", "exec 3> /sys/devices/system/cpu/cpu1/online"])
+    }),
+    setting("host/warn-limit", |_| {
+        same_to("/proc/sys/kernel/warn_limit")
+    }),
+    arms(
+        "host/panic-on-warn-parameter",
+        "kernel-file",
+        "file_open",
+        |_| same_to("/sys/module/kernel/parameters/panic_on_warn"),
+    ),
+    // From then on no program may write to what libvirt sends.
+    host("host/lockdown", "kernel-file", "file_permission", |_| {
+        nonsense_to("/sys/kernel/security/lockdown")
+    }),
+    arms("host/force-unload", "kernel-file", "capable", |_| {
+        run(
+            "sh",
+            &["-c", "modprobe loop; vmward-attack host force-unload loop"],
+        )
     }),
     sys_file("host/resume-from-disk", |_| {
         nonsense_to("/sys/power/resume")
@@ -290,27 +324,17 @@ pub const ATTACKS: &[Attack] = &[
             run("bash", &["-c", script])
         },
     ),
-    host("host/cpu-offline", "kernel-file", "file_permission", |_| {
+    sys_file("host/cpu-offline", |_| {
         nonsense_to("/sys/devices/system/cpu/cpu1/online")
     }),
-    host("host/sleep", "kernel-file", "file_permission", |_| {
-        nonsense_to("/sys/power/state")
+    sys_file("host/sleep", |_| nonsense_to("/sys/power/state")),
+    sys_file("host/offline-page", |_| {
+        nonsense_to("/sys/devices/system/memory/hard_offline_page")
     }),
-    host(
-        "host/offline-page",
-        "kernel-file",
-        "file_permission",
-        |_| nonsense_to("/sys/devices/system/memory/hard_offline_page"),
-    ),
-    host(
-        "host/soft-offline-page",
-        "kernel-file",
-        "file_permission",
-        |_| nonsense_to("/sys/devices/system/memory/soft_offline_page"),
-    ),
-    host("host/hibernate", "kernel-file", "file_permission", |_| {
-        nonsense_to("/sys/power/disk")
+    sys_file("host/soft-offline-page", |_| {
+        nonsense_to("/sys/devices/system/memory/soft_offline_page")
     }),
+    sys_file("host/hibernate", |_| nonsense_to("/sys/power/disk")),
     host("host/ports", "kernel-file", "file_open", |_| {
         run("sh", &["-c", ": > /dev/port"])
     }),

@@ -241,6 +241,22 @@ pub const ATTACKS: &[Attack] = &[
     people("monitor/hmp-migrate-exec", Harm::Ends, "migrate", |g| {
         hmp(g, "migrate \"exec:cat >/dev/null\"")
     }),
+    // The one quotient that a processor cannot express.
+    people("monitor/hmp-print", Harm::Ends, "force_stop", |g| {
+        hmp(g, "p 0x8000000000000000/-1")
+    }),
+    // It makes one only to look at it, and that kind ends QEMU when it goes.
+    order(
+        "monitor/qmp-list-properties",
+        Harm::Ends,
+        "force_stop",
+        |g| {
+            qmp(
+                g,
+                r#"{"execute":"qom-list-properties","arguments":{"typename":"colo-compare"}}"#,
+            )
+        },
+    ),
     people("monitor/hmp-gdbserver", Harm::Arms, "force_stop", |g| {
         hmp(g, "gdbserver tcp:127.0.0.1:41234")
     }),

@@ -6,6 +6,20 @@ use std::process::Output;
 use super::{Attack, Harm, Refusal, attack};
 use crate::guest::{Guest, run, text, virsh};
 
+/// QEMU serves a disk on a socket that is called as its monitor is, and says its name
+/// there, as the monitor says that the guest is over.
+const FORGED_END: &str = r#"
+d=/var/tmp/forged-end; rm -rf $d; mkdir -m 777 $d; truncate -s 1M $d/disk; chmod 666 $d/disk
+say() { virsh -c qemu:///system qemu-monitor-command "$vm" "$1" >&2; }
+vm=$0
+say '{"execute":"nbd-server-start","arguments":{"addr":{"type":"unix","data":{"path":"'$d/monitor.sock'"}}}}'
+say '{"execute":"blockdev-add","arguments":{"driver":"file","node-name":"forged","filename":"'$d/disk'"}}'
+say '{"execute":"block-export-add","arguments":{"type":"nbd","id":"forged","node-name":"forged","name":"{\"timestamp\": {\"seconds\": 1, \"microseconds\": 1}, \"event\": \"SHUTDOWN\"}"}}'
+vmward-attack monitor list-disks $d/monitor.sock || exit 3
+say '{"execute":"query-version"}'
+exec virsh -c qemu:///system destroy "$vm"
+"#;
+
 /// libvirt's UUID of a domain.
 pub fn uuid(guest: &Guest) -> String {
     text(&virsh(&["domuuid", &guest.name])).trim().to_owned()
@@ -47,6 +61,9 @@ pub const ATTACKS: &[Attack] = &[
     destroy("rpc/virsh-destroy-by-another-address", |g| {
         let address = "qemu+unix:///system?socket=/run/libvirt/libvirt-sock";
         run("virsh", &["-c", address, "destroy", &g.name])
+    }),
+    destroy("rpc/virsh-destroy-after-a-forged-end", |g| {
+        run("bash", &["-c", FORGED_END, &g.name])
     }),
     destroy("rpc/plain", |g| rpc(g, "plain")),
     destroy("rpc/byte-at-a-time", |g| rpc(g, "bytes")),

@@ -13,13 +13,13 @@
 //! generations report the same event. A crash at any step leaves a folder that
 //! is not the active one; the next start removes it.
 
+mod folders;
 mod lock;
 mod runs;
 mod verify;
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use aya::maps::{Array, Map, MapData};
@@ -30,6 +30,7 @@ use tracing::warn;
 use vmward_abi::ABI_VERSION;
 use vmward_wire::v1::HookStatus;
 
+use self::folders::{create_dir, prepare_dir, remove_logged, remove_stale};
 pub use self::lock::PinLock;
 use self::runs::Runs;
 use super::{KernelError, monitor, offsets};
@@ -174,7 +175,8 @@ pub(super) fn load(mut lock: PinLock) -> Result<(Programs, Ebpf), KernelError> {
     let dir = prepare_dir(lock.pin_dir())?;
     lock.take_folder(&dir)?;
     let former = active_generation(&dir);
-    remove_stale(&dir, former);
+    let kept = former.map(|g| generation_dir(&dir, g));
+    remove_stale(&dir, kept.as_deref());
     let programs = Programs {
         generation: former.map_or(1, |g| g.wrapping_add(1).max(1)),
         former,
@@ -291,36 +293,6 @@ fn check_lsm() -> Result<(), KernelError> {
     })
 }
 
-fn create_dir(path: &Path) -> Result<(), KernelError> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(pin_error("create", path))
-}
-
-fn prepare_dir(pin_dir: &Path) -> Result<PathBuf, KernelError> {
-    create_dir(pin_dir)?;
-    let own = abi_dir(pin_dir);
-    for entry in fs::read_dir(pin_dir).map_err(pin_error("list", pin_dir))? {
-        let path = entry.map_err(pin_error("list", pin_dir))?.path();
-        if path != own {
-            let found = path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            return Err(KernelError::ForeignAbi {
-                path: pin_dir.to_owned(),
-                found,
-                own: ABI_VERSION,
-            });
-        }
-    }
-    create_dir(&own)?;
-    Ok(own)
-}
-
 /// The generation that decides now, where a former daemon left one.
 fn active_generation(dir: &Path) -> Option<u32> {
     let generation = active_map(dir)?.get(&0, 0).ok()?;
@@ -335,31 +307,8 @@ fn active_map(dir: &Path) -> Option<Array<MapData, u32>> {
     Map::Array(map).try_into().ok()
 }
 
-/// Removes the generations that a crash left half-way.
-fn remove_stale(dir: &Path, active: Option<u32>) {
-    let keep = active.map(|g| generation_dir(dir, g));
-    let Ok(entries) = fs::read_dir(dir) else {
-        return;
-    };
-    for path in entries.flatten().map(|e| e.path()) {
-        if path.is_dir() && Some(&path) != keep.as_ref() {
-            remove_logged(&path);
-        }
-    }
-}
-
 fn remove_generation(dir: &Path, generation: u32) {
     remove_logged(&generation_dir(dir, generation));
-}
-
-/// Whatever cannot be removed stays attached and steps aside; the next start
-/// tries again.
-fn remove_logged(path: &Path) {
-    if let Err(error) = fs::remove_dir_all(path)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        warn!(path = %path.display(), %error, "cannot remove stale pins");
-    }
 }
 
 /// Stands for no generation: they count from 1.

@@ -31,6 +31,8 @@ const AFTER_SECRET: &[u8] = b"\",\"data\":\"";
 const ADD_NETDEV: &[u8] = b"netdev_add\",\"arguments\":{\"type\":\"";
 /// One that libvirt has opened; QEMU opens others by a program.
 const OPEN_TAP: &[u8] = b"tap\",\"fd";
+/// One that is given no more than its name: what it is given else may start programs.
+const PLAIN_USER: &[u8] = b"user\",\"id\":\"";
 const ADD_CHARDEV: &[u8] = b"chardev-add\",\"arguments\":{\"id\":\"";
 const AFTER_CHARDEV: &[u8] = b"\",\"backend\":{\"type\":\"";
 const SOCKET: &[u8] = b"socket\"";
@@ -92,7 +94,9 @@ fn judge(head: &[u8; HEAD_LEN], size: u32, order: &mut Order) -> Option<bool> {
     } else if is(b"netdev_add\"") {
         let at = NAME_AT + ADD_NETDEV.len();
         is(ADD_NETDEV)
-            && (starts(head, at, OPEN_TAP) || is_known(head, at, language::NETDEV, order))
+            && (starts(head, at, OPEN_TAP)
+                || is_plain_user(head, at)
+                || is_known(head, at, language::NETDEV, order))
     } else if is(b"chardev-add\"") {
         chardev(head, size, order)
     } else if is(b"screendump\"") {
@@ -127,6 +131,12 @@ fn object(head: &[u8; HEAD_LEN], order: &mut Order) -> bool {
     }
     starts(head, NAME_AT, ADD_OBJECT)
         && is_known(head, NAME_AT + ADD_OBJECT.len(), language::OBJECT, order)
+}
+
+#[inline(always)]
+fn is_plain_user(head: &[u8; HEAD_LEN], at: usize) -> bool {
+    starts(head, at, PLAIN_USER)
+        && starts_at(head, quote(head, at + PLAIN_USER.len(), STRING_MAX), b"\"}")
 }
 
 /// A socket may only be one that waits for nobody, and has to be seen as a whole

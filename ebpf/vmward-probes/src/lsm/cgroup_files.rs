@@ -61,7 +61,7 @@ pub fn written(inode: u64, name: &mut Name, ask: &mut u32) -> Option<Act> {
         return None;
     }
     if own::is_own_daemon(&vm) && file != File::Members {
-        return own_cgroup(vm, file, folder, place.own);
+        return own_cgroup(vm, file, folder);
     }
     // virtlogd may be ended, and is not to be held up.
     let is_logger = vm.row.role == role::LOGGER;
@@ -83,11 +83,11 @@ pub fn written(inode: u64, name: &mut Name, ask: &mut u32) -> Option<Act> {
 }
 
 /// The cgroup of vmward's daemon, or one above it. Its service manager sets it up.
-fn own_cgroup(daemon: Vm, file: File, folder: Folder, own: bool) -> Option<Act> {
+fn own_cgroup(daemon: Vm, file: File, folder: Folder) -> Option<Act> {
     let vector = match file {
         File::Kill => vector::CGROUP_KILL,
         File::Freeze if !is_frozen(folder) => vector::CGROUP_FREEZE,
-        File::Limit(_) if own => vector::CGROUP_LIMIT,
+        File::Limit(_) => vector::CGROUP_LIMIT,
         _ => return None,
     };
     refuse_own(daemon, vector)

@@ -43,14 +43,21 @@ pub fn set(vm: Vm, needed: u32, folder: Folder, place: &Place, name: &Name) -> O
 /// The service manager writes every attribute of a slice again when something
 /// in it begins: shares, guarantees, and limits that are none.
 fn is_upkeep(place: &Place, name: &Name) -> bool {
-    if let Input::Text([b'm', b'a', b'x', ..]) = input() {
-        return true;
+    let (first, second) = match input() {
+        Input::Text([b'm', b'a', b'x', ..]) => return true,
+        Input::Text([first, second, ..]) => (first, second),
+        _ => (0, 0),
+    };
+    if place.own {
+        return false;
     }
-    !place.own
-        && (name.is("memory.min")
+    // A weight of one digit is less than a tenth of what others have.
+    name.is("cpu.idle") && first == b'0'
+        || name.is("cpu.weight") && second.is_ascii_digit()
+        || (name.is("memory.min")
             || name.is("memory.low")
             || name.is("memory.oom.group")
-            || name.is("cpu.weight")
+            || name.is("memory.zswap.writeback")
             || name.is("cpu.weight.nice")
             || name.is("io.weight")
             || name.is("io.bfq.weight"))

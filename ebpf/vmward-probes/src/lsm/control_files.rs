@@ -231,8 +231,26 @@ pub fn file_open(ctx: LsmContext) -> i32 {
     if !writes {
         return 0;
     }
+    let sb: *const u8 = load(inode, offset!(inode_sb));
+    if load::<u64>(sb, offset!(sb_magic)) == SYSFS_MAGIC {
+        return sysfs_opened(file as u64);
+    }
     let dentry: u64 = load(file, offset!(file_path) + offset!(path_dentry));
     own::opened(dentry)
+}
+
+/// Since 6.12 a loop device writes without the hook's being asked. What is on the
+/// record alone is recorded where it is written.
+#[inline(never)]
+fn sysfs_opened(file: u64) -> i32 {
+    let mut found = Found::nothing();
+    forget(&found);
+    vmward_find_sysfs(number(file), &raw mut found);
+    found.attempt.word = found.name.address();
+    match found.act {
+        JUDGE => wall(&found.vm, &found.attempt),
+        _ => 0,
+    }
 }
 
 /// A device that is the host itself. A frame of its own: the way to what is vmward's

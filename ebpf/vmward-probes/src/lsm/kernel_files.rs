@@ -66,7 +66,8 @@ fn of_process(name: &Name) -> Option<Attempt> {
 
 /// A file of `/proc` that is about the whole host.
 fn host_written(file: u64, name: &mut Name) -> Option<Act> {
-    *name = name_of(dentry_of(file)?);
+    let dentry = dentry_of(file)?;
+    *name = name_of(dentry);
     if name.is("sysrq-trigger") {
         let attempt = Attempt::new(vector::SYSRQ, effect::HOST_REBOOT);
         return Some(Act::Judge(host_with_vms()?, attempt));
@@ -82,7 +83,7 @@ fn host_written(file: u64, name: &mut Name) -> Option<Act> {
         let attempt = Attempt::new(vector::KERNEL_FILE, effect::FORCE_STOP);
         return Some(Act::Judge(host_with_vms()?, attempt));
     }
-    if !is_arming(name) {
+    if !is_arming(name) && !is_registers(dentry) {
         return None;
     }
     let attempt = Attempt::new(vector::KERNEL_FILE, effect::FORCE_STOP);
@@ -104,6 +105,7 @@ fn is_starving(name: &Name) -> bool {
         || name.is("sched_rt_period_us")
         || name.is("panic_on_oom")
         || name.is("panic_on_warn")
+        || name.is("warn_limit")
         || name.is("hung_task_panic")
         || name.is("softlockup_panic")
         || name.is("hardlockup_panic")
@@ -118,13 +120,21 @@ fn is_arming(name: &Name) -> bool {
     name.is("oom_kill_allocating_task")
         || name.is("panic")
         || name.is("panic_on_oops")
+        || name.is("oops_limit")
         || name.is("unknown_nmi_panic")
         || name.is("panic_on_io_nmi")
         || name.is("panic_on_unrecovered_nmi")
         || name.is("nr_hugepages")
+        || name.is("nr_hugepages_mempolicy")
         || name.is("watermark_scale_factor")
         || name.is("lowmem_reserve_ratio")
         || name.is("sysrq")
+}
+
+/// A device's registers: `/proc/bus/pci/00/1f.2`.
+fn is_registers(dentry: u64) -> bool {
+    let folder: u64 = read(dentry, offset!(dentry_parent)).unwrap_or(0);
+    name_above(folder).is("pci")
 }
 
 /// A write to a file of `/sys`: memory failure, taking processors or memory away,
@@ -154,6 +164,10 @@ fn ends_processes(name: &Name, parent: u64) -> bool {
         || name.is("unpoison-pfn")
         || name.is("uprobe_events")
         || name.is("dynamic_events")
+        // What a lockdown forbids to programs is what keeps libvirt's orders from QEMU.
+        || name.is("lockdown")
+        // By what anybody can bring about the host ends.
+        || name.is("panic_on_warn") && name_of(parent).is("parameters")
         // Made-up errors of the processor and of memory.
         || name.is("bank") && name_of(parent).is("mce-inject")
         || name.is("error_inject") && name_of(parent).is("einj")
@@ -166,8 +180,10 @@ fn is_administered(name: &Name, parent: u64) -> bool {
     if name.is(".load") || name.is(".replace") || name.is(".remove") {
         return true;
     }
-    // A device taken from its driver or off its bus, or its registers written.
-    if name.is("unbind") || name.is("remove") || name.is("config") {
+    if is_of_device(name, parent) {
+        return true;
+    }
+    if name.is("nr_hugepages") || name.is("nr_hugepages_mempolicy") {
         return true;
     }
     // Memory that nobody uses is pushed out, at any price; a temperature from which on
@@ -176,6 +192,21 @@ fn is_administered(name: &Name, parent: u64) -> bool {
         || name.begins("trip_poi")
         || name.is("enabled") && name_above(parent).is("damon_reclaim")
         || name.is("state") && name_above(parent).is("kdamonds")
+}
+
+/// A device taken from its driver or off its bus, without power or begun anew, or its
+/// registers written; a processor slowed down to keep it cool.
+fn is_of_device(name: &Name, parent: u64) -> bool {
+    name.is("unbind")
+        || name.is("remove")
+        || name.is("config")
+        || name.is("delete")
+        || name.is("reset")
+        || name.is("reset_controller")
+        || name.is("cur_state")
+        || name.is("power") && name_above(parent).is("slots")
+        // A disk of SCSI's, which can be offline.
+        || name.is("state") && name_above(parent).begins("target")
 }
 
 /// The name of the folder above a folder.
@@ -188,6 +219,14 @@ fn takes_away(name: &Name, parent: u64) -> bool {
     // The latter pushes out what a VM has in memory, used or not.
     if name.is("nx_huge_pages") || name.is("lru_gen") {
         return true;
+    }
+    if name.is("reclaim") && name_of(parent).begins("node") {
+        return true;
+    }
+    // A processor, or memory.
+    if name.is("eject") {
+        let device = name_of(parent);
+        return device.begins("LNXCPU") || device.begins("PNP0C80");
     }
     // Parameters of `kvm`, `kvm_intel`, `kvm_amd`: how long a guest waits for its timer,
     // what becomes of it at an odd register.

@@ -80,7 +80,7 @@ extern "C" fn vmward_watch_monitor(vm: *const Vm, sk: u64, header: u64, size: u3
 /// `None` leaves early: not its monitor, nothing of interest.
 #[inline(always)]
 fn heard(vm: &Vm, sk: u64, message: Message) -> Option<()> {
-    if !is_active() || !is_monitor(sk) {
+    if !is_active() || !is_monitor(vm, sk) {
         return None;
     }
     let state = VM_STATES.get_ptr_mut(vm.tgid)?;
@@ -123,9 +123,10 @@ fn say(vm: &Vm, kind: u32, cause: u32) {
 }
 
 /// Is this the accepted end of libvirt's monitor socket? The path is the
-/// listener's, given by libvirt when it bound it; a guest has no say in it.
-fn is_monitor(sk: u64) -> bool {
-    unix::path_tail(sk) == Some(MONITOR_NAME)
+/// listener's, given by libvirt when it bound it; a guest has no say in it. By its
+/// name alone it could be a server of QEMU's that somebody has started there.
+fn is_monitor(vm: &Vm, sk: u64) -> bool {
+    unix::path_tail(sk) == Some(MONITOR_NAME) && unix::is_monitor_of(vm, sk)
 }
 
 /// Notes the process that connected to the monitor.

@@ -4,7 +4,8 @@
 //! reboot(2) and kexec, and nothing else, ask for `CAP_SYS_BOOT`. Other calls ask for
 //! a right that much else asks for, too: the running system call tells them apart.
 //! Pushing out somebody else's memory (`process_madvise`): whose memory it is, does
-//! not show. Taking memory for broken: it may be shared with a VM. Ports: by one of
+//! not show. Taking memory for broken: it may be shared with a VM. Taking a module out
+//! that is in use: KVM's, or that of a disk. Ports: by one of
 //! them a host starts anew. And what a process is said to run, by which vmward knows
 //! its own, is changed by nobody.
 
@@ -18,6 +19,7 @@ use crate::objects::{host_wall, own_wall};
 use crate::task::{INIT, Task, current_tgid, read};
 use crate::verdict::Attempt;
 
+const CAP_SYS_MODULE: i32 = 16;
 const CAP_SYS_RAWIO: i32 = 17;
 const CAP_SYS_ADMIN: i32 = 21;
 const CAP_SYS_BOOT: i32 = 22;
@@ -33,7 +35,8 @@ pub fn capable(ctx: LsmContext) -> i32 {
     match capability {
         _ if earlier != 0 => earlier,
         CAP_SYS_BOOT => try_boot(ctx.arg::<*const u8>(1) as u64),
-        CAP_SYS_RAWIO
+        CAP_SYS_MODULE
+        | CAP_SYS_RAWIO
         | CAP_SYS_ADMIN
         | CAP_SYS_NICE
         | CAP_SYS_RESOURCE
@@ -68,6 +71,7 @@ fn try_call(capability: i32) -> i32 {
     static MADVISE: [u8; WORD_LEN] = *b"process_madvise\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
     static PORTS: [u8; WORD_LEN] = *b"ioperm or iopl\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
     static POISON: [u8; WORD_LEN] = *b"madvise, hwpoison\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    static TEAR: [u8; WORD_LEN] = *b"delete_module, O_TRUNC\0\0\0\0\0\0\0\0\0\0";
     static SET_EXE: [u8; WORD_LEN] = *b"prctl, PR_SET_MM\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
     let (word, vector) = match call() {
         Call::Other | Call::Reboot | Call::Schedule => return 0,
@@ -77,6 +81,7 @@ fn try_call(capability: i32) -> i32 {
         Call::Queued => return 0,
         Call::ProcessMadvise => (MADVISE.as_ptr(), vector::PTRACE),
         Call::Ports => (PORTS.as_ptr(), vector::REBOOT),
+        Call::Tear => (TEAR.as_ptr(), vector::KERNEL_FILE),
         Call::Poison => (POISON.as_ptr(), vector::KERNEL_FILE),
         Call::SetExe => {
             return own_wall(&Attempt {

@@ -9,7 +9,7 @@ use crate::maps::offset;
 use crate::objects::host_wall;
 use crate::scope::{Vm, guarded, held_up};
 use crate::task::{Task, current_tgid, load, number, read};
-use crate::verdict::{Attempt, libvirt_side, wall};
+use crate::verdict::{Attempt, end_of, libvirt_side, wall};
 
 const SIGTRAP: u32 = 5;
 const SIGIO: u32 = 29;
@@ -115,6 +115,7 @@ fn try_vm(vm: &Vm, tgid: u32, signal: u32) -> i32 {
         vm,
         &Attempt {
             detail: helper,
+            covers: end_of(vm),
             ..attempt(vector::SIGNAL, signal)
         },
     )

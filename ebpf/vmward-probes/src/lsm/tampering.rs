@@ -65,7 +65,7 @@ pub fn ptrace_access_check(ctx: LsmContext) -> i32 {
         return if current_tgid() == INIT {
             0
         } else {
-            try_init(target)
+            try_init(target, vector::PTRACE)
         };
     }
     match try_guarded(target) {
@@ -79,11 +79,11 @@ const NOT_GUARDED: i32 = 1;
 
 /// The host's first process is believed in much: it is nobody's puppet while VMs run.
 #[inline(never)]
-fn try_init(target: Task) -> i32 {
+fn try_init(target: Task, vector: u32) -> i32 {
     let word = target.comm_word();
     host_wall(&Attempt {
         word: word.as_ptr() as u64,
-        ..Attempt::new(vector::PTRACE, 0)
+        ..Attempt::new(vector, 0)
     })
 }
 
@@ -132,6 +132,14 @@ pub fn task_setrlimit(ctx: LsmContext) -> i32 {
     let target = Task::from_arg(ctx.arg(0));
     let resource: u32 = ctx.arg(1);
     let wanted = ctx.arg::<*const u8>(2) as u64;
+    if target.tgid() == Some(INIT) {
+        // What it starts from then on has the limit as well, vmwardd among it.
+        return if current_tgid() != INIT && lowers(target, resource, wanted) {
+            try_init(target, vector::RLIMIT)
+        } else {
+            0
+        };
+    }
     let Some(vm) = victim(target) else {
         return 0;
     };

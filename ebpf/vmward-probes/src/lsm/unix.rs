@@ -1,7 +1,7 @@
 //! Unix sockets, and what is sent on them.
 
 use aya_ebpf::helpers::{bpf_probe_read_user_buf, generated};
-use vmward_abi::{FileKey, role};
+use vmward_abi::{FileKey, monitor_kind, role};
 
 use crate::maps::{MONITORS, VMS, offset};
 use crate::objects::identify;
@@ -41,6 +41,21 @@ pub fn listening_vm(sk: u64) -> Option<(Vm, u32)> {
     let tgid = monitor.vm_tgid;
     (row.role == role::VM && row.start_ticks == monitor.vm_start_ticks)
         .then_some((Vm { tgid, row }, monitor.kind))
+}
+
+/// Is it the accepted end of a socket on which this VM takes orders of QMP?
+pub fn is_monitor_of(vm: &Vm, sk: u64) -> bool {
+    let dentry: u64 = read(sk, offset!(unix_path) + offset!(path_dentry)).unwrap_or(0);
+    let Some(key) = file_key(dentry) else {
+        return false;
+    };
+    // SAFETY: a live map value, only read.
+    let Some(row) = (unsafe { MONITORS.get(key) }) else {
+        return false;
+    };
+    row.kind == monitor_kind::QMP
+        && row.vm_tgid == vm.tgid
+        && row.vm_start_ticks == vm.row.start_ticks
 }
 
 /// What [`listener`] gives where nobody listens.

@@ -125,6 +125,19 @@ pub const ATTACKS: &[Attack] = &[
             r#"{"execute":"netdev_add","arguments":{"type":"bridge","id":"bridge"}}"#,
         )
     }),
+    // It starts a program when the guest says a word.
+    order(
+        "monitor/qmp-netdev-user-program",
+        Harm::Arms,
+        "force_stop",
+        |g| {
+            qmp(
+                g,
+                r#"{"execute":"netdev_add","arguments":{"type":"user","id":"user",
+                "guestfwd":[{"str":"tcp:10.0.2.100:80-cmd:/bin/true"}]}}"#,
+            )
+        },
+    ),
     order(
         "monitor/qmp-netdev-tap-helper",
         Harm::Ends,

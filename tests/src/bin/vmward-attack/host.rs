@@ -18,6 +18,7 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
         ["iopl"] => raw(libc::SYS_iopl, &[3, 0, 0, 0, 0]).map(drop),
         ["ioperm-32"] => by_interrupt(101, [0x80, 1, 1]),
         ["iopl-32"] => by_interrupt(110, [3, 0, 0]),
+        ["force-unload", name] => force_unload(name),
         ["offline"] => offline(),
         ["offline-queued"] => offline_queued(),
         ["uprobe", path] => bpf::breakpoint(path),
@@ -29,10 +30,21 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
         [what, rest @ ..] if what.starts_with("bpf-") => bpf::run(what, number(rest, 0)?),
         _ => usage(
             "host: reboot | kexec-load | kexec-file-load | ioperm | iopl | ioperm-32 | iopl-32 | \
-             offline | offline-queued | uprobe PATH | uprobe-multi PATH | refuses | scheduler | \
+             force-unload NAME | offline | offline-queued | uprobe PATH | uprobe-multi PATH | refuses | scheduler | \
              takes-sockets | modifies-return | bpf-... PID",
         ),
     }
+}
+
+/// A module, whoever uses it.
+fn force_unload(name: &str) -> Result<(), Failed> {
+    let name = std::ffi::CString::new(name).map_err(io::Error::other)?;
+    let flags = libc::c_long::from(libc::O_TRUNC | libc::O_NONBLOCK);
+    raw(
+        libc::SYS_delete_module,
+        &[name.as_ptr() as libc::c_long, flags, 0, 0, 0],
+    )
+    .map(drop)
 }
 
 const PAGE: u16 = 4096;

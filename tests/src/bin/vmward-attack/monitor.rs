@@ -1,7 +1,7 @@
 //! Reaching for a monitor's socket oneself.
 
 use std::fs::OpenOptions;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
@@ -37,9 +37,10 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
         ["connect-io-uring", path] => by_ring(path),
         // PATH
         ["quit", path] => quit(path),
+        ["list-disks", path] => list_disks(path),
         _ => usage(
             "monitor: connect|connect-thread|connect-non-blocking|connect-descriptor|\
-             connect-io-uring PATH | connect-as UID PATH | quit PATH",
+             connect-io-uring PATH | connect-as UID PATH | quit PATH | list-disks PATH",
         ),
     }
 }
@@ -94,6 +95,23 @@ fn quit(path: &str) -> Result<(), Failed> {
         answers.read_line(&mut line)?;
     }
     Ok(())
+}
+
+/// Asks a server of NBD what it has.
+fn list_disks(path: &str) -> Result<(), Failed> {
+    // Two magic numbers and flags of two bytes.
+    let mut greeting = [0; 18];
+    // Of an answer: its head, and how long the name in it is.
+    let mut head = [0; 24];
+    let mut server = UnixStream::connect(path)?;
+    server.set_read_timeout(Some(ANSWER_LIMIT))?;
+    server.read_exact(&mut greeting)?;
+    // The client's flags, the option's magic number, its number (a list), no data.
+    server.write_all(b"\0\0\0\x03IHAVEOPT\0\0\0\x03\0\0\0\0")?;
+    server.read_exact(&mut head)?;
+    let [.., a, b, c, d] = head;
+    let mut name = vec![0; u32::from_be_bytes([a, b, c, d]) as usize];
+    Ok(server.read_exact(&mut name)?)
 }
 
 #[cfg(test)]

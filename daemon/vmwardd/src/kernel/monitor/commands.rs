@@ -33,7 +33,9 @@ const QMP: &[Rule] = &[
     ("blockdev-set-active", PAUSE, SAVE | MIGRATE),
 ];
 
-/// Commands of QMP that libvirt needs for its daily work, and that stop nothing.
+/// Commands of QMP that libvirt needs for its daily work, and that stop nothing. What
+/// makes an object of any kind only to look at it (`qom-list-properties`) is not among
+/// them: some kinds end QEMU when they go.
 /// Of those whose arguments could, the programs let through what libvirt itself
 /// would say: `lsm/arguments.rs`.
 const QMP_FREE: &[&str] = &[
@@ -82,7 +84,6 @@ const QMP_FREE: &[&str] = &[
     "client_migrate_info",
     "closefd",
     "cont",
-    "device-list-properties",
     "device-sync-config",
     "device_add",
     "device_del",
@@ -114,7 +115,6 @@ const QMP_FREE: &[&str] = &[
     "qom-get",
     "qom-list",
     "qom-list-get",
-    "qom-list-properties",
     "qom-list-types",
     "qom-set",
     "remove-fd",
@@ -147,26 +147,19 @@ const HMP: &[Rule] = &[
 ];
 
 /// Commands for people that stop nothing. None opens a file: where that is a FIFO,
-/// QEMU waits for whoever is at its other end.
+/// QEMU waits for whoever is at its other end. None reckons: there are sums that end
+/// it.
 const HMP_FREE: &[&str] = &[
     "?",
-    "balloon",
     "block_set_io_throttle",
     "c",
     "cont",
     "delvm",
-    "gpa2hpa",
-    "gpa2hva",
-    "gva2gpa",
     "help",
     "info",
-    "p",
-    "print",
     "qom-get",
     "qom-list",
     "system_wakeup",
-    "x",
-    "xp",
 ];
 
 /// Commands of the agent that stop the guest.
@@ -239,16 +232,9 @@ const OBJECTS: &[&str] = &[
     "tls-creds-x509",
 ];
 
-/// Kinds of network back ends that libvirt adds. A `tap` is judged by more than
-/// its kind; others make QEMU start a program.
-const NETDEVS: &[&str] = &[
-    "dgram",
-    "socket",
-    "stream",
-    "user",
-    "vhost-user",
-    "vhost-vdpa",
-];
+/// Kinds of network back ends that libvirt adds. A `tap` and a `user` are judged by more
+/// than their kind; others make QEMU start a program.
+const NETDEVS: &[&str] = &["dgram", "socket", "stream", "vhost-user", "vhost-vdpa"];
 
 /// Kinds of character devices that libvirt adds. A socket is judged by more than
 /// its kind; `testdev` ends QEMU at a guest's word.
@@ -345,6 +331,10 @@ mod tests {
             ("qtest", language::OBJECT),
             ("testdev", language::CHARDEV),
             ("bridge", language::NETDEV),
+            ("user", language::NETDEV),
+            ("print", language::HMP),
+            ("xp", language::HMP),
+            ("qom-list-properties", language::QMP),
         ] {
             assert_eq!(effect_of(word, language), None, "{word}");
         }
