@@ -5,7 +5,9 @@
 //! names; each aimed at a VM of no special kind and at one for each entry of
 //! `protected`. What is compared is the verdict and all that the applying rules
 //! ask for, not where they stand in the text. The host rules and the effect map
-//! are compared entry by entry.
+//! are compared entry by entry, the map's in their order.
+
+mod effect_map;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,7 +26,6 @@ use vmward_core::{
     policy::{
         Action, Policy,
         map::{self, Mapped},
-        predicate::Predicate,
         selector::Selector,
     },
 };
@@ -81,9 +82,10 @@ pub(super) fn diff(old: &Path, new: &Path, json: bool) -> anyhow::Result<ExitCod
         })
         .collect();
     drop_repeated(&mut differences);
+    let (map_before, map_after) = effect_map::both(&old, &new);
     for (vm, old, new) in [
         ("the host's own services", host(&old), host(&new)),
-        ("the effect map", effect_map(&old), effect_map(&new)),
+        ("the effect map", map_before, map_after),
     ] {
         let subject = Subject {
             tool: None,
@@ -134,9 +136,12 @@ fn drop_repeated(differences: &mut Vec<Difference>) {
 fn universe(old: &Policy, new: &Policy) -> BTreeMap<Subject, FullVm> {
     let any = (ANY_VM.to_owned(), ANY_VM.to_owned());
     let mut vms = BTreeMap::from([(any, some_vm())]);
-    for protected in old.protected.iter().chain(&new.protected) {
-        vms.extend(samples(&protected.vms));
-    }
+    let selectors = || {
+        let protected = old.protected.iter().chain(&new.protected);
+        protected.map(|protected| &protected.vms)
+    };
+    let fill = fill(selectors());
+    vms.extend(selectors().flat_map(|selector| samples(selector, fill)));
     let mut tools = BTreeSet::from([OTHER_TOOL]);
     for policy in [old, new] {
         tools.extend(policy.tools().map(|(tool, _)| tool));
@@ -188,16 +193,29 @@ fn some_vm() -> FullVm {
     }
 }
 
+/// A character that no name or pattern has: another pattern takes it only by a
+/// wildcard, so a `?` is never mistaken for the character that it is tried with.
+fn fill<'a>(selectors: impl Iterator<Item = &'a Selector>) -> char {
+    let names = selectors.filter_map(|selector| selector.name.as_deref());
+    let taken: BTreeSet<char> = names.flat_map(str::chars).collect();
+    let mut all = std::iter::once('x').chain('a'..=char::MAX);
+    all.find(|one| !taken.contains(one)).unwrap_or('x')
+}
+
 /// VMs that the selector picks, by the selector and by what each is called: where
 /// the name is a pattern, of the lengths at which another pattern may end.
-fn samples(selector: &Selector) -> impl Iterator<Item = ((String, String), FullVm)> {
+fn samples(
+    selector: &Selector,
+    fill: char,
+) -> impl Iterator<Item = ((String, String), FullVm)> + use<> {
     let of = selector.describe();
-    let with = |text: &str| {
+    let with = |text: String| {
         let pattern = selector.name.as_deref().unwrap_or("a-vm");
-        pattern.replace('*', text).replace('?', "x")
+        pattern.replace('*', &text).replace('?', &fill.to_string())
     };
-    let first = with("x");
-    let names = BTreeSet::from(["", "xx", "x-1"].map(with));
+    let first = with(fill.to_string());
+    let longer = [String::new(), format!("{fill}{fill}"), format!("{fill}-1")];
+    let names = BTreeSet::from(longer.map(with));
     let others = names
         .into_iter()
         .filter(|name| !name.is_empty() && *name != first);
@@ -319,19 +337,6 @@ fn host(policy: &Policy) -> Says {
     rules
         .map(|(name, rule)| format!("{name}: {}", rule.describe()))
         .collect()
-}
-
-/// Conditions on arguments, which the calls above do not have.
-fn effect_map(policy: &Policy) -> Says {
-    let entries = policy.effect_map.iter().map(|entry| {
-        let server = entry.server.iter().map(|server| format!("of {server:?}"));
-        let when = entry.when.iter().map(Predicate::describe);
-        let vm = entry.vm.iter().map(|path| format!("VM in {}", path.text()));
-        let rest: Vec<String> = server.chain(when).chain(vm).collect();
-        let effect = entry.effect.map_or("none", Effect::name);
-        format!("{}: {effect} ({})", entry.tool, rest.join(", "))
-    });
-    entries.map(|text| text.replace(" ()", "")).collect()
 }
 
 fn report(differences: &[Difference], json: bool) -> String {

@@ -89,6 +89,28 @@ fn diff_sees_what_the_effect_map_asks_of_arguments() {
     );
 }
 
+#[test]
+fn diff_sees_the_order_of_the_effect_map_within_a_tool() {
+    let entry = |tool: &str, path: &str, effect: &str| {
+        json!({"tool": tool, "effect": effect,
+            "when": [{"path": path, "op": "eq", "value": true}]})
+    };
+    let (now, off) = (
+        entry("power", "args.now", "force_stop"),
+        entry("power", "args.off", "stop"),
+    );
+    let other = entry("switch", "args.off", "stop");
+    let map = |entries: &[&Value]| json!({"effect_map": entries});
+    diff(
+        &map(&[&now, &off, &other]),
+        &map(&[&off, &other, &now]),
+        "the effect map\n  - power: force_stop (args.now eq true) is looked at before stop \
+         (args.off eq true)\n  + power: stop (args.off eq true) is looked at before force_stop \
+         (args.now eq true)\n",
+    );
+    diff(&map(&[&now, &off, &other]), &map(&[&other, &now, &off]), "");
+}
+
 /// What is told of two policies that do not let the same things happen.
 #[track_caller]
 fn told(old: &Value, new: &Value) -> String {
@@ -123,6 +145,9 @@ fn diff_sees_for_which_names_two_patterns_are_not_the_same() {
         ("a-?", "a-??"),
         ("*", "?*x"),
         ("db-*", "db-1*"),
+        ("node-?", "node-x"),
+        ("node-?*", "node-x*"),
+        ("node-?", "node-[xyz]"),
     ] {
         told(&entry(one), &entry(other));
     }
