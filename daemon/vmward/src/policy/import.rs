@@ -2,8 +2,9 @@
 //!
 //! Nothing is dropped in silence. What Intercept itself would refuse, what it
 //! would overlook (an unknown key) and what cannot be read is an error; what
-//! means something else here, or has no counterpart, is a note. Where a choice
-//! is left, the imported policy is the stricter one.
+//! means something else here is a note, and so is what has no counterpart, unless
+//! more calls would pass without it: that is an error, too. Where a choice is
+//! left, the imported policy is the stricter one.
 //!
 //! | module | holds |
 //! | --- | --- |
@@ -23,6 +24,7 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
+use limits::Counter;
 use reader::{Reader, get};
 use yaml::{Entry, Node};
 
@@ -224,7 +226,9 @@ fn tools(
         reader.error(root.line, "there is no \"tools\"");
     }
     let list = node.and_then(|node| reader.map(node, "\"tools\""));
-    for entry in list.unwrap_or_default() {
+    let list = list.unwrap_or_default();
+    reader.of_all_tools = counters_of_all_tools(list);
+    for entry in list {
         let tool = entry.key.as_str();
         if tool.is_empty() {
             reader.error(entry.line, "a tool has no name");
@@ -248,6 +252,16 @@ fn tools(
         }
     }
     policy.insert("tools".to_owned(), Value::Object(tools));
+}
+
+/// Of a rule that may stand behind those that share its counters. What is wrong
+/// with it is said in its turn.
+fn counters_of_all_tools(tools: &[Entry]) -> Vec<Counter> {
+    let mut unheard = Reader::default();
+    if let Some(rule) = get(tools, "*") {
+        rules::tool(&mut unheard, "*", String::new(), rule);
+    }
+    unheard.of_all_tools
 }
 
 #[cfg(test)]

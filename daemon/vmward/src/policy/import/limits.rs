@@ -25,7 +25,10 @@ const ARGUMENT: &str = "an amount that is missing, negative, zero or not whole d
                         for every \"increment_from\"";
 
 /// The `state` of a rule.
+#[derive(Clone)]
 pub(super) struct Counter {
+    /// Of which tool; `all_tools` for that of `*`.
+    owner: String,
     pub(super) name: String,
     window: String,
     increment: Option<u64>,
@@ -34,7 +37,7 @@ pub(super) struct Counter {
 
 impl Counter {
     /// Reads `state`. None after a mistake.
-    pub(super) fn read(reader: &mut Reader, node: &Node) -> Option<Self> {
+    pub(super) fn read(reader: &mut Reader, tool: &str, node: &Node) -> Option<Self> {
         let entries = reader.map(node, "\"state\"")?;
         let known = ["counter", "window", "increment", "increment_from"];
         reader.known(entries, &known, "\"state\"");
@@ -55,6 +58,7 @@ impl Counter {
             reader.note_once(from.line, ARGUMENT);
         }
         Some(Self {
+            owner: owner(tool),
             name: name?,
             window: window?,
             increment: increment(reader, entries),
@@ -62,13 +66,13 @@ impl Counter {
         })
     }
 
-    /// The limit on this counter. `prefix` keeps the counters of two tools
-    /// apart: here, rules that name the same counter share it.
-    pub(super) fn limit(&self, prefix: &str, max: u64) -> Value {
+    /// The limit on this counter. Its owner's name keeps the counters of two
+    /// tools apart: here, rules that name the same counter share it.
+    pub(super) fn limit(&self, max: u64) -> Value {
         let mut limit = Map::new();
         limit.insert(
             "counter".to_owned(),
-            json!(format!("{prefix}.{}", self.name)),
+            json!(format!("{}.{}", self.owner, self.name)),
         );
         limit.insert("window".to_owned(), json!(self.window));
         limit.insert("max".to_owned(), json!(max));
@@ -80,6 +84,11 @@ impl Counter {
         };
         Value::Object(limit)
     }
+}
+
+fn owner(tool: &str) -> String {
+    let owner = if tool == "*" { "all_tools" } else { tool };
+    owner.to_owned()
 }
 
 /// Absent or 0 is 1 to Intercept, and a negative one gives quota back.
@@ -98,7 +107,7 @@ fn increment(reader: &mut Reader, entries: &[Entry]) -> Option<u64> {
 }
 
 /// Reads `rate_limit: 5/hour`.
-pub(super) fn rate(reader: &mut Reader, node: &Node) -> Option<(Counter, u64)> {
+pub(super) fn rate(reader: &mut Reader, tool: &str, node: &Node) -> Option<(Counter, u64)> {
     let text = reader.text(node, "\"rate_limit\"")?;
     let parsed = text.split_once('/').and_then(|(count, window)| {
         let count: u64 = count.parse().ok().filter(|count| *count > 0)?;
@@ -112,6 +121,7 @@ pub(super) fn rate(reader: &mut Reader, node: &Node) -> Option<(Counter, u64)> {
         return None;
     };
     let counter = Counter {
+        owner: owner(tool),
         name: format!("rate_{window}"),
         window: window.to_owned(),
         increment: None,

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{
     Note,
     carried::Places,
+    limits::Counter,
     yaml::{Entry, Node, Value},
 };
 
@@ -15,6 +16,8 @@ pub(super) struct Reader {
     /// What was said once and holds for the whole file.
     said: BTreeSet<&'static str>,
     pub(super) places: Places,
+    /// Counters that a limit on all tools counts, so that a tool's may share them.
+    pub(super) of_all_tools: Vec<Counter>,
 }
 
 impl Reader {

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 mod conditions;
 
 use super::{
+    Note,
     limits::{self, Counter},
     reader::{Reader, get},
     yaml::{Entry, Node},
@@ -40,6 +41,8 @@ struct Draft {
     limits: Vec<Value>,
     /// Messages of the rules with a limit, with their lines.
     limit_messages: Vec<(usize, String)>,
+    /// Conditions that cannot be carried over.
+    lost: Vec<Note>,
 }
 
 struct Approval {
@@ -169,7 +172,7 @@ impl Draft {
             self.rate_limit(reader, tool, source);
             return;
         }
-        let counter = part("state").map(|node| (node.line, Counter::read(reader, node)));
+        let counter = part("state").map(|node| (node.line, Counter::read(reader, tool, node)));
         let conditions = part("conditions");
         let conditions = conditions.and_then(|node| reader.list(node, "\"conditions\""));
         let conditions = conditions.unwrap_or_default();
@@ -198,7 +201,7 @@ impl Draft {
 
     fn rate_limit(&mut self, reader: &mut Reader, tool: &str, source: &Source<'_>) {
         let node = get(source.entries, "rate_limit");
-        if let Some((counter, max)) = node.and_then(|node| limits::rate(reader, node)) {
+        if let Some((counter, max)) = node.and_then(|node| limits::rate(reader, tool, node)) {
             self.limit(reader, tool, source, &counter, max);
         }
     }
@@ -211,8 +214,7 @@ impl Draft {
         counter: &Counter,
         max: u64,
     ) {
-        let prefix = if tool == "*" { "all_tools" } else { tool };
-        let limit = counter.limit(prefix, max);
+        let limit = counter.limit(max);
         if self
             .limits
             .iter()
@@ -260,6 +262,8 @@ impl Draft {
             put("reason", text(reason));
             return rule;
         }
+        // Without them more calls would pass.
+        reader.errors.append(&mut self.lost);
         let on_deny = self.limit_message(reader, tool);
         if let Some(approval) = self.approval.take() {
             put("action", Some(json!("require_approval")));

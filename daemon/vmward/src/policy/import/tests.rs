@@ -214,9 +214,7 @@ fn an_approval_is_asked_for_on_every_call() {
 fn what_cannot_be_carried_over_is_named_with_its_line() {
     let (rule, notes) = rules(
         "      - name: one\n        state: {counter: c, window: hour}\n        on_deny: first\n        \
-         conditions:\n          - {path: state.t.c, op: lte, value: 2000000}\n          \
-         - {path: state.u.c, op: lte, value: 5}\n          \
-         - {path: state.t.c, op: neq, value: 3}\n      \
+         conditions:\n          - {path: state.t.c, op: lte, value: 2000000}\n      \
          - name: two\n        rate_limit: 5/day\n        on_deny: second\n      \
          - name: three\n        state: {counter: idle, window: day}\n        \
          conditions: [{path: args.a, op: eq, value: ~}]\n",
@@ -226,16 +224,38 @@ fn what_cannot_be_carried_over_is_named_with_its_line() {
     for expected in [
         "line 6: the message \"first\" is not carried over",
         "line 10: the maximum 2000000 is more than can be counted: 1000000 is written",
-        "line 11: the condition state.u.c lte is not carried over",
-        "line 12: the condition state.t.c neq is not carried over",
-        "line 13: the message \"second\" is not carried over",
-        "line 17: the counter \"idle\" is counted and nothing limits it; it is left out",
+        "line 11: the message \"second\" is not carried over",
+        "line 15: the counter \"idle\" is counted and nothing limits it; it is left out",
     ] {
         assert!(
             notes.iter().any(|note| note.starts_with(expected)),
             "{expected}\n{notes:#?}"
         );
     }
+}
+
+/// The conditions of Intercept's rules for `*` and for `t`.
+fn of_all_and_of_t(all: &str, t: &str) -> String {
+    format!(
+        "version: '1'\ndefault: deny\ntools:\n  t:\n    rules:\n      - name: n\n        \
+         conditions: [{t}]\n  '*':\n    rules:\n      - name: all\n        \
+         state: {{counter: c, window: hour, increment: 2}}\n        conditions: [{all}]\n"
+    )
+}
+
+#[test]
+fn a_limit_on_the_counter_of_all_tools_shares_it() {
+    let imported = import(&of_all_and_of_t(
+        "{path: state._global.c, op: lte, value: 100}",
+        "{path: state._global.c, op: lt, value: 6}",
+    ));
+    let policy: Value = serde_json::from_str(&imported.expect("valid").policy).expect("JSON");
+    let limit = |max: u32| {
+        json!([{"counter": "all_tools.c", "window": "hour", "max": max, "scope": "host",
+            "increment": 2}])
+    };
+    assert_eq!(policy["all_tools"]["limits"], limit(100));
+    assert_eq!(policy["tools"]["t"]["limits"], limit(5));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Draft, Source};
 use crate::policy::import::{
+    Note,
     limits::{self, Counter},
     reader::{Reader, get},
     yaml::Node,
@@ -43,15 +44,16 @@ impl Draft {
             return;
         };
         if let Some(read) = path.strip_prefix("state.") {
-            let scope = if tool == "*" { "_global" } else { tool };
-            let own = counter.filter(|counter| read == format!("{scope}.{}", counter.name));
-            match (own, op) {
+            match (limited(reader, tool, counter, read), op) {
                 (Some(counter), "lt" | "lte") => {
                     if let Some(max) = limits::max(reader, value, op) {
-                        self.limit(reader, tool, source, counter, max);
+                        if tool == "*" {
+                            reader.of_all_tools.push(counter.clone());
+                        }
+                        self.limit(reader, tool, source, &counter, max);
                     }
                 }
-                _ => reader.note(node.line, lost_condition(&path, op)),
+                _ => self.lost.push(Note::new(node.line, lost(&path, op))),
             }
         } else if path.len() > "args.".len() && path.starts_with("args.") {
             self.predicate(reader, source, &path, op, value);
@@ -123,10 +125,23 @@ impl Draft {
     }
 }
 
-fn lost_condition(path: &str, op: &str) -> String {
+/// The counter that a condition reads, where a limit on it counts the same calls:
+/// the rule's own, or one of `*` that is limited there.
+fn limited(reader: &Reader, tool: &str, own: Option<&Counter>, read: &str) -> Option<Counter> {
+    let (owner, name) = read.split_once('.')?;
+    let mine = if tool == "*" { "_global" } else { tool };
+    if let Some(own) = own.filter(|own| owner == mine && own.name == name) {
+        return Some(own.clone());
+    }
+    let mut shared = reader.of_all_tools.iter();
+    let shared = shared.find(|shared| owner == "_global" && shared.name == name);
+    shared.cloned()
+}
+
+fn lost(path: &str, op: &str) -> String {
     format!(
-        "the condition {path} {op} is not carried over: only lt and lte on the rule's own counter \
-         are limits"
+        "cannot be carried over: the condition {path} {op} (only lt and lte are limits, on the \
+         rule's own counter or on one that a rule of \"*\" limits)"
     )
 }
 

@@ -163,6 +163,48 @@ fn a_counter_that_counts_backwards_or_in_parts_is_refused() {
     }
 }
 
+/// Without it, more calls would pass than Intercept lets pass.
+#[test]
+fn a_condition_on_a_counter_that_is_no_limit_here_is_refused() {
+    for (all, t, line) in [
+        // Nothing counts it.
+        (
+            "{path: args.a, op: eq, value: 1}",
+            "{path: state._global.c, op: lte, value: 5}",
+            7,
+        ),
+        (
+            "{path: state._global.c, op: lte, value: 5}",
+            "{path: state._global.d, op: lte, value: 5}",
+            7,
+        ),
+        (
+            "{path: state._global.c, op: lte, value: 5}",
+            "{path: state._global.c, op: neq, value: 5}",
+            7,
+        ),
+        // A limit would count the calls of this tool, too.
+        (
+            "{path: state.u.c, op: lte, value: 5}",
+            "{path: args.a, op: eq, value: 1}",
+            12,
+        ),
+        (
+            "{path: state._global.c, op: gt, value: 5}",
+            "{path: args.a, op: eq, value: 1}",
+            12,
+        ),
+    ] {
+        let yaml = of_all_and_of_t(all, t);
+        let expected = format!("line {line}: cannot be carried over: the condition state.");
+        refused(&yaml, &expected);
+    }
+    // What is denied anyway is not let through.
+    let denied = "version: 1\ndefault: deny\ntools: {t: {rules: [{name: n, conditions: \
+                  [{path: state.u.c, op: lte, value: 5}]}, {name: m, action: deny}]}}";
+    assert!(import(denied).is_ok());
+}
+
 /// What Intercept takes and vmward's own reader does not.
 #[test]
 fn what_vmward_would_refuse_is_no_outcome_and_is_told_with_its_line() {
