@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Authorized, Decision, Denial, Engine, LimitRow, Pending, Permit, Request, Shadow,
-    charge::{Charged, collect},
+    charge::{Charged, in_shadow},
     govern::{Call, Governing, govern, uuid_text},
     message,
     recent::RecentDecision,
@@ -19,7 +19,6 @@ use crate::{
     journal::{AllowEntry, JournalEntry},
     lease::{Lease, LeaseState},
     limit::{Charge, Want},
-    policy::RuleMode,
 };
 
 /// What comes out of a call, before it is written down.
@@ -169,10 +168,10 @@ impl Engine {
             return Err(self.limited(error, due, call));
         }
         let mut charges: Vec<Charge> = wants.iter().map(Charge::from).collect();
-        // A limit in shadow mode whose increment makes no sense has said so in
-        // the shadow verdict.
-        let shadows = collect(&governing.applied, RuleMode::Shadow, call).unwrap_or_default();
-        for want in shadows.iter().map(|one| &one.want) {
+        for want in in_shadow(&governing.applied, call)
+            .iter()
+            .map(|one| &one.want)
+        {
             let charge = Charge::from(want);
             let counted = charges.iter().any(|other| other.key == charge.key);
             let one = std::slice::from_ref(want);

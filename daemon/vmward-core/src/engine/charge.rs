@@ -23,20 +23,36 @@ pub(super) struct Charged<'a> {
     on_deny: Option<&'a str>,
 }
 
-/// The limits of all rules of this mode, one for each counter: a call that two
+/// The limits of all rules that count, one for each counter: a call that two
 /// rules charge to the same counter counts once, by the stricter of them.
-pub(super) fn collect<'a>(
+pub(super) fn binding<'a>(
     applied: &[Applied<'a>],
-    mode: RuleMode,
     call: &Call<'_>,
 ) -> Result<Vec<Charged<'a>>, Refusal> {
     let mut all: Vec<Charged<'a>> = Vec::new();
-    for rule in applied.iter().filter(|rule| rule.mode == mode) {
-        for charged in of_rule(rule, call) {
-            join(&mut all, charged?);
-        }
+    for charged in of_mode(applied, RuleMode::Enforce, call) {
+        join(&mut all, charged?);
     }
     Ok(all)
+}
+
+/// Those of the rules in shadow mode, but for one whose increment makes no sense:
+/// the shadow verdict has said so, and the others are counted all the same.
+pub(super) fn in_shadow<'a>(applied: &[Applied<'a>], call: &Call<'_>) -> Vec<Charged<'a>> {
+    let mut all: Vec<Charged<'a>> = Vec::new();
+    for charged in of_mode(applied, RuleMode::Shadow, call).flatten() {
+        join(&mut all, charged);
+    }
+    all
+}
+
+fn of_mode<'a>(
+    applied: &[Applied<'a>],
+    mode: RuleMode,
+    call: &Call<'_>,
+) -> impl Iterator<Item = Result<Charged<'a>, Refusal>> {
+    let rules = applied.iter().filter(move |rule| rule.mode == mode);
+    rules.flat_map(move |rule| of_rule(rule, call))
 }
 
 /// The limits of all rules, whatever their mode, with nothing known of the

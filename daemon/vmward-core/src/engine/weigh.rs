@@ -3,7 +3,7 @@
 
 use super::{
     Engine, LEASES_MAX, ReasonCode, Request, Shadow, Target, VmTarget,
-    charge::{Charged, collect, of_rule},
+    charge::{Charged, binding, of_rule},
     govern::{Applied, Call, Governing},
     judge::{judge, judge_action},
     message,
@@ -65,7 +65,7 @@ impl Engine {
         if let Some((vm, _)) = running {
             self.check_free(vm, governing.pointer, call)?;
         }
-        let charged = collect(&governing.applied, RuleMode::Enforce, call)?;
+        let charged = binding(&governing.applied, call)?;
         let approval = self.approval_for(enforced(), call)?;
         if let Approved::MustAsk(rule, binding) = &approval {
             // A person is not asked about a call that would be denied anyway.

@@ -179,6 +179,27 @@ fn a_rule_in_shadow_mode_changes_nothing_and_says_what_it_would_have_done() {
 }
 
 #[test]
+fn a_limit_in_shadow_mode_that_cannot_be_counted_leaves_the_others_to_be_charged() {
+    let limit =
+        |counter: &str| json!({"counter": counter, "window": "hour", "max": 9, "scope": "grant"});
+    let mut by_count = limit("bad");
+    by_count["increment_from"] = json!("args.count");
+    let text = json!({"version": "1", "default": "deny", "tools": {"vm_stop": {}},
+        "effects": {"force_stop": {"mode": "shadow", "limits": [limit("one"), by_count, limit("two")]}},
+        "all_tools": {"mode": "shadow", "limits": [limit("three")]}});
+    let mut engine = Engine::new(policy(&text.to_string()), BOOT);
+    let answer = engine.authorize(&counting(1, json!("many")), at(0));
+    let charges = charges(&answer);
+    let counters: Vec<&str> = charges.iter().map(|one| &*one.key.counter).collect();
+    assert_eq!(counters, ["one", "two", "three"]);
+    let shadow = answer.shadow.expect("it would have been denied");
+    assert_eq!(
+        (shadow.reason_code, &*shadow.rule),
+        (ReasonCode::BadArguments, "/effects/force_stop/limits/1")
+    );
+}
+
+#[test]
 fn a_rule_in_shadow_mode_does_not_lift_the_default() {
     let mut engine = engine_of(&json!({"mode": "shadow"}));
     let answer = engine.authorize(&stop(1), at(0));
