@@ -78,7 +78,7 @@ pub(super) fn run(
 fn play(case: &Case, mut engine: Engine, failures: &mut Vec<Failure>) -> anyhow::Result<()> {
     let mut before_ns = None;
     let mut open: Option<DecisionId> = None;
-    let says = |step: &Step| step.expect.is_some() && step.repeat > 0;
+    let says = |step: &Step| step.expect.is_some() && step.repeat() > 0;
     if !case.steps.iter().any(says) {
         bail!("it expects nothing, so it could not fail");
     }
@@ -89,7 +89,7 @@ fn play(case: &Case, mut engine: Engine, failures: &mut Vec<Failure>) -> anyhow:
         let now = instant(now_ns);
         match (&step.call, step.approve) {
             (Some(call), None) => {
-                for repetition in 1..=step.repeat {
+                for repetition in 1..=step.repeat() {
                     let request = call
                         .request(&engine, now)
                         .map_err(|why| anyhow::anyhow!("step {number}: {why}"))?;

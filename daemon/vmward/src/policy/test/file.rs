@@ -38,6 +38,7 @@ pub(super) struct Case {
 /// the request for approval that was opened last.
 #[derive(Debug, Deserialize)]
 #[serde(
+    remote = "Self",
     rename_all = "snake_case",
     deny_unknown_fields,
     expecting = "a step: an object with `call` or `approve`"
@@ -50,23 +51,47 @@ pub(super) struct Step {
     pub(super) when: Option<String>,
     /// So many seconds after the step before.
     pub(super) after_s: Option<u32>,
-    /// How often, each with the same expectation.
-    #[serde(default = "once", deserialize_with = "repeat")]
-    pub(super) repeat: u32,
+    /// How often the call is made, each with the same expectation; once where
+    /// absent.
+    #[serde(default, deserialize_with = "repeat")]
+    pub(super) repeat: Option<u32>,
     pub(super) expect: Option<Expect>,
 }
 
-fn once() -> u32 {
-    1
+impl Step {
+    pub(super) fn repeat(&self) -> u32 {
+        self.repeat.unwrap_or(1)
+    }
 }
 
-fn repeat<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+impl<'de> Deserialize<'de> for Step {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let step = Self::deserialize(from)?;
+        if step.approve.is_some() {
+            // A person's word has no outcome that could be compared: whoever
+            // wrote this believes that something is tested.
+            let given = [
+                ("expect", step.expect.is_some()),
+                ("repeat", step.repeat.is_some()),
+            ];
+            if let Some((key, _)) = given.iter().find(|(_, is_given)| *is_given) {
+                let message = format!(
+                    "`{key}` beside `approve`: it is about a call, and stands beside `call`"
+                );
+                return Err(D::Error::custom(message));
+            }
+        }
+        Ok(step)
+    }
+}
+
+fn repeat<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
     let repeat = u32::deserialize(from)?;
     if repeat > REPEAT_MAX {
         let message = format!("`repeat` is at most {REPEAT_MAX}, found {repeat}");
         return Err(D::Error::custom(message));
     }
-    Ok(repeat)
+    Ok(Some(repeat))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

@@ -71,6 +71,21 @@ fn a_mistake_is_told_in_the_words_of_the_file() {
     }
 }
 
+#[test]
+fn what_a_decision_of_a_person_cannot_have_is_a_mistake_in_its_place() {
+    for (key, value) in [("expect", "\"allow\""), ("repeat", "1")] {
+        let text = format!(
+            "{{\"cases\":[{{\"name\":\"n\",\"steps\":[\n  {{\"call\":{{\"tool\":\"a\"}}}},\n  \
+             {{\"approve\":\"yes\",\"{key}\":{value}}}]}}]}}"
+        );
+        let told = why(&text);
+        let expected = format!(
+            "`{key}` beside `approve`: it is about a call, and stands beside `call` at line 3 column "
+        );
+        assert!(told.starts_with(&expected), "{told}");
+    }
+}
+
 /// The keys that are known where `at` stands in the file.
 fn known(at: &str) -> Vec<String> {
     let told = why(at);
