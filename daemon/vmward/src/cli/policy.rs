@@ -53,7 +53,8 @@ pub(crate) enum PolicyCommand {
         /// The log; a rotated one may be given, too
         #[arg(long, value_name = "PATH", default_value = vmward_wire::AUDIT_LOG)]
         log: PathBuf,
-        /// Only decisions from this instant on, such as 2026-11-23T00:00:00Z
+        /// Tell only of decisions from this instant on, such as 2026-11-23T00:00:00Z; those
+        /// before it fill the counters
         #[arg(long, value_name = "TIME")]
         since: Option<String>,
         /// The daemon's configuration, for its [approvals]; the installed one where absent

@@ -70,6 +70,11 @@ struct Outcome {
     /// The log's last line is not whole, and was left out.
     incomplete: bool,
     changes: BTreeMap<Change, Found>,
+}
+
+/// The engine, and what it calls that which the log has numbers for.
+struct Replay {
+    engine: Engine,
     /// What stands here for decisions of the log whose quota may go back.
     leased: BTreeMap<DecisionId, DecisionId>,
     /// What stands here for requests for approval of the log.
@@ -78,7 +83,7 @@ struct Outcome {
 
 /// `engine`: with the policy to try, and nothing charged.
 pub(super) fn simulate(
-    mut engine: Engine,
+    engine: Engine,
     log: &Path,
     since: Option<&str>,
     json: bool,
@@ -89,7 +94,12 @@ pub(super) fn simulate(
         })?,
         None => i64::MIN,
     };
-    let mut outcome = Outcome::default();
+    let mut replay = Replay {
+        engine,
+        leased: BTreeMap::new(),
+        asked: BTreeMap::new(),
+    };
+    let (mut before, mut outcome) = (Outcome::default(), Outcome::default());
     let cannot_read = |_: &Path| format!("Failed to read {}", log.display());
     let read = files::each_line(log, cannot_read, |path, number, line| {
         let place = || format!("{}:{number} is no audit record", path.display());
@@ -100,94 +110,137 @@ pub(super) fn simulate(
             _ => &line.time,
         };
         let at_ns = clock::parse_rfc3339(time).with_context(place)?;
-        if at_ns < since_ns {
-            return Ok(ControlFlow::Continue(()));
-        }
+        // What was before has filled counters and asked people: it is replayed
+        // like the rest, and not told.
+        let outcome = if at_ns < since_ns {
+            &mut before
+        } else {
+            &mut outcome
+        };
         match &line.body {
-            AuditBody::Decision(record) => replay(&mut engine, record, at_ns, time, &mut outcome),
+            AuditBody::Decision(record) => replay.decision(record, at_ns, time, outcome),
             AuditBody::Denials(record) => outcome.left_out += record.count,
-            AuditBody::Lease(record) => refund(&mut engine, record, &mut outcome),
-            AuditBody::Approval(record) => decided(&mut engine, record, at_ns, &outcome),
+            AuditBody::Lease(record) => replay.refund(record),
+            AuditBody::Approval(record) => replay.decided(record, at_ns),
             _ => {}
         }
         Ok(ControlFlow::Continue(()))
     })?;
     outcome.incomplete = read.incomplete;
-    outcome.without_labels = asks_for_labels(engine.policy());
+    outcome.without_labels = asks_for_labels(replay.engine.policy());
     report(&outcome, json)
 }
 
-fn replay(
-    engine: &mut Engine,
-    record: &DecisionRecord,
-    at_ns: i64,
-    time: &str,
-    outcome: &mut Outcome,
-) {
-    let of_the_moment = matches!(
-        record.reason_code,
-        ReasonCode::LeaseBusy
-            | ReasonCode::VmUnknown
-            | ReasonCode::VmNotRunning
-            | ReasonCode::Unavailable
-    );
-    let now = instant(at_ns);
-    let Ok(request) = call(record).request(engine, now) else {
-        outcome.left_out += 1;
-        return;
-    };
-    if of_the_moment {
-        outcome.left_out += 1;
-        return;
+impl Replay {
+    fn decision(&mut self, record: &DecisionRecord, at_ns: i64, time: &str, outcome: &mut Outcome) {
+        let of_the_moment = matches!(
+            record.reason_code,
+            ReasonCode::LeaseBusy
+                | ReasonCode::VmUnknown
+                | ReasonCode::VmNotRunning
+                | ReasonCode::Unavailable
+        );
+        let now = instant(at_ns);
+        let Ok(request) = call(record).request(&self.engine, now) else {
+            outcome.left_out += 1;
+            return;
+        };
+        if of_the_moment {
+            outcome.left_out += 1;
+            return;
+        }
+        outcome.replayed += 1;
+        if record.arguments.is_none() && record.via == Via::Tool {
+            outcome.without_arguments += 1;
+        }
+        let answer = self.answer(record, &request, now);
+        let was = verdict(record.decision, record.reason_code);
+        let (would_be, rule, message) = would_be(&answer);
+        if was == would_be {
+            return;
+        }
+        outcome.changed += 1;
+        let change = Change {
+            tool: record.tool.clone(),
+            effect: record.effect.map(|effect| effect.name().to_owned()),
+            grant: record.caller.grant.clone(),
+            was,
+            would_be,
+            rule,
+        };
+        let found = outcome.changes.entry(change).or_insert_with(|| Found {
+            calls: 0,
+            first_decision: record.decision_id.0,
+            first_time: time.to_owned(),
+            message,
+        });
+        found.calls += 1;
     }
-    outcome.replayed += 1;
-    if record.arguments.is_none() && record.via == Via::Tool {
-        outcome.without_arguments += 1;
-    }
-    // What it returns is for a journal and a log, and there are none.
-    drop(engine.expire_approvals(now));
-    let answer = engine.authorize(&request, now);
-    if let (Decision::Pending(pending), Some(asked)) = (&answer.decision, record.approval) {
-        outcome.asked.insert(asked, pending.approval);
-    }
-    let answer = as_people_decided(engine, record, &request, answer, now);
-    if let (Decision::Allow(permit), true) = (&answer.decision, record.lease.is_some()) {
-        outcome.leased.insert(record.decision_id, permit.id());
-    }
-    let was = verdict(record.decision, record.reason_code);
-    let (would_be, rule, message) = would_be(&answer);
-    if was == would_be {
-        return;
-    }
-    outcome.changed += 1;
-    let change = Change {
-        tool: record.tool.clone(),
-        effect: record.effect.map(|effect| effect.name().to_owned()),
-        grant: record.caller.grant.clone(),
-        was,
-        would_be,
-        rule,
-    };
-    let found = outcome.changes.entry(change).or_insert_with(|| Found {
-        calls: 0,
-        first_decision: record.decision_id.0,
-        first_time: time.to_owned(),
-        message,
-    });
-    found.calls += 1;
-}
 
-/// A person decided, whether or not the call ever came again.
-fn decided(engine: &mut Engine, record: &ApprovalRecord, at_ns: i64, outcome: &Outcome) {
-    let yes = match record.event {
-        ApprovalEvent::Approved => true,
-        ApprovalEvent::Denied => false,
-        ApprovalEvent::Opened | ApprovalEvent::Used | ApprovalEvent::Expired => return,
-    };
-    if let Some(asked) = outcome.asked.get(&record.approval) {
-        let note = record.note.clone();
-        // Where its time is over here, it is as if nobody had said anything.
-        drop(engine.decide_approval(*asked, somebody(), yes, note, instant(at_ns)));
+    fn answer(&mut self, record: &DecisionRecord, request: &Request, now: Now) -> Authorized {
+        // What it returns is for a journal and a log, and there are none.
+        drop(self.engine.expire_approvals(now));
+        let answer = self.engine.authorize(request, now);
+        if let (Decision::Pending(pending), Some(asked)) = (&answer.decision, record.approval) {
+            self.asked.insert(asked, pending.approval);
+        }
+        let answer = self.as_people_decided(record, request, answer, now);
+        if let (Decision::Allow(permit), true) = (&answer.decision, record.lease.is_some()) {
+            self.leased.insert(record.decision_id, permit.id());
+        }
+        answer
+    }
+
+    /// A person decided, whether or not the call ever came again.
+    fn decided(&mut self, record: &ApprovalRecord, at_ns: i64) {
+        let yes = match record.event {
+            ApprovalEvent::Approved => true,
+            ApprovalEvent::Denied => false,
+            ApprovalEvent::Opened | ApprovalEvent::Used | ApprovalEvent::Expired => return,
+        };
+        if let Some(asked) = self.asked.get(&record.approval) {
+            let (note, now) = (record.note.clone(), instant(at_ns));
+            // Where its time is over here, it is as if nobody had said anything.
+            drop(
+                self.engine
+                    .decide_approval(*asked, somebody(), yes, note, now),
+            );
+        }
+    }
+
+    /// Where a person decided about the call then, the same holds now, also where
+    /// the request for approval was opened at another time.
+    fn as_people_decided(
+        &mut self,
+        record: &DecisionRecord,
+        request: &Request,
+        answer: Authorized,
+        now: Now,
+    ) -> Authorized {
+        let yes = match (record.decision, record.reason_code) {
+            (Verdict::Allow, _) if record.approval.is_some() => true,
+            (Verdict::Deny, ReasonCode::ApprovalDenied) => false,
+            _ => return answer,
+        };
+        let Decision::Pending(pending) = &answer.decision else {
+            return answer;
+        };
+        let by = somebody();
+        match self
+            .engine
+            .decide_approval(pending.approval, by, yes, None, now)
+        {
+            Ok(_) => self.engine.authorize(request, now),
+            Err(_) => answer,
+        }
+    }
+
+    /// A lease ended unused, and its quota went back.
+    fn refund(&mut self, record: &LeaseRecord) {
+        let id = self.leased.remove(&record.lease);
+        if let Some(id) = id.filter(|_| record.refunded) {
+            self.engine.undo(id);
+        }
     }
 }
 
@@ -196,37 +249,6 @@ fn somebody() -> Person {
     Person {
         uid: u32::MAX - 1,
         loginuid: None,
-    }
-}
-
-/// Where a person decided about the call then, the same holds now, also where the
-/// request for approval was opened at another time.
-fn as_people_decided(
-    engine: &mut Engine,
-    record: &DecisionRecord,
-    request: &Request,
-    answer: Authorized,
-    now: Now,
-) -> Authorized {
-    let yes = match (record.decision, record.reason_code) {
-        (Verdict::Allow, _) if record.approval.is_some() => true,
-        (Verdict::Deny, ReasonCode::ApprovalDenied) => false,
-        _ => return answer,
-    };
-    let Decision::Pending(pending) = &answer.decision else {
-        return answer;
-    };
-    match engine.decide_approval(pending.approval, somebody(), yes, None, now) {
-        Ok(_) => engine.authorize(request, now),
-        Err(_) => answer,
-    }
-}
-
-/// A lease ended unused, and its quota went back.
-fn refund(engine: &mut Engine, record: &LeaseRecord, outcome: &mut Outcome) {
-    let id = outcome.leased.remove(&record.lease);
-    if let Some(id) = id.filter(|_| record.refunded) {
-        engine.undo(id);
     }
 }
 

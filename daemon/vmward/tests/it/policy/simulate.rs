@@ -50,13 +50,19 @@ impl Logged {
 
     /// The same with a configuration.
     fn simulate_with(&self, status: i32, policy: &str, config: &str) -> String {
+        self.simulate_from(status, policy, config, &[])
+    }
+
+    /// The same with more arguments.
+    fn simulate_from(&self, status: i32, policy: &str, config: &str, more: &[&str]) -> String {
         let folder = Folder::with(&[
             ("policy.json", policy),
             ("audit.jsonl", &self.log),
             ("vmward.toml", config),
         ]);
         let args = ["--log", "audit.jsonl", "--config", "vmward.toml"];
-        folder.policy(status, &[&["simulate", "policy.json"], &args[..]].concat())
+        let args = [&["simulate", "policy.json"], &args[..], more].concat();
+        folder.policy(status, &args)
     }
 
     /// A person's yes, on record.
@@ -207,6 +213,39 @@ fn simulate_has_people_say_what_they_said_when_they_said_it() {
     ));
     let text = logged.simulate(0, &once);
     assert_eq!(text, format!("4 decisions replayed, 0 {NOTHING}"));
+}
+
+#[test]
+fn simulate_since_an_instant_goes_by_what_was_before() {
+    let policy = with(
+        &json!({"tools": {"vm_stop": {"rate_limit": {"max": 2, "window": 3600}},
+            "vm_list": {"action": "require_approval"}}}),
+    );
+    let mut logged = Logged::under(&policy);
+    let call = |logged: &mut Logged, second| {
+        logged.call("vm_stop", json!({"identifier": "web-1"}), second)
+    };
+    drop(call(&mut logged, 0));
+    drop(call(&mut logged, 1));
+    let waits = logged.call("vm_list", json!({}), 2);
+    logged.approve(&waits, 3);
+    // At the time of the first that is told, the limit is used up and the yes is there.
+    assert!(matches!(call(&mut logged, 60).decision, Decision::Deny(_)));
+    let listed = logged.call("vm_list", json!({}), 61);
+    assert!(matches!(listed.decision, Decision::Allow(_)));
+    let since = ["--since", "2026-11-23T12:00:30Z"];
+    let text = logged.simulate_from(0, &policy, "", &since);
+    assert_eq!(text, format!("2 decisions replayed, 0 {NOTHING}"));
+    // What another policy had changed before is not told.
+    let tighter = policy.replace("\"max\":2", "\"max\":1");
+    assert_ne!(tighter, policy);
+    let text = logged.simulate_from(0, &tighter, "", &since);
+    assert_eq!(text, format!("2 decisions replayed, 0 {NOTHING}"));
+    let text = logged.simulate_from(0, &tighter, "", &["--since", "2026-11-23T12:00:01Z"]);
+    assert!(
+        text.ends_with(&format!("4 decisions replayed, 1 {NOTHING}")),
+        "{text}"
+    );
 }
 
 #[test]
