@@ -2,6 +2,7 @@
 
 mod reach;
 mod twice;
+mod unreached;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,6 +39,7 @@ pub(super) fn find(policy: &Policy, places: &Places) -> Vec<Finding> {
     linter.effects();
     linter.harmless_rest();
     linter.taken_back();
+    linter.unreached();
     linter.counters();
     linter.idle_limits();
     linter.findings

@@ -5,6 +5,7 @@ use super::*;
 mod idle;
 mod names;
 mod protected;
+mod unreached;
 
 /// The lints of a policy, as place and message. `rest`: members after `default`.
 #[track_caller]
