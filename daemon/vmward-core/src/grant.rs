@@ -238,21 +238,28 @@ impl Grants {
     /// # Errors
     /// The first entry that makes no sense, or that another one contradicts.
     pub fn new(list: Vec<Grant>) -> Result<Grants, GrantError> {
-        for (index, grant) in list.iter().enumerate() {
-            grant.check()?;
-            let earlier = list.get(..index).unwrap_or_default();
-            if earlier.iter().any(|other| other.name == grant.name) {
-                return Err(GrantError::SameName(grant.name.clone()));
-            }
-            let same = |other: &&Grant| other.token.is_some() && other.token == grant.token;
-            if let Some(other) = earlier.iter().find(same) {
-                return Err(GrantError::SameToken(
-                    other.name.clone(),
-                    grant.name.clone(),
-                ));
-            }
+        let mut grants = Grants::default();
+        for grant in list {
+            grants.add(grant)?;
         }
-        Ok(Grants { list })
+        Ok(grants)
+    }
+
+    /// Takes one more entry.
+    ///
+    /// # Errors
+    /// It makes no sense, or an earlier one contradicts it.
+    pub fn add(&mut self, grant: Grant) -> Result<(), GrantError> {
+        grant.check()?;
+        if self.list.iter().any(|other| other.name == grant.name) {
+            return Err(GrantError::SameName(grant.name));
+        }
+        let same = |other: &&Grant| other.token.is_some() && other.token == grant.token;
+        if let Some(other) = self.list.iter().find(same) {
+            return Err(GrantError::SameToken(other.name.clone(), grant.name));
+        }
+        self.list.push(grant);
+        Ok(())
     }
 
     /// Every grant, in the order of the file.

@@ -26,6 +26,9 @@ use super::{
 use crate::{digest, effect::Effect};
 use read::{Object, escape, quoted};
 
+/// What helps against an empty list that need not be there.
+const LEAVE_OUT: &str = "leave it out";
+
 const TOP_KEYS: [&str; 11] = [
     "$schema",
     "version",
@@ -271,7 +274,9 @@ impl Checker {
             let place = (item.start, item.end);
             self.places.insert(pointer.clone(), place);
             let vms = self.selector(&object);
-            let effects = object.get("effects").map(|node| self.effects(node));
+            let effects = object
+                .get("effects")
+                .map(|node| self.effects(node, LEAVE_OUT));
             let rule = self.rule_body(&object, pointer.clone(), &pointer, Action::Deny);
             self.changes_nothing(&object, &rule);
             all.push(Protected {

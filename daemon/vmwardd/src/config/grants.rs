@@ -1,8 +1,11 @@
 //! `[[grants]]`: users and groups by name become ids, and every value is
 //! checked where it stands, so that a mistake is shown with its line.
 
+use std::fmt;
+
 use nix::unistd::{Group, User};
-use serde::de::Error;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use vmward_core::grant::{Grant, Grants, check_name};
 
@@ -29,45 +32,71 @@ struct Entry {
     approvals_max: Option<u32>,
 }
 
-/// An entry that makes sense by itself.
-#[derive(Deserialize)]
-#[serde(try_from = "Entry")]
-struct Checked(Grant);
-
-impl TryFrom<Entry> for Checked {
-    type Error = String;
-
-    fn try_from(entry: Entry) -> Result<Checked, String> {
-        if entry.uid.is_some() && entry.user.is_some() {
-            return Err(format!(
-                "grant {:?} has both uid and user: keep one",
-                entry.name
-            ));
-        }
-        let grant = Grant {
+impl From<Entry> for Grant {
+    fn from(entry: Entry) -> Grant {
+        Grant {
             name: entry.name,
             uid: entry.uid.or(entry.user),
             gid: entry.group,
             unit: entry.unit,
             token: entry.token_sha256,
             approvals_max: entry.approvals_max,
-        };
-        // What is wrong with one entry is said at that entry.
-        Grants::new(vec![grant.clone()]).map_err(|error| error.to_string())?;
-        Ok(Checked(grant))
+        }
     }
 }
 
 /// Reads the whole list.
 pub(super) fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Grants, D::Error> {
-    let list = Vec::<Checked>::deserialize(from)?;
-    if list.len() > GRANTS_MAX {
-        return Err(Error::custom(format!(
-            "there are {} grants and {GRANTS_MAX} is the most",
-            list.len()
-        )));
+    from.deserialize_seq(List)
+}
+
+struct List;
+
+impl<'de> Visitor<'de> for List {
+    type Value = Grants;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of grants, each begun by [[grants]]")
     }
-    Grants::new(list.into_iter().map(|checked| checked.0).collect()).map_err(Error::custom)
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Grants, A::Error> {
+        let mut grants = Grants::default();
+        while entries.next_element_seed(Next(&mut grants))?.is_some() {}
+        Ok(grants)
+    }
+}
+
+/// One more grant. What is wrong with it is found while it is read, which is how
+/// the error gets its place and not the first one's.
+struct Next<'a>(&'a mut Grants);
+
+impl<'de> DeserializeSeed<'de> for Next<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Next<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a grant: a table with a name")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
+        let entry = Entry::deserialize(MapAccessDeserializer::new(map))?;
+        if self.0.iter().count() == GRANTS_MAX {
+            let message = format!("this is one grant too many: {GRANTS_MAX} is the most");
+            return Err(Error::custom(message));
+        }
+        if entry.uid.is_some() && entry.user.is_some() {
+            let message = format!("grant {:?} has both uid and user: keep one", entry.name);
+            return Err(Error::custom(message));
+        }
+        self.0.add(entry.into()).map_err(Error::custom)
+    }
 }
 
 fn name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
@@ -106,7 +135,7 @@ fn group<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
 fn parsed<'de, D, T>(from: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
-    T: std::str::FromStr<Err: std::fmt::Display>,
+    T: std::str::FromStr<Err: fmt::Display>,
 {
     let text = String::deserialize(from)?;
     text.parse().map(Some).map_err(Error::custom)

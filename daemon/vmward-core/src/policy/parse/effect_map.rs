@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Checker,
+    Checker, LEAVE_OUT,
     condition::{Seen, root},
 };
 use crate::{
@@ -119,7 +119,7 @@ impl Checker {
 
     fn vm_paths(&mut self, node: &Node) -> Vec<Path> {
         let mut paths: Vec<Path> = Vec::new();
-        for item in self.one_or_more(node, "vm") {
+        for item in self.one_or_more(node, "vm", LEAVE_OUT) {
             paths.extend(self.args_path(item, "vm"));
         }
         paths

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use super::{
-    Checker,
+    Checker, LEAVE_OUT,
     read::{Object, escape},
     selector::SELECTOR_KEYS,
 };
@@ -19,6 +19,7 @@ const HOST_KEYS: [&str; 9] = [
     "enabled", "unit", "uid", "exe", "effects", "vms", "limits", "mode", "reason",
 ];
 const WHO_KEYS: [&str; 3] = ["unit", "uid", "exe"];
+const EFFECTS_EXAMPLE: &str = "\"effects\": [\"stop\"] or \"all\"";
 /// The last number means "no user".
 pub(in crate::policy) const UID_MAX: u32 = u32::MAX - 1;
 /// libvirt's daemons that drive QEMU. They act for whoever asks them.
@@ -52,13 +53,17 @@ impl Checker {
         self.places
             .insert(pointer.clone(), (member.key_start, member.key_end));
         if builtin.is_none() {
-            self.required(&object, "effects", "\"effects\": [\"stop\"] or \"all\"");
+            self.required(&object, "effects", EFFECTS_EXAMPLE);
             if !WHO_KEYS.iter().any(|key| object.get(key).is_some()) {
                 let message = format!("{what} says for nobody");
                 let help = "add \"unit\", \"uid\" or \"exe\"";
                 self.at_open(&object, message, help);
             }
         }
+        let no_effects = match builtin {
+            Some(_) => LEAVE_OUT.to_owned(),
+            None => format!("write {EFFECTS_EXAMPLE}"),
+        };
         let mut rule = builtin.unwrap_or(HostRule {
             pointer: String::new(),
             enabled: true,
@@ -74,7 +79,7 @@ impl Checker {
         }
         self.who(&object, &mut rule.who);
         if let Some(node) = object.get("effects") {
-            rule.effects = self.effects(node);
+            rule.effects = self.effects(node, &no_effects);
         }
         if let Some(node) = object.get("vms") {
             rule.vms = self.selectors(node);
@@ -110,7 +115,7 @@ impl Checker {
         key: &str,
         mut read: impl FnMut(&mut Self, &Node) -> Option<T>,
     ) -> Vec<T> {
-        let items = self.one_or_more(node, key);
+        let items = self.one_or_more(node, key, LEAVE_OUT);
         items.iter().filter_map(|item| read(self, item)).collect()
     }
 

@@ -116,11 +116,11 @@ impl Checker {
         &[]
     }
 
-    /// One thing or a list of at least one.
-    pub(super) fn one_or_more<'a>(&mut self, node: &'a Node, key: &str) -> &'a [Node] {
+    /// One thing or a list of at least one; `help` for a list of none.
+    pub(super) fn one_or_more<'a>(&mut self, node: &'a Node, key: &str, help: &str) -> &'a [Node] {
         match &node.value {
             Value::Array(items) if items.is_empty() => {
-                self.at_node(node, format!("{key:?} is empty"), Some("leave it out"));
+                self.at_node(node, format!("{key:?} is empty"), Some(help));
                 items
             }
             Value::Array(items) => items,

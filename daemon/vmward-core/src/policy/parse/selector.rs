@@ -65,14 +65,14 @@ impl Checker {
         labels
     }
 
-    /// `"all"`, an effect, or a list of effects.
-    pub(super) fn effects(&mut self, node: &Node) -> Vec<Effect> {
+    /// `"all"`, an effect, or a list of effects; `help` for a list of none.
+    pub(super) fn effects(&mut self, node: &Node, help: &str) -> Vec<Effect> {
         if matches!(&node.value, Value::String(text) if text == "all") {
             return Effect::ALL.to_vec();
         }
         let words = Effect::ALL.map(|effect| (effect.name(), effect));
         let mut effects = Vec::new();
-        for item in self.one_or_more(node, "effects") {
+        for item in self.one_or_more(node, "effects", help) {
             let Some(effect) = self.word(item, "effects", &words) else {
                 continue;
             };

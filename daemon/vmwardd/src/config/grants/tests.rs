@@ -49,12 +49,11 @@ fn a_grant_is_read_with_its_user_and_group_as_numbers() {
 #[test]
 fn a_mistake_in_a_grant_is_refused_with_its_line() {
     let two = "[[grants]]\nname = \"a\"\nuid = 1\n\n[[grants]]\nname = \"b\"\n";
-    // The line of the list; the name says which entry.
-    refused(two, 1, "\"b\" does not say who may use it");
+    refused(two, 5, "\"b\" does not say who may use it");
     refused(&format!("{two}uid = -1\n"), 7, "u32");
     refused(
         &format!("{two}uid = 2\nuser = \"root\"\n"),
-        1,
+        5,
         "\"b\" has both",
     );
     refused(
@@ -84,5 +83,13 @@ fn a_mistake_in_a_grant_is_refused_with_its_line() {
         "no name for a grant",
     );
     let same = two.replace("\"b\"", "\"a\"");
-    refused(&format!("{same}uid = 2\n"), 1, "two grants are named \"a\"");
+    refused(&format!("{same}uid = 2\n"), 5, "two grants are named \"a\"");
+    let nameless = two.replace("name = \"b\"", "uid = 2");
+    refused(&nameless, 5, "missing field `name`");
+    let token = format!("token-sha256 = \"{}\"\n", TokenHash::of("secret"));
+    let twice = two.replace("uid = 1\n", &token);
+    refused(&format!("{twice}{token}"), 5, "have the same token");
+    let many = (0..=GRANTS_MAX).map(|n| format!("[[grants]]\nname = \"g{n}\"\nuid = {n}\n"));
+    let many = many.collect::<Vec<_>>().concat();
+    refused(&many, GRANTS_MAX * 3 + 1, "1024 is the most");
 }
