@@ -123,10 +123,12 @@ pub(crate) struct ExplainArgs {
     /// one where absent
     #[arg(long, value_name = "FILE", requires = "policy")]
     pub(crate) config: Option<PathBuf>,
-    /// With --policy: the caller's grant, such as uid:1000
+    /// With --policy: the caller's grant, such as uid:1000, which says the user as well;
+    /// uid:0 where absent
     #[arg(long, requires = "policy")]
     pub(crate) grant: Option<String>,
-    /// With --policy: when, such as 2026-11-23T09:30:00Z
+    /// With --policy: when, such as 2026-11-23T09:30:00Z; a Monday at noon, universal
+    /// time, where absent
     #[arg(long, value_name = "TIME", requires = "policy")]
     pub(crate) when: Option<String>,
     /// Print the answer as JSON

@@ -3,6 +3,7 @@
 use std::{fmt::Write as _, process::ExitCode};
 
 use anyhow::Context;
+use serde::Serialize;
 use vmward_core::{
     audit::Verdict,
     clock,
@@ -23,18 +24,19 @@ use crate::{
 
 pub(super) fn explain(socket: &Socket, args: ExplainArgs) -> anyhow::Result<ExitCode> {
     let json = args.json;
-    let (explanation, answer) = match &args.policy {
-        Some(_) => {
-            let explanation = alone(args)?;
-            let answer = serde_json::to_value(&explanation)?;
-            (explanation, answer)
-        }
-        None => ask(socket, args)?,
+    let (explanation, judged, answer) = if args.policy.is_some() {
+        let (explanation, judged) = alone(args)?;
+        let mut answer = serde_json::to_value(&explanation)?;
+        answer["judged"] = serde_json::to_value(&judged)?;
+        (explanation, Some(judged), answer)
+    } else {
+        let (explanation, answer) = ask(socket, args)?;
+        (explanation, None, answer)
     };
     let text = if json {
         format!("{answer}\n")
     } else {
-        render(&explanation)
+        render(&explanation, judged.as_ref())
     };
     print(&text)?;
     Ok(match explanation.decision {
@@ -43,8 +45,17 @@ pub(super) fn explain(socket: &Socket, args: ExplainArgs) -> anyhow::Result<Exit
     })
 }
 
-/// By a policy on its own: no limit is used yet, and the VM runs.
-fn alone(args: ExplainArgs) -> anyhow::Result<Explanation> {
+/// For whom and when a policy on its own was asked, which the daemon sees itself.
+#[derive(Serialize)]
+struct Judged {
+    uid: u32,
+    /// RFC 3339, universal time.
+    when: String,
+}
+
+/// By a policy on its own: no limit is used yet, and the VM runs. Who asks and
+/// when is as in a case of `vmward policy test` that does not say.
+fn alone(args: ExplainArgs) -> anyhow::Result<(Explanation, Judged)> {
     let path = args.policy.context("a policy")?;
     let mut engine = Engine::new(read_policy(&path)?, "explain");
     engine.set_approval_config(config::approvals(args.config.as_deref())?);
@@ -53,24 +64,29 @@ fn alone(args: ExplainArgs) -> anyhow::Result<Explanation> {
             .with_context(|| format!("{when:?} is no instant such as 2026-11-23T09:30:00Z"))?,
         None => MONDAY_NOON_NS,
     };
-    let grant = args.grant.unwrap_or_else(|| "uid:1000".to_owned());
-    let uid = grant.strip_prefix("uid:").and_then(|uid| uid.parse().ok());
+    let grant = args.grant.as_deref();
+    let uid = grant.and_then(|grant| grant.strip_prefix("uid:")?.parse().ok());
+    let who = Who {
+        uid: uid.unwrap_or_default(),
+        grant: args.grant,
+        ..Who::default()
+    };
+    let judged = Judged {
+        uid: who.uid,
+        when: clock::rfc3339(now_ns),
+    };
     let call = Call {
         tool: args.tool,
         arguments: args.args.unwrap_or_default(),
         server: args.server,
         effect: effect_or_host(args.effect, args.host).map(super::case::effect),
         vm: args.vm.map(Vm::Name),
-        who: Who {
-            uid: uid.unwrap_or(1000),
-            grant: Some(grant),
-            ..Who::default()
-        },
+        who,
         reason: args.reason,
     };
     let now = instant(now_ns);
     let request = call.request(&engine, now).map_err(anyhow::Error::msg)?;
-    Ok(engine.explain(&request, now))
+    Ok((engine.explain(&request, now), judged))
 }
 
 /// The daemon's answer, read and as it came.
@@ -90,7 +106,7 @@ fn ask(socket: &Socket, args: ExplainArgs) -> anyhow::Result<(Explanation, serde
     Ok((explanation, answer))
 }
 
-fn render(explanation: &Explanation) -> String {
+fn render(explanation: &Explanation, judged: Option<&Judged>) -> String {
     let mut text = String::new();
     let mut line = |line: String| {
         let _infallible = writeln!(text, "{}", plain(&line));
@@ -103,6 +119,11 @@ fn render(explanation: &Explanation) -> String {
     ));
     line(format!("decided by  {}", shown(&explanation.rule)));
     line(format!("grant       {}", explanation.grant));
+    if let Some(Judged { uid, when }) = judged {
+        line(format!(
+            "judged      for uid {uid} at {when}, with nothing charged yet"
+        ));
+    }
     let effect = explanation
         .effect
         .map_or("stops nothing", |effect| effect.name());

@@ -176,6 +176,40 @@ fn explain_names_the_rule_that_decides_and_each_of_its_steps() {
 }
 
 #[test]
+fn explain_by_a_policy_alone_says_as_whom_and_when_it_judges() {
+    let root = json!({"require": [{"path": "caller.uid", "op": "eq", "value": 0}]});
+    let policy = with(&json!({"tools": {"vm_list": root}}));
+    let folder = Folder::with(&[("policy.json", &policy)]);
+    let explain = |status, more: &[&str]| {
+        let call = ["explain", "--policy", "policy.json", "--tool", "vm_list"];
+        folder.policy(status, &[&call[..], more].concat())
+    };
+    let text = explain(0, &[]);
+    let judged = "judged      for uid 0 at 2026-11-23T12:00:00.000Z, with nothing charged yet\n";
+    assert!(text.contains(judged), "{text}");
+    assert!(text.contains("grant       uid:0\n"), "{text}");
+    let other = ["--grant", "uid:7", "--when", "2026-11-24T09:30:00Z"];
+    let text = explain(3, &other);
+    assert!(
+        text.contains("for uid 7 at 2026-11-24T09:30:00.000Z"),
+        "{text}"
+    );
+    let text = explain(0, &["--grant", "agents"]);
+    assert!(
+        text.contains("grant       agents\njudged      for uid 0 at "),
+        "{text}"
+    );
+    let answer: Value =
+        serde_json::from_str(&explain(3, &[&other[..], &["--json"]].concat())).unwrap();
+    let judged = json!({"uid": 7, "when": "2026-11-24T09:30:00.000Z"});
+    assert_eq!(
+        (&answer["judged"], &answer["grant"]),
+        (&judged, &json!("uid:7"))
+    );
+    assert!(explain(0, &["--help"]).contains("uid:0 where absent"));
+}
+
+#[test]
 fn schema_is_json_and_knows_every_key_of_a_policy() {
     let folder = Folder::with(&[]);
     let schema: Value = serde_json::from_str(&folder.policy(0, &["schema"])).unwrap();
