@@ -376,18 +376,6 @@ fn an_undone_allow_leaves_no_trace() {
 }
 
 #[test]
-fn a_new_policy_counts_what_was_used_under_the_old_one() {
-    let mut engine = engine();
-    for n in 0..3 {
-        allowed(&engine.authorize(&stop(n), at(0)));
-    }
-    engine.set_policy(policy(&SEED.replace("10", "3")));
-    denied(&engine.authorize(&stop(3), at(1)), ReasonCode::RateLimited);
-    engine.set_policy(policy(SEED));
-    allowed(&engine.authorize(&stop(3), at(1)));
-}
-
-#[test]
 fn numbers_of_decisions_rise_and_skip_what_the_audit_holds() {
     let mut engine = engine();
     engine.skip_ids(DecisionId(41));

@@ -132,14 +132,19 @@ pub fn task_setrlimit(ctx: LsmContext) -> i32 {
     let target = Task::from_arg(ctx.arg(0));
     let resource: u32 = ctx.arg(1);
     let wanted = ctx.arg::<*const u8>(2) as u64;
-    if target.tgid() == Some(INIT) {
-        // What it starts from then on has the limit as well, vmwardd among it.
-        return if current_tgid() != INIT && lowers(target, resource, wanted) {
-            try_init(target, vector::RLIMIT)
-        } else {
-            0
-        };
+    if target.tgid() != Some(INIT) {
+        return returned(try_limit(target, resource, wanted));
     }
+    // What it starts from then on has the limit as well, vmwardd among it.
+    if current_tgid() == INIT || !lowers(target, resource, wanted) {
+        return 0;
+    }
+    try_init(target, vector::RLIMIT)
+}
+
+/// With a frame of its own.
+#[inline(never)]
+fn try_limit(target: Task, resource: u32, wanted: u64) -> i32 {
     let Some(vm) = victim(target) else {
         return 0;
     };
@@ -158,7 +163,8 @@ pub fn task_setrlimit(ctx: LsmContext) -> i32 {
 }
 
 /// Is the new limit, soft or hard, below the one in force? What cannot be read
-/// counts as lower.
+/// counts as lower. With a frame of its own.
+#[inline(never)]
 fn lowers(target: Task, resource: u32, wanted: u64) -> bool {
     let Some(now) = target.limit(resource) else {
         return true;

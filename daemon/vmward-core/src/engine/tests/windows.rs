@@ -108,3 +108,15 @@ fn calls_of_the_short_window_are_gone_with_it() {
     let load = host.engine.limiter_load(at(200));
     assert_eq!((load.counters, load.stamps), (1, 3));
 }
+
+#[test]
+fn a_new_policy_counts_what_was_used_under_the_old_one() {
+    let mut engine = engine();
+    for n in 0..3 {
+        allowed(&engine.authorize(&stop(n), at(0)));
+    }
+    engine.set_policy(policy(&SEED.replace("10", "3")));
+    denied(&engine.authorize(&stop(3), at(1)), ReasonCode::RateLimited);
+    engine.set_policy(policy(SEED));
+    allowed(&engine.authorize(&stop(3), at(1)));
+}
