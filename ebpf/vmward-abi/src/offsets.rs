@@ -123,6 +123,8 @@ pub struct Offsets {
     pub inode_mode: u32,
     /// `inode.i_rdev`
     pub inode_rdev: u32,
+    /// `inode.i_nlink`
+    pub inode_links: u32,
     /// `inode.i_private`
     pub inode_private: u32,
     /// `kernfs_node.__parent`, or `.parent` before 6.15

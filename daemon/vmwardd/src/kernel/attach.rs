@@ -45,6 +45,8 @@ const LSM_FILE: &str = "/sys/kernel/security/lsm";
 enum Hook {
     /// An LSM hook that refuses.
     Wall,
+    /// An LSM hook that is only told of something.
+    Told,
     /// A BTF tracepoint.
     Tracepoint,
     /// The end of a function that no hook is in: ends who may not go on.
@@ -76,6 +78,7 @@ const PROGRAMS: &[(&str, Hook)] = &[
     ("inode_rmdir", Hook::Wall),
     ("inode_rename", Hook::Wall),
     ("path_truncate", Hook::Wall),
+    ("inode_free_security", Hook::Told),
     ("sb_umount", Hook::Wall),
     ("sb_mount", Hook::Wall),
     ("move_mount", Hook::Wall),
@@ -140,6 +143,7 @@ impl Programs {
                 // Whoever tries it is ended, and under systemd's `RestrictNamespaces=`
                 // nobody can.
                 Hook::Exit => ("wall", false),
+                Hook::Told => ("witness", false),
                 Hook::Tracepoint => ("witness", true),
             };
             let tested = self.tested && testable;
@@ -256,7 +260,7 @@ fn attach_one(ebpf: &mut Ebpf, name: &'static str, hook: Hook) -> Result<FdLink,
             what: format!("program {name}"),
         })?;
     match (program, hook) {
-        (Program::Lsm(p), Hook::Wall) => {
+        (Program::Lsm(p), Hook::Wall | Hook::Told) => {
             let id = p.attach().map_err(failed("attach", name))?;
             let link = p.take_link(id).map_err(failed("attach", name))?;
             Ok(FdLink::from(link))

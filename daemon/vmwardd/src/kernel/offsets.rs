@@ -86,6 +86,7 @@ fn of_walls(find: &Finder<'_>) -> Result<Offsets, KernelError> {
         file_dentry: find.inner("file", &["f_path", "__f_path"], "path", "dentry")?,
         inode_mode: find.field("inode", &["i_mode"])?,
         inode_rdev: find.field("inode", &["i_rdev"])?,
+        inode_links: find.field("inode", &["i_nlink", "__i_nlink"])?,
         inode_private: find.field("inode", &["i_private"])?,
         kernfs_parent: find.field("kernfs_node", &["__parent", "parent"])?,
         kernfs_name: find.field("kernfs_node", &["name"])?,

@@ -2,5 +2,6 @@
 //! does it.
 
 mod clones;
+mod files;
 mod lifecycle;
 mod moves;
