@@ -62,11 +62,7 @@ impl Log {
     /// than before.
     pub(super) fn keep(&mut self, keep_ns: i64, now_ns: i64) {
         let held_ns = std::mem::replace(&mut self.keep_ns, keep_ns);
-        if self.is_empty() {
-            self.former = None;
-        } else {
-            self.kept_for(now_ns, held_ns);
-        }
+        self.kept_for(now_ns, held_ns);
         self.former = self.former.filter(|former| former.keep_ns > keep_ns);
     }
 

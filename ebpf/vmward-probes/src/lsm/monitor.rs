@@ -126,7 +126,7 @@ fn say(vm: &Vm, kind: u32, cause: u32) {
 /// listener's, given by libvirt when it bound it; a guest has no say in it. By its
 /// name alone it could be a server of QEMU's that somebody has started there.
 fn is_monitor(vm: &Vm, sk: u64) -> bool {
-    unix::path_tail(sk) == Some(MONITOR_NAME) && unix::is_monitor_of(vm, sk)
+    unix::path_tail(sk) == Some(MONITOR_NAME) && unix::is_monitor(vm, unix::bound_to(sk))
 }
 
 /// Notes the process that connected to the monitor.

@@ -8,12 +8,11 @@ use aya_ebpf::helpers::generated;
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 use vmward_abi::{
-    FileKey, ObjectKey, ObjectRow, effect, fact, finishing_cause, monitor_kind, object,
-    object_class, role, vector,
+    ObjectKey, ObjectRow, effect, fact, finishing_cause, object, object_class, role, vector,
 };
 
-use super::{config, libvirt};
-use crate::maps::{MONITORS, OBJECTS, VM_STATES, is_active, offset};
+use super::{config, libvirt, unix};
+use crate::maps::{OBJECTS, VM_STATES, is_active, offset};
 use crate::objects::{
     fact, find, host_wall, identify, inode_of, is_observed, is_own, names_own_program, of_inode,
     own_wall, vm_of_lifeline,
@@ -259,7 +258,7 @@ fn keeps(vm: &Vm, inode: u64, deed: Deed, finishing: u32) -> bool {
     if finishing & finishing_cause::GIVEN_UP != 0 {
         return true;
     }
-    if !matches!(deed, Deed::Remove) || !is_monitor(vm, inode) {
+    if !matches!(deed, Deed::Remove) || !unix::is_monitor(vm, inode) {
         return false;
     }
     if let Some(state) = VM_STATES.get_ptr_mut(vm.tgid) {
@@ -267,17 +266,6 @@ fn keeps(vm: &Vm, inode: u64, deed: Deed, finishing: u32) -> bool {
         unsafe { (*state).finishing |= finishing_cause::GIVEN_UP };
     }
     true
-}
-
-/// Is this the socket on which the VM takes libvirt's orders?
-fn is_monitor(vm: &Vm, inode: u64) -> bool {
-    let Some((inode, dev)) = identify(inode) else {
-        return false;
-    };
-    let key = FileKey { inode, dev, pad: 0 };
-    // SAFETY: a plain copy of a live map value.
-    unsafe { MONITORS.get(key) }
-        .is_some_and(|found| found.kind == monitor_kind::QMP && found.vm_tgid == vm.tgid)
 }
 
 /// A signal to vmward's own daemon, which `tgid` is: sent, or by an event on a

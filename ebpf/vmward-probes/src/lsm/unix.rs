@@ -4,7 +4,7 @@ use aya_ebpf::helpers::{bpf_probe_read_user_buf, generated};
 use vmward_abi::{FileKey, monitor_kind, role};
 
 use crate::maps::{MONITORS, VMS, offset};
-use crate::objects::identify;
+use crate::objects::{identify, inode_of};
 use crate::scope::Vm;
 use crate::task::read;
 
@@ -43,19 +43,23 @@ pub fn listening_vm(sk: u64) -> Option<(Vm, u32)> {
         .then_some((Vm { tgid, row }, monitor.kind))
 }
 
-/// Is it the accepted end of a socket on which this VM takes orders of QMP?
-pub fn is_monitor_of(vm: &Vm, sk: u64) -> bool {
-    let dentry: u64 = read(sk, offset!(unix_path) + offset!(path_dentry)).unwrap_or(0);
-    let Some(key) = file_key(dentry) else {
+/// The inode of the file that a socket is bound to; 0 where there is none.
+pub fn bound_to(sk: u64) -> u64 {
+    inode_of(read(sk, offset!(unix_path) + offset!(path_dentry)).unwrap_or(0))
+}
+
+/// Is the file at this inode the socket on which the VM takes libvirt's orders?
+pub fn is_monitor(vm: &Vm, inode: u64) -> bool {
+    let Some((inode, dev)) = identify(inode) else {
         return false;
     };
+    let key = FileKey { inode, dev, pad: 0 };
     // SAFETY: a live map value, only read.
-    let Some(row) = (unsafe { MONITORS.get(key) }) else {
-        return false;
-    };
-    row.kind == monitor_kind::QMP
-        && row.vm_tgid == vm.tgid
-        && row.vm_start_ticks == vm.row.start_ticks
+    unsafe { MONITORS.get(key) }.is_some_and(|found| {
+        found.kind == monitor_kind::QMP
+            && found.vm_tgid == vm.tgid
+            && found.vm_start_ticks == vm.row.start_ticks
+    })
 }
 
 /// What [`listener`] gives where nobody listens.
