@@ -17,8 +17,9 @@ use serde_json::{Map, Number, Value, map::Entry};
 pub const FRAME_BYTES_MAX: usize = 64 * 1024;
 /// Room for the members of an object; most have fewer.
 const MEMBERS: usize = 8;
-/// Room for a line to send; most answers are shorter.
-const ANSWER_BYTES: usize = 1024;
+/// Room for a line to send; most answers are shorter. Pieces of up to 1032 bytes
+/// are those that an allocator has at hand.
+pub(crate) const ANSWER_BYTES: usize = 1000;
 /// The deepest nesting of arrays and objects.
 pub const DEPTH_MAX: usize = 32;
 /// 2 to the 63rd: from here on integers are rounded.
@@ -81,7 +82,7 @@ impl FrameDecoder {
     /// too long line ends is not worth guessing.
     pub fn push(&mut self, mut bytes: &[u8]) -> Result<(), FrameError> {
         while !self.broken {
-            let end = bytes.iter().position(|byte| *byte == b'\n');
+            let end = memchr::memchr(b'\n', bytes);
             let piece = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or_default();
             if self.partial.len().saturating_add(piece.len()) > self.max {
                 self.broken = true;

@@ -8,6 +8,7 @@
 pub mod client;
 pub mod frame;
 pub mod rpc;
+pub mod text;
 pub mod v1;
 
 /// The policy socket, open to the group `vmward`.

@@ -23,6 +23,7 @@ use vmward_core::ids::DecisionId;
 
 pub use self::rotate::Rotation;
 use self::scan::scan;
+use crate::audit_text;
 use crate::feed::Feed;
 use crate::secure_file::append_own;
 
@@ -67,7 +68,7 @@ pub(crate) struct Waiting {
 
 impl Waiting {
     pub(crate) fn new(body: AuditBody, at: Now) -> Self {
-        let text = body.text();
+        let text = audit_text::text(&body);
         let body = Some(body);
         Self { body, text, at }
     }

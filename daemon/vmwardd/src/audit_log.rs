@@ -28,6 +28,7 @@ use vmward_core::audit::AuditBody;
 use vmward_core::clock::Now;
 
 use crate::audit_file::{AuditFile, Rotation, Waiting};
+use crate::audit_text;
 use crate::crash::{self, Point};
 use crate::feed::Feed;
 use crate::spool::SpoolPair;
@@ -118,7 +119,7 @@ impl AuditLog {
                 soon.records.len() < WAITING_MAX
             }
             Copied::Nowhere => {
-                let text = body.text();
+                let text = audit_text::text(&body);
                 let mut soon = self.soon();
                 let spool = soon.spool.as_mut();
                 let has_copy = spool.is_some_and(|spool| spool.put(&text));

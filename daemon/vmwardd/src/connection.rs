@@ -29,7 +29,7 @@ use vmward_wire::rpc::{ErrorCode, ErrorObject, Request, Response};
 use vmward_wire::v1::{self, method};
 
 pub use self::answer::turn_away;
-use self::answer::{Answer, reply, send, unknown_method};
+use self::answer::{Answer, decided, reply, send, unknown_method};
 use self::subscribe::Subscriber;
 use crate::counters::{SharedCounters, count};
 use crate::engine_task::{AuthorizeCall, CallerFacts, EngineHandle, Message};
@@ -214,7 +214,7 @@ impl Client {
 
     async fn answer(&self, line: &[u8]) -> Answer {
         if let Some((id, params)) = v1::read_call(line) {
-            let answer = reply(id, self.authorize(params).await);
+            let answer = decided(id, self.authorize(params).await);
             return self.noted(method::AUTHORIZE, answer);
         }
         let mut request = match Request::parse(line) {
@@ -247,7 +247,7 @@ impl Client {
         match request.method.as_str() {
             method::HELLO => reply(id, self.hello(request)),
             method::AUTHORIZE => match request.params() {
-                Ok(params) => reply(id, self.authorize(params).await),
+                Ok(params) => decided(id, self.authorize(params).await),
                 Err(error) => reply::<()>(id, Err(error)),
             },
             method::COMPLETE => reply(id, self.complete(request).await),

@@ -11,7 +11,7 @@
 //! | [`socket`], [`connection`], [`identity`] | clients, and who they are |
 //! | [`host_rules`], [`executable`] | who may act without the gateway, as the kernel knows them |
 //! | [`ledger_file`], [`audit_file`] | the two files that must never lie |
-//! | [`audit_log`], [`spool`] | how records reach the second without an answer waiting for it |
+//! | [`audit_log`], `audit_text`, [`spool`] | how records reach the second without an answer waiting for it |
 //! | [`feed`], [`notice`] | what the audit log says, to subscribers and to commands |
 //! | [`config`], [`policy_store`], [`secure_file`] | what the administrator wrote |
 //!
@@ -23,6 +23,7 @@
 
 pub mod audit_file;
 pub mod audit_log;
+mod audit_text;
 pub mod boot_switch;
 pub mod cgroups;
 pub mod cli;

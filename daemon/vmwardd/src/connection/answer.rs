@@ -5,8 +5,9 @@ use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
 use serde::Serialize;
-use vmward_wire::frame;
+use vmward_wire::frame::{self, FrameError};
 use vmward_wire::rpc::{ErrorCode, ErrorObject, Id, Response};
+use vmward_wire::v1;
 
 use super::WRITE_DEADLINE;
 
@@ -42,8 +43,21 @@ impl From<&Response> for Answer {
 }
 
 pub(super) fn reply<T: Serialize>(id: Id, outcome: Result<T, ErrorObject>) -> Answer {
+    reply_line(id, outcome, Response::ok_line)
+}
+
+/// The answer to `authorize`.
+pub(super) fn decided(id: Id, outcome: Result<v1::AuthorizeResult, ErrorObject>) -> Answer {
+    reply_line(id, outcome, v1::write_answer)
+}
+
+fn reply_line<T>(
+    id: Id,
+    outcome: Result<T, ErrorObject>,
+    line: impl FnOnce(&Id, &T) -> Result<Vec<u8>, FrameError>,
+) -> Answer {
     let error = match outcome {
-        Ok(result) => match Response::ok_line(&id, &result) {
+        Ok(result) => match line(&id, &result) {
             Ok(line) => return Answer { line, error: None },
             Err(error) => ErrorObject::new(ErrorCode::Internal, error.to_string()),
         },
