@@ -24,7 +24,7 @@ mod log;
 mod room;
 mod table;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Borrow, collections::BTreeMap, sync::Arc};
 
 use thiserror::Error;
 
@@ -153,19 +153,19 @@ impl Limiter {
 
     /// Charges a call to every want, or to none. The charges stay reserved, that
     /// is they can be released, until `commit`.
-    pub fn reserve(
+    pub fn reserve<W: Borrow<Want>>(
         &mut self,
-        wants: &[Want],
+        wants: &[W],
         id: DecisionId,
         now_ns: i64,
     ) -> Result<(), LimitError> {
         let now_ns = self.clamp(now_ns);
         for want in wants {
-            self.prune(want, now_ns);
+            self.prune(want.borrow(), now_ns);
         }
         self.check(wants, now_ns)?;
         self.make_room(wants, now_ns)?;
-        for want in wants {
+        for want in wants.iter().map(W::borrow) {
             self.add(want, id, now_ns);
             let keys = self.reserved.entry(id).or_default();
             keys.push(key_of(want));
@@ -175,12 +175,13 @@ impl Limiter {
 
     /// Would there be room for all of them? As [`Limiter::reserve`] says it, but
     /// for [`LimitError::Full`].
-    pub fn check(&self, wants: &[Want], now_ns: i64) -> Result<(), LimitError> {
+    pub fn check<W: Borrow<Want>>(&self, wants: &[W], now_ns: i64) -> Result<(), LimitError> {
         let now_ns = now_ns.max(self.last_ns);
         let mut slowest = None;
-        for (index, want) in wants.iter().enumerate() {
+        for (index, want) in wants.iter().map(W::borrow).enumerate() {
             let cost = wants
                 .iter()
+                .map(W::borrow)
                 .filter(|other| same(other, want))
                 .map(|other| u64::from(other.cost.max(1)))
                 .sum();
@@ -342,7 +343,7 @@ impl Limiter {
             .take(&want.counter, &want.key, |log| log.drop_lapsed(now_ns));
     }
 
-    fn make_room(&mut self, wants: &[Want], now_ns: i64) -> Result<(), LimitError> {
+    fn make_room<W: Borrow<Want>>(&mut self, wants: &[W], now_ns: i64) -> Result<(), LimitError> {
         let room = self.logs.make_room(wants, now_ns);
         room.map_err(|(index, whose, retry_after_ns)| LimitError::Full {
             index,

@@ -201,11 +201,11 @@ fn cell(policy: &str, subject: Subject, state: State, effect: Effect) -> String 
     if state == State::Leased {
         // Fencing may always; its lease is then in everybody's way.
         let first = request(&engine, Subject::Fencing, Effect::ForceStop, state.target());
-        let answer = engine.authorize(&first, NOW);
+        let answer = engine.authorize(first.clone(), NOW);
         assert!(answer.lease.is_some(), "the other lease is live");
     }
     let request = request(&engine, subject, effect, state.target());
-    let answer = engine.authorize(&request, NOW);
+    let answer = engine.authorize(request.clone(), NOW);
     match answer.decision {
         Decision::Allow(_) if answer.lease.is_some() => "LEASE".to_owned(),
         Decision::Allow(_) => "allow".to_owned(),

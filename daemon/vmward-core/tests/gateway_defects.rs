@@ -91,7 +91,7 @@ fn allowed(answer: &Authorized) -> Option<DecisionId> {
 }
 
 fn is_allowed(engine: &mut Engine, request: &Request, now: Now) -> bool {
-    allowed(&engine.authorize(request, now)).is_some()
+    allowed(&engine.authorize(request.clone(), now)).is_some()
 }
 
 fn reason(answer: &Authorized) -> ReasonCode {
@@ -189,7 +189,7 @@ fn d06_no_increment_counts_less_than_one() {
     let mut engine = engine(&policy.to_string());
     let mut ask = |count: Value| {
         let request = call("vm_stop", arguments(json!({"count": count})));
-        reason(&engine.authorize(&request, at(0)))
+        reason(&engine.authorize(request.clone(), at(0)))
     };
     assert_eq!(ask(json!(9)), ReasonCode::Allowed);
     for bad in [
@@ -222,7 +222,7 @@ fn d08_a_misspelled_key_is_refused_with_the_word_that_was_meant() {
 #[test]
 fn d04_a_late_refund_gives_nothing_back_twice() {
     let mut engine = engine(SEED);
-    let first = allowed(&engine.authorize(&leased_stop(1), at(0))).expect("allowed");
+    let first = allowed(&engine.authorize(leased_stop(1), at(0))).expect("allowed");
     for _ in 0..10 {
         assert!(is_allowed(&mut engine, &stop(), at(70)));
     }
@@ -244,7 +244,7 @@ fn d10_without_room_to_count_a_call_is_denied() {
     for n in 0..COUNTERS_MAX {
         assert!(is_allowed(&mut engine, &by(n), at(0)));
     }
-    let refused = engine.authorize(&by(COUNTERS_MAX), at(1));
+    let refused = engine.authorize(by(COUNTERS_MAX), at(1));
     assert_eq!(reason(&refused), ReasonCode::Unavailable);
     assert!(refused.journal.is_empty());
     // Nobody's calls were dropped to make room.
@@ -332,7 +332,7 @@ fn d14_patterns_are_for_the_whole_text_and_names_with_dots_can_be_reached() {
     }});
     let mut engine = engine(&policy.to_string());
     let mut ask =
-        |tool: &str, value: Value| reason(&engine.authorize(&call(tool, arguments(value)), at(0)));
+        |tool: &str, value: Value| reason(&engine.authorize(call(tool, arguments(value)), at(0)));
     let mut stop = |name: &str| ask("vm_stop", json!({"identifier": name}));
     assert_eq!(stop("test-1"), ReasonCode::Allowed);
     for name in [

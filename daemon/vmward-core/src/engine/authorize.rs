@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Authorized, Decision, Denial, Engine, LimitRow, Pending, Permit, Request, Shadow,
+    Authorized, Decision, Denial, Engine, Pending, Permit, Request, Shadow,
     charge::{Charged, in_shadow},
     govern::{Call, Governing, govern, uuid_text},
     message,
@@ -18,16 +18,16 @@ use crate::{
     ids::DecisionId,
     journal::{AllowEntry, JournalEntry},
     lease::{Lease, LeaseState},
-    limit::{Charge, Want},
+    limit::Charge,
 };
 
 /// What comes out of a call, before it is written down.
 enum Verdicted {
     Allowed(Box<Allowed>),
     Waits {
-        approval: Box<Approval>,
-        opened: bool,
-        limits: Vec<LimitRow>,
+        waits: Pending,
+        /// The request for approval, where this call opens it.
+        opened: Option<Box<Approval>>,
     },
 }
 
@@ -43,11 +43,13 @@ impl Engine {
     /// May this happen now? An allow is charged and its lease counts as live at
     /// once; a request for approval is open, or used up, at once. All of it is
     /// taken back by [`Engine::undo`].
-    pub fn authorize(&mut self, request: &Request, now: Now) -> Authorized {
+    ///
+    /// The request ends in the decision's record: nothing of it is copied.
+    pub fn authorize(&mut self, request: Request, now: Now) -> Authorized {
         let id = self.take_id();
         let policy = Arc::clone(&self.policy);
-        let uuid = uuid_text(request);
-        let call = Call::new(request, uuid.as_deref(), now);
+        let uuid = uuid_text(&request);
+        let call = Call::new(&request, uuid.as_deref(), now);
         let governing = govern(&policy, &call);
         let shadow = self.shadow(&governing, &call);
         let verdict = self
@@ -58,14 +60,9 @@ impl Engine {
         let mut record = self.record(request, id);
         record.shadow.clone_from(&shadow);
         match verdict {
-            Ok(Verdicted::Allowed(allowed)) => self.allowed(request, *allowed, record, shadow, now),
-            Ok(Verdicted::Waits {
-                approval,
-                opened,
-                limits,
-            }) => {
-                let waits = self.waits(id, &approval, limits, &call);
-                pending(waits, opened.then_some(*approval), record, shadow)
+            Ok(Verdicted::Allowed(allowed)) => self.allowed(*allowed, record, shadow, now),
+            Ok(Verdicted::Waits { waits, opened }) => {
+                pending(waits, opened.map(|opened| *opened), record, shadow)
             }
             Err(refusal) => denied(id, refusal, record, shadow),
         }
@@ -97,18 +94,18 @@ impl Engine {
             Approved::NotNeeded => None,
             Approved::Given(binding) => Some(binding),
             Approved::Waits(approval) => {
+                let waits = self.waits(id, &approval, &charged, call);
                 return Ok(Verdicted::Waits {
-                    approval,
-                    opened: false,
-                    limits: self.rows(&charged, call.now),
+                    waits,
+                    opened: None,
                 });
             }
             Approved::MustAsk(_, binding) => {
                 let approval = self.open_approval(id, governing, binding, call)?;
+                let waits = self.waits(id, &approval, &charged, call);
                 return Ok(Verdicted::Waits {
-                    approval: Box::new(approval),
-                    opened: true,
-                    limits: self.rows(&charged, call.now),
+                    waits,
+                    opened: Some(Box::new(approval)),
                 });
             }
         };
@@ -160,22 +157,17 @@ impl Engine {
         due: &[Charged<'_>],
         call: &Call<'_>,
     ) -> Result<Vec<Charge>, Refusal> {
-        let wants: Vec<Want> = due.iter().map(|one| one.want.clone()).collect();
         let now_ns = call.now.boot_ns;
-        if !wants.is_empty()
-            && let Err(error) = self.limiter.reserve(&wants, id, now_ns)
+        if !due.is_empty()
+            && let Err(error) = self.limiter.reserve(due, id, now_ns)
         {
             return Err(self.limited(error, due, call));
         }
-        let mut charges: Vec<Charge> = wants.iter().map(Charge::from).collect();
-        for want in in_shadow(&governing.applied, call)
-            .iter()
-            .map(|one| &one.want)
-        {
-            let charge = Charge::from(want);
+        let mut charges: Vec<Charge> = due.iter().map(|one| Charge::from(&one.want)).collect();
+        for shadowed in in_shadow(&governing.applied, call) {
+            let charge = Charge::from(&shadowed.want);
             let counted = charges.iter().any(|other| other.key == charge.key);
-            let one = std::slice::from_ref(want);
-            if !counted && self.limiter.reserve(one, id, now_ns).is_ok() {
+            if !counted && self.limiter.reserve(&[shadowed], id, now_ns).is_ok() {
                 charges.push(charge);
             }
         }
@@ -184,7 +176,6 @@ impl Engine {
 
     fn allowed(
         &mut self,
-        request: &Request,
         allowed: Allowed,
         mut record: DecisionRecord,
         shadow: Option<Shadow>,
@@ -204,7 +195,7 @@ impl Engine {
             // Nothing could ever prove that such a call did not happen.
             None => self.limiter.commit(id),
         }
-        let grant = request.caller.grant.clone();
+        let grant = record.caller.grant.clone();
         self.recent.insert(RecentDecision {
             id,
             grant,
@@ -248,7 +239,7 @@ impl Engine {
         &self,
         id: DecisionId,
         approval: &Approval,
-        limits: Vec<LimitRow>,
+        charged: &[Charged<'_>],
         call: &Call<'_>,
     ) -> Pending {
         let left_ns = approval.deadline_ns.saturating_sub(call.now.boot_ns);
@@ -259,7 +250,7 @@ impl Engine {
             expires_in_ms,
             message: self.waits_message(approval, expires_in_ms, call),
             rule: approval.rule.clone(),
-            limits,
+            limits: self.rows(charged, call.now),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a call is charged, and on whose counters.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Borrow, collections::BTreeMap, sync::Arc};
 
 use serde_json::Value;
 
@@ -21,6 +21,12 @@ pub(super) struct Charged<'a> {
     pub(super) limit: &'a LimitRule,
     pub(super) want: Want,
     on_deny: Option<&'a str>,
+}
+
+impl Borrow<Want> for Charged<'_> {
+    fn borrow(&self) -> &Want {
+        &self.want
+    }
 }
 
 /// The limits of all rules that count, one for each counter: a call that two
@@ -206,8 +212,7 @@ pub(super) fn is_of_scope(key: &str, scope: Scope) -> bool {
 impl Engine {
     /// Is there room for all of them? Changes nothing.
     pub(super) fn room(&self, charged: &[Charged<'_>], call: &Call<'_>) -> Result<(), Refusal> {
-        let wants: Vec<Want> = charged.iter().map(|one| one.want.clone()).collect();
-        let checked = self.limiter.check(&wants, call.now.boot_ns);
+        let checked = self.limiter.check(charged, call.now.boot_ns);
         checked.map_err(|error| self.limited(error, charged, call))
     }
 

@@ -1,5 +1,7 @@
 //! The sentences of an answer, for agents and people.
 
+use std::{borrow::Cow, fmt};
+
 use super::{LimitRow, Request, Target};
 use crate::{
     ids::DecisionId,
@@ -7,6 +9,9 @@ use crate::{
     limit::{SHARE_COUNTERS_MAX, Whose},
     policy::{LimitRule, Scope},
 };
+
+/// Room for a sentence; most are shorter.
+const SENTENCE_BYTES: usize = 200;
 
 /// As in `vm_stop of web-1`.
 pub(super) fn call(request: &Request) -> String {
@@ -37,35 +42,38 @@ pub(super) fn allowed(
     lease: Option<&Lease>,
     approval: Option<DecisionId>,
 ) -> String {
-    let what = call(request);
-    let approved = match approval {
-        Some(id) => format!("; request {id} for approval is used up"),
-        None => String::new(),
-    };
-    let left = match limits.iter().min_by_key(|row| row.remaining) {
-        Some(tightest) => format!("; {} of {} are left", tightest.remaining, tightest.max),
-        None => String::new(),
-    };
-    let lease = match (lease, &request.target, request.effect) {
+    let mut text = sentence(format_args!("{} is allowed", call(request)));
+    if let Some(id) = approval {
+        add(
+            &mut text,
+            format_args!("; request {id} for approval is used up"),
+        );
+    }
+    if let Some(tightest) = limits.iter().min_by_key(|row| row.remaining) {
+        let (left, max) = (tightest.remaining, tightest.max);
+        add(&mut text, format_args!("; {left} of {max} are left"));
+    }
+    match (lease, &request.target, request.effect) {
         (Some(lease), _, _) => {
-            let ttl_s = lease.effect.ttl_ms() / 1000;
-            format!(
-                "; the lease for {} lapses in {ttl_s} s",
-                lease.effect.name()
-            )
+            let (effect, ttl_s) = (lease.effect.name(), lease.effect.ttl_ms() / 1000);
+            add(
+                &mut text,
+                format_args!("; the lease for {effect} lapses in {ttl_s} s"),
+            );
         }
         (None, Target::Vm(vm), Some(_)) => {
-            format!(
-                "; {} is not protected by the kernel, so it needs no lease",
-                vm.name
-            )
+            let name = &vm.name;
+            add(
+                &mut text,
+                format_args!("; {name} is not protected by the kernel, so it needs no lease"),
+            );
         }
         (None, Target::Unchecked(_), Some(_)) => {
-            "; only the policy decides here, the kernel protects no VM".to_owned()
+            text.push_str("; only the policy decides here, the kernel protects no VM");
         }
-        (None, _, _) => String::new(),
-    };
-    format!("{what} is allowed{approved}{left}{lease}")
+        (None, _, _) => {}
+    }
+    text
 }
 
 pub(super) fn limited(
@@ -75,23 +83,36 @@ pub(super) fn limited(
     cost: u32,
     wait_ms: Option<u64>,
 ) -> String {
-    let limited = format!(
-        "{} is limited to {} {} for {}",
-        request.tool,
-        limit.max,
-        limit.window.with_article(),
-        whom(limit.scope, &row.key, request)
-    );
-    let Some(wait_ms) = wait_ms else {
-        return format!("{limited}; this call alone counts {cost}: ask for less");
-    };
+    let tool = &request.tool;
+    let (max, window) = (limit.max, limit.window.with_article());
+    let whom = whom(limit.scope, &row.key, request);
     let used = row.max - row.remaining;
-    let wait = seconds(wait_ms);
-    if cost == 1 {
-        format!("{limited}; {used} were used, the next is free in {wait}")
-    } else {
-        format!("{limited}; {used} were used, this call counts {cost} and fits in {wait}")
+    match wait_ms.map(seconds) {
+        None => sentence(format_args!(
+            "{tool} is limited to {max} {window} for {whom}; this call alone counts {cost}: ask \
+             for less"
+        )),
+        Some(wait) if cost == 1 => sentence(format_args!(
+            "{tool} is limited to {max} {window} for {whom}; {used} were used, the next is free in \
+             {wait}"
+        )),
+        Some(wait) => sentence(format_args!(
+            "{tool} is limited to {max} {window} for {whom}; {used} were used, this call counts \
+             {cost} and fits in {wait}"
+        )),
     }
+}
+
+/// Text with room for most sentences from the start.
+fn sentence(text: fmt::Arguments<'_>) -> String {
+    let mut sentence = String::with_capacity(SENTENCE_BYTES);
+    add(&mut sentence, text);
+    sentence
+}
+
+fn add(sentence: &mut String, text: fmt::Arguments<'_>) {
+    // Nothing of it can fail to be written.
+    fmt::write(sentence, text).unwrap_or_default();
 }
 
 /// There is no memory to count the call in.
@@ -126,23 +147,25 @@ pub(super) fn no_room(
 }
 
 /// Whose limit it is. `key`: the counter's.
-fn whom(scope: Scope, key: &str, request: &Request) -> String {
+fn whom<'a>(scope: Scope, key: &str, request: &'a Request) -> Cow<'a, str> {
     let caller = &request.caller;
     let grant = &caller.grant;
     match scope {
-        Scope::Grant => grant.clone(),
-        Scope::Session => format!("this session of {grant}"),
+        Scope::Grant => grant.into(),
+        Scope::Session => format!("this session of {grant}").into(),
         Scope::Agent => match &caller.agent {
-            Some(agent) => format!("agent {agent} of {grant}"),
-            None => format!("all nameless agents of {grant}"),
+            Some(agent) => format!("agent {agent} of {grant}").into(),
+            None => format!("all nameless agents of {grant}").into(),
         },
-        Scope::Uid => format!("user {}", caller.uid),
-        Scope::Vm => vm_or_none(request).to_owned(),
-        Scope::Host => "the whole host".to_owned(),
+        Scope::Uid => format!("user {}", caller.uid).into(),
+        Scope::Vm => vm_or_none(request).into(),
+        Scope::Host => "the whole host".into(),
         // Tools for the same thing share one counter: see `scope_key`.
         Scope::Tool => match (request.effect, key.strip_prefix("tool:")) {
-            (Some(_), Some(tool)) => format!("all calls of {tool} and of what does the same"),
-            _ => "all callers together".to_owned(),
+            (Some(_), Some(tool)) => {
+                format!("all calls of {tool} and of what does the same").into()
+            }
+            _ => "all callers together".into(),
         },
     }
 }

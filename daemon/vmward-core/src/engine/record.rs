@@ -8,49 +8,47 @@ use crate::{
 };
 
 impl Engine {
-    pub(super) fn record(&self, request: &Request, id: DecisionId) -> DecisionRecord {
-        let caller = &request.caller;
+    pub(super) fn record(&self, request: Request, id: DecisionId) -> DecisionRecord {
+        let claimed = request.via == Via::Tool && !is_mapped(&request);
+        let caller = request.caller;
         DecisionRecord {
             decision: Verdict::Deny,
             decision_id: id,
             reason_code: ReasonCode::Unavailable,
-            tool: request.tool.clone(),
+            tool: request.tool,
             via: request.via,
-            server: request.server.clone(),
+            server: request.server,
             arguments: self
                 .records_arguments
                 .then(|| canonical(&request.arguments))
                 .filter(|text| text.len() <= ARGUMENTS_BYTES_MAX),
             effect: request.effect,
-            claimed: request.via == Via::Tool && !is_mapped(request),
-            vm: match &request.target {
+            claimed,
+            vm: match request.target {
                 Target::None => None,
-                Target::Unknown(name) | Target::Unchecked(name) => Some(VmRef {
-                    uuid: None,
-                    name: name.clone(),
-                }),
+                Target::Unknown(name) | Target::Unchecked(name) => Some(VmRef { uuid: None, name }),
                 Target::Vm(vm) => Some(VmRef {
                     uuid: Some(vm.uuid),
-                    name: vm.name.clone(),
+                    name: vm.name,
                 }),
             },
             caller: CallerRecord {
-                grant: caller.grant.clone(),
+                grant: caller.grant,
                 process: caller.process,
                 uid: caller.uid,
-                comm: caller.comm.clone(),
-                exe: caller.exe.clone(),
-                agent: caller.agent.clone(),
-                unit: caller.unit.clone(),
+                comm: caller.comm,
+                exe: caller.exe,
+                agent: caller.agent,
+                unit: caller.unit,
             },
             rule: String::new(),
             message: String::new(),
-            reason: request.reason.clone(),
+            reason: request.reason,
             lease: None,
             approval: None,
             shadow: None,
             policy_hash: self.policy.hash().to_owned(),
-            args_digest: request.args_digest.clone(),
+            args_digest: request.args_digest,
             recovered: false,
             journalled: false,
             decided: None,

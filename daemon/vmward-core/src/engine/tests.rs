@@ -133,12 +133,12 @@ fn remaining(engine: &Engine, now: Now) -> u64 {
 fn the_eleventh_stop_in_a_minute_is_denied_with_the_time_to_wait() {
     let mut engine = engine();
     for n in 0..10 {
-        let answer = engine.authorize(&stop(n), at(100 + i64::from(n)));
+        let answer = engine.authorize(stop(n), at(100 + i64::from(n)));
         let permit = allowed(&answer);
         assert_eq!(permit.limits()[0].remaining, u64::from(9 - n));
         assert_eq!(permit.rule(), "/tools/vm_stop");
     }
-    let answer = engine.authorize(&stop(10), at(119));
+    let answer = engine.authorize(stop(10), at(119));
     let denial = denied(&answer, ReasonCode::RateLimited);
     assert_eq!(
         denial.message,
@@ -151,24 +151,24 @@ fn the_eleventh_stop_in_a_minute_is_denied_with_the_time_to_wait() {
         (0, 41_000)
     );
     assert_eq!(denial.limits[0].key, "grant:uid:0");
-    allowed(&engine.authorize(&stop(10), at(160)));
+    allowed(&engine.authorize(stop(10), at(160)));
 }
 
 #[test]
 fn another_grant_has_its_own_counter() {
     let mut engine = engine();
     for n in 0..10 {
-        allowed(&engine.authorize(&stop(n), at(0)));
+        allowed(&engine.authorize(stop(n), at(0)));
     }
     let mut other = stop(10);
     other.caller = caller("uid:7");
-    allowed(&engine.authorize(&other, at(0)));
+    allowed(&engine.authorize(other.clone(), at(0)));
 }
 
 #[test]
 fn an_allow_carries_a_lease_a_journal_entry_and_a_record_that_agree() {
     let mut engine = engine();
-    let answer = engine.authorize(&stop(1), at(5));
+    let answer = engine.authorize(stop(1), at(5));
     let lease = answer.lease.clone().expect("a lease");
     assert_eq!(lease.id, allowed(&answer).id());
     assert_eq!((lease.vm, lease.process), (vm(1).uuid, process(1001)));
@@ -198,7 +198,7 @@ fn an_allow_carries_a_lease_a_journal_entry_and_a_record_that_agree() {
 #[test]
 fn what_no_rule_names_is_denied_by_default() {
     let mut engine = engine();
-    let answer = engine.authorize(&request("vm_list", None, Target::None), at(0));
+    let answer = engine.authorize(request("vm_list", None, Target::None), at(0));
     assert_eq!(denied(&answer, ReasonCode::DefaultDeny).rule, "/default");
     let AuditBody::Decision(record) = &answer.audit else {
         panic!("{:?}", answer.audit)
@@ -216,11 +216,14 @@ fn a_call_without_effect_is_counted_and_gets_no_lease() {
     let mut engine = Engine::new(policy(&text), BOOT);
     let list = request("vm_list", None, Target::None);
     for _ in 0..10 {
-        let answer = engine.authorize(&list, at(0));
+        let answer = engine.authorize(list.clone(), at(0));
         assert!(answer.lease.is_none());
         assert_eq!(answer.journal.len(), 1);
     }
-    denied(&engine.authorize(&list, at(0)), ReasonCode::RateLimited);
+    denied(
+        &engine.authorize(list.clone(), at(0)),
+        ReasonCode::RateLimited,
+    );
 }
 
 #[test]
@@ -228,11 +231,11 @@ fn a_vm_that_is_unknown_unnamed_or_off_is_said_so_and_costs_nothing() {
     let mut engine = engine();
     let effect = Some(Effect::Stop);
     let unknown = request("vm_stop", effect, Target::Unknown("wbe-1".to_owned()));
-    let answer = engine.authorize(&unknown, at(0));
+    let answer = engine.authorize(unknown.clone(), at(0));
     let denial = denied(&answer, ReasonCode::VmUnknown);
     assert_eq!(denial.message, "there is no VM \"wbe-1\" on this host");
     denied(
-        &engine.authorize(&request("vm_stop", effect, Target::None), at(0)),
+        &engine.authorize(request("vm_stop", effect, Target::None), at(0)),
         ReasonCode::VmUnknown,
     );
     let off = Target::Vm(VmTarget {
@@ -240,7 +243,7 @@ fn a_vm_that_is_unknown_unnamed_or_off_is_said_so_and_costs_nothing() {
         ..vm(1)
     });
     denied(
-        &engine.authorize(&request("vm_stop", effect, off), at(0)),
+        &engine.authorize(request("vm_stop", effect, off), at(0)),
         ReasonCode::VmNotRunning,
     );
     assert!(engine.limits(at(0)).is_empty());
@@ -253,7 +256,7 @@ fn a_vm_that_is_off_can_be_deleted() {
         process: None,
         ..vm(1)
     });
-    let answer = engine.authorize(&request("vm_delete", Some(Effect::Delete), off), at(0));
+    let answer = engine.authorize(request("vm_delete", Some(Effect::Delete), off), at(0));
     allowed(&answer);
     assert!(answer.lease.is_none());
 }
@@ -266,7 +269,7 @@ fn an_unprotected_vm_and_an_unchecked_one_are_counted_without_a_lease() {
         ..vm(1)
     });
     for target in [open, Target::Unchecked("i-0abc".to_owned())] {
-        let answer = engine.authorize(&request("vm_stop", Some(Effect::Stop), target), at(0));
+        let answer = engine.authorize(request("vm_stop", Some(Effect::Stop), target), at(0));
         assert!(allowed(&answer).message().contains("by the kernel") || answer.lease.is_none());
         assert!(answer.lease.is_none());
     }
@@ -276,8 +279,8 @@ fn an_unprotected_vm_and_an_unchecked_one_are_counted_without_a_lease() {
 #[test]
 fn one_vm_has_one_live_lease_and_a_second_ask_costs_nothing() {
     let mut engine = engine();
-    allowed(&engine.authorize(&stop(1), at(0)));
-    let answer = engine.authorize(&stop(1), at(10));
+    allowed(&engine.authorize(stop(1), at(0)));
+    let answer = engine.authorize(stop(1), at(10));
     let denial = denied(&answer, ReasonCode::LeaseBusy);
     assert_eq!(denial.retry_after_ms, Some(20_000));
     assert_eq!(
@@ -298,7 +301,7 @@ fn a_harmless_tools_name_does_not_open_the_door_to_a_stop() {
 
     let mut engine = Engine::new(policy(only_list), BOOT);
     denied(
-        &engine.authorize(&disguised, at(0)),
+        &engine.authorize(disguised.clone(), at(0)),
         ReasonCode::DefaultDeny,
     );
 
@@ -306,7 +309,7 @@ fn a_harmless_tools_name_does_not_open_the_door_to_a_stop() {
     for n in 0..10 {
         let target = Target::Vm(vm(n));
         allowed(&engine.authorize(
-            &Request {
+            Request {
                 target,
                 ..disguised.clone()
             },
@@ -315,7 +318,7 @@ fn a_harmless_tools_name_does_not_open_the_door_to_a_stop() {
     }
     let target = Target::Vm(vm(11));
     let answer = engine.authorize(
-        &Request {
+        Request {
             target,
             ..disguised
         },
@@ -333,8 +336,8 @@ fn another_name_for_the_same_effect_shares_its_limit() {
         "vm_delete":{"limits":[{"counter":"d","window":"hour","max":1,"scope":"grant"}]}}}"#;
     let mut engine = Engine::new(policy(text), BOOT);
     let ask = |tool, n| request(tool, Some(Effect::Delete), Target::Vm(vm(n)));
-    allowed(&engine.authorize(&ask("vm_terminate", 1), at(0)));
-    let answer = engine.authorize(&ask("vm_delete", 2), at(0));
+    allowed(&engine.authorize(ask("vm_terminate", 1), at(0)));
+    let answer = engine.authorize(ask("vm_delete", 2), at(0));
     assert_eq!(
         denied(&answer, ReasonCode::RateLimited)
             .message
@@ -344,7 +347,7 @@ fn another_name_for_the_same_effect_shares_its_limit() {
     );
     let alone = r#"{"version":"1","default":"deny","tools":{"vm_terminate":{}}}"#;
     let mut engine = Engine::new(policy(alone), BOOT);
-    allowed(&engine.authorize(&ask("vm_terminate", 1), at(0)));
+    allowed(&engine.authorize(ask("vm_terminate", 1), at(0)));
 }
 
 #[test]
@@ -359,19 +362,19 @@ fn of_two_limits_on_one_counter_the_stricter_counts() {
     );
     let mut engine = Engine::new(policy(&text), BOOT);
     let ask = |n| request("vm_terminate", Some(Effect::Delete), Target::Vm(vm(n)));
-    allowed(&engine.authorize(&ask(1), at(0)));
-    denied(&engine.authorize(&ask(2), at(0)), ReasonCode::RateLimited);
+    allowed(&engine.authorize(ask(1), at(0)));
+    denied(&engine.authorize(ask(2), at(0)), ReasonCode::RateLimited);
     assert_eq!(engine.limits(at(0)).len(), 2, "one row for each max");
 }
 
 #[test]
 fn an_undone_allow_leaves_no_trace() {
     let mut engine = engine();
-    let id = allowed(&engine.authorize(&stop(1), at(0))).id();
+    let id = allowed(&engine.authorize(stop(1), at(0))).id();
     engine.undo(id);
     assert!(engine.limits(at(0)).is_empty());
     assert_eq!(engine.leases().count(), 0);
-    let answer = engine.authorize(&stop(1), at(0));
+    let answer = engine.authorize(stop(1), at(0));
     assert!(allowed(&answer).id() > id, "its number is not used again");
 }
 
@@ -380,10 +383,10 @@ fn numbers_of_decisions_rise_and_skip_what_the_audit_holds() {
     let mut engine = engine();
     engine.skip_ids(DecisionId(41));
     engine.skip_ids(DecisionId(7));
-    let answer = engine.authorize(&request("vm_list", None, Target::None), at(0));
+    let answer = engine.authorize(request("vm_list", None, Target::None), at(0));
     assert_eq!(denied(&answer, ReasonCode::DefaultDeny).id, DecisionId(42));
     assert_eq!(
-        allowed(&engine.authorize(&stop(1), at(0))).id(),
+        allowed(&engine.authorize(stop(1), at(0))).id(),
         DecisionId(43)
     );
 }

@@ -227,6 +227,11 @@ impl Permit {
     pub fn limits(&self) -> &[LimitRow] {
         &self.limits
     }
+
+    /// Message, rule and limits, for an answer.
+    pub fn into_answer(self) -> (String, String, Vec<LimitRow>) {
+        (self.message, self.rule, self.limits)
+    }
 }
 
 /// A no.

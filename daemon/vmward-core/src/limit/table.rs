@@ -1,6 +1,6 @@
 //! Where the logs of all counters are found, and how much room they take.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Borrow, collections::BTreeMap, sync::Arc};
 
 use super::{
     StampEntry, Want,
@@ -175,12 +175,13 @@ impl Table {
 
     /// Is there room for all of them? Else, which does not fit where, and how long
     /// that lasts at least.
-    pub(super) fn make_room(
+    pub(super) fn make_room<W: Borrow<Want>>(
         &mut self,
-        wants: &[Want],
+        wants: &[W],
         now_ns: i64,
     ) -> Result<(), (usize, Whose, Option<i64>)> {
-        let takers: Vec<Taker> = wants.iter().map(|want| self.taker(want)).collect();
+        let takers = wants.iter().map(|want| self.taker(want.borrow()));
+        let takers: Vec<Taker> = takers.collect();
         for (index, taker) in takers.iter().enumerate() {
             if taker.maker.is_some() {
                 let same = |other: &&Taker| other.maker == taker.maker;

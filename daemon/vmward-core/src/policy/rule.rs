@@ -1,6 +1,8 @@
 //! What a rule says. A rule applies to one tool, to all, to an effect, or to
 //! protected VMs; what it says is the same everywhere.
 
+use std::borrow::Cow;
+
 use super::{args_schema::ArgsSchema, hours::Hours, predicate::Predicate};
 
 /// Largest `max` of a limit, and the most that one call may count.
@@ -175,13 +177,13 @@ impl Window {
     }
 
     /// As in "10 a minute".
-    pub fn with_article(self) -> String {
+    pub fn with_article(self) -> Cow<'static, str> {
         match self.seconds {
-            1 => "a second".to_owned(),
-            60 => "a minute".to_owned(),
-            3600 => "an hour".to_owned(),
-            86_400 => "a day".to_owned(),
-            seconds => format!("in any {seconds} s"),
+            1 => "a second".into(),
+            60 => "a minute".into(),
+            3600 => "an hour".into(),
+            86_400 => "a day".into(),
+            seconds => format!("in any {seconds} s").into(),
         }
     }
 }

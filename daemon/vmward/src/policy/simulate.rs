@@ -180,7 +180,7 @@ impl Replay {
     fn answer(&mut self, record: &DecisionRecord, request: &Request, now: Now) -> Authorized {
         // What it returns is for a journal and a log, and there are none.
         drop(self.engine.expire_approvals(now));
-        let answer = self.engine.authorize(request, now);
+        let answer = self.engine.authorize(request.clone(), now);
         if let (Decision::Pending(pending), Some(asked)) = (&answer.decision, record.approval) {
             self.asked.insert(asked, pending.approval);
         }
@@ -230,7 +230,7 @@ impl Replay {
             .engine
             .decide_approval(pending.approval, by, yes, None, now)
         {
-            Ok(_) => self.engine.authorize(request, now),
+            Ok(_) => self.engine.authorize(request.clone(), now),
             Err(_) => answer,
         }
     }

@@ -93,7 +93,7 @@ fn play(case: &Case, mut engine: Engine, failures: &mut Vec<Failure>) -> anyhow:
                     let request = call
                         .request(&engine, now)
                         .map_err(|why| anyhow::anyhow!("step {number}: {why}"))?;
-                    let answer = engine.authorize(&request, now);
+                    let answer = engine.authorize(request.clone(), now);
                     if let Decision::Pending(pending) = &answer.decision {
                         open = Some(pending.approval);
                     }

@@ -40,6 +40,7 @@ impl Shell {
                 return;
             }
         };
+        let args_digest = request.args_digest.clone();
         let Authorized {
             decision,
             journal,
@@ -47,17 +48,11 @@ impl Shell {
             approval,
             lease,
             shadow,
-        } = self.engine.authorize(&request, now);
+        } = self.engine.authorize(request, now);
         let is_allow = matches!(decision, Decision::Allow(_));
         self.note_unavailable(&decision);
         let policy_hash = self.engine.policy().hash().to_owned();
-        let (id, mut answer) = answer(
-            decision,
-            lease.as_ref(),
-            request.args_digest,
-            policy_hash,
-            now,
-        );
+        let (id, mut answer) = answer(decision, lease.as_ref(), args_digest, policy_hash, now);
         answer.shadow = shadow.as_ref().map(convert::wire_shadow);
         let mut pending = PendingAnswer {
             id,
@@ -148,11 +143,11 @@ impl Shell {
                 ));
             }
         };
-        let in_arguments = mapped.vm().map(str::to_owned);
+        let in_arguments = mapped.vm();
         let target = if effect.is_some_and(Effect::is_of_host) {
-            self.aim_at_host(vm, in_arguments)?
+            self.aim_at_host(vm.as_deref(), in_arguments)?
         } else {
-            self.aim(vm, in_arguments, effect.is_some())?
+            self.aim(vm.as_deref(), in_arguments, effect.is_some())?
         };
         Ok(Request {
             tool,
@@ -174,8 +169,8 @@ impl Shell {
     /// be judged and the other stopped.
     fn aim_at_host(
         &self,
-        named: Option<String>,
-        in_arguments: Option<String>,
+        named: Option<&str>,
+        in_arguments: Option<&str>,
     ) -> Result<Target, ErrorObject> {
         match named.or(in_arguments) {
             None => Ok(Target::Vm(VmTarget::host(self.kernel.is_on()))),
@@ -189,16 +184,16 @@ impl Shell {
     /// one would be judged and the other stopped.
     fn aim(
         &self,
-        named: Option<String>,
-        in_arguments: Option<String>,
+        named: Option<&str>,
+        in_arguments: Option<&str>,
         must_run: bool,
     ) -> Result<Target, ErrorObject> {
         match (named, in_arguments) {
             (None, None) => Ok(Target::None),
-            (Some(name), None) | (None, Some(name)) => Ok(self.vms.resolve(&name, must_run)),
+            (Some(name), None) | (None, Some(name)) => Ok(self.vms.resolve(name, must_run)),
             (Some(named), Some(argument)) => {
-                let target = self.vms.resolve(&named, must_run);
-                let other = self.vms.resolve(&argument, must_run);
+                let target = self.vms.resolve(named, must_run);
+                let other = self.vms.resolve(argument, must_run);
                 let same = match (&target, &other) {
                     (Target::Vm(one), Target::Vm(two)) => one.uuid == two.uuid,
                     _ => named == argument,
@@ -255,23 +250,25 @@ fn answer(
     now: Now,
 ) -> (DecisionId, v1::AuthorizeResult) {
     match decision {
-        Decision::Allow(permit) => (
-            permit.id(),
-            v1::AuthorizeResult {
+        Decision::Allow(permit) => {
+            let id = permit.id();
+            let (message, rule, limits) = permit.into_answer();
+            let answer = v1::AuthorizeResult {
                 decision: v1::Decision::Allow,
-                decision_id: permit.id().0,
+                decision_id: id.0,
                 reason_code: v1::ReasonCode::Allowed,
-                message: permit.message().to_owned(),
-                rule: permit.rule().to_owned(),
-                limits: wire_limits(permit.limits().to_vec()),
+                message,
+                rule,
+                limits: wire_limits(limits),
                 retry_after_ms: None,
                 lease: lease.map(|lease| convert::wire_lease(lease, now)),
                 approval: None,
                 shadow: None,
                 args_digest,
                 policy_hash,
-            },
-        ),
+            };
+            (id, answer)
+        }
         Decision::Pending(pending) => (
             pending.id,
             v1::AuthorizeResult {

@@ -43,7 +43,7 @@ fn event(body: Option<&AuditBody>) -> ApprovalEvent {
 #[test]
 fn a_call_waits_until_a_person_says_yes_and_the_yes_is_used_once() {
     let mut engine = asking();
-    let answer = engine.authorize(&stop(1), at(0));
+    let answer = engine.authorize(stop(1), at(0));
     let pending = waits(&answer);
     assert_eq!(
         pending.message,
@@ -63,7 +63,7 @@ fn a_call_waits_until_a_person_says_yes_and_the_yes_is_used_once() {
     assert_eq!(engine.next_deadline(), Some(600 * NS_PER_S));
     let id = pending.approval;
 
-    let again = engine.authorize(&stop(1), at(10));
+    let again = engine.authorize(stop(1), at(10));
     assert_eq!(waits(&again).approval, id);
     assert!(again.journal.is_empty() && again.approval.is_none());
 
@@ -71,7 +71,7 @@ fn a_call_waits_until_a_person_says_yes_and_the_yes_is_used_once() {
     let (journal, audit) = decided.expect("another person");
     assert_eq!(journal.len(), 1);
     assert_eq!(event(Some(&audit)), ApprovalEvent::Approved);
-    let used = engine.authorize(&stop(1), at(30));
+    let used = engine.authorize(stop(1), at(30));
     let decision = allowed(&used).id();
     assert!(used.lease.is_some());
     assert_eq!(allowed(&used).limits()[0].remaining, 1);
@@ -86,16 +86,16 @@ fn a_call_waits_until_a_person_says_yes_and_the_yes_is_used_once() {
         engine.approval(id).map(|one| one.state),
         Some(ApprovalState::Approved)
     );
-    allowed(&engine.authorize(&stop(1), at(31)));
+    allowed(&engine.authorize(stop(1), at(31)));
     engine.vm_exited(process(1001), at(32));
-    let next = engine.authorize(&stop(1), at(33));
+    let next = engine.authorize(stop(1), at(33));
     assert_ne!(waits(&next).approval, id);
 }
 
 #[test]
 fn a_yes_is_for_this_call_alone() {
     let mut engine = asking();
-    let id = waits(&engine.authorize(&stop(1), at(0))).approval;
+    let id = waits(&engine.authorize(stop(1), at(0))).approval;
     engine
         .decide_approval(id, person(0), true, None, at(1))
         .expect("another person");
@@ -114,10 +114,10 @@ fn a_yes_is_for_this_call_alone() {
     for change in changes {
         let mut other = stop(1);
         change(&mut other);
-        assert_ne!(waits(&engine.authorize(&other, at(2))).approval, id);
+        assert_ne!(waits(&engine.authorize(other.clone(), at(2))).approval, id);
     }
     engine.set_policy(policy(&ASKS.replace("600", "700")));
-    let answer = engine.authorize(&stop(1), at(3));
+    let answer = engine.authorize(stop(1), at(3));
     assert!(
         waits(&answer).message.ends_with("counts no more"),
         "{}",
@@ -140,12 +140,12 @@ fn a_no_is_remembered_with_its_note() {
         denied_memory_s: 60,
         ..ApprovalConfig::default()
     });
-    let id = waits(&engine.authorize(&stop(1), at(0))).approval;
+    let id = waits(&engine.authorize(stop(1), at(0))).approval;
     let note = Some("not before friday".to_owned());
     engine
         .decide_approval(id, person(1000), false, note, at(5))
         .expect("anyone may say no");
-    let answer = engine.authorize(&stop(1), at(10));
+    let answer = engine.authorize(stop(1), at(10));
     let denial = denied(&answer, ReasonCode::ApprovalDenied);
     assert_eq!(
         denial.message,
@@ -153,15 +153,15 @@ fn a_no_is_remembered_with_its_note() {
          for 55 s"
     );
     assert_eq!(denial.retry_after_ms, Some(55_000));
-    waits(&engine.authorize(&stop(1), at(65)));
+    waits(&engine.authorize(stop(1), at(65)));
 }
 
 #[test]
 fn a_change_of_the_policy_ends_a_yes_on_record_and_no_no() {
     let mut engine = asking();
-    let yes = waits(&engine.authorize(&stop(1), at(0))).approval;
-    let no = waits(&engine.authorize(&stop(2), at(0))).approval;
-    let wait = waits(&engine.authorize(&stop(3), at(0))).approval;
+    let yes = waits(&engine.authorize(stop(1), at(0))).approval;
+    let no = waits(&engine.authorize(stop(2), at(0))).approval;
+    let wait = waits(&engine.authorize(stop(3), at(0))).approval;
     let note = Some("go ahead".to_owned());
     for (id, yes, note) in [(yes, true, note), (no, false, None)] {
         let decided = engine.decide_approval(id, person(0), yes, note, at(1));
@@ -186,10 +186,10 @@ fn a_change_of_the_policy_ends_a_yes_on_record_and_no_no() {
     );
     assert!(engine.approval(no).is_some(), "a no is not forgotten");
     denied(
-        &engine.authorize(&stop(2), at(3)),
+        &engine.authorize(stop(2), at(3)),
         ReasonCode::ApprovalDenied,
     );
-    assert_ne!(waits(&engine.authorize(&stop(1), at(3))).approval, yes);
+    assert_ne!(waits(&engine.authorize(stop(1), at(3))).approval, yes);
     // What only lapses has nothing to say.
     let (_, audit) = engine.expire_approvals(at(1000));
     let has_note =
@@ -208,8 +208,8 @@ fn a_grant_with_a_number_of_its_own_asks_no_more_often() {
         caps: [("uid:0".to_owned(), 1)].into(),
         ..ApprovalConfig::default()
     });
-    waits(&engine.authorize(&stop(1), at(0)));
-    let answer = engine.authorize(&stop(2), at(1));
+    waits(&engine.authorize(stop(1), at(0)));
+    let answer = engine.authorize(stop(2), at(1));
     let denial = denied(&answer, ReasonCode::TooManyApprovals);
     assert_eq!(
         denial.message,
@@ -221,10 +221,10 @@ fn a_grant_with_a_number_of_its_own_asks_no_more_often() {
         request.caller.grant = "other".to_owned();
         request
     };
-    waits(&engine.authorize(&by_other(1), at(2)));
-    waits(&engine.authorize(&by_other(2), at(3)));
+    waits(&engine.authorize(by_other(1), at(2)));
+    waits(&engine.authorize(by_other(2), at(3)));
     denied(
-        &engine.authorize(&by_other(3), at(4)),
+        &engine.authorize(by_other(3), at(4)),
         ReasonCode::TooManyApprovals,
     );
 }
@@ -232,7 +232,7 @@ fn a_grant_with_a_number_of_its_own_asks_no_more_often() {
 #[test]
 fn who_asks_may_not_say_yes_and_nothing_is_decided_twice_or_late() {
     let mut engine = asking();
-    let id = waits(&engine.authorize(&stop(1), at(0))).approval;
+    let id = waits(&engine.authorize(stop(1), at(0))).approval;
     let mut decide = |id, by, seconds| {
         let decided = engine.decide_approval(id, by, true, None, at(seconds));
         decided.err()
@@ -253,14 +253,14 @@ fn who_asks_may_not_say_yes_and_nothing_is_decided_twice_or_late() {
         decide(id, person(0), 599),
         Some(ApprovalError::NotPending { id, state })
     );
-    let answer = engine.authorize(&stop(1), at(600));
+    let answer = engine.authorize(stop(1), at(600));
     assert_ne!(waits(&answer).approval, id, "too late to use it");
 }
 
 #[test]
 fn a_no_takes_back_a_yes_until_it_is_used_and_nothing_takes_back_a_no() {
     let mut engine = asking();
-    let id = waits(&engine.authorize(&stop(1), at(0))).approval;
+    let id = waits(&engine.authorize(stop(1), at(0))).approval;
     let mut decide = |yes| engine.decide_approval(id, person(0), yes, None, at(1));
     decide(true).expect("another person");
     let (journal, audit) = decide(false).expect("the yes was a mistake");
@@ -272,14 +272,14 @@ fn a_no_takes_back_a_yes_until_it_is_used_and_nothing_takes_back_a_no() {
         assert_eq!(error, ApprovalError::NotPending { id, state });
     }
     denied(
-        &engine.authorize(&stop(1), at(2)),
+        &engine.authorize(stop(1), at(2)),
         ReasonCode::ApprovalDenied,
     );
 
-    let id = waits(&engine.authorize(&stop(2), at(3))).approval;
+    let id = waits(&engine.authorize(stop(2), at(3))).approval;
     let yes = engine.decide_approval(id, person(0), true, None, at(4));
     yes.expect("another person");
-    allowed(&engine.authorize(&stop(2), at(5)));
+    allowed(&engine.authorize(stop(2), at(5)));
     let late = engine.decide_approval(id, person(0), false, None, at(6));
     let state = ApprovalState::Used;
     assert_eq!(late.err(), Some(ApprovalError::NotPending { id, state }));
@@ -289,26 +289,26 @@ fn a_no_takes_back_a_yes_until_it_is_used_and_nothing_takes_back_a_no() {
 fn a_person_is_not_asked_about_a_call_that_is_denied_anyway_nor_too_often() {
     let mut engine = asking();
     for n in 0..2 {
-        let id = waits(&engine.authorize(&stop(n), at(0))).approval;
+        let id = waits(&engine.authorize(stop(n), at(0))).approval;
         let decided = engine.decide_approval(id, person(0), true, None, at(0));
         decided.expect("another person");
-        allowed(&engine.authorize(&stop(n), at(0)));
+        allowed(&engine.authorize(stop(n), at(0)));
     }
-    denied(&engine.authorize(&stop(2), at(1)), ReasonCode::RateLimited);
+    denied(&engine.authorize(stop(2), at(1)), ReasonCode::RateLimited);
     for n in 0..5 {
-        waits(&engine.authorize(&stop(n + 10), at(3601)));
+        waits(&engine.authorize(stop(n + 10), at(3601)));
     }
-    let answer = engine.authorize(&stop(20), at(3601));
+    let answer = engine.authorize(stop(20), at(3601));
     denied(&answer, ReasonCode::TooManyApprovals);
     let (journal, _) = engine.expire_approvals(at(4201));
     assert_eq!(journal.len(), 5);
-    waits(&engine.authorize(&stop(20), at(4201)));
+    waits(&engine.authorize(stop(20), at(4201)));
 }
 
 #[test]
 fn a_request_that_could_not_be_written_down_is_gone() {
     let mut engine = asking();
-    let answer = engine.authorize(&stop(1), at(0));
+    let answer = engine.authorize(stop(1), at(0));
     engine.undo(waits(&answer).id);
     assert_eq!(engine.approvals().count(), 0);
 }

@@ -109,7 +109,7 @@ impl Host {
 
     fn ask(&mut self, grant: u8, n: u8, written: bool) -> Result<(), TestCaseError> {
         let request = self.request(grant, n);
-        let answer = self.engine.authorize(&request, self.now);
+        let answer = self.engine.authorize(request.clone(), self.now);
         let (boots, now_ns) = (self.boots, self.now.boot_ns);
         let id = match &answer.decision {
             Decision::Allow(permit) => {

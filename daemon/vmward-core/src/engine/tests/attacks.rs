@@ -22,9 +22,9 @@ fn a_vm_of_another_host_is_no_obstacle_to_a_call_that_stops_nothing() {
     let deny_if = json!([{"path": "vm.name", "op": "eq", "value": "secret"}]);
     let mut engine = engine_with(&json!({"tools": {"vm_status": {"deny_if": deny_if}}}));
     let status = |name: &str| request("vm_status", None, Target::Unknown(name.to_owned()));
-    allowed(&engine.authorize(&status("far-1"), at(0)));
+    allowed(&engine.authorize(status("far-1"), at(0)));
     denied(
-        &engine.authorize(&status("secret"), at(0)),
+        &engine.authorize(status("secret"), at(0)),
         ReasonCode::Condition,
     );
     let stop = request(
@@ -33,7 +33,10 @@ fn a_vm_of_another_host_is_no_obstacle_to_a_call_that_stops_nothing() {
         Target::Unknown("far-1".to_owned()),
     );
     let mut engine = engine_with(&json!({"tools": {"vm_stop": {}}}));
-    denied(&engine.authorize(&stop, at(0)), ReasonCode::VmUnknown);
+    denied(
+        &engine.authorize(stop.clone(), at(0)),
+        ReasonCode::VmUnknown,
+    );
 }
 
 #[test]
@@ -45,15 +48,12 @@ fn where_no_hypervisor_is_asked_a_uuid_is_still_that_vm() {
     };
     let mut engine = engine_with(&json!({"tools": {"vm_stop": {}}, "protected": [{"uuid": uuid}]}));
     for name in [uuid.to_owned(), uuid.to_uppercase()] {
-        denied(
-            &engine.authorize(&by(&name), at(0)),
-            ReasonCode::VmProtected,
-        );
+        denied(&engine.authorize(by(&name), at(0)), ReasonCode::VmProtected);
     }
     let mut engine = engine_with(&json!({"tools": {"vm_stop": one_an_hour("c", "vm")}}));
-    allowed(&engine.authorize(&by(uuid), at(0)));
+    allowed(&engine.authorize(by(uuid), at(0)));
     denied(
-        &engine.authorize(&by(&uuid.to_uppercase()), at(0)),
+        &engine.authorize(by(&uuid.to_uppercase()), at(0)),
         ReasonCode::RateLimited,
     );
 }
@@ -87,10 +87,10 @@ fn a_yes_for_a_vm_that_nobody_knows_is_for_that_vm_only() {
     let look = |name: &str| request("vm_status", None, Target::Unknown(name.to_owned()));
     for by in [&stop as &dyn Fn(&str) -> Request, &look] {
         let mut engine = engine_with(&asks);
-        let answer = engine.authorize(&by("test-1"), at(0));
+        let answer = engine.authorize(by("test-1"), at(0));
         approve(&mut engine, &answer, at(1));
-        is_pending(&engine.authorize(&by("db-1"), at(2)));
-        allowed(&engine.authorize(&by("test-1"), at(2)));
+        is_pending(&engine.authorize(by("db-1"), at(2)));
+        allowed(&engine.authorize(by("test-1"), at(2)));
     }
 }
 
@@ -101,10 +101,10 @@ fn a_yes_for_a_tool_of_one_server_is_not_for_the_same_name_on_another() {
         server: Some(server.to_owned()),
         ..stop(1)
     };
-    let answer = engine.authorize(&on("test"), at(0));
+    let answer = engine.authorize(on("test"), at(0));
     approve(&mut engine, &answer, at(1));
-    is_pending(&engine.authorize(&on("production"), at(2)));
-    allowed(&engine.authorize(&on("test"), at(2)));
+    is_pending(&engine.authorize(on("production"), at(2)));
+    allowed(&engine.authorize(on("test"), at(2)));
 }
 
 /// The effect map says that `zap` cuts the power; the caller says otherwise.
@@ -119,8 +119,8 @@ fn claiming(effect: Effect, n: u8) -> Request {
 fn claiming_another_effect_does_not_save_the_quota_of_the_true_one() {
     let mut engine = engine_with(&json!({"tools":
         {"zap": {}, "vm_pause": {}, "vm_stop": one_an_hour("stops", "grant")}}));
-    allowed(&engine.authorize(&claiming(Effect::ForceStop, 1), at(0)));
-    let answer = engine.authorize(&claiming(Effect::Pause, 2), at(0));
+    allowed(&engine.authorize(claiming(Effect::ForceStop, 1), at(0)));
+    let answer = engine.authorize(claiming(Effect::Pause, 2), at(0));
     assert_eq!(
         denied(&answer, ReasonCode::RateLimited).rule,
         "/tools/vm_stop/limits/0"
@@ -135,7 +135,7 @@ fn a_condition_on_the_effect_sees_the_true_one_behind_a_claim() {
         let mut engine = engine_with(&json!({"tools": {"zap": {}, "vm_pause": {}, "vm_stop": {}},
             "all_tools": rule}));
         for claimed in [Effect::Pause, Effect::Stop, Effect::ForceStop] {
-            let answer = engine.authorize(&claiming(claimed, 1), at(0));
+            let answer = engine.authorize(claiming(claimed, 1), at(0));
             denied(&answer, ReasonCode::Condition);
         }
     }
@@ -156,8 +156,11 @@ fn another_name_for_the_same_effect_has_no_counter_of_its_own() {
         unmapped("tidy"),
     ] {
         let mut engine = Engine::new(policy(&text.to_string()), BOOT);
-        allowed(&engine.authorize(&request("vm_stop", stop, Target::Vm(vm(1))), at(0)));
-        denied(&engine.authorize(&other, at(0)), ReasonCode::RateLimited);
+        allowed(&engine.authorize(request("vm_stop", stop, Target::Vm(vm(1))), at(0)));
+        denied(
+            &engine.authorize(other.clone(), at(0)),
+            ReasonCode::RateLimited,
+        );
     }
 }
 
@@ -179,16 +182,19 @@ fn an_argument_in_another_spelling_does_not_slip_past_a_condition() {
         json!({"Options": {"force": true}}),
         json!({"options": {"force": false, "FORCE": true}}),
     ] {
-        let answer = engine.authorize(&with(&arguments, stop(1)), at(0));
+        let answer = engine.authorize(with(&arguments, stop(1)), at(0));
         denied(&answer, ReasonCode::Condition);
     }
     let other = with(&json!({"options": {"forces": true}}), stop(1));
-    allowed(&engine.authorize(&other, at(0)));
+    allowed(&engine.authorize(other.clone(), at(0)));
     let counted = json!({"limits": [{"counter": "c", "window": "hour", "max": 9,
         "scope": "grant", "increment_from": "args.disks"}]});
     let mut engine = engine_with(&json!({"tools": {"vm_stop": counted}}));
     let two = with(&json!({"disks": 1, "di\u{17f}ks": 8}), stop(1));
-    denied(&engine.authorize(&two, at(0)), ReasonCode::BadArguments);
+    denied(
+        &engine.authorize(two.clone(), at(0)),
+        ReasonCode::BadArguments,
+    );
 }
 
 #[test]
@@ -200,10 +206,10 @@ fn an_explanation_names_the_limit_that_takes_longest_and_the_true_wait() {
             "increment_from": "args.count"}]);
     let mut engine = engine_with(&json!({"tools": {"vm_stop": {"limits": limits}}}));
     let counting = |n: u8, count: u32| with(&json!({"count": count}), stop(n));
-    allowed(&engine.authorize(&counting(1, 1), at(0)));
-    allowed(&engine.authorize(&counting(2, 2), at(30)));
+    allowed(&engine.authorize(counting(1, 1), at(0)));
+    allowed(&engine.authorize(counting(2, 2), at(30)));
     let why = engine.explain(&counting(3, 3), at(31));
-    let answer = engine.authorize(&counting(3, 3), at(31));
+    let answer = engine.authorize(counting(3, 3), at(31));
     let denial = denied(&answer, ReasonCode::RateLimited);
     assert_eq!(denial.rule, "/tools/vm_stop/limits/1");
     assert_eq!(denial.retry_after_ms, Some(3_599_000));
@@ -218,7 +224,7 @@ fn a_person_who_is_shown_only_a_part_of_the_arguments_is_told_so() {
     let mut engine = engine_with(&json!({"tools": {"vm_stop": {"action": "require_approval"}}}));
     for (padding, mark) in [(10, None), (3000, Some("... (981 characters more)"))] {
         let arguments = json!({"a": "x".repeat(padding), "force": true, "z": "y"});
-        is_pending(&engine.authorize(&with(&arguments, stop(1)), at(0)));
+        is_pending(&engine.authorize(with(&arguments, stop(1)), at(0)));
         let shown = engine
             .approvals()
             .next()
@@ -242,10 +248,10 @@ fn a_host_rule_that_is_recorded_only_says_nothing_beside_an_allow() {
         ..request("vm_stop", Some(Effect::Stop), Target::Vm(vm(n)))
     };
     assert_eq!(engine.explain(&by_effect(1), at(0)).shadow, None);
-    let first = engine.authorize(&by_effect(1), at(0));
+    let first = engine.authorize(by_effect(1), at(0));
     allowed(&first);
     assert_eq!(first.shadow, None);
-    let second = engine.authorize(&by_effect(2), at(0));
+    let second = engine.authorize(by_effect(2), at(0));
     denied(&second, ReasonCode::RateLimited);
     let shadow = second.shadow.expect("it would have passed");
     assert_eq!(shadow.reason_code, ReasonCode::Allowed);
@@ -271,7 +277,7 @@ fn arguments_that_would_take_forever_to_check_are_denied_unchecked() {
         ),
     ] {
         let request = with(&json!({"filter": nested(levels)}), stop(1));
-        let answer = engine.authorize(&request, at(0));
+        let answer = engine.authorize(request.clone(), at(0));
         let denial = denied(&answer, ReasonCode::BadArguments);
         assert_eq!(denial.rule, "/tools/vm_stop/args_schema");
         assert_eq!(denial.message, message);

@@ -54,7 +54,7 @@ impl Host {
     }
 
     fn ask(&mut self, n: u8) {
-        let answer = self.engine.authorize(&stop(n), self.now);
+        let answer = self.engine.authorize(stop(n), self.now);
         self.write(&answer.journal);
         if let Decision::Allow(permit) = &answer.decision {
             self.stops.push((permit.id(), self.elapsed_ns));
@@ -353,7 +353,7 @@ fn a_charge_that_can_never_be_refunded_is_final_at_once() {
     });
     let unleased = host
         .engine
-        .authorize(&request("vm_stop", Some(Effect::Stop), open), host.now);
+        .authorize(request("vm_stop", Some(Effect::Stop), open), host.now);
     host.write(&unleased.journal);
     for restarted in [false, true] {
         if restarted {

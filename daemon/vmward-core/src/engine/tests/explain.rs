@@ -49,7 +49,7 @@ fn an_explanation_names_every_rule_and_step_and_charges_nothing() {
         ReasonCode::ApprovalRequired
     );
     assert!(engine.limits(at(0)).is_empty());
-    let answer = engine.authorize(&stop(1), at(0));
+    let answer = engine.authorize(stop(1), at(0));
     assert_eq!(denied(&answer, ReasonCode::Condition).id, DecisionId(1));
 }
 
@@ -57,10 +57,10 @@ fn an_explanation_names_every_rule_and_step_and_charges_nothing() {
 fn an_explanation_of_a_used_up_limit_agrees_with_the_denial() {
     let mut engine = engine();
     for n in 0..10 {
-        allowed(&engine.authorize(&stop(n), at(0)));
+        allowed(&engine.authorize(stop(n), at(0)));
     }
     let why = engine.explain(&stop(10), at(20));
-    let answer = engine.authorize(&stop(10), at(20));
+    let answer = engine.authorize(stop(10), at(20));
     let denial = denied(&answer, ReasonCode::RateLimited);
     assert_eq!(
         (&why.message, &why.rule, why.retry_after_ms),

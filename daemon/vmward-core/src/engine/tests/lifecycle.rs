@@ -6,7 +6,7 @@ use crate::lease::{KernelLease, Lease};
 /// An engine with one lease for VM 1, granted at 0 s.
 fn with_lease(request: &Request) -> (Engine, DecisionId) {
     let mut engine = engine();
-    let id = allowed(&engine.authorize(request, at(0))).id();
+    let id = allowed(&engine.authorize(request.clone(), at(0))).id();
     (engine, id)
 }
 
@@ -122,7 +122,7 @@ fn an_effect_that_the_process_survives_is_never_refunded() {
         let text = SEED.replace("vm_stop", effect.tool());
         let mut engine = Engine::new(policy(&text), BOOT);
         let answer = engine.authorize(
-            &request(effect.tool(), Some(effect), Target::Vm(vm(1))),
+            request(effect.tool(), Some(effect), Target::Vm(vm(1))),
             at(0),
         );
         let id = allowed(&answer).id();
@@ -187,7 +187,7 @@ fn a_released_lease_frees_the_vm_at_once_and_the_quota_at_the_deadline() {
     let released = engine.release(id, &caller("uid:0"), at(5)).expect("taken");
     assert_eq!(released.lease.state, LeaseState::Released);
     assert_eq!(remaining(&engine, at(5)), 9, "not yet");
-    let second = allowed(&engine.authorize(&stop(1), at(5))).id();
+    let second = allowed(&engine.authorize(stop(1), at(5))).id();
     assert_eq!(remaining(&engine, at(5)), 8);
     assert_eq!(engine.due(at(30)), [id]);
     let closed = engine.close(id, KernelLease::Missing, true, at(30));

@@ -27,14 +27,14 @@ fn reboot() -> Request {
 
 #[test]
 fn the_seed_s_policy_denies_it() {
-    let answer = engine().authorize(&reboot(), at(0));
+    let answer = engine().authorize(reboot(), at(0));
     denied(&answer, ReasonCode::DefaultDeny);
 }
 
 #[test]
 fn a_rule_gives_the_host_s_lease_to_its_holder_as_often_as_the_limit_says() {
     let mut engine = Engine::new(policy(POLICY), BOOT);
-    let answer = engine.authorize(&reboot(), at(0));
+    let answer = engine.authorize(reboot(), at(0));
     allowed(&answer);
     let lease = answer.lease.expect("a lease");
     assert_eq!(lease.vm, VmUuid::HOST);
@@ -43,7 +43,7 @@ fn a_rule_gives_the_host_s_lease_to_its_holder_as_often_as_the_limit_says() {
     assert_eq!(lease.holder, process(500));
     assert_eq!(lease.deadline_ns, 60 * NS_PER_S);
     assert_eq!(answer.journal.len(), 1, "on disk before the kernel has it");
-    let again = engine.authorize(&reboot(), at(1));
+    let again = engine.authorize(reboot(), at(1));
     denied(&again, ReasonCode::LeaseBusy);
 }
 
@@ -54,12 +54,12 @@ fn one_that_nobody_used_is_given_back_and_one_that_was_used_is_not() {
         (KernelLease::Executing, false),
     ] {
         let mut engine = Engine::new(policy(POLICY), BOOT);
-        let lease = engine.authorize(&reboot(), at(0)).lease.expect("a lease");
+        let lease = engine.authorize(reboot(), at(0)).lease.expect("a lease");
         if kernel == KernelLease::Executing {
             drop(engine.lease_claimed(lease.id, at(5)));
         }
         drop(engine.close(lease.id, kernel, true, at(90)));
-        let again = engine.authorize(&reboot(), at(91)).lease;
+        let again = engine.authorize(reboot(), at(91)).lease;
         assert_eq!(again.is_some(), next, "{kernel:?}");
     }
 }
@@ -67,8 +67,8 @@ fn one_that_nobody_used_is_given_back_and_one_that_was_used_is_not() {
 #[test]
 fn the_host_s_lease_leaves_the_vms_theirs() {
     let mut engine = Engine::new(policy(POLICY), BOOT);
-    assert!(engine.authorize(&reboot(), at(0)).lease.is_some());
-    assert!(engine.authorize(&stop(1), at(0)).lease.is_some());
+    assert!(engine.authorize(reboot(), at(0)).lease.is_some());
+    assert!(engine.authorize(stop(1), at(0)).lease.is_some());
 }
 
 #[test]
@@ -76,11 +76,17 @@ fn no_vm_is_restarted_as_a_host_and_no_host_stopped_as_a_vm() {
     let mut engine = Engine::new(policy(r#"{"version": "1", "default": "allow"}"#), BOOT);
     for target in [Target::Vm(vm(1)), Target::Unchecked("web-1".to_owned())] {
         let call = Request { target, ..reboot() };
-        denied(&engine.authorize(&call, at(0)), ReasonCode::VmUnknown);
+        denied(
+            &engine.authorize(call.clone(), at(0)),
+            ReasonCode::VmUnknown,
+        );
     }
     let target = Target::Vm(VmTarget::host(true));
     let call = Request { target, ..stop(1) };
-    denied(&engine.authorize(&call, at(0)), ReasonCode::VmUnknown);
+    denied(
+        &engine.authorize(call.clone(), at(0)),
+        ReasonCode::VmUnknown,
+    );
 }
 
 #[test]
@@ -90,9 +96,9 @@ fn a_protected_vm_is_protected_from_the_end_of_its_host() {
         "protected": [{"name": "db-1", "effects": ["force_stop"]}]
     }"#;
     let mut engine = Engine::new(policy(text), BOOT);
-    let answer = engine.authorize(&reboot(), at(0));
+    let answer = engine.authorize(reboot(), at(0));
     denied(&answer, ReasonCode::VmProtected);
     let text = text.replace("force_stop", "pause");
     let mut engine = Engine::new(policy(&text), BOOT);
-    allowed(&engine.authorize(&reboot(), at(0)));
+    allowed(&engine.authorize(reboot(), at(0)));
 }

@@ -31,7 +31,7 @@ fn check(keys: &Value, request: &Request, code: ReasonCode, rule: &str, message:
     }
     let mut engine = Engine::new(policy(&text.to_string()), BOOT);
     let explained = engine.explain(request, at(0));
-    let answer = engine.authorize(request, at(0));
+    let answer = engine.authorize(request.clone(), at(0));
     let (found, by, said) = match &answer.decision {
         Decision::Allow(permit) => (ReasonCode::Allowed, permit.rule(), permit.message()),
         Decision::Deny(denial) => (denial.reason, &*denial.rule, &*denial.message),
@@ -339,9 +339,9 @@ fn a_host_rule_lets_its_service_pass_under_its_own_limits() {
     text["version"] = json!("1");
     text["default"] = json!("deny");
     let mut engine = Engine::new(policy(&text.to_string()), BOOT);
-    allowed(&engine.authorize(&service, at(0)));
+    allowed(&engine.authorize(service.clone(), at(0)));
     service.target = Target::Vm(vm(2));
-    let answer = engine.authorize(&service, at(1));
+    let answer = engine.authorize(service.clone(), at(1));
     let denial = denied(&answer, ReasonCode::RateLimited);
     assert_eq!(denial.rule, "/host_rules/backup/limits/0");
     assert_eq!(
@@ -357,16 +357,19 @@ fn a_path_proves_the_executable_of_root_only() {
     let mut engine = Engine::new(policy(text), BOOT);
     let mut service = by_effect(Effect::ForceStop, 1);
     service.caller.exe = Some("/usr/sbin/fence".to_owned());
-    denied(&engine.authorize(&service, at(0)), ReasonCode::DefaultDeny);
+    denied(
+        &engine.authorize(service.clone(), at(0)),
+        ReasonCode::DefaultDeny,
+    );
     service.caller.uid = 0;
-    allowed(&engine.authorize(&service, at(0)));
+    allowed(&engine.authorize(service.clone(), at(0)));
 }
 
 #[test]
 fn an_allow_that_takes_nothing_needs_no_journal_and_can_be_reported_on() {
     let text = r#"{"version":"1","default":"deny","tools":{"vm_list":{}}}"#;
     let mut engine = Engine::new(policy(text), BOOT);
-    let answer = engine.authorize(&request("vm_list", None, Target::None), at(0));
+    let answer = engine.authorize(request("vm_list", None, Target::None), at(0));
     assert!(answer.journal.is_empty());
     let id = allowed(&answer).id();
     engine

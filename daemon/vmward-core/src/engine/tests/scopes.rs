@@ -48,13 +48,13 @@ fn each_scope_has_counters_of_its_own() {
     ];
     for (scope, change) in changes {
         let mut engine = engine_of(&one_an_hour(scope));
-        allowed(&engine.authorize(&stop(1), at(0)));
+        allowed(&engine.authorize(stop(1), at(0)));
         engine.vm_exited(process(1001), at(0));
         let mut same = stop(1);
         if scope != "vm" {
             same.target = Target::Vm(vm(2));
         }
-        let answer = engine.authorize(&same, at(1));
+        let answer = engine.authorize(same.clone(), at(1));
         let denial = denied(&answer, ReasonCode::RateLimited);
         if scope == "tool" {
             // Another tool for the same thing meets it, and must be told why.
@@ -63,7 +63,7 @@ fn each_scope_has_counters_of_its_own() {
             continue;
         }
         change(&mut same);
-        allowed(&engine.authorize(&same, at(1)));
+        allowed(&engine.authorize(same.clone(), at(1)));
         assert_eq!(engine.limits(at(1)).len(), 2, "{scope}: a row for each key");
     }
 }
@@ -71,11 +71,14 @@ fn each_scope_has_counters_of_its_own() {
 #[test]
 fn a_limit_of_the_host_counts_every_caller() {
     let mut engine = engine_of(&one_an_hour("host"));
-    let answer = engine.authorize(&stop(1), at(0));
+    let answer = engine.authorize(stop(1), at(0));
     assert_eq!(charges(&answer)[0].key.key, "host:");
     let mut other = stop(2);
     other.caller = caller("uid:7");
-    denied(&engine.authorize(&other, at(0)), ReasonCode::RateLimited);
+    denied(
+        &engine.authorize(other.clone(), at(0)),
+        ReasonCode::RateLimited,
+    );
 }
 
 #[test]
@@ -84,16 +87,16 @@ fn a_call_counts_what_its_arguments_say() {
         &json!({"limits": [{"counter": "c", "window": "hour", "max": 10,
         "scope": "grant", "increment_from": "args.count"}]}),
     );
-    let answer = engine.authorize(&counting(1, json!(7)), at(0));
+    let answer = engine.authorize(counting(1, json!(7)), at(0));
     assert_eq!(charges(&answer)[0].cost, 7);
-    let answer = engine.authorize(&counting(2, json!(4)), at(60));
+    let answer = engine.authorize(counting(2, json!(4)), at(60));
     let denial = denied(&answer, ReasonCode::RateLimited);
     assert_eq!(
         denial.message,
         "vm_stop is limited to 10 an hour for uid:0; 7 were used, this call counts 4 and fits in \
          3540 s"
     );
-    let answer = engine.authorize(&counting(2, json!(11)), at(60));
+    let answer = engine.authorize(counting(2, json!(11)), at(60));
     let denial = denied(&answer, ReasonCode::RateLimited);
     assert_eq!(
         (denial.retry_after_ms, &*denial.message),
@@ -109,15 +112,12 @@ fn a_call_counts_what_its_arguments_say() {
         json!("3"),
         json!(1_000_001),
     ] {
-        let answer = engine.authorize(&counting(2, bad), at(60));
+        let answer = engine.authorize(counting(2, bad), at(60));
         let denial = denied(&answer, ReasonCode::BadArguments);
         assert_eq!(denial.rule, "/tools/vm_stop/limits/0");
     }
-    denied(
-        &engine.authorize(&stop(2), at(60)),
-        ReasonCode::BadArguments,
-    );
-    allowed(&engine.authorize(&counting(2, json!(3)), at(60)));
+    denied(&engine.authorize(stop(2), at(60)), ReasonCode::BadArguments);
+    allowed(&engine.authorize(counting(2, json!(3)), at(60)));
 }
 
 #[test]
@@ -127,9 +127,9 @@ fn a_counter_that_two_rules_share_is_charged_once_by_the_stricter() {
     let text = json!({"version": "1", "default": "deny", "tools": {"vm_stop": limit(3)},
         "effects": {"force_stop": limit(2)}, "all_tools": limit(9)});
     let mut engine = Engine::new(policy(&text.to_string()), BOOT);
-    assert_eq!(charges(&engine.authorize(&stop(1), at(0))).len(), 1);
-    allowed(&engine.authorize(&stop(2), at(0)));
-    let answer = engine.authorize(&stop(3), at(0));
+    assert_eq!(charges(&engine.authorize(stop(1), at(0))).len(), 1);
+    allowed(&engine.authorize(stop(2), at(0)));
+    let answer = engine.authorize(stop(3), at(0));
     assert_eq!(
         denied(&answer, ReasonCode::RateLimited).rule,
         "/effects/force_stop/limits/0"
@@ -143,7 +143,7 @@ fn a_rule_in_shadow_mode_changes_nothing_and_says_what_it_would_have_done() {
         "limits": [{"counter": "s", "window": "hour", "max": 1, "scope": "grant"}]}},
     "protected": [{"name": "web-3", "mode": "shadow"}]});
     let mut engine = Engine::new(policy(&text.to_string()), BOOT);
-    let first = engine.authorize(&stop(1), at(0));
+    let first = engine.authorize(stop(1), at(0));
     assert_eq!(first.shadow, None);
     let key = CounterKey {
         counter: "s".to_owned(),
@@ -158,7 +158,7 @@ fn a_rule_in_shadow_mode_changes_nothing_and_says_what_it_would_have_done() {
     assert_eq!(charges(&first), [charge]);
     assert!(allowed(&first).limits().is_empty(), "nothing binds");
 
-    let second = engine.authorize(&stop(2), at(1));
+    let second = engine.authorize(stop(2), at(1));
     assert_eq!(charges(&second), [], "no room, no charge");
     let shadow = second.shadow.clone().expect("it would have been denied");
     assert_eq!(
@@ -170,7 +170,7 @@ fn a_rule_in_shadow_mode_changes_nothing_and_says_what_it_would_have_done() {
     };
     assert_eq!(record.shadow.as_ref(), Some(&shadow));
 
-    let third = engine.authorize(&stop(3), at(2));
+    let third = engine.authorize(stop(3), at(2));
     allowed(&third);
     assert_eq!(
         third.shadow.expect("protected").reason_code,
@@ -188,7 +188,7 @@ fn a_limit_in_shadow_mode_that_cannot_be_counted_leaves_the_others_to_be_charged
         "effects": {"force_stop": {"mode": "shadow", "limits": [limit("one"), by_count, limit("two")]}},
         "all_tools": {"mode": "shadow", "limits": [limit("three")]}});
     let mut engine = Engine::new(policy(&text.to_string()), BOOT);
-    let answer = engine.authorize(&counting(1, json!("many")), at(0));
+    let answer = engine.authorize(counting(1, json!("many")), at(0));
     let charges = charges(&answer);
     let counters: Vec<&str> = charges.iter().map(|one| &*one.key.counter).collect();
     assert_eq!(counters, ["one", "two", "three"]);
@@ -202,7 +202,7 @@ fn a_limit_in_shadow_mode_that_cannot_be_counted_leaves_the_others_to_be_charged
 #[test]
 fn a_rule_in_shadow_mode_does_not_lift_the_default() {
     let mut engine = engine_of(&json!({"mode": "shadow"}));
-    let answer = engine.authorize(&stop(1), at(0));
+    let answer = engine.authorize(stop(1), at(0));
     denied(&answer, ReasonCode::DefaultDeny);
     let shadow = answer.shadow.expect("it would have passed");
     assert_eq!(
@@ -231,7 +231,7 @@ fn a_stop_out_of_band_is_charged_for_good_even_where_no_room_is_left() {
     };
     assert_eq!(charges.len(), 1, "nobody knows the session");
     assert_eq!((&*rows[0].key, rows[0].remaining), ("uid:1000", 0));
-    denied(&engine.authorize(&stop(1), at(1)), ReasonCode::RateLimited);
+    denied(&engine.authorize(stop(1), at(1)), ReasonCode::RateLimited);
     engine.charge_out_of_band(
         Effect::ForceStop,
         &vm(2),
@@ -240,7 +240,7 @@ fn a_stop_out_of_band_is_charged_for_good_even_where_no_room_is_left() {
         at(60),
     );
     denied(
-        &engine.authorize(&stop(1), at(3601)),
+        &engine.authorize(stop(1), at(3601)),
         ReasonCode::RateLimited,
     );
     assert!(!engine.limiter.clone().release(*id), "never given back");
@@ -262,8 +262,8 @@ fn a_stop_out_of_band_is_still_counted_after_a_crash() {
         .collect();
     let replay = Replay::read(&lines).expect("intact");
     let mut engine = Engine::restore(engine.policy().clone(), &replay.finish(BOOT, at(6)));
-    denied(&engine.authorize(&stop(1), at(6)), ReasonCode::RateLimited);
-    let next = allowed(&engine.authorize(&stop(2), at(6))).id();
+    denied(&engine.authorize(stop(1), at(6)), ReasonCode::RateLimited);
+    let next = allowed(&engine.authorize(stop(2), at(6))).id();
     assert_eq!(next, DecisionId(3), "its number is not used again");
 }
 
@@ -275,7 +275,10 @@ fn a_stop_out_of_band_takes_from_the_grant_that_its_user_has() {
     assert_eq!((&*rows[0].key, rows[0].remaining), ("grant:agents", 0));
     let mut call = stop(2);
     call.caller.grant = by;
-    denied(&engine.authorize(&call, at(1)), ReasonCode::RateLimited);
+    denied(
+        &engine.authorize(call.clone(), at(1)),
+        ReasonCode::RateLimited,
+    );
     "other".clone_into(&mut call.caller.grant);
-    allowed(&engine.authorize(&call, at(1)));
+    allowed(&engine.authorize(call.clone(), at(1)));
 }

@@ -32,7 +32,7 @@ fn flooded(tool: &str) -> (Engine, Vec<JournalEntry>) {
     let mut engine = Engine::new(policy(POLICY), BOOT);
     let mut journal = vec![engine.boot_entry(at(0))];
     for n in 0..SHARE_COUNTERS_MAX {
-        let answer = engine.authorize(&made_up(tool, n), at(0));
+        let answer = engine.authorize(made_up(tool, n), at(0));
         allowed(&answer);
         journal.extend(answer.journal);
     }
@@ -41,18 +41,18 @@ fn flooded(tool: &str) -> (Engine, Vec<JournalEntry>) {
 
 #[track_caller]
 fn denies_one_account_alone(engine: &mut Engine, tool: &str) {
-    let refused = engine.authorize(&made_up(tool, 9_999), at(10));
+    let refused = engine.authorize(made_up(tool, 9_999), at(10));
     let denial = denied(&refused, ReasonCode::Unavailable);
     assert_eq!(denial.rule, format!("/tools/{tool}/limits/0"));
     assert_eq!(denial.retry_after_ms, Some(86_390_000));
     assert!(denial.message.contains("its share"), "{}", denial.message);
     assert_eq!(engine.limiter_load(at(10)).short, ["uid:1001"]);
     // The same under a name that it had before, and somebody else under any name.
-    allowed(&engine.authorize(&made_up(tool, 0), at(10)));
+    allowed(&engine.authorize(made_up(tool, 0), at(10)));
     let mut other = made_up(tool, 9_999);
     other.caller = caller("uid:1002");
-    allowed(&engine.authorize(&other, at(10)));
-    allowed(&engine.authorize(&stop(1), at(10)));
+    allowed(&engine.authorize(other.clone(), at(10)));
+    allowed(&engine.authorize(stop(1), at(10)));
 }
 
 fn restarted(journal: &[JournalEntry]) -> Engine {
@@ -78,12 +78,12 @@ fn whoever_makes_up_names_without_end_is_denied_alone() {
 #[test]
 fn a_vm_that_is_there_is_no_name_that_somebody_made_up() {
     let mut engine = Engine::new(policy(POLICY), BOOT);
-    let answer = engine.authorize(&request("look", None, Target::Vm(vm(1))), at(0));
+    let answer = engine.authorize(request("look", None, Target::Vm(vm(1))), at(0));
     let [JournalEntry::Allow(entry)] = answer.journal.as_slice() else {
         panic!("{:?}", answer.journal)
     };
     assert_eq!(entry.charges[0].maker, None);
-    let answer = engine.authorize(&made_up("look", 1), at(0));
+    let answer = engine.authorize(made_up("look", 1), at(0));
     let line = json!(answer.journal);
     assert_eq!(line[0]["charges"][0]["maker"], "uid:1001", "{line}");
 }

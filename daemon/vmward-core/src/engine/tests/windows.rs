@@ -32,7 +32,7 @@ impl Host {
     }
 
     fn asks(&mut self, vm: u8, second: i64) -> bool {
-        let answer = self.engine.authorize(&stop(vm), at(second));
+        let answer = self.engine.authorize(stop(vm), at(second));
         self.journal.extend(answer.journal);
         matches!(answer.decision, Decision::Allow(_))
     }
@@ -113,10 +113,10 @@ fn calls_of_the_short_window_are_gone_with_it() {
 fn a_new_policy_counts_what_was_used_under_the_old_one() {
     let mut engine = engine();
     for n in 0..3 {
-        allowed(&engine.authorize(&stop(n), at(0)));
+        allowed(&engine.authorize(stop(n), at(0)));
     }
     engine.set_policy(policy(&SEED.replace("10", "3")));
-    denied(&engine.authorize(&stop(3), at(1)), ReasonCode::RateLimited);
+    denied(&engine.authorize(stop(3), at(1)), ReasonCode::RateLimited);
     engine.set_policy(policy(SEED));
-    allowed(&engine.authorize(&stop(3), at(1)));
+    allowed(&engine.authorize(stop(3), at(1)));
 }

@@ -38,7 +38,7 @@ impl Logged {
 
     fn call(&mut self, tool: &str, arguments: Value, seconds: i64) -> Authorized {
         let request = request(&self.engine, tool, object(arguments));
-        let answer = self.engine.authorize(&request, at(seconds));
+        let answer = self.engine.authorize(request, at(seconds));
         self.write(&answer.audit, at(seconds));
         answer
     }
@@ -282,7 +282,7 @@ fn simulate_gives_back_what_was_given_back() {
         if let Target::Vm(vm) = &mut forced.target {
             vm.protected = true;
         }
-        let answer = logged.engine.authorize(&forced, at(minute * 60));
+        let answer = logged.engine.authorize(forced.clone(), at(minute * 60));
         logged.write(&answer.audit, at(minute * 60));
         let lease = answer.lease.unwrap();
         let late = at(minute * 60 + 60);
@@ -304,7 +304,7 @@ fn simulate_goes_by_the_time_of_the_decision_where_its_record_was_written_later(
     for hour in 0..12 {
         let decided = at(hour * 3600);
         let request = request(&logged.engine, "vm_stop", object(json!({})));
-        let body = logged.engine.authorize(&request, decided).audit;
+        let body = logged.engine.authorize(request, decided).audit;
         logged.write(&body.recovered(Some(decided.wall_ns)), restart);
     }
     let text = logged.simulate(0, SEED);
