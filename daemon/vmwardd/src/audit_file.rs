@@ -7,6 +7,7 @@
 //! denies rather than act unrecorded.
 
 mod head;
+mod resumed;
 mod rotate;
 mod scan;
 
@@ -21,6 +22,7 @@ use vmward_core::audit::{AUDIT_FORMAT, AuditBody, Genesis};
 use vmward_core::clock::Now;
 use vmward_core::ids::DecisionId;
 
+pub use self::resumed::{Journalled, Requests, Resumed, Said, Written};
 pub use self::rotate::Rotation;
 use self::scan::scan;
 use crate::audit_text;
@@ -72,47 +74,6 @@ impl Waiting {
         let body = Some(body);
         Self { body, text, at }
     }
-}
-
-/// What reading the log at start found.
-#[derive(Debug, Default)]
-pub struct Resumed {
-    /// Of the decisions asked for, those that the log has.
-    pub decisions: HashSet<DecisionId>,
-    /// The newest decision in the log.
-    pub newest: Option<DecisionId>,
-    /// The newest allow in the log that the journal should have.
-    pub journalled: Option<Journalled>,
-    /// The newest kernel event of this boot in the log.
-    pub kernel_seq: Option<u64>,
-    /// What had to be put aside, as a sentence for the log and the status.
-    pub put_aside: Option<String>,
-    /// That the log's newest records are missing, or that nobody can tell, as a
-    /// sentence.
-    pub end_missing: Option<String>,
-    /// The number of the newest record that was there.
-    pub records: u64,
-}
-
-impl Resumed {
-    /// What is not as it should be.
-    pub fn warnings(&self) -> Vec<String> {
-        let all = self.put_aside.iter().chain(&self.end_missing);
-        all.cloned().collect()
-    }
-}
-
-/// An allow that is in the journal as well.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Journalled {
-    /// Which.
-    pub id: DecisionId,
-    /// The boot in which its record was written.
-    pub boot_id: String,
-    /// When, in that boot's time.
-    pub boot_ns: i64,
-    /// When, as the record says it.
-    pub time: String,
 }
 
 /// Why the log cannot be opened.

@@ -160,6 +160,7 @@ pub(super) fn look_back(
         resumed.newest = resumed.newest.max(found.newest);
         // Files come newest first.
         resumed.journalled = resumed.journalled.take().or(found.journalled);
+        resumed.requests.before(found.requests, wanted);
         resumed.kernel_seq = resumed.kernel_seq.max(found.kernel_seq);
         // Decisions are numbered in the order of the log.
         if let (Some(missing), Some(newest)) = (missing, found.newest)

@@ -6,10 +6,10 @@ use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use vmward_core::audit::Verdict;
+use vmward_core::audit::{ApprovalEvent, Verdict};
 use vmward_core::ids::DecisionId;
 
-use super::{Journalled, Resumed};
+use super::{Journalled, Resumed, Said, Written};
 
 #[derive(Deserialize)]
 struct Peek {
@@ -32,6 +32,24 @@ struct Peek {
     kernel_seq: Option<u64>,
     #[serde(default)]
     to: Option<u64>,
+}
+
+impl Peek {
+    fn written(&self) -> Written {
+        Written {
+            boot_id: self.boot_id.clone(),
+            boot_ns: self.boot_ns,
+            time: self.time.clone(),
+        }
+    }
+}
+
+/// Of a record about a request for approval. Other kinds have other things by
+/// these names.
+#[derive(Deserialize)]
+struct ApprovalPeek {
+    approval: DecisionId,
+    event: ApprovalEvent,
 }
 
 /// The end of a log.
@@ -68,6 +86,13 @@ pub(super) fn scan(
         let text = String::from_utf8_lossy(&line).into_owned();
         if let Ok(peek) = serde_json::from_str::<Peek>(&text) {
             note(&peek, boot_id, wanted, resumed);
+            if peek.kind == "approval"
+                && let Ok(ApprovalPeek { approval, event }) = serde_json::from_str(&text)
+            {
+                let written = peek.written();
+                let said = Said { event, written };
+                resumed.requests.note(approval, said, wanted);
+            }
         }
         found.last_line = Some(text);
     }
@@ -102,9 +127,7 @@ fn note_journalled(peek: &Peek, resumed: &mut Resumed) {
     if known < Some(id) {
         resumed.journalled = Some(Journalled {
             id,
-            boot_id: peek.boot_id.clone(),
-            boot_ns: peek.boot_ns,
-            time: peek.time.clone(),
+            written: peek.written(),
         });
     }
 }

@@ -20,7 +20,7 @@ use vmward_core::journal::{JournalEntry, Replay, ReplayError, ReplayedState, enc
 use vmward_core::lease::{KernelLease, Lease, LeaseState};
 use vmward_core::policy::Policy;
 
-use self::behind::{behind, refusing};
+use self::behind::{behind, refusing, undecided};
 use super::KernelSide;
 use super::batch::Batch;
 use super::denials::Denials;
@@ -122,9 +122,11 @@ pub fn recover(
         .iter()
         .map(|found| found.id)
         .chain(spooled.clone())
+        .chain(undecided(&replayed))
         .collect();
     let (mut audit, resumed) = open_audit(&wanted)?;
-    if let Some(why) = behind(&path, &replayed, &resumed, &left, &policy, now) {
+    let approvals = config.approvals.core(&config.grants);
+    if let Some(why) = behind(&path, &replayed, &resumed, &left, &policy, &approvals, now) {
         let mut engine = Engine::new(policy, boot_id);
         // Their records stay in the spool, for the start that finds a good journal.
         spooled.for_each(|id| engine.skip_ids(id));

@@ -37,7 +37,8 @@ pub(super) fn new_journal(config: &Config) -> Result<(), Failure> {
         &detail,
     )
     .or_exit(CANT_CREATE)?;
-    let newest = newest_decision(&former).max(resumed.newest);
+    let requested = resumed.requests.iter().next_back().map(|(id, _)| id);
+    let newest = newest_decision(&former).max(resumed.newest).max(requested);
     let lines = first_lines(newest, &boot_id, now).or_exit(SOFTWARE)?;
     std::fs::copy(storage.path(), &aside)
         .and_then(|_bytes| std::fs::File::open(&aside)?.sync_all())

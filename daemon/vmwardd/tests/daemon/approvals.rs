@@ -10,6 +10,7 @@ use std::thread;
 use serde_json::{Value, json};
 
 use crate::harness::{Daemon, Options, wait_until};
+use crate::journal::lines_of;
 
 /// Asks approval of every stop; `vm_pause` is denied, `vm_reset` is for agents
 /// that can wait a second.
@@ -41,7 +42,7 @@ const ADMIN_ONLY: i32 = -32007;
 const SETTLED: i32 = -32008;
 
 /// `None`, with a note, where the tests cannot become somebody else.
-fn daemon(more: &str) -> Option<Daemon> {
+pub(crate) fn daemon(more: &str) -> Option<Daemon> {
     if !nix::unistd::geteuid().is_root() {
         eprintln!("not run: asking as another user takes root");
         return None;
@@ -64,6 +65,12 @@ fn daemon(more: &str) -> Option<Daemon> {
 /// Asks as another user, through the policy socket.
 #[track_caller]
 fn ask_as(uid: u32, socket: &Path, method: &str, params: &Value) -> Value {
+    let answer = try_ask_as(uid, socket, method, params);
+    answer.unwrap_or_else(|why| panic!("{why}"))
+}
+
+/// The same, where there may be no answer.
+fn try_ask_as(uid: u32, socket: &Path, method: &str, params: &Value) -> Result<Value, String> {
     let request = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
     let output = Command::new("setpriv")
         .args([&format!("--reuid={uid}"), "--clear-groups", "--"])
@@ -74,16 +81,17 @@ fn ask_as(uid: u32, socket: &Path, method: &str, params: &Value) -> Value {
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
+    let answer = serde_json::from_slice(&output.stdout);
+    answer.map_err(|error| format!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
+}
+
+fn call(tool: &str, vm: &str) -> Value {
+    json!({"tool": tool, "arguments": {"identifier": vm}, "reason": "patching", "agent": "tester"})
 }
 
 #[track_caller]
-fn authorize(daemon: &Daemon, tool: &str, vm: &str) -> Value {
-    let params = json!({
-        "tool": tool, "arguments": {"identifier": vm}, "reason": "patching", "agent": "tester"
-    });
-    let answer = ask_as(AGENT, &daemon.socket(), "authorize", &params);
+pub(crate) fn authorize(daemon: &Daemon, tool: &str, vm: &str) -> Value {
+    let answer = ask_as(AGENT, &daemon.socket(), "authorize", &call(tool, vm));
     assert_eq!(answer["error"], Value::Null, "{answer}");
     answer["result"].clone()
 }
@@ -92,6 +100,20 @@ fn authorize(daemon: &Daemon, tool: &str, vm: &str) -> Value {
 #[track_caller]
 fn admin(daemon: &Daemon, method: &str, params: &Value) -> Value {
     Daemon::call_at(&daemon.admin_socket(), method, params)
+}
+
+/// Has a stop approved, after which the daemon dies at a step of its allow.
+#[cfg(feature = "crash-points")]
+pub(crate) fn dies_with_an_approved_call(daemon: &mut Daemon, step: &str) {
+    let id = pending(daemon, "web-1");
+    let approved = admin(daemon, "approval.approve", &json!({"approval": id}));
+    assert_eq!(approved["result"]["state"], "approved", "{approved}");
+    daemon.kill();
+    daemon.restart_with(&[("VMWARD_CRASH_AT", step)]);
+    let asked = call("vm_stop", "web-1");
+    // It may have been answered by then.
+    drop(try_ask_as(AGENT, &daemon.socket(), "authorize", &asked));
+    assert_eq!(daemon.wait_exit(), None, "{step}: ended by a signal");
 }
 
 #[track_caller]
@@ -169,6 +191,55 @@ fn a_denied_call_stays_denied_and_the_reason_reaches_the_agent() {
     let waited = ask_as(AGENT, &daemon.socket(), "approval.wait", &params);
     assert_eq!(waited["result"]["state"], "denied", "{waited}");
     assert_eq!(waited["result"]["note"], "not before the backup");
+}
+
+/// What the audit log says last of a request, and by which methods it came to that.
+type Said = (&'static str, &'static [&'static str]);
+
+const SAID: [Said; 4] = [
+    ("opened", &[]),
+    ("denied", &["approval.deny"]),
+    ("approved", &["approval.approve"]),
+    ("denied", &["approval.approve", "approval.deny"]),
+];
+
+#[test]
+fn what_a_person_said_and_a_cut_journal_lost_is_noticed_at_the_start() {
+    let Some(mut daemon) = daemon("") else { return };
+    let journal = daemon.dir().join("state/journal.jsonl");
+    for (state, methods) in SAID {
+        let id = pending(&daemon, "web-1");
+        for method in methods {
+            let said = admin(&daemon, method, &json!({"approval": id}));
+            assert_eq!(said["error"], Value::Null, "{said}");
+        }
+        // As it is, it is good, whatever way the daemon ended.
+        daemon.kill();
+        daemon.restart();
+        let degraded = daemon.status().degraded;
+        assert!(!degraded.concat().contains("journal"), "{degraded:?}");
+        daemon.kill();
+        let lines = lines_of(&journal);
+        // The last line that is about the request, and the start's behind it.
+        let kept = lines.rfind(r#""t":"approval""#).unwrap();
+        let kept = lines.get(..kept).unwrap().rfind('\n').unwrap();
+        std::fs::write(&journal, lines.get(..=kept).unwrap()).unwrap();
+        daemon.restart();
+        let answer = authorize(&daemon, "vm_stop", "web-1");
+        assert_eq!(answer["reason_code"], "unavailable", "{state}: {answer}");
+        let message = answer["message"].as_str().unwrap();
+        for said in [&format!("request {id} "), state, "--new-journal"] {
+            assert!(message.contains(said), "{message}");
+        }
+        daemon.terminate();
+        let anew = daemon.run_another(&["--new-journal"]);
+        assert!(anew.status.success(), "{anew:?}");
+        daemon.restart();
+    }
+    assert_eq!(
+        authorize(&daemon, "vm_stop", "web-1")["decision"],
+        "pending"
+    );
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::os::unix::net::UnixStream;
 use serde_json::{Value, json};
 use vmward_wire::v1::Decision;
 
+use crate::approvals;
 use crate::harness::{Daemon, Options};
 
 const STEPS: [&str; 6] = [
@@ -61,6 +62,19 @@ fn no_step_at_which_the_daemon_dies_gives_quota_back() {
             "{step}: every charged call has its audit record"
         );
         daemon.verify_audit();
+    }
+}
+
+#[test]
+fn no_step_at_which_the_daemon_dies_makes_its_journal_look_cut() {
+    for step in STEPS.into_iter().chain(["after-answer", "before-log"]) {
+        let Some(mut daemon) = approvals::daemon("") else {
+            return;
+        };
+        approvals::dies_with_an_approved_call(&mut daemon, step);
+        daemon.restart();
+        let next = approvals::authorize(&daemon, "vm_stop", "web-2");
+        assert_eq!(next["decision"], "pending", "{step}: {next}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! The log in several files: the chain, a crash at each step, and what is removed.
 
+use vmward_core::audit::ApprovalEvent;
 use vmward_core::audit::chain::Verifier;
 
 use super::*;
@@ -134,6 +135,32 @@ fn records_of_decisions_are_found_in_the_files_that_were_put_aside() {
     // Without anything that is missing, the newest decision is enough.
     let (_, resumed) = AuditFile::open(dir.path(), "boot", at(0), &HashSet::new()).unwrap();
     assert_eq!(resumed.newest, Some(DecisionId(7)));
+}
+
+#[test]
+fn the_last_word_on_a_request_is_found_in_the_file_that_was_put_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let word = |event: &str| -> AuditBody {
+        serde_json::from_value(serde_json::json!({
+            "kind": "approval", "approval": 5, "event": event, "grant": "g",
+            "requester": {"uid": 1}, "tool": "t", "args_digest": "", "rule": ""
+        }))
+        .unwrap()
+    };
+    let mut audit = open(dir.path());
+    audit.append(word("opened"), at(0));
+    fill(&mut audit, 1, ROTATION);
+    audit.append(word("denied"), at(0));
+    fill(&mut audit, 1, ROTATION);
+    // Looked for as a decision of the journal's: it is the one that opened it.
+    let wanted = HashSet::from([DecisionId(5)]);
+    let (_, resumed) = AuditFile::open(dir.path(), "boot", at(0), &wanted).unwrap();
+    let found: Vec<_> = resumed.requests.iter().collect();
+    let [(DecisionId(5), said)] = found[..] else {
+        panic!("{found:?}")
+    };
+    assert_eq!(said.event, ApprovalEvent::Denied);
+    assert_eq!(said.written.boot_id, "boot");
 }
 
 #[test]

@@ -2,8 +2,14 @@
 //!
 //! Each line tells what was charged, so one that is missing gives quota back. The
 //! numbers of the lines show a hole before the last of them; for the end there is
-//! only the audit log, which says of each allow whether the journal has it too.
+//! only the audit log, which says of each allow whether the journal has it too, and
+//! of each request for approval how far it came.
 
+mod requests;
+
+pub(super) use self::requests::undecided;
+
+use vmward_core::approval::ApprovalConfig;
 use vmward_core::audit::AuditBody;
 use vmward_core::clock::{self, NS_PER_S, Now};
 use vmward_core::engine::Engine;
@@ -11,18 +17,34 @@ use vmward_core::journal::{REMEDY, ReplayedState};
 use vmward_core::policy::Policy;
 
 use super::Recovered;
-use crate::audit_file::{AuditFile, Journalled, Resumed};
+use crate::audit_file::{AuditFile, Resumed, Written};
 use crate::ledger_file::{FileStorage, Ledger};
 use crate::spool::Left;
 
 /// No lease is unfinished for longer.
 const LEASE_NS: i64 = 600 * NS_PER_S;
 
-/// What is to be said of a journal at `path` that lacks an allow which may still
-/// count by this policy. One that is too old for that proves nothing that matters,
-/// and hosts whose journal was begun anew by a former version have such.
+/// What is to be said of a journal at `path` that lacks what the audit log has of
+/// it, and what may still count by this policy and these settings. Where that is too
+/// old nothing is lost with it, and hosts whose journal was begun anew by a former
+/// version have such.
 pub(super) fn behind(
     path: &str,
+    replayed: &ReplayedState,
+    resumed: &Resumed,
+    left: &Left,
+    policy: &Policy,
+    approvals: &ApprovalConfig,
+    now: Now,
+) -> Option<String> {
+    let why = lacks_allow(replayed, resumed, left, policy, now)
+        .or_else(|| requests::lacks(replayed, &resumed.requests, policy, approvals, now))?;
+    Some(format!(
+        "{path} {why}: lines at its end, or all of it, are missing; {REMEDY}"
+    ))
+}
+
+fn lacks_allow(
     replayed: &ReplayedState,
     resumed: &Resumed,
     left: &Left,
@@ -33,29 +55,27 @@ pub(super) fn behind(
         AuditBody::Decision(record) if record.journalled => Some(record.decision_id),
         _ => None,
     });
+    let windows = policy.limits().map(|limit| limit.window.ns());
+    let longest_ns = windows.max().unwrap_or(0).max(LEASE_NS);
     let logged = resumed.journalled.as_ref();
-    let logged = logged.filter(|newest| may_count(newest, policy, &replayed.boot_id, now));
+    let logged =
+        logged.filter(|newest| age_ns(&newest.written, &replayed.boot_id, now) <= longest_ns);
     let id = logged.map(|newest| newest.id).max(spooled)?;
     (id.0 >= replayed.next_id).then(|| {
         format!(
-            "{path} lacks decision {}, which was allowed and charged and is in the audit log: lines \
-             at its end, or all of it, are missing; {REMEDY}",
+            "lacks decision {}, which was allowed and charged and is in the audit log",
             id.0
         )
     })
 }
 
-fn may_count(allow: &Journalled, policy: &Policy, boot_id: &str, now: Now) -> bool {
-    let windows = policy.limits().map(|limit| limit.window.ns());
-    let longest_ns = windows.max().unwrap_or(0).max(LEASE_NS);
+fn age_ns(written: &Written, boot_id: &str, now: Now) -> i64 {
     // Within a boot nobody can set the clock that tells the age.
-    let age_ns = if allow.boot_id == boot_id {
-        now.boot_ns.saturating_sub(allow.boot_ns)
-    } else {
-        let at_ns = clock::parse_rfc3339(&allow.time);
-        at_ns.map_or(0, |at_ns| now.wall_ns.saturating_sub(at_ns))
-    };
-    age_ns <= longest_ns
+    if written.boot_id == boot_id {
+        return now.boot_ns.saturating_sub(written.boot_ns);
+    }
+    let at_ns = clock::parse_rfc3339(&written.time);
+    at_ns.map_or(0, |at_ns| now.wall_ns.saturating_sub(at_ns))
 }
 
 /// A state that denies every call, since the journal cannot be gone on with. It is
@@ -89,6 +109,7 @@ mod tests {
     use vmward_core::journal::Replay;
 
     use super::*;
+    use crate::audit_file::Journalled;
 
     const POLICY: &str = r#"{"version": "1", "default": "deny", "tools": {
         "vm_stop": {"limits": [{"counter": "c", "window": "hour", "max": 1, "scope": "grant"}]}
@@ -111,13 +132,15 @@ mod tests {
         let resumed = Resumed {
             journalled: Some(Journalled {
                 id: DecisionId(3),
-                boot_id: boot_id.to_owned(),
-                boot_ns: 10 * HOUR_S * NS_PER_S,
-                time: time.to_owned(),
+                written: Written {
+                    boot_id: boot_id.to_owned(),
+                    boot_ns: 10 * HOUR_S * NS_PER_S,
+                    time: time.to_owned(),
+                },
             }),
             ..Resumed::default()
         };
-        behind("j", &replayed, &resumed, &Left::default(), &policy, now).is_some()
+        lacks_allow(&replayed, &resumed, &Left::default(), &policy, now).is_some()
     }
 
     #[test]
@@ -139,8 +162,9 @@ mod tests {
         let policy = Policy::parse(POLICY, "policy.json").unwrap();
         let replayed = Replay::read(b"").unwrap().finish("now", at(1));
         let (resumed, left) = (Resumed::default(), Left::default());
+        let approvals = ApprovalConfig::default();
         assert_eq!(
-            behind("j", &replayed, &resumed, &left, &policy, at(1)),
+            behind("j", &replayed, &resumed, &left, &policy, &approvals, at(1)),
             None
         );
     }
