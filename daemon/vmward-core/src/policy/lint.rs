@@ -1,5 +1,6 @@
 //! What is right in a policy and still worth a second look.
 
+mod decided;
 mod reach;
 mod twice;
 mod unreached;
@@ -40,6 +41,7 @@ pub(super) fn find(policy: &Policy, places: &Places) -> Vec<Finding> {
     linter.harmless_rest();
     linter.taken_back();
     linter.unreached();
+    linter.decided();
     linter.counters();
     linter.idle_limits();
     linter.findings

@@ -16,6 +16,7 @@ pub use operand::{PATTERN_BYTES_MAX, TEXT_BYTES_MAX};
 pub use path::{PATH_BYTES_MAX, Path};
 
 use super::{facts::Facts, names::is_pattern, suggest};
+use crate::effect::Effect;
 
 /// What a condition asks of the value in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,6 +201,16 @@ impl Predicate {
             && own
                 .iter()
                 .all(|one| others.iter().any(|other| is_same(one, other)))
+    }
+
+    /// Does it hold of a call with this effect, or without one? Nothing where it asks
+    /// about something else.
+    pub(super) fn holds_of(&self, effect: Option<Effect>) -> Option<bool> {
+        if self.path.fixed() != Some(fixed::Fixed::Effect) {
+            return None;
+        }
+        let found = effect.map(|effect| Value::from(effect.name()));
+        self.operand.holds(self.op, found.as_ref()).ok()
     }
 
     /// What it asks of the value.

@@ -70,6 +70,9 @@ impl Checker {
         }
         match Predicate::new(pointer, path, op, json.as_ref(), on_deny) {
             Ok(predicate) => {
+                let place = object.place("value");
+                self.places
+                    .insert(predicate.pointer.clone(), (place.start, place.end));
                 if let Some(text) = predicate.wildcard() {
                     let message =
                         format!("{op:?} compares the whole of it: {text:?} stands for itself");

@@ -34,9 +34,14 @@ pub(super) fn check(path: &Path, op: Op, operand: &Operand) -> Result<(), Predic
         return Ok(());
     };
     match operand {
+        Operand::Exists(_) if path.is_always_there() => Err(PredicateError {
+            part: Part::Op,
+            message: format!("every call has {:?}", path.text()),
+            help: Some("remove the condition".to_owned()),
+        }),
         Operand::Exists(_) => Ok(()),
         Operand::OneOf(values) => values.iter().try_for_each(|value| one(path, fixed, value)),
-        Operand::Bound(_) if fixed == Fixed::Uid => Ok(()),
+        Operand::Bound(_) if fixed == Fixed::Uid => bound(op, operand),
         Operand::Bound(_) => Err(no_operator(path, op, fixed)),
         Operand::Matches(_) | Operand::Contains(_) if fixed == Fixed::Uid => {
             Err(no_operator(path, op, fixed))
@@ -47,6 +52,19 @@ pub(super) fn check(path: &Path, op: Op, operand: &Operand) -> Result<(), Predic
         }
         Operand::Contains(value) => Err(wrong_kind(path, fixed, value)),
     }
+}
+
+/// Is it true of some users and not of others? Of all between two users it is true
+/// where it is true of both.
+fn bound(op: Op, operand: &Operand) -> Result<(), PredicateError> {
+    let of = |uid: u32| operand.holds(op, Some(&Value::from(uid)));
+    let which = match (of(0), of(UID_MAX)) {
+        (Ok(true), Ok(true)) => "every",
+        (Ok(false), Ok(false)) => "no",
+        _ => return Ok(()),
+    };
+    let message = format!("it is true of {which} user");
+    Err(wrong(message, format!("a uid is 0 to {UID_MAX}")))
 }
 
 /// Can this very value stand there?

@@ -75,6 +75,11 @@ impl Path {
         })
     }
 
+    /// Does something stand there in every call?
+    pub(super) fn is_always_there(&self) -> bool {
+        matches!(self.place, Place::Grant | Place::Uid | Place::Tool)
+    }
+
     /// What stands there, if anything. A `null` in the arguments stands there.
     pub fn find<'a>(&self, facts: &Facts<'a>) -> Option<Cow<'a, Value>> {
         let text = |text: &str| Some(Cow::Owned(Value::from(text)));

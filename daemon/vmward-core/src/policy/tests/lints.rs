@@ -2,6 +2,7 @@
 
 use super::*;
 
+mod effects;
 mod idle;
 mod names;
 mod protected;
