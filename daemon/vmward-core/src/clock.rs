@@ -19,6 +19,39 @@ pub struct Now {
     pub wall_ns: i64,
 }
 
+/// What the host's time zone adds to universal time, as far as it is foreseen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LocalTime {
+    /// Now, in seconds: 7200 in Berlin in summer, -18000 in New York in winter.
+    pub offset_s: i32,
+    /// When that changes next, such as to summer time.
+    pub next: Option<OffsetChange>,
+}
+
+/// Another offset, from an instant on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OffsetChange {
+    /// The first instant with it, in nanoseconds since 1970.
+    pub at_ns: i64,
+    /// In seconds.
+    pub offset_s: i32,
+}
+
+impl LocalTime {
+    /// A zone that never changes.
+    pub fn fixed(offset_s: i32) -> Self {
+        let next = None;
+        Self { offset_s, next }
+    }
+
+    /// As it is at `wall_ns`, which is not before it was asked for.
+    #[must_use]
+    pub fn at(self, wall_ns: i64) -> Self {
+        let changed = self.next.filter(|next| next.at_ns <= wall_ns);
+        changed.map_or(self, |changed| Self::fixed(changed.offset_s))
+    }
+}
+
 /// Nanoseconds as milliseconds, rounded up, so that a caller who waits that
 /// long never comes too early. Negative counts as 0.
 pub fn ceil_ms(ns: i64) -> u64 {

@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, fmt::Write as _, path::Path};
 
 use serde_json::{Map, Value, json};
 use vmward_core::{
-    clock::Now,
+    clock::{LocalTime, Now},
     effect::Effect,
     engine::{Caller, Decision, Engine, ReasonCode, Request, Target, Via, VmTarget},
     ids::{Process, VmUuid},
@@ -191,7 +191,7 @@ fn request(engine: &Engine, subject: Subject, effect: Effect, target: Target) ->
         holder: caller.process,
         caller,
         reason: None,
-        local_offset_s: 0,
+        local: LocalTime::default(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 use vmward_core::{
-    clock::{NS_PER_S, Now},
+    clock::{LocalTime, NS_PER_S, Now},
     effect::Effect,
     engine::{Authorized, Caller, Decision, Engine, ReasonCode, Request, Target, Via, VmTarget},
     ids::{DecisionId, Process, VmUuid},
@@ -44,7 +44,7 @@ fn call(tool: &str, arguments: Map<String, Value>) -> Request {
         server: None,
         arguments,
         mapped: Mapped::Harmless { vm: None },
-        local_offset_s: 0,
+        local: LocalTime::default(),
         effect: None,
         args_digest: "d".repeat(64),
         target: Target::Unchecked("web-1".to_owned()),

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 use vmward_core::{
-    clock::Now,
+    clock::{LocalTime, Now},
     effect::Effect,
     engine::{Caller, Decision, Engine, Request, Target, Via, VmTarget},
     ids::{Process, VmUuid},
@@ -81,6 +81,6 @@ fn request(arguments: Map<String, Value>) -> Request {
         },
         holder: process,
         reason: None,
-        local_offset_s: 0,
+        local: LocalTime::default(),
     }
 }

@@ -199,15 +199,13 @@ fn condition(
 }
 
 fn hours(rule: &Rule, call: &Call<'_>) -> Result<(), Refusal> {
-    let (wall_ns, offset_s) = (call.now.wall_ns, call.request.local_offset_s);
-    if rule
-        .hours
-        .iter()
-        .any(|hours| hours.contain(wall_ns, offset_s))
-    {
+    let wall_ns = call.now.wall_ns;
+    let local = call.request.local.at(wall_ns);
+    let is_open = |hours: &Hours| hours.contain(wall_ns, local.offset_s);
+    if rule.hours.iter().any(is_open) {
         return Ok(());
     }
-    let opens_ns = next_opening(&rule.hours, wall_ns, offset_s);
+    let opens_ns = next_opening(&rule.hours, wall_ns, local);
     let wait_ms = opens_ns.map(|opens_ns| clock::ceil_ms(opens_ns.saturating_sub(wall_ns)));
     let opens = opens_ns.map_or_else(String::new, |opens_ns| {
         format!("; that begins at {}", clock::rfc3339(opens_ns))

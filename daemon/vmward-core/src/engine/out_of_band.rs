@@ -8,7 +8,7 @@ use super::{
     govern::{Call, govern, uuid_text},
 };
 use crate::{
-    clock::Now,
+    clock::{LocalTime, Now},
     effect::Effect,
     ids::Process,
     journal::JournalEntry,
@@ -82,6 +82,6 @@ fn stop_by(effect: Effect, vm: &VmTarget, actor_uid: u32, grant: String) -> Requ
         },
         holder: nobody,
         reason: None,
-        local_offset_s: 0,
+        local: LocalTime::default(),
     }
 }

@@ -11,6 +11,7 @@ mod of_host;
 mod rules;
 mod scopes;
 mod shares;
+mod summer_time;
 mod windows;
 
 use serde_json::Map;
@@ -18,7 +19,7 @@ use serde_json::Map;
 use super::*;
 use crate::{
     audit::{AuditBody, Verdict},
-    clock::NS_PER_S,
+    clock::{LocalTime, NS_PER_S},
     effect::Effect,
     ids::{Process, VmUuid},
     journal::JournalEntry,
@@ -87,7 +88,7 @@ fn request(tool: &str, effect: Option<Effect>, target: Target) -> Request {
             effect,
             vm: None,
         },
-        local_offset_s: 0,
+        local: LocalTime::default(),
         effect,
         args_digest: "d".repeat(64),
         target,

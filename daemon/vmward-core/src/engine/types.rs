@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use crate::{
     audit::AuditBody,
+    clock::LocalTime,
     disarm::Disarm,
     effect::Effect,
     ids::{DecisionId, Process, VmUuid},
@@ -115,8 +116,8 @@ pub struct Request {
     pub holder: Process,
     /// Why, as the caller gives it.
     pub reason: Option<String>,
-    /// What the host's time zone adds to universal time now, in seconds.
-    pub local_offset_s: i32,
+    /// What the host's time zone adds to universal time.
+    pub local: LocalTime,
 }
 
 /// How a caller names what it is about to do.

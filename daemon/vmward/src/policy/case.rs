@@ -11,7 +11,7 @@ use serde::{
 };
 use serde_json::{Map, Value};
 use vmward_core::{
-    clock::{NS_PER_S, Now},
+    clock::{LocalTime, NS_PER_S, Now, OffsetChange},
     digest::args_digest,
     effect::Effect,
     engine::{Caller, Engine, Request, Target, Via, VmTarget},
@@ -175,7 +175,7 @@ impl Call {
             holder: caller.process,
             caller,
             reason: self.reason.clone(),
-            local_offset_s: local_offset_s(now.wall_ns),
+            local: local(now.wall_ns),
         })
     }
 }
@@ -211,12 +211,28 @@ fn vm_target(vm: &FullVm) -> Target {
     })
 }
 
-/// What this host's time zone adds to universal time at `wall_ns`, in seconds, as
-/// the daemon has it for `"zone": "local"`. `TZ` names another zone.
-fn local_offset_s(wall_ns: i64) -> i32 {
-    let time = Timestamp::from_nanosecond(i128::from(wall_ns));
-    time.map_or(0, |time| TimeZone::system().to_offset(time).seconds())
+/// What this host's time zone adds to universal time at `wall_ns`, as the daemon has
+/// it for `"zone": "local"`. `TZ` names another zone.
+fn local(wall_ns: i64) -> LocalTime {
+    let Ok(time) = Timestamp::from_nanosecond(i128::from(wall_ns)) else {
+        return LocalTime::default();
+    };
+    let zone = TimeZone::system();
+    let offset_s = zone.to_offset(time).seconds();
+    // Some changes are of the zone's name only.
+    let changes = zone.following(time).take(CHANGES_MAX);
+    let mut changes = changes.map(|change| OffsetChange {
+        at_ns: i64::try_from(change.timestamp().as_nanosecond()).unwrap_or(i64::MAX),
+        offset_s: change.offset().seconds(),
+    });
+    LocalTime {
+        offset_s,
+        next: changes.find(|change| change.offset_s != offset_s),
+    }
 }
+
+/// Most changes of a zone that are looked at: those of several years.
+const CHANGES_MAX: usize = 8;
 
 /// An instant of the wall clock as both clocks: a case knows no boot.
 pub(crate) fn instant(wall_ns: i64) -> Now {

@@ -243,13 +243,7 @@ fn hours_in_the_local_zone_are_this_hosts() {
     ];
     for (zone, explained, tested) in [("EST5", 0, 0), ("UTC0", 3, 1)] {
         for (status, args) in [(explained, &explain[..]), (tested, &["test", "cases.json"])] {
-            let output = Command::new(env!("CARGO_BIN_EXE_vmward"))
-                .arg("policy")
-                .args(args)
-                .env("TZ", zone)
-                .current_dir(folder.0.path())
-                .output()
-                .unwrap();
+            let output = in_zone(&folder, zone, args);
             assert_eq!(
                 output.status.code(),
                 Some(status),
@@ -257,6 +251,27 @@ fn hours_in_the_local_zone_are_this_hosts() {
             );
         }
     }
+    // On the evening before New York's clock is put forward, and by another that is not.
+    let mut explain = explain;
+    explain[6] = "2026-03-07T23:00:00Z";
+    for (zone, opens) in [
+        ("EST5EDT,M3.2.0,M11.1.0", "2026-03-08T13:00:00.000Z"),
+        ("EST5", "2026-03-08T14:00:00.000Z"),
+    ] {
+        let output = in_zone(&folder, zone, &explain);
+        let told = String::from_utf8(output.stdout).unwrap();
+        assert!(told.contains(opens), "{zone}: {told}");
+    }
+}
+
+fn in_zone(folder: &Folder, zone: &str, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_vmward"))
+        .arg("policy")
+        .args(args)
+        .env("TZ", zone)
+        .current_dir(folder.0.path())
+        .output()
+        .unwrap()
 }
 
 #[test]

@@ -157,7 +157,7 @@ impl Shell {
             effect,
             args_digest: args_digest(&arguments),
             arguments,
-            local_offset_s: clock::local_offset_s(clock::now().wall_ns),
+            local: clock::local(clock::now().wall_ns),
             target,
             caller,
             holder,

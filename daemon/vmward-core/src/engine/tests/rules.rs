@@ -151,7 +151,7 @@ fn outside_the_hours_the_answer_says_when_they_begin() {
         "vm_stop is allowed only mon-tue 09:00-17:30 utc; that begins at 2026-11-23T09:00:00.000Z",
     );
     let east = Request {
-        local_offset_s: 8 * 3600,
+        local: LocalTime::fixed(8 * 3600),
         ..stop(1)
     };
     let local = json!({"tools": {"vm_stop": {"hours":

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use vmward_core::{
     approval::{ApprovalConfig, Person},
     audit::{AuditBody, chain::Chain},
-    clock::{NS_PER_S, Now},
+    clock::{LocalTime, NS_PER_S, Now},
     digest::args_digest,
     engine::{Authorized, Caller, Decision, Engine, Request, Target, Via, VmTarget},
     ids::{Process, VmUuid},
@@ -131,7 +131,7 @@ fn request(engine: &Engine, tool: &str, arguments: Map<String, Value>) -> Reques
         caller,
         holder: process,
         reason: None,
-        local_offset_s: 0,
+        local: LocalTime::default(),
     }
 }
 
