@@ -68,7 +68,8 @@ impl Checker {
             "the tool's exact name, such as \"tool\": \"stop_vm\"",
         );
         let tool = tool.and_then(|node| {
-            let tool = self.text(node, "tool")?;
+            let help = "name the tool exactly, such as \"tool\": \"stop_vm\"";
+            let tool = self.text_or(node, "tool", help)?;
             self.no_pattern(
                 node,
                 "tool",

@@ -130,9 +130,13 @@ impl Checker {
 
     /// Text that says something.
     pub(super) fn text(&mut self, node: &Node, key: &str) -> Option<String> {
+        self.text_or(node, key, "write something there, or leave it out")
+    }
+
+    /// Text that says something. `help`: what to do where it says nothing.
+    pub(super) fn text_or(&mut self, node: &Node, key: &str, help: &str) -> Option<String> {
         let text = self.string(node, key)?;
         if text.trim().is_empty() {
-            let help = "write something there, or leave it out";
             self.at_node(node, format!("{key:?} is empty"), Some(help));
             return None;
         }

@@ -4,6 +4,8 @@ use serde_json::{Map, Value, json};
 
 mod conditions;
 
+use conditions::not_told;
+
 use super::{
     Note,
     limits::{self, Counter},
@@ -107,9 +109,7 @@ impl Draft {
                                    rate_limit or state; a condition that must hold needs no action";
                     reader.error(source.line, message);
                 }
-                if self.deny.is_none() {
-                    self.deny = Some((source.line, source.on_deny.clone()));
-                }
+                self.deny(reader, source);
             }
             Some("require_approval") => self.require_approval(reader, tool, source),
             Some(other) => {
@@ -118,6 +118,17 @@ impl Draft {
                 );
                 reader.error(source.line, message);
             }
+        }
+    }
+
+    fn deny(&mut self, reader: &mut Reader, source: &Source<'_>) {
+        let (_, told) = self.deny.get_or_insert((source.line, None));
+        let Some(message) = &source.on_deny else {
+            return;
+        };
+        let told = told.get_or_insert_with(|| message.clone());
+        if told != message {
+            reader.note(source.line, not_told(message, "does"));
         }
     }
 

@@ -1,3 +1,6 @@
+use vmward_core::policy::facts::{CallerFacts, Facts};
+use vmward_core::policy::predicate::{Path, Predicate};
+
 use super::*;
 
 mod refused;
@@ -162,12 +165,82 @@ fn patterns_still_match_anywhere() {
         ("^web-[0-9]+$", "^web-[0-9]+$"),
         (r"cost\$", r"(?s:.*)cost\$(?s:.*)"),
         ("^a|b$", "(?s:.*)(?:^a|b$)(?s:.*)"),
+        // Flags change what an anchor is: here `$` is the end of a line.
+        ("(?m)^b$", "(?s:.*)(?:(?m)^b$)(?s:.*)"),
+        ("^(?i)B(?m)$", "(?s:.*)(?:^(?i)B(?m)$)(?s:.*)"),
     ] {
         let (rule, _) = rules(&format!(
             "      - name: n\n        conditions: [{{path: args.a, op: regex, value: '{pattern}'}}]\n"
         ));
         assert_eq!(rule["require"][0]["value"], expected);
     }
+}
+
+#[test]
+fn a_pattern_of_lines_matches_each_line_of_the_text() {
+    let (rule, _) = rules(
+        "      - name: n\n        conditions: [{path: args.a, op: regex, value: '(?m)^b$'}]\n",
+    );
+    let path = Path::parse("args.a").expect("a path");
+    let value = rule["require"][0].get("value");
+    let predicate = Predicate::new(String::new(), path, "regex", value, None).expect("good");
+    for (text, expected) in [
+        ("b", true),
+        ("a\nb\nc", true),
+        ("b\nc", true),
+        ("ab\nc", false),
+    ] {
+        let arguments = json!({ "a": text });
+        let facts = Facts {
+            tool: "t",
+            server: None,
+            effect: None,
+            arguments: arguments.as_object().expect("an object"),
+            vm: None,
+            caller: CallerFacts {
+                grant: "",
+                uid: 0,
+                unit: None,
+                exe: None,
+                agent: None,
+            },
+        };
+        assert_eq!(predicate.holds(&facts), Ok(expected), "{text:?}");
+    }
+}
+
+#[test]
+fn no_message_is_lost_in_silence() {
+    let same = "conditions: [{path: args.a, op: eq, value: 1}]";
+    let (rule, notes) = rules(&format!(
+        "      - name: one\n        {same}\n      - name: two\n        on_deny: second\n        \
+         {same}\n      - name: three\n        on_deny: third\n        {same}\n"
+    ));
+    let require = json!([{"path": "args.a", "op": "eq", "value": 1, "on_deny": "second"}]);
+    assert_eq!(rule["require"], require);
+    let lost = |line: u8, message: &str, whose: &str| {
+        format!(
+            "line {line}: the message {message:?} is not carried over: an earlier rule {whose} the \
+             same, and its message stands"
+        )
+    };
+    assert_eq!(notes, [lost(11, "third", "asks for")]);
+
+    let (rule, notes) = rules(
+        "      - name: one\n        action: deny\n        on_deny: first\n      - name: two\n        \
+         action: deny\n        on_deny: second\n      - name: three\n        action: deny\n",
+    );
+    assert_eq!(rule["reason"], "first");
+    assert_eq!(notes, [lost(9, "second", "does")]);
+
+    // What is only asked for beside a neq has no message to lose.
+    let (rule, notes) = rules(
+        "      - name: one\n        on_deny: first\n        conditions: [{path: args.a, op: neq, \
+         value: 1}]\n      - name: two\n        on_deny: second\n        conditions: [{path: args.a, \
+         op: neq, value: 2}]\n",
+    );
+    assert_eq!(rule["require"].as_array().map(Vec::len), Some(3));
+    assert!(!notes.concat().contains("message"), "{notes:?}");
 }
 
 #[test]

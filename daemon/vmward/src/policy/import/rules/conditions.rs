@@ -102,7 +102,9 @@ impl Draft {
             _ => {}
         }
         self.place_next(reader, node.line);
-        self.push(path, op, &value, source);
+        if let Some(message) = self.push(path, op, &value, source) {
+            reader.note(source.line, not_told(message, "asks for"));
+        }
     }
 
     /// The next condition comes from this line.
@@ -111,18 +113,41 @@ impl Draft {
         self.place(reader, &part, line);
     }
 
-    fn push(&mut self, path: &str, op: &str, value: &Value, source: &Source<'_>) {
-        let same =
-            |other: &Value| other["path"] == path && other["op"] == op && other["value"] == *value;
-        if self.require.iter().any(same) {
-            return;
+    /// Asks for it once. Returns the message that nobody will be told, where an earlier
+    /// rule asks for the same with another.
+    fn push<'a>(
+        &mut self,
+        path: &str,
+        op: &str,
+        value: &Value,
+        source: &'a Source<'_>,
+    ) -> Option<&'a str> {
+        let message = source.on_deny.as_deref();
+        let mut all = self.require.iter_mut();
+        let same = all
+            .find(|other| other["path"] == path && other["op"] == op && other["value"] == *value);
+        if let Some(same) = same {
+            let message = message?;
+            if same.get("on_deny").is_none() {
+                same["on_deny"] = json!(message);
+            }
+            return Some(message).filter(|message| same["on_deny"] != **message);
         }
         let mut predicate = json!({ "path": path, "op": op, "value": value });
-        if let Some(message) = &source.on_deny {
+        if let Some(message) = message {
             predicate["on_deny"] = json!(message);
         }
         self.require.push(predicate);
+        None
     }
+}
+
+/// What is said of a rule's message that has no place.
+pub(super) fn not_told(message: &str, does: &str) -> String {
+    format!(
+        "the message {message:?} is not carried over: an earlier rule {does} the same, and its \
+         message stands"
+    )
 }
 
 /// The counter that a condition reads, where a limit on it counts the same calls:
@@ -147,14 +172,16 @@ fn lost(path: &str, op: &str) -> String {
 
 /// Our patterns match the whole text, those of Intercept any part of it.
 fn anywhere(pattern: &str) -> String {
-    let alternatives = pattern.contains('|');
-    let begins = !alternatives && pattern.starts_with('^');
-    let ends = !alternatives && pattern.ends_with('$') && !pattern.ends_with("\\$");
+    // By a flag, an anchor may be that of a line, which is in the middle of the text.
+    let has_flags = pattern.contains("(?");
+    let is_whole = !has_flags && !pattern.contains('|');
+    let begins = is_whole && pattern.starts_with('^');
+    let ends = is_whole && pattern.ends_with('$') && !pattern.ends_with("\\$");
     let before = if begins { "" } else { "(?s:.*)" };
     let after = if ends { "" } else { "(?s:.*)" };
-    if alternatives {
-        format!("{before}(?:{pattern}){after}")
-    } else {
+    if is_whole {
         format!("{before}{pattern}{after}")
+    } else {
+        format!("{before}(?:{pattern}){after}")
     }
 }
