@@ -34,8 +34,8 @@ pub fn predicate(data: &[u8]) {
         wall_ns: 1_795_435_200_000_000_000,
     };
     let explained = Engine::new(policy.clone(), "fuzz").explain(&request, now);
-    let first = Engine::new(policy.clone(), "fuzz").authorize(&request, now);
-    let second = Engine::new(policy, "fuzz").authorize(&request, now);
+    let first = Engine::new(policy.clone(), "fuzz").authorize(request.clone(), now);
+    let second = Engine::new(policy, "fuzz").authorize(request, now);
     assert_eq!(
         first.decision, second.decision,
         "a verdict is no matter of chance"

@@ -20,7 +20,7 @@ fn the_answer_says_when_they_begin_by_the_clock_of_that_time() {
         },
         ..stop(1)
     };
-    let answer = engine.authorize(&request, at(0));
+    let answer = engine.authorize(request.clone(), at(0));
     let denial = denied(&answer, ReasonCode::OutsideHours);
     assert_eq!(
         denial.message,
@@ -31,8 +31,8 @@ fn the_answer_says_when_they_begin_by_the_clock_of_that_time() {
     // Whoever waits that long comes neither too early nor too late.
     let wait_s = i64::try_from(wait_s).expect("seconds");
     denied(
-        &engine.authorize(&request, at(wait_s - 1)),
+        &engine.authorize(request.clone(), at(wait_s - 1)),
         ReasonCode::OutsideHours,
     );
-    allowed(&engine.authorize(&request, at(wait_s)));
+    allowed(&engine.authorize(request.clone(), at(wait_s)));
 }
