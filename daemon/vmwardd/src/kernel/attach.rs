@@ -83,6 +83,7 @@ const PROGRAMS: &[(&str, Hook)] = &[
     ("sb_mount", Hook::Wall),
     ("move_mount", Hook::Wall),
     ("sb_remount", Hook::Wall),
+    ("sb_pivotroot", Hook::Wall),
     ("bprm_creds_for_exec", Hook::Wall),
     ("cgroup_can_fork", Hook::Exit),
 ];

@@ -23,7 +23,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::sys::socket::{MsgFlags, sendmsg};
-use nix::unistd::{truncate, unlink};
+use nix::unistd::{pivot_root, truncate, unlink};
 
 use super::teach;
 
@@ -31,7 +31,7 @@ use super::teach;
 pub(super) const MONITOR: &str = "monitor.sock";
 
 /// The attempts on what is vmward's own.
-pub(super) const OWN_WORDS: [&str; 10] = [
+pub(super) const OWN_WORDS: [&str; 11] = [
     "map",
     "prog",
     "unlink",
@@ -42,6 +42,7 @@ pub(super) const OWN_WORDS: [&str; 10] = [
     "mount",
     "move-mount",
     "remount",
+    "pivot",
 ];
 
 /// Runs until the input ends.
@@ -177,6 +178,8 @@ fn attempt(word: &str, target: &str) -> io::Result<Result<(), Errno>> {
             raw(libc::SYS_move_mount, &[at, path, at, path, 0])
         }
         "remount" => remount(&c_path(path)?),
+        // Onto itself.
+        "pivot" => pivot_root(path, path),
         _ => return Err(io::Error::other(format!("unknown word {word:?}"))),
     })
 }

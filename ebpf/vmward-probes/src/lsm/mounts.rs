@@ -1,6 +1,7 @@
 //! Mounts over, and unmounts of, what keeps vmward, its pins and the folders on
-//! the way to them, or the VMs: the folders where libvirt knows of them. Only in the host's own mount namespace; what a container
-//! mounts in its own is its own affair.
+//! the way to them, or the VMs: the folders where libvirt knows of them. Another
+//! root puts all of these out of reach at once. Only in the host's own mount
+//! namespace; what a container mounts in its own is its own affair.
 
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
@@ -72,6 +73,25 @@ fn try_move(path: u64) -> i32 {
         return 0;
     }
     host_wall(&Attempt::new(vector::MOUNT, 0))
+}
+
+/// Another root for every process of the host: what libvirt and vmward know by name
+/// would be somewhere else. Whoever takes the host down does so when no VM runs any
+/// more.
+///
+/// match-proto: security/security.c:int security_sb_pivotroot(const struct path *old_path, const struct path *new_path)
+#[lsm(hook = "sb_pivotroot")]
+pub fn sb_pivotroot(ctx: LsmContext) -> i32 {
+    let earlier: i32 = ctx.arg(2);
+    if earlier != 0 {
+        return earlier;
+    }
+    let root = ctx.arg::<*const u8>(1) as u64;
+    let verdict = try_path(root, Change::Cover);
+    if verdict != 0 {
+        return verdict;
+    }
+    try_move(root)
 }
 
 /// A file system gets other options. fsconfig(2) asks nobody else, so vmward's pins

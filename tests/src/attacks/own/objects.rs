@@ -77,6 +77,11 @@ pub const ATTACKS: &[Attack] = &[
     row("own/reconfigure-read-only", "mount", "sb_remount", |_| {
         attack("own", "remount-read-only", &["/sys/fs/bpf"])
     }),
+    // Where `/` is shared, as systemd has it, the kernel itself refuses that.
+    row("own/pivot-root", "mount", "sb_pivotroot", |_| {
+        sh("d=$(mktemp -d); trap 'rmdir $d' EXIT; \
+            vmward-attack own pivot-root $d")
+    }),
     Attack {
         refusal: MUST_BE_ROOT,
         ..row("own/unmount-from-a-namespace", "mount", "sb_umount", |_| {

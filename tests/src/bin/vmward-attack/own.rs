@@ -42,6 +42,7 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
         ["move-mount", from, to] => move_mount(from, to),
         ["bind-mount", from, to] => bind_mount(from, to),
         ["remount-read-only", path] => remount_read_only(path),
+        ["pivot-root", folder] => pivot_and_back(folder),
         ["old-move-mount", from, to] => {
             let none = None::<&str>;
             Ok(nix::mount::mount(
@@ -55,9 +56,27 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
         _ => usage(
             "own: map ID | program ID | each-map | each-program | pin PATH | pin-read-only PATH | \
              truncate PATH | traced-start PROGRAM... | said-to-be PATH | move-mount FROM TO | old-move-mount FROM TO | bind-mount FROM TO | \
-             remount-read-only PATH",
+             remount-read-only PATH | pivot-root FOLDER",
         ),
     }
+}
+
+/// Gives every process another root, mounted in `folder`, and the former one back.
+fn pivot_and_back(folder: &str) -> Result<(), Failed> {
+    let none = None::<&str>;
+    let tmpfs = Some("tmpfs");
+    nix::mount::mount(tmpfs, folder, tmpfs, MsFlags::empty(), none)?;
+    let put_old = format!("{folder}/old");
+    let pivoted = std::fs::create_dir(&put_old)
+        .map_err(Failed::from)
+        .and_then(|()| Ok(nix::unistd::pivot_root(folder, put_old.as_str())?));
+    let back = pivoted.and_then(|()| {
+        nix::unistd::chdir("/")?;
+        let place = format!("/old{folder}");
+        Ok(nix::unistd::pivot_root("/old", place.as_str())?)
+    });
+    nix::mount::umount(folder)?;
+    back
 }
 
 /// By the newer calls, which name no options at once.
