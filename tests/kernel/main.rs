@@ -22,6 +22,7 @@ mod restart;
 mod rpc;
 mod suite;
 mod systemd;
+mod threads;
 
 use vmward_tests::daemon::{Daemon, Mode};
 use vmward_tests::guest::Guest;

@@ -8,6 +8,7 @@ pub mod armed;
 pub mod life;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod threads;
 pub mod view;
 
 use std::io::Read;

@@ -117,6 +117,10 @@ pub struct Offsets {
     pub sb_magic: u32,
     /// `file.f_mode`
     pub file_mode: u32,
+    /// `file.f_flags`
+    pub file_flags: u32,
+    /// `module.name`
+    pub module_name: u32,
     /// `file.f_path.dentry`
     pub file_dentry: u32,
     /// `inode.i_mode`

@@ -61,6 +61,8 @@ vectors! {
     OOM = 24, "oom";
     /// Configuration of libvirt or vmward: its hooks, its domains, the policy.
     CONFIG = 25, "config-file";
+    /// The VM's own process is made to wait at a FIFO that has nobody at its other end.
+    FIFO = 26, "fifo";
 }
 
 /// The name of a vector in the audit log; `None` for an unknown number.

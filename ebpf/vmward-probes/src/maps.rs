@@ -131,6 +131,16 @@ pub static GENERATION: u32 = 0;
 #[unsafe(no_mangle)]
 pub static MONITOR_MODE: u32 = 0;
 
+/// The mount namespace of the daemon that has loaded this: its unit gives it one.
+#[unsafe(no_mangle)]
+pub static OWN_MOUNTS: u32 = 0;
+
+/// See [`OWN_MOUNTS`].
+pub fn own_mounts() -> u32 {
+    // SAFETY: a live static; volatile because the loader replaces it.
+    unsafe { core::ptr::read_volatile(&raw const OWN_MOUNTS) }
+}
+
 /// One field of [`OFFSETS`], read so that the compiler cannot fold the value
 /// that it sees here.
 macro_rules! offset {

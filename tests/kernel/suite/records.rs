@@ -113,7 +113,9 @@ pub(super) fn is_of(row: &Attack, record: &Value, vm: &str) -> Result<(), String
     let of_kernel =
         row.hook == "file_send_sigiotask" && record["actor"]["ancestors"][0]["comm"] == "kthreadd";
     let of_nobody = UNREAD.contains(&row.id) && record["requester"].is_null();
-    if !of_kernel && !of_nobody && !names_attacker(record) {
+    // Whoever had it open that file: QEMU does.
+    let of_vm = row.vector == "fifo";
+    if !of_kernel && !of_nobody && !of_vm && !names_attacker(record) {
         return Err(format!(
             "names another: {}, for {}",
             record["actor"], record["requester"]

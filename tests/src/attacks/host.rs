@@ -104,6 +104,13 @@ pub const OTHER_DOORS: &[Attack] = &[
     setting("host/threads-max", |_| {
         same_to("/proc/sys/kernel/threads-max")
     }),
+    setting("host/whom-the-keys-interrupt", |g| {
+        let pid = g.pid().to_string();
+        run(
+            "sh",
+            &["-c", "/bin/echo $0 > /proc/sys/kernel/cad_pid", &pid],
+        )
+    }),
     setting("host/pid-max", |_| same_to("/proc/sys/kernel/pid_max")),
     setting("host/max-map-count", |_| {
         same_to("/proc/sys/vm/max_map_count")

@@ -34,7 +34,12 @@ const LIMITS: &str = "
 | a lifecycle action set through a connection that nobody can read | nothing | libvirt keeps it to itself; what it leads to is a later end of the guest's own |
 | a tracer attached before protection began | the VM is not called protected, and the status says why | what a tracer does with a process that is its own passes no hook again |
 | a TCP monitor or a gdb stub given to QEMU | the status and the log say so | QEMU reads from the network what no hook can tell apart |
-| a kernel module | nothing; `module.sig_enforce=1` or lockdown keeps strange ones out | what runs in the kernel can do anything, and a host that may load no module loses its drivers |
+| a kernel module | recorded; `module.sig_enforce=1` or lockdown keeps strange ones out, and not those of the distribution that restart a host (`hangcheck-timer`): `install hangcheck-timer /bin/false` in `modprobe.d` does | what runs in the kernel can do anything, and a host that may load no module loses its drivers |
+| a file system with `errors=panic`, a `dm-verity` table with `restart_on_corruption`, and data that is wrong on purpose | nothing | the kernel restarts itself as it was told to; mounting and mapping disks is a host's daily work |
+| a BPF program that burns time wherever a VM's threads come by | nothing | it is no other than those that trace a host, but for how long it runs |
+| a name server that does not answer, for the name of a network disk | nothing | QEMU asks for it and its guest waits; libvirt names such disks so |
+| a clock that is set back, for a guest that lives by its RTC | nothing; the journal of vmward has the step | time daemons set clocks |
+| a disk that is full | nothing | QEMU pauses a guest that cannot write (`werror`) |
 | a disk or a driver taken away in `/sys` | recorded | who manages the host does so every day |
 | `/dev/watchdog` | recorded | whoever opens it must feed it, which fencing does; refused, it could not |
 | power, hardware, a management controller (IPMI), the hypervisor below | nothing | not this kernel's to decide |

@@ -338,6 +338,9 @@ impl Shell {
     fn adopt(&mut self, now: Now) -> Result<(), StartError> {
         for state in self.kernel.protected()? {
             self.vms.adopt(&state.protected);
+            if !state.protected.observe {
+                self.lift_limit(state.protected.process);
+            }
         }
         let mut batch = Batch::default();
         for row in self.kernel.leases()? {

@@ -33,6 +33,7 @@ use vmward_wire::v1::HookStatus;
 use self::folders::{create_dir, prepare_dir, remove_logged, remove_stale};
 pub use self::lock::PinLock;
 use self::runs::Runs;
+use super::own::mount_namespace;
 use super::{KernelError, monitor, offsets};
 use crate::notify;
 
@@ -70,6 +71,7 @@ const PROGRAMS: &[(&str, Hook)] = &[
     ("file_permission", Hook::Wall),
     ("file_open", Hook::Wall),
     ("cgroup_attach_task", Hook::Tracepoint),
+    ("module_load", Hook::Tracepoint),
     ("unix_stream_connect", Hook::Wall),
     ("capable", Hook::Wall),
     ("bpf_map", Hook::Wall),
@@ -217,12 +219,15 @@ fn load_and_attach(
         program: "all",
         source: Box::new(e),
     })?;
+    // Where it does not show, the host's is all that is known.
+    let own_mounts = mount_namespace("self").unwrap_or(0);
     let mut ebpf = EbpfLoader::new()
         .btf(Some(&btf))
         .default_map_pin_directory(&programs.dir)
         .override_global("OFFSETS", offsets, true)
         .override_global("GENERATION", &programs.generation, true)
         .override_global("MONITOR_MODE", &monitor::mode(), true)
+        .override_global("OWN_MOUNTS", &own_mounts, true)
         .load(OBJECT)
         .map_err(|e| KernelError::Load(Box::new(e)))?;
     let folder = generation_dir(&programs.dir, programs.generation);

@@ -83,6 +83,8 @@ fn of_walls(find: &Finder<'_>) -> Result<Offsets, KernelError> {
         sb_magic: find.field("super_block", &["s_magic"])?,
         sb_root: find.field("super_block", &["s_root"])?,
         file_mode: find.field("file", &["f_mode"])?,
+        file_flags: find.field("file", &["f_flags"])?,
+        module_name: find.field("module", &["name"])?,
         file_dentry: find.inner("file", &["f_path", "__f_path"], "path", "dentry")?,
         inode_mode: find.field("inode", &["i_mode"])?,
         inode_rdev: find.field("inode", &["i_rdev"])?,

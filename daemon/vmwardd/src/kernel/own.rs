@@ -66,8 +66,8 @@ impl OwnMaps {
     /// Before these programs decide: who they must not refuse, and what they
     /// guard from everybody else.
     pub(super) fn introduce(&mut self) -> Result<(), KernelError> {
-        if let Some(number) = host_mounts() {
-            self.set(fact::HOST_MOUNTS, number)?;
+        if let Some(number) = mount_namespace("1") {
+            self.set(fact::HOST_MOUNTS, number.into())?;
         }
         self.guarded().introduce()
     }
@@ -139,9 +139,9 @@ pub(super) fn guard_daemon(maps: &mut Maps, me: Process, observe: bool) -> Resul
     )
 }
 
-/// The mount namespace of the host's first process; `None` where it does not
-/// show.
-fn host_mounts() -> Option<u64> {
-    let found: io::Result<fs::Metadata> = fs::metadata("/proc/1/ns/mnt");
-    Some(found.ok()?.ino())
+/// The number of the mount namespace of a process, by its name in `/proc`; `None`
+/// where it does not show.
+pub(super) fn mount_namespace(process: &str) -> Option<u32> {
+    let found: io::Result<fs::Metadata> = fs::metadata(format!("/proc/{process}/ns/mnt"));
+    u32::try_from(found.ok()?.ino()).ok()
 }

@@ -33,6 +33,8 @@ const ADD_NETDEV: &[u8] = b"netdev_add\",\"arguments\":{\"type\":\"";
 const OPEN_TAP: &[u8] = b"tap\",\"fd";
 /// One that is given no more than its name: what it is given else may start programs.
 const PLAIN_USER: &[u8] = b"user\",\"id\":\"";
+/// passt, whose socket is not looked for by a name of the network.
+const UNIX_STREAM: &[u8] = b"stream\",\"addr\":{\"type\":\"unix\"";
 const ADD_CHARDEV: &[u8] = b"chardev-add\",\"arguments\":{\"id\":\"";
 const AFTER_CHARDEV: &[u8] = b"\",\"backend\":{\"type\":\"";
 const SOCKET: &[u8] = b"socket\"";
@@ -95,6 +97,7 @@ fn judge(head: &[u8; HEAD_LEN], size: u32, order: &mut Order) -> Option<bool> {
         let at = NAME_AT + ADD_NETDEV.len();
         is(ADD_NETDEV)
             && (starts(head, at, OPEN_TAP)
+                || starts(head, at, UNIX_STREAM)
                 || is_plain_user(head, at)
                 || is_known(head, at, language::NETDEV, order))
     } else if is(b"chardev-add\"") {

@@ -10,18 +10,22 @@
 
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
-use vmward_abi::event_kind;
+use vmward_abi::{effect, event_kind, role, vector};
 
 use super::{cgroup_files, kernel_files, own};
 use crate::emit::{Report, emit};
 use crate::maps::{is_active, offset};
 use crate::name::Name;
-use crate::scope::{Vm, host};
-use crate::task::{forget, load, number};
+use crate::scope::{Vm, guarded, host};
+use crate::task::{Task, current_tgid, forget, load, number, read};
 use crate::verdict::{Attempt, refuse, wall};
 
 const MAY_WRITE: i32 = 2;
+const FMODE_READ: u32 = 1;
 const FMODE_WRITE: u32 = 2;
+const O_NONBLOCK: u32 = 0o4000;
+const S_IFMT: u16 = 0o170_000;
+const S_IFIFO: u16 = 0o010_000;
 const CGROUP_MAGIC: u64 = 0x0027_e0eb;
 const CGROUP2_MAGIC: u64 = 0x6367_7270;
 const PROC_MAGIC: u64 = 0x9fa0;
@@ -228,6 +232,10 @@ pub fn file_open(ctx: LsmContext) -> i32 {
     if kernel_files::is_host_device(device, writes) {
         return host_device(file as u64, inode as u64);
     }
+    let kind: u16 = load(inode, offset!(inode_mode));
+    if kind & S_IFMT == S_IFIFO {
+        return fifo_opened(file as u64, mode);
+    }
     if !writes {
         return 0;
     }
@@ -237,6 +245,32 @@ pub fn file_open(ctx: LsmContext) -> i32 {
     }
     let dentry: u64 = load(file, offset!(file_path) + offset!(path_dentry));
     own::opened(dentry)
+}
+
+/// Whoever opens a FIFO for one direction waits until somebody opens it for the other,
+/// and where QEMU waits, so does its guest. Any name that QEMU is told could be that
+/// of a FIFO: a ROM, a certificate, a screenshot. What its consoles are, it opens for
+/// both.
+#[inline(never)]
+fn fifo_opened(file: u64, mode: u32) -> i32 {
+    let (file, mode) = (number(file), number(mode.into()) as u32);
+    let both = FMODE_READ | FMODE_WRITE;
+    let flags: u32 = read(file, offset!(file_flags)).unwrap_or(0);
+    if mode & both == both || flags & O_NONBLOCK != 0 {
+        return 0;
+    }
+    let found = guarded(Task::current(), current_tgid());
+    let Some(vm) = found.filter(|found| found.row.role == role::VM) else {
+        return 0;
+    };
+    let name = kernel_files::name_of_file(file);
+    wall(
+        &vm,
+        &Attempt {
+            word: name.address(),
+            ..Attempt::new(vector::FIFO, effect::PAUSE)
+        },
+    )
 }
 
 /// Since 6.12 a loop device writes without the hook's being asked. What is on the

@@ -110,6 +110,8 @@ fn is_starving(name: &Name) -> bool {
         || name.is("softlockup_panic")
         || name.is("hardlockup_panic")
         || name.is("panic_on_rcu_stall")
+        // Whom the three keys that restart a host interrupt.
+        || name.is("cad_pid")
         // Memory that no processor may keep in its cache.
         || name.is("mtrr")
 }
@@ -166,8 +168,13 @@ fn ends_processes(name: &Name, parent: u64) -> bool {
         || name.is("dynamic_events")
         // What a lockdown forbids to programs is what keeps libvirt's orders from QEMU.
         || name.is("lockdown")
-        // By what anybody can bring about the host ends.
-        || name.is("panic_on_warn") && name_of(parent).is("parameters")
+        // By what anybody can bring about the host ends; an error of a file system that
+        // is not there, at which it may have been told to end.
+        || name.is("trigger_fs_error")
+        || (name.is("panic_on_warn") || name.is("panic_on_stall"))
+            && name_of(parent).is("parameters")
+        // After one line of it no program may start any more, vmwardd among them.
+        || name.is("policy") && name_of(parent).is("ima")
         // Made-up errors of the processor and of memory.
         || name.is("bank") && name_of(parent).is("mce-inject")
         || name.is("error_inject") && name_of(parent).is("einj")
@@ -203,6 +210,13 @@ fn is_of_device(name: &Name, parent: u64) -> bool {
         || name.is("delete")
         || name.is("reset")
         || name.is("reset_controller")
+        || name.is("delete_controller")
+        || name.is("sriov_numvfs")
+        || name.is("authorized")
+        || name.is("array_state")
+        || name.is("suspend_lo")
+        || name.is("suspend_hi")
+        || name.is("remove_single_major")
         || name.is("cur_state")
         || name.is("power") && name_above(parent).is("slots")
         // A disk of SCSI's, which can be offline.
@@ -297,6 +311,11 @@ pub fn device_opened(file: u64, inode: u64, name: &mut Name) -> Option<Act> {
 
 fn dentry_of(file: u64) -> Option<u64> {
     read(file, offset!(file_dentry))
+}
+
+/// The name of an open file.
+pub fn name_of_file(file: u64) -> Name {
+    name_of(dentry_of(file).unwrap_or(0))
 }
 
 fn name_of(dentry: u64) -> Name {

@@ -1,7 +1,7 @@
 //! Mounts over, and unmounts of, what keeps vmward, its pins and the folders on
 //! the way to them, or the VMs: the folders where libvirt knows of them. Another
 //! root puts all of these out of reach at once. Only in the host's own mount
-//! namespace; what a container mounts in its own is its own affair.
+//! namespace and in vmwardd's; what a container mounts in its own is its own affair.
 
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
@@ -9,7 +9,7 @@ use vmward_abi::{fact, object_class, vector};
 
 use super::config;
 use super::own::Deed;
-use crate::maps::offset;
+use crate::maps::{offset, own_mounts};
 use crate::objects::{fact, host_wall, inode_of, is_canary, is_own, of_inode, own_wall};
 use crate::task::read;
 use crate::verdict::Attempt;
@@ -157,7 +157,8 @@ fn try_place(mount: u64, dentry: u64, change: Change) -> i32 {
     }
 }
 
-/// Is the `struct vfsmount` at this address in the host's mount namespace? A
+/// Is the `struct vfsmount` at this address in the host's mount namespace, or in
+/// vmwardd's own, where what comes over libvirt's folders hides them from it alone? A
 /// mount that is not attached yet is in none.
 fn is_of_host(mount: u64) -> bool {
     let whole = mount.wrapping_sub(offset!(mount_vfsmount) as u64);
@@ -166,5 +167,5 @@ fn is_of_host(mount: u64) -> bool {
     };
     let at = offset!(mnt_namespace_ns) + offset!(ns_common_inum);
     let number = read::<u32>(namespace, at).unwrap_or(0);
-    number != 0 && u64::from(number) == fact(fact::HOST_MOUNTS)
+    number != 0 && (u64::from(number) == fact(fact::HOST_MOUNTS) || number == own_mounts())
 }

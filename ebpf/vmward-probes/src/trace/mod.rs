@@ -4,4 +4,5 @@
 mod clones;
 mod files;
 mod lifecycle;
+mod modules;
 mod moves;

@@ -3,7 +3,7 @@
 
 use std::process::Output;
 
-use super::super::{Attack, Harm};
+use super::super::{Attack, Harm, Refusal};
 use super::{order, people, qmp};
 use crate::guest::{Guest, run, text};
 
@@ -59,8 +59,71 @@ fn unplug_processor(guest: &Guest) -> Output {
     order_without_answer(guest, &[&text])
 }
 
+/// Gives QEMU a FIFO where it looks for the certificate of whom to trust.
+fn certificate(guest: &Guest) -> Output {
+    let folder = format!("/var/tmp/{}.certificates", guest.name);
+    let script = "mkdir -p -m 777 $0 && ( [ -p $0/ca-cert.pem ] || mkfifo -m 666 $0/ca-cert.pem )";
+    run("sh", &["-c", script, &folder]);
+    let text = format!(
+        r#"{{"execute":"object-add","arguments":{{"qom-type":"tls-creds-x509","id":"certificates",
+            "dir":"{folder}","endpoint":"client","verify-peer":false}}}}"#
+    );
+    order_without_answer(guest, &[&text])
+}
+
+/// Has QEMU ask somebody at a socket who never answers.
+fn ask_in_vain(guest: &Guest) -> Output {
+    let path = format!("/var/tmp/{}.silent", guest.name);
+    // It takes the connection and says nothing, as long as an answer is waited for.
+    let script = r#"rm -f $0; perl -MSocket -e '
+        socket(S, AF_UNIX, SOCK_STREAM, 0); bind(S, pack_sockaddr_un($ARGV[0])) or die $!;
+        chmod 0777, $ARGV[0]; listen(S, 5); alarm 60; accept(C, S); sleep 60' $0 >/dev/null 2>&1 &
+        until [ -S $0 ]; do :; done"#;
+    run("sh", &["-c", script, &path]);
+    let text = format!(
+        r#"{{"execute":"object-add","arguments":{{
+            "qom-type":"pr-manager-helper","id":"helper","path":"{path}"}}}}"#
+    );
+    order_without_answer(guest, &[&text])
+}
+
+/// Plugs in a network card whose ROM is read from a FIFO.
+fn plug_in_rom(guest: &Guest) -> Output {
+    let (path, file) = (fifo(guest), format!("/var/tmp/{}.card.xml", guest.name));
+    let card =
+        format!("<interface type='user'><model type='e1000'/><rom file='{path}'/></interface>");
+    std::fs::write(&file, card).expect("/var/tmp is writable");
+    let words = [ANSWER_LIMIT_S, "virsh", "-c", "qemu:///system"];
+    let words = [&words[..], &["attach-device", &guest.name, &file]].concat();
+    run("timeout", &words)
+}
+
+/// Of what QEMU itself does: nobody's lease is for that.
+const fn opens_fifo(id: &'static str, says: &'static str, run: fn(&Guest) -> Output) -> Attack {
+    Attack {
+        id,
+        vector: "fifo",
+        hook: "file_open",
+        harm: Harm::Stalls,
+        refusal: Refusal::Answers(says),
+        lease: None,
+        run,
+    }
+}
+
 /// See the module's text.
 pub const ATTACKS: &[Attack] = &[
+    opens_fifo("monitor/qmp-certificate-fifo", "ca-cert.pem", certificate),
+    Attack {
+        refusal: Refusal::Says("failed to find romfile"),
+        ..opens_fifo("monitor/attach-device-rom-fifo", "", plug_in_rom)
+    },
+    order(
+        "monitor/qmp-object-silent-helper",
+        Harm::Stalls,
+        "force_stop",
+        ask_in_vain,
+    ),
     order(
         "monitor/qmp-chardev-waits",
         Harm::Stalls,

@@ -77,6 +77,18 @@ pub const ATTACKS: &[Attack] = &[
     row("own/reconfigure-read-only", "mount", "sb_remount", |_| {
         attack("own", "remount-read-only", &["/sys/fs/bpf"])
     }),
+    Attack {
+        refusal: DENIED,
+        ..row(
+            "own/cover-libvirt-for-the-daemon",
+            "mount",
+            "sb_mount",
+            |_| {
+                sh("nsenter -t $(pidof -s vmwardd || echo 1) -m \
+                mount -t tmpfs none /run/libvirt/qemu")
+            },
+        )
+    },
     // Where `/` is shared, as systemd has it, the kernel itself refuses that.
     row("own/pivot-root", "mount", "sb_pivotroot", |_| {
         sh("d=$(mktemp -d); trap 'rmdir $d' EXIT; \

@@ -9,6 +9,7 @@ use super::Guarded;
 use crate::counters::count;
 use crate::kernel::Protected;
 use crate::process::life::Life;
+use crate::process::threads;
 
 impl Guarded {
     fn row(&self, process: Process) -> Protected {
@@ -43,8 +44,12 @@ impl Shell {
         if let Err(error) = self.vms.names.learn(uuid, &name) {
             self.complain("file of VM names", &error);
         }
+        let observe = wanted.observe;
         if self.vms.protected.insert(process, wanted).is_none() {
             tracing::info!(vm = name, pid = process.pid, "protected");
+            if !observe {
+                self.lift_limit(process);
+            }
             let vm = VmRef {
                 uuid: Some(uuid),
                 name,
@@ -52,6 +57,20 @@ impl Shell {
             batch.audit(vm_body("protected", vm, process, None));
         }
         self.looked_at(process, life, true, batch);
+    }
+
+    /// A VM of whose user others use up the threads would end.
+    pub(in crate::engine_task) fn lift_limit(&mut self, process: Process) {
+        match threads::lift_limit(process) {
+            Ok(true) => tracing::info!(pid = process.pid, "its limit on threads is lifted"),
+            Ok(false) => {}
+            // Its end is told elsewhere.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => {
+                count(&self.counters.kernel_errors);
+                self.complain("limit on threads", &error);
+            }
+        }
     }
 
     /// Has the kernel read once more what was hidden when it protected a VM.

@@ -215,15 +215,14 @@ const PROPERTIES: &[&str] = &[
 ];
 
 /// Kinds of objects that libvirt adds to a running guest. A secret is judged by
-/// more than its kind.
+/// more than its kind. `dbus-vmstate` and `pr-manager-helper`, which it seldom adds,
+/// are not among them: QEMU waits for whoever listens at the socket that they name.
 const OBJECTS: &[&str] = &[
-    "dbus-vmstate",
     "iommufd",
     "iothread",
     "memory-backend-file",
     "memory-backend-memfd",
     "memory-backend-ram",
-    "pr-manager-helper",
     "rng-builtin",
     "rng-egd",
     "rng-random",
@@ -232,12 +231,14 @@ const OBJECTS: &[&str] = &[
     "tls-creds-x509",
 ];
 
-/// Kinds of network back ends that libvirt adds. A `tap` and a `user` are judged by more
-/// than their kind; others make QEMU start a program.
-const NETDEVS: &[&str] = &["dgram", "socket", "stream", "vhost-user", "vhost-vdpa"];
+/// Kinds of network back ends that libvirt adds. A `tap`, a `user` and a `stream` are
+/// judged by more than their kind; others make QEMU start a program, or ask for an
+/// address by its name and wait for the answer.
+const NETDEVS: &[&str] = &["vhost-user", "vhost-vdpa"];
 
 /// Kinds of character devices that libvirt adds. A socket is judged by more than
-/// its kind; `testdev` ends QEMU at a guest's word.
+/// its kind; `testdev` ends QEMU at a guest's word, `udp` asks for an address by its
+/// name.
 const CHARDEVS: &[&str] = &[
     "dbus",
     "file",
@@ -249,7 +250,6 @@ const CHARDEVS: &[&str] = &[
     "serial",
     "spiceport",
     "spicevmc",
-    "udp",
     "vc",
 ];
 
@@ -329,9 +329,16 @@ mod tests {
             ("tap", language::NETDEV),
             // It takes orders to read and write memory and ports.
             ("qtest", language::OBJECT),
+            // Their peers may never answer.
+            ("dbus-vmstate", language::OBJECT),
+            ("pr-manager-helper", language::OBJECT),
             ("testdev", language::CHARDEV),
             ("bridge", language::NETDEV),
             ("user", language::NETDEV),
+            ("socket", language::NETDEV),
+            ("dgram", language::NETDEV),
+            ("stream", language::NETDEV),
+            ("udp", language::CHARDEV),
             ("print", language::HMP),
             ("xp", language::HMP),
             ("qom-list-properties", language::QMP),
