@@ -92,6 +92,31 @@ fn restarts_of_libvirt_and_of_vmwardd_keep_the_vm_and_its_protection() {
 
 #[test]
 #[ignore = "attacks VMs: runs in the test VM"]
+fn nobody_hides_libvirt_from_the_service_in_its_own_mount_namespace() {
+    let vm = Guarded::start("unit-5");
+    let pid = property("vmwardd.service", "MainPID");
+    let mounts = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/mnt")).expect("root reads it");
+    assert_ne!(
+        mounts(&pid),
+        mounts("1"),
+        "its unit gives it one of its own"
+    );
+    let inside = |words: &[&str]| {
+        let output = run("nsenter", &[&["-t", &pid, "-m"], words].concat());
+        assert!(!output.status.success(), "{words:?}");
+        text(&output)
+    };
+    let answer = inside(&["mount", "-t", "tmpfs", "none", "/run/libvirt/qemu"]);
+    assert!(answer.contains("permission denied"), "{answer}");
+    let answer = inside(&["umount", "--lazy", "/sys/fs/bpf"]);
+    assert!(answer.contains("must be superuser"), "{answer}");
+    assert_kill_is_refused(&vm);
+    // One that is started now is found as before.
+    assert_kill_is_refused(&Guarded::start("unit-6"));
+}
+
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
 fn a_stopped_service_leaves_the_walls_and_comes_back_for_who_asks() {
     let vm = Guarded::start("unit-2");
     done(&["stop", "vmwardd.service"]);

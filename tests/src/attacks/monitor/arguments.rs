@@ -75,10 +75,10 @@ fn certificate(guest: &Guest) -> Output {
 fn ask_in_vain(guest: &Guest) -> Output {
     let path = format!("/var/tmp/{}.silent", guest.name);
     // It takes the connection and says nothing, as long as an answer is waited for.
-    let script = r#"rm -f $0; perl -MSocket -e '
+    let script = r"rm -f $0; perl -MSocket -e '
         socket(S, AF_UNIX, SOCK_STREAM, 0); bind(S, pack_sockaddr_un($ARGV[0])) or die $!;
         chmod 0777, $ARGV[0]; listen(S, 5); alarm 60; accept(C, S); sleep 60' $0 >/dev/null 2>&1 &
-        until [ -S $0 ]; do :; done"#;
+        until [ -S $0 ]; do :; done";
     run("sh", &["-c", script, &path]);
     let text = format!(
         r#"{{"execute":"object-add","arguments":{{
