@@ -108,15 +108,15 @@ impl Desk {
         shell.tick(now, &mut batch);
         shell.host_rules(now, &mut batch, &mut ledger);
         lap.ends("what is due by time");
-        if ledger.wants_snapshot() {
-            shell.compact(&mut ledger, now);
-            lap.ends("compacting the journal");
-        }
         let stop = batch.stop.take();
         shell.ended |= stop.is_some();
         self.make_real(shell, &mut ledger, batch, now);
-        drop(ledger);
         lap.ends("journal, kernel and answers");
+        if ledger.wants_snapshot() {
+            self.compact(&mut ledger);
+            lap.ends("compacting the journal");
+        }
+        drop(ledger);
         self.sync_audit();
         lap.ends("syncing the audit log");
         stop
@@ -162,6 +162,25 @@ impl Desk {
             durable = shell.wrote(written, ledger);
         }
         shell.conclude(batch, durable, now);
+    }
+
+    /// A snapshot has all that is decided, and nothing of the records that go with
+    /// it: what is decided and not written yet comes first, and nobody decides
+    /// meanwhile. Else a crash right after it would leave a charge without a record.
+    fn compact(&self, ledger: &mut Ledger) {
+        let mut shell = self.sit();
+        let now = convert::now();
+        let batch = std::mem::take(&mut shell.waiting);
+        let mut durable = true;
+        if batch.needs_disk() {
+            let written = batch.write(ledger);
+            durable = shell.wrote(written, ledger);
+        }
+        shell.conclude(batch, durable, now);
+        // A lease that the kernel did not take has left something to write.
+        if durable && !shell.waiting.needs_disk() {
+            shell.compact(ledger, now);
+        }
     }
 
     /// How long the engine's thread may wait for a message.

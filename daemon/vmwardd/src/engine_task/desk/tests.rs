@@ -7,13 +7,14 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use serde_json::json;
 use vmward_core::ids::Process;
+use vmward_core::journal::Replay;
 use vmward_wire::rpc::ErrorObject;
 use vmward_wire::v1;
 
 use super::super::tests::shell_with;
 use super::super::{CallerFacts, Message};
 use super::*;
-use crate::ledger_file::{ReplaceError, Storage};
+use crate::ledger_file::{COMPACT_BYTES, ReplaceError, Storage};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 const POLICY: &str = r#"{"version": "1", "default": "deny", "tools": {
@@ -23,8 +24,12 @@ const POLICY: &str = r#"{"version": "1", "default": "deny", "tools": {
 
 type Answer = oneshot::Receiver<Result<v1::AuthorizeResult, ErrorObject>>;
 
+/// The journal as it is on the disk.
+type Lines = Arc<Mutex<Vec<u8>>>;
+
 /// A disk whose syncs say that they began and wait until they may end.
 struct SlowDisk {
+    lines: Lines,
     began: SyncSender<()>,
     may_end: Receiver<io::Result<()>>,
 }
@@ -33,7 +38,8 @@ impl Storage for SlowDisk {
     fn read(&mut self) -> io::Result<Vec<u8>> {
         Ok(Vec::new())
     }
-    fn append(&mut self, _bytes: &[u8]) -> io::Result<()> {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.lines.lock().unwrap().extend_from_slice(bytes);
         Ok(())
     }
     fn sync(&mut self) -> io::Result<()> {
@@ -43,20 +49,34 @@ impl Storage for SlowDisk {
     fn truncate(&mut self, _len: u64) -> io::Result<()> {
         Ok(())
     }
-    fn replace(&mut self, _bytes: &[u8]) -> Result<(), ReplaceError> {
+    fn replace(&mut self, bytes: &[u8]) -> Result<(), ReplaceError> {
+        bytes.clone_into(&mut self.lines.lock().unwrap());
         Ok(())
     }
 }
 
 /// A desk with that disk, and the disk's two ends. No thread serves it.
 fn desk(dir: &Path) -> (Desk, Receiver<()>, SyncSender<io::Result<()>>) {
+    desk_with(dir, Lines::default(), 0)
+}
+
+/// The same with a journal of so many bytes, of which nothing is read.
+fn desk_with(
+    dir: &Path,
+    lines: Lines,
+    len: u64,
+) -> (Desk, Receiver<()>, SyncSender<io::Result<()>>) {
     let shell = shell_with(dir, POLICY);
     let (began, begins) = sync_channel(8);
     let (end, may_end) = sync_channel(8);
     // Opening it is a sync, too.
     end.send(Ok(())).unwrap();
-    let disk = SlowDisk { began, may_end };
-    *shell.ledger.lock().unwrap() = Ledger::open(Box::new(disk), 0, 0).unwrap();
+    let disk = SlowDisk {
+        lines,
+        began,
+        may_end,
+    };
+    *shell.ledger.lock().unwrap() = Ledger::open(Box::new(disk), len, 0).unwrap();
     begins.recv_timeout(DEADLINE).unwrap();
     (Desk::new(shell), begins, end)
 }
@@ -265,4 +285,28 @@ fn after_the_end_nothing_is_decided() {
     desk.finish();
     let (call, _answer) = call("list_vms");
     assert!(matches!(desk.decide(call), Seated::Taken(_)));
+}
+
+#[test]
+fn a_snapshot_has_no_decision_that_is_written_behind_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let lines = Lines::default();
+    let (desk, _begins, end) = desk_with(dir.path(), Arc::clone(&lines), COMPACT_BYTES + 1);
+    // Decided while somebody else writes the journal, so that it waits.
+    let writing = batch::lock(&desk.ledger);
+    let (call, mut answer) = call("count_vms");
+    assert!(matches!(desk.decide(call), Seated::Waits));
+    drop(writing);
+    for _ in 0..4 {
+        end.send(Ok(())).unwrap();
+    }
+    assert!(desk.round(Vec::new()).is_none());
+    assert_eq!(decision(&mut answer), v1::Decision::Allow);
+    let lines = lines.lock().unwrap();
+    let replayed = Replay::read(&lines).unwrap().finish("boot", convert::now());
+    assert_eq!(replayed.stamps.len(), 1, "the call is charged once");
+    // Its own line, which makes its record again, went with the former journal.
+    let text = std::str::from_utf8(&lines).unwrap();
+    assert!(text.contains(r#""t":"snapshot""#), "{text}");
+    assert!(!text.contains(r#""t":"allow""#), "{text}");
 }
