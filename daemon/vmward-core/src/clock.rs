@@ -37,7 +37,18 @@ pub struct OffsetChange {
     pub offset_s: i32,
 }
 
+/// Most changes of a zone that are looked at: those of several years.
+const CHANGES_MAX: usize = 8;
+
 impl LocalTime {
+    /// A zone with this offset now. `changes`: those to come, in their order, of which
+    /// some are of the zone's name only.
+    pub fn foreseen(offset_s: i32, changes: impl IntoIterator<Item = OffsetChange>) -> Self {
+        let mut changes = changes.into_iter().take(CHANGES_MAX);
+        let next = changes.find(|change| change.offset_s != offset_s);
+        Self { offset_s, next }
+    }
+
     /// A zone that never changes.
     pub fn fixed(offset_s: i32) -> Self {
         let next = None;

@@ -11,8 +11,6 @@ use crate::process::view;
 
 /// How long the host's zone is believed before it is asked again.
 const BELIEVED_NS: i64 = 10 * NS_PER_S;
-/// Most changes of a zone that are looked at: those of several years.
-const CHANGES_MAX: usize = 8;
 
 /// The time on both clocks, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,17 +95,11 @@ fn local_of(zone: &TimeZone, wall_ns: i64) -> LocalTime {
     let Ok(time) = Timestamp::from_nanosecond(i128::from(wall_ns)) else {
         return LocalTime::default();
     };
-    let offset_s = zone.to_offset(time).seconds();
-    // Some changes are of the zone's name only.
-    let changes = zone.following(time).take(CHANGES_MAX);
-    let mut changes = changes.map(|change| OffsetChange {
+    let changes = zone.following(time).map(|change| OffsetChange {
         at_ns: i64::try_from(change.timestamp().as_nanosecond()).unwrap_or(i64::MAX),
         offset_s: change.offset().seconds(),
     });
-    LocalTime {
-        offset_s,
-        next: changes.find(|change| change.offset_s != offset_s),
-    }
+    LocalTime::foreseen(zone.to_offset(time).seconds(), changes)
 }
 
 #[cfg(test)]

@@ -83,24 +83,29 @@ pub(super) fn limited(
     cost: u32,
     wait_ms: Option<u64>,
 ) -> String {
-    let tool = &request.tool;
-    let (max, window) = (limit.max, limit.window.with_article());
-    let whom = whom(limit.scope, &row.key, request);
+    let mut text = sentence(format_args!(
+        "{} is limited to {} {} for {}; ",
+        request.tool,
+        limit.max,
+        limit.window.with_article(),
+        whom(limit.scope, &row.key, request)
+    ));
     let used = row.max - row.remaining;
     match wait_ms.map(seconds) {
-        None => sentence(format_args!(
-            "{tool} is limited to {max} {window} for {whom}; this call alone counts {cost}: ask \
-             for less"
-        )),
-        Some(wait) if cost == 1 => sentence(format_args!(
-            "{tool} is limited to {max} {window} for {whom}; {used} were used, the next is free in \
-             {wait}"
-        )),
-        Some(wait) => sentence(format_args!(
-            "{tool} is limited to {max} {window} for {whom}; {used} were used, this call counts \
-             {cost} and fits in {wait}"
-        )),
+        None => add(
+            &mut text,
+            format_args!("this call alone counts {cost}: ask for less"),
+        ),
+        Some(wait) if cost == 1 => add(
+            &mut text,
+            format_args!("{used} were used, the next is free in {wait}"),
+        ),
+        Some(wait) => add(
+            &mut text,
+            format_args!("{used} were used, this call counts {cost} and fits in {wait}"),
+        ),
     }
+    text
 }
 
 /// Text with room for most sentences from the start.

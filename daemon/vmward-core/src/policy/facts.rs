@@ -23,6 +23,26 @@ pub struct Facts<'a> {
     pub caller: CallerFacts<'a>,
 }
 
+impl<'a> Facts<'a> {
+    /// A call of which only tool and arguments are known.
+    pub fn of(tool: &'a str, arguments: &'a Map<String, Value>) -> Self {
+        Self {
+            tool,
+            server: None,
+            effect: None,
+            arguments,
+            vm: None,
+            caller: CallerFacts {
+                grant: "",
+                uid: 0,
+                unit: None,
+                exe: None,
+                agent: None,
+            },
+        }
+    }
+}
+
 /// A VM, as conditions and selectors see it.
 #[derive(Clone, Copy, Debug)]
 pub struct VmFacts<'a> {

@@ -12,7 +12,7 @@ use serde_json::Map;
 use super::{
     Action, LimitRule, Policy, Rule, RuleMode, Scope,
     error::Finding,
-    facts::{CallerFacts, Facts},
+    facts::Facts,
     map::{self, MapEntry, Mapped},
     parse::Places,
 };
@@ -120,21 +120,8 @@ impl<'a> Linter<'a> {
         if self.own.contains_key(tool) {
             return;
         }
-        let facts = Facts {
-            tool,
-            server: None,
-            effect: None,
-            arguments: &Map::new(),
-            vm: None,
-            caller: CallerFacts {
-                grant: "",
-                uid: 0,
-                unit: None,
-                exe: None,
-                agent: None,
-            },
-        };
-        let Mapped::Suspect { why, .. } = map::look_up(&[], &facts) else {
+        let none = Map::new();
+        let Mapped::Suspect { why, .. } = map::look_up(&[], &Facts::of(tool, &none)) else {
             return;
         };
         let message = if self.policy.default_allow {

@@ -218,21 +218,12 @@ fn local(wall_ns: i64) -> LocalTime {
         return LocalTime::default();
     };
     let zone = TimeZone::system();
-    let offset_s = zone.to_offset(time).seconds();
-    // Some changes are of the zone's name only.
-    let changes = zone.following(time).take(CHANGES_MAX);
-    let mut changes = changes.map(|change| OffsetChange {
+    let changes = zone.following(time).map(|change| OffsetChange {
         at_ns: i64::try_from(change.timestamp().as_nanosecond()).unwrap_or(i64::MAX),
         offset_s: change.offset().seconds(),
     });
-    LocalTime {
-        offset_s,
-        next: changes.find(|change| change.offset_s != offset_s),
-    }
+    LocalTime::foreseen(zone.to_offset(time).seconds(), changes)
 }
-
-/// Most changes of a zone that are looked at: those of several years.
-const CHANGES_MAX: usize = 8;
 
 /// An instant of the wall clock as both clocks: a case knows no boot.
 pub(crate) fn instant(wall_ns: i64) -> Now {

@@ -33,7 +33,7 @@ impl Shell {
             holder,
             reply,
         } = call;
-        let request = match self.understand(params, caller, holder) {
+        let request = match self.understand(params, caller, holder, now) {
             Ok(request) => request,
             Err(error) => {
                 drop(reply.send(Err(error)));
@@ -106,6 +106,7 @@ impl Shell {
         params: v1::AuthorizeParams,
         caller: super::CallerFacts,
         holder: vmward_core::ids::Process,
+        now: Now,
     ) -> Result<Request, ErrorObject> {
         check_lengths(&params)?;
         let v1::AuthorizeParams {
@@ -157,7 +158,7 @@ impl Shell {
             effect,
             args_digest: args_digest(&arguments),
             arguments,
-            local: clock::local(clock::now().wall_ns),
+            local: clock::local(now.wall_ns),
             target,
             caller,
             holder,

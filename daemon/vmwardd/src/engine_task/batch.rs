@@ -136,10 +136,15 @@ impl Shell {
     /// Makes a round real, where nobody else is at work.
     pub(super) fn commit(&mut self, batch: Batch, now: Now) {
         let ledger = Arc::clone(&self.ledger);
-        let mut ledger = lock(&ledger);
-        let written = batch.write(&mut ledger);
-        let durable = self.wrote(written, &ledger);
+        self.commit_to(&mut lock(&ledger), batch, now);
+    }
+
+    /// The same for who holds the journal; false when it was not durable.
+    pub(super) fn commit_to(&mut self, ledger: &mut Ledger, batch: Batch, now: Now) -> bool {
+        let written = batch.write(ledger);
+        let durable = self.wrote(written, ledger);
         self.conclude(batch, durable, now);
+        durable
     }
 
     /// Takes note of what came of writing the journal; false when that failed.

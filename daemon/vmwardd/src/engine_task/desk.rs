@@ -171,12 +171,7 @@ impl Desk {
         let mut shell = self.sit();
         let now = convert::now();
         let batch = std::mem::take(&mut shell.waiting);
-        let mut durable = true;
-        if batch.needs_disk() {
-            let written = batch.write(ledger);
-            durable = shell.wrote(written, ledger);
-        }
-        shell.conclude(batch, durable, now);
+        let durable = shell.commit_to(ledger, batch, now);
         // A lease that the kernel did not take has left something to write.
         if durable && !shell.waiting.needs_disk() {
             shell.compact(ledger, now);

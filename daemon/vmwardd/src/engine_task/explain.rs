@@ -23,7 +23,7 @@ impl Shell {
         now: Now,
     ) -> Result<ExplainResult, ErrorObject> {
         let holder = caller.process;
-        let request = self.understand(params, caller, holder)?;
+        let request = self.understand(params, caller, holder, now)?;
         let explained = self.engine.explain(&request, now);
         let rules = explained.rules.into_iter().map(|rule| {
             // Its word in JSON; the engine has no other.

@@ -1,4 +1,4 @@
-use vmward_core::policy::facts::{CallerFacts, Facts};
+use vmward_core::policy::facts::Facts;
 use vmward_core::policy::predicate::{Path, Predicate};
 
 use super::*;
@@ -191,20 +191,7 @@ fn a_pattern_of_lines_matches_each_line_of_the_text() {
         ("ab\nc", false),
     ] {
         let arguments = json!({ "a": text });
-        let facts = Facts {
-            tool: "t",
-            server: None,
-            effect: None,
-            arguments: arguments.as_object().expect("an object"),
-            vm: None,
-            caller: CallerFacts {
-                grant: "",
-                uid: 0,
-                unit: None,
-                exe: None,
-                agent: None,
-            },
-        };
+        let facts = Facts::of("t", arguments.as_object().expect("an object"));
         assert_eq!(predicate.holds(&facts), Ok(expected), "{text:?}");
     }
 }
