@@ -56,6 +56,8 @@ pub struct Domain {
     pub labels: Labels,
     /// What it does.
     pub run: Run,
+    /// Why its guest stands still, in libvirt's words, where it runs and does.
+    pub paused: Option<String>,
 }
 
 /// What a domain does, as far as protection goes.
@@ -303,6 +305,7 @@ fn settle(seen: Seen, source: &Source, books: &mut Books, beside: &mut Beside) -
         uuid: seen.uuid,
         name: seen.name,
         run,
+        paused: seen.paused,
     }
 }
 

@@ -140,6 +140,14 @@ fn each_answer_to_a_crash_of_the_guest_is_carried_out() {
     back.assert_ticks();
 }
 
+/// The record that a guest stands still, or goes on.
+#[track_caller]
+fn turned(hosted: &Hosted, name: &str, event: &str) -> serde_json::Value {
+    hosted.daemon.audit().one(event, |r| {
+        r["kind"] == "vm" && r["event"] == event && r["vm"]["name"] == name
+    })
+}
+
 #[test]
 #[ignore = "attacks VMs: runs in the test VM"]
 fn each_action_of_a_watchdog_is_carried_out() {
@@ -169,8 +177,12 @@ fn each_action_of_a_watchdog_is_carried_out() {
             "dog-poweroff" | "dog-shutdown" => assert_off(guest, pid),
             "dog-pause" => {
                 guest.wait_state("paused");
+                // QEMU did it itself, and no wall was asked.
+                let paused = turned(&hosted, name, "paused");
+                assert_eq!(paused["cause"], "watchdog", "{paused:#}");
                 virsh_done(&["resume", name]);
                 guest.assert_ticks();
+                turned(&hosted, name, "resumed");
             }
             _ => {
                 guest.assert_ticks();

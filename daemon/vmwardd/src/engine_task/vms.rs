@@ -2,6 +2,7 @@
 //! second follows the first in one direction only: libvirt adds, the end of
 //! the process takes away.
 
+mod paused;
 mod protect;
 mod sweep;
 
@@ -41,6 +42,8 @@ pub(super) struct Vms {
     protected: BTreeMap<Process, Guarded>,
     /// Running VMs that cannot be protected, and why: each reason is told once.
     bare: BTreeMap<VmUuid, String>,
+    /// Guests that stand still, and why, in libvirt's words.
+    paused: BTreeMap<VmUuid, String>,
     /// VMs that the kernel did not take, and why.
     refused: BTreeMap<Process, String>,
     /// Processes that the kernel saw end and libvirt still called running when
@@ -93,6 +96,7 @@ impl Vms {
             inventory_pid: None,
             protected: BTreeMap::new(),
             bare: BTreeMap::new(),
+            paused: BTreeMap::new(),
             refused: BTreeMap::new(),
             ended: BTreeSet::new(),
             lives: Lives::default(),
@@ -293,6 +297,7 @@ impl Shell {
                 self.protect_running(batch);
                 self.sighted_beside(beside);
                 self.tell_bare(batch);
+                self.tell_paused(batch);
             }
             Sighting::Gone { error } => {
                 if self.vms.libvirt.is_ok() {

@@ -40,6 +40,9 @@ pub struct Seen {
     pub name: String,
     /// What it does.
     pub run: SeenRun,
+    /// Why its guest stands still, where it runs and does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<String>,
     /// From its metadata.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub labels: Labels,

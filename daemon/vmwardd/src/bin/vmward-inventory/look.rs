@@ -145,8 +145,8 @@ fn cut(why: &str) -> String {
 }
 
 fn describe(found: &VirtDomain) -> Result<Seen, Error> {
-    let run = match found.id() {
-        None => SeenRun::Off,
+    let (run, paused) = match found.id() {
+        None => (SeenRun::Off, None),
         Some(_) => running(found)?,
     };
     let (labels, labels_fault) = match labels::read(found) {
@@ -157,12 +157,14 @@ fn describe(found: &VirtDomain) -> Result<Seen, Error> {
         uuid: VmUuid::from_bytes(*found.uuid()?.as_bytes()),
         name: found.name()?,
         run,
+        paused,
         labels,
         labels_fault,
     })
 }
 
-fn running(found: &VirtDomain) -> Result<SeenRun, Error> {
+/// What it does, and why its guest stands still, where it does.
+fn running(found: &VirtDomain) -> Result<(SeenRun, Option<String>), Error> {
     let (state, reason) = match found.state() {
         Ok(state) => state,
         // It ended between the list and the question.
@@ -170,13 +172,46 @@ fn running(found: &VirtDomain) -> Result<SeenRun, Error> {
         // It stays in the list, where the status shows why it is bare.
         Err(error) => {
             let why = cut(&error.to_string());
-            return Ok(SeenRun::Unknown(format!("libvirt does not tell: {why}")));
+            let run = SeenRun::Unknown(format!("libvirt does not tell: {why}"));
+            return Ok((run, None));
         }
     };
+    let paused = paused(state, reason).map(str::to_owned);
     Ok(match settled(state, reason) {
-        Settled::Off => SeenRun::Off,
-        Settled::No(why) => SeenRun::Unsettled(why.to_owned()),
-        Settled::Yes => SeenRun::Running,
+        Settled::Off => (SeenRun::Off, None),
+        Settled::No(why) => (SeenRun::Unsettled(why.to_owned()), None),
+        Settled::Yes => (SeenRun::Running, paused),
+    })
+}
+
+/// Why a guest stands still, by the words of `virsh domstate --reason`; `None` where
+/// it runs.
+fn paused(state: State, reason: virt::domain::DomainStateReasonEnum) -> Option<&'static str> {
+    use DomainPausedReason as Why;
+    match state {
+        Enum::Known(DomainState::Paused) => {}
+        Enum::Known(DomainState::PMSuspended) => return Some("asleep"),
+        _ => return None,
+    }
+    let Enum::Known(DomainStateReason::Paused(Enum::Known(reason))) = reason else {
+        return Some("unknown");
+    };
+    Some(match reason {
+        Why::Unknown => "unknown",
+        Why::User => "user",
+        Why::Migration => "migrating",
+        Why::Save => "saving",
+        Why::Dump => "dumping",
+        Why::IOError => "I/O error",
+        Why::Watchdog => "watchdog",
+        Why::FromSnapshot => "from snapshot",
+        Why::ShuttingDown => "shutting down",
+        Why::Snapshot => "creating snapshot",
+        Why::Crashed => "crashed",
+        Why::StartingUp => "starting up",
+        Why::PostCopy => "post-copy",
+        Why::PostCopyFailed => "post-copy failed",
+        Why::APIError => "api error",
     })
 }
 

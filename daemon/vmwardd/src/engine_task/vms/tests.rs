@@ -26,6 +26,7 @@ fn a_vm_that_cannot_be_protected_is_told_once_a_reason() {
         name: "web-1".to_owned(),
         labels: BTreeMap::new(),
         run: Run::Unprotectable(why.to_owned()),
+        paused: None,
     };
     vms.domains = vec![bare("it is traced")];
     assert_eq!(vms.newly_bare().len(), 1);
@@ -48,6 +49,7 @@ fn a_vm_is_found_with_its_labels_by_name_and_by_uuid() {
         name: "db-1".to_owned(),
         labels: BTreeMap::from([("tier".to_owned(), "prod".to_owned())]),
         run: Run::Off,
+        paused: None,
     }];
     for name in ["db-1", &uuid.to_string()] {
         let Target::Vm(vm) = vms.resolve(name, false) else {
