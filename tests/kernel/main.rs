@@ -20,6 +20,7 @@ mod mounted;
 mod own;
 mod restart;
 mod rpc;
+mod storage;
 mod suite;
 mod systemd;
 mod threads;

@@ -17,6 +17,7 @@ pub mod own;
 pub mod rpc;
 pub mod sched;
 pub mod signals;
+pub mod storage;
 pub mod tampering;
 
 use std::fs;
@@ -90,6 +91,7 @@ pub const UNDO: &[(&str, Undo)] = &[
     ("control-files/", control_files::thaw),
     ("sched/deadline", sched::end_deadline),
     ("logger/", logger::go_on),
+    ("storage/", storage::thaw),
 ];
 
 /// Takes back what attacks left behind.
@@ -118,6 +120,7 @@ pub fn all() -> impl Iterator<Item = &'static Attack> {
         host::OTHER_DOORS,
         lifeline::ATTACKS,
         logger::ATTACKS,
+        storage::ATTACKS,
         own::ATTACKS,
         own::OBJECTS,
         own::DAEMON,

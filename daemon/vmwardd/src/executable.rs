@@ -5,7 +5,7 @@
 //! numbers of a file that is open.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::CStr;
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -14,6 +14,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use procfs::process::{MountInfo, MountInfos};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Statx, StatxFlags, openat, statx};
 
 use crate::kernel::Actor;
@@ -221,9 +222,8 @@ fn mount(number: u64) -> Option<Mount> {
 fn mounts() -> Option<HashMap<u64, Mount>> {
     let all = procfs::process::Process::myself().ok()?.mountinfo().ok()?;
     let known = all.into_iter().filter_map(|mount| {
-        let (major, minor) = mount.majmin.split_once(':')?;
         let found = Mount {
-            dev: kernel_dev(major.parse().ok()?, minor.parse().ok()?)?,
+            dev: device(&mount)?,
             tells_inodes: TELL_INODES.contains(&mount.fs_type.as_str()),
         };
         Some((u64::try_from(mount.mnt_id).ok()?, found))
@@ -231,7 +231,27 @@ fn mounts() -> Option<HashMap<u64, Mount>> {
     Some(known.collect())
 }
 
-fn field(info: &str, name: &str) -> Option<u64> {
+/// The devices of a process's mounts, by the mounts' numbers.
+pub(crate) fn devices(mounts: MountInfos) -> BTreeMap<u64, u32> {
+    let known = mounts.into_iter().filter_map(|mount| {
+        let number = u64::try_from(mount.mnt_id).ok()?;
+        Some((number, device(&mount)?))
+    });
+    known.collect()
+}
+
+/// The device of a mount of this process's own namespace, by its number.
+pub(crate) fn device_of_mount(number: u64) -> Option<u32> {
+    mount(number).map(|mount| mount.dev)
+}
+
+fn device(mount: &MountInfo) -> Option<u32> {
+    let (major, minor) = mount.majmin.split_once(':')?;
+    kernel_dev(major.parse().ok()?, minor.parse().ok()?)
+}
+
+/// A field of a file of `/proc/PID/fdinfo`.
+pub(crate) fn field(info: &str, name: &str) -> Option<u64> {
     let line = info.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().parse().ok()
 }

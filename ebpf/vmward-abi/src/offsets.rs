@@ -247,6 +247,16 @@ pub struct Offsets {
     pub cgroup_cpu: u32,
     /// `task_group.cfs_bandwidth.period`, in nanoseconds; may be absent
     pub cpu_period: u32,
+    /// `task_struct.files`
+    pub task_files: u32,
+    /// `files_struct.count`
+    pub files_count: u32,
+    /// `files_struct.fdt`
+    pub files_table: u32,
+    /// `fdtable.max_fds`
+    pub fdtable_max: u32,
+    /// `fdtable.fd`
+    pub fdtable_files: u32,
     /// `super_block.s_root`
     pub sb_root: u32,
 }

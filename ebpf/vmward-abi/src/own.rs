@@ -19,6 +19,9 @@ pub mod object {
     /// As `INODE`, of the folder that vmward's program lies in: another of its
     /// name there is the one that an upgrade has put in its place.
     pub const OWN_FOLDER: u32 = 5;
+    /// `dev` is the device of a file system, `id` is 0: files of VMs lie there, or
+    /// vmward's own.
+    pub const FILE_SYSTEM: u32 = 6;
 }
 
 /// Values of [`ObjectRow::class`].
@@ -39,6 +42,8 @@ pub mod object_class {
     /// A folder that guarded ones lie in: as [`FOLDER`], but what is mounted elsewhere
     /// with it may be unmounted, and it may be mounted anew with other options.
     pub const ABOVE: u32 = 7;
+    /// A file system for which VMs wait, or vmward, where it is frozen or shut down.
+    pub const STORAGE: u32 = 8;
 }
 
 /// One object.

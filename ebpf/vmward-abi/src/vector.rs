@@ -63,6 +63,9 @@ vectors! {
     CONFIG = 25, "config-file";
     /// The VM's own process is made to wait at a FIFO that has nobody at its other end.
     FIFO = 26, "fifo";
+    /// What a VM's disks lie on: a file system frozen or shut down, a device suspended,
+    /// failed or taken away.
+    STORAGE = 27, "storage";
 }
 
 /// The name of a vector in the audit log; `None` for an unknown number.

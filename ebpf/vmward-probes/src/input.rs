@@ -21,6 +21,7 @@ const COMPAT: u32 = 2;
 const WRITE: u64 = 1;
 const PWRITE64: u64 = 18;
 const WRITEV: u64 = 20;
+const IOCTL: u64 = 16;
 const MADVISE: u64 = 28;
 const PRCTL: u64 = 157;
 const IOPL: u64 = 172;
@@ -36,6 +37,7 @@ const SCHED_SETAFFINITY: u64 = 203;
 const SCHED_SETATTR: u64 = 314;
 /// The same for 32 bits.
 const WRITE_32: u64 = 4;
+const IOCTL_32: u64 = 54;
 const REBOOT_32: u64 = 88;
 const IOPERM_32: u64 = 101;
 const IOPL_32: u64 = 110;
@@ -54,6 +56,10 @@ const SET_MM: u64 = 35;
 const SET_EXE: [u64; 2] = [13, 14];
 /// `O_TRUNC`: whoever uses the module.
 const FORCED: u64 = 1 << 9;
+/// `FIFREEZE`, `FS_IOC_SHUTDOWN`
+const HOLDING: [u64; 2] = [0xc004_5877, 0x8004_587d];
+/// `DM_DEV_SUSPEND`, by its kind and number as the kernel knows it.
+pub const DM_SUSPEND: u64 = 0xfd06;
 /// `MADV_HWPOISON`, `MADV_SOFT_OFFLINE`
 const POISONING: [u64; 2] = [100, 101];
 
@@ -107,6 +113,7 @@ fn running() -> Running {
 fn wide(number: u64) -> u64 {
     match low(number) {
         WRITE_32 => WRITE,
+        IOCTL_32 => IOCTL,
         REBOOT_32 => REBOOT,
         IOPERM_32 | IOPL_32 => IOPL,
         PRCTL_32 => PRCTL,
@@ -196,6 +203,10 @@ pub enum Call {
     Reboot,
     /// sched_setscheduler(2) and the like: how a thread is scheduled.
     Schedule,
+    /// ioctl(2) that freezes a file system, or shuts it down.
+    HoldFiles,
+    /// ioctl(2) that suspends a device of disks, fails it or takes it away.
+    HoldDevice,
     /// None: a worker of `io_uring` does what somebody has queued.
     Queued,
     /// Any other, or none that can be told.
@@ -220,7 +231,47 @@ pub fn call() -> Call {
         DELETE_MODULE if call.second & FORCED != 0 => Call::Tear,
         MADVISE if POISONING.contains(&call.third) => Call::Poison,
         PRCTL if call.first == SET_MM && SET_EXE.contains(&call.second) => Call::SetExe,
+        IOCTL if HOLDING.contains(&low(call.second)) => Call::HoldFiles,
+        IOCTL if is_device(low(call.second) & 0xffff) => Call::HoldDevice,
         _ => Call::Other,
+    }
+}
+
+/// Does it suspend a device of disks, fail it or take it away, where it is that kind
+/// of device?
+fn is_device(command: u64) -> bool {
+    matches!(
+        command,
+        DM_SUSPEND
+            // `SET_DISK_FAULTY`, `STOP_ARRAY`, `STOP_ARRAY_RO`
+            | 0x0929 | 0x0932 | 0x0933
+            // `NBD_CLEAR_SOCK`, `NBD_DISCONNECT`
+            | 0xab04 | 0xab08
+            // `NVME_IOCTL_RESET`, `NVME_IOCTL_SUBSYS_RESET`
+            | 0x4e44 | 0x4e45
+            // `BLKROSET`
+            | 0x125d
+    )
+}
+
+/// What ioctl(2) is given.
+pub struct Ioctl {
+    /// The descriptor.
+    pub fd: u32,
+    /// Kind and number of the command, as a rule; all of it for a few.
+    pub command: u64,
+    /// The argument: mostly an address.
+    pub argument: u64,
+}
+
+/// The running ioctl(2).
+#[inline(always)]
+pub fn ioctl() -> Ioctl {
+    let call = running();
+    Ioctl {
+        fd: call.first as u32,
+        command: low(call.second),
+        argument: call.third,
     }
 }
 
@@ -236,7 +287,8 @@ fn register(regs: u64, offset: usize) -> u64 {
     value
 }
 
-fn user<T: Copy>(at: u64) -> Option<T> {
+/// What lies in the caller's memory.
+pub fn user<T: Copy>(at: u64) -> Option<T> {
     // SAFETY: the helper checks the address and fails instead of faulting.
     unsafe { aya_ebpf::helpers::bpf_probe_read_user(at as *const T) }.ok()
 }

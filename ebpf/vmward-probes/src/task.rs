@@ -172,6 +172,24 @@ impl Task {
         self.has_flag(PF_KTHREAD)
     }
 
+    /// Does nobody else have its descriptors: no thread, no process, no worker?
+    pub fn has_files_alone(self) -> bool {
+        let files: Option<u64> = read(self.0, offset!(task_files));
+        let users: Option<u32> = files.and_then(|files| read(files, offset!(files_count)));
+        users == Some(1)
+    }
+
+    /// The `struct file` of one of its descriptors.
+    pub fn file(self, fd: u32) -> Option<u64> {
+        let files: u64 = read(self.0, offset!(task_files))?;
+        let table: u64 = read(files, offset!(files_table))?;
+        let max: u32 = read(table, offset!(fdtable_max))?;
+        let all: u64 = read(table, offset!(fdtable_files))?;
+        let at = all.wrapping_add(u64::from(fd) * 8);
+        let file: u64 = (fd < max).then(|| read(at, 0)).flatten()?;
+        (file != 0).then_some(file)
+    }
+
     /// A thread of a process that works off what the process has queued in `io_uring`.
     pub fn is_io_worker(self) -> bool {
         self.has_flag(PF_IO_WORKER)

@@ -104,6 +104,7 @@ pub(super) fn is_of(row: &Attack, record: &Value, vm: &str) -> Result<(), String
             .any(|daemon| record["word"] == *daemon)
             || row.id.starts_with("logger/")
             || row.vector == "bpf-program"
+            || row.vector == "storage"
             || hidden);
     if record["vm"]["name"] != vm && !host_too && !of_all {
         return Err(format!("not about {vm}: {}", brief(record)));

@@ -30,7 +30,8 @@ const LIMITS: &str = "
 | QEMU's own crash: SIGSEGV, SIGABRT of its own doing | witnessed | the process ends by its own act; there is nobody to refuse |
 | hang-up of a controlling terminal | witnessed | the kernel's own SIGHUP passes no hook; libvirt starts QEMU without a controlling terminal |
 | `TIOCSIG`, ^C and vhangup on a controlling terminal | witnessed; `status` tells of a VM that has one | the signal is the kernel's own; a program on the hook of every ioctl would slow each entry of a guest |
-| a listener of fanotify's that answers for what is read of a disk image, `fsfreeze`, `dmsetup suspend` | nothing | storage is the host's; it waits for whoever manages it, and so does the guest |
+| a listener of fanotify's that answers for what is read of a disk image | nothing | who reads it waits for whoever may say no |
+| a device of disks that is suspended, failed, taken away or made read-only: device mapper, MD, NBD, NVMe (`dmsetup suspend`) | recorded | whoever makes a snapshot of a volume, or makes it longer, does the same |
 | a lifecycle action set through a connection that nobody can read | nothing | libvirt keeps it to itself; what it leads to is a later end of the guest's own |
 | a tracer attached before protection began | the VM is not called protected, and the status says why | what a tracer does with a process that is its own passes no hook again |
 | a TCP monitor or a gdb stub given to QEMU | the status and the log say so | QEMU reads from the network what no hook can tell apart |
@@ -39,7 +40,7 @@ const LIMITS: &str = "
 | a BPF program that burns time wherever a VM's threads come by | nothing | it is no other than those that trace a host, but for how long it runs |
 | a name server that does not answer, for the name of a network disk | nothing | QEMU asks for it and its guest waits; libvirt names such disks so |
 | a clock that is set back, for a guest that lives by its RTC | nothing; the journal of vmward has the step | time daemons set clocks |
-| a disk that is full | nothing | QEMU pauses a guest that cannot write (`werror`) |
+| a disk that is full | the pause is recorded, once libvirt knows of it | QEMU pauses a guest that cannot write (`werror`) |
 | a disk or a driver taken away in `/sys` | recorded | who manages the host does so every day |
 | `/dev/watchdog` | recorded | whoever opens it must feed it, which fencing does; refused, it could not |
 | power, hardware, a management controller (IPMI), the hypervisor below | nothing | not this kernel's to decide |

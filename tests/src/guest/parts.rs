@@ -2,7 +2,7 @@
 //! description.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::Guest;
 
@@ -22,11 +22,20 @@ pub fn watchdog(action: &str) -> String {
 /// # Panics
 /// When the image cannot be written.
 pub fn disk(name: &str) -> String {
-    let image = format!("/var/tmp/{name}.qcow2");
-    fs::write(&image, empty_qcow2()).expect("/var/tmp is writable");
+    disk_at(Path::new("/var/tmp"), name)
+}
+
+/// The same with the image in a folder.
+///
+/// # Panics
+/// When the image cannot be written.
+pub fn disk_at(folder: &Path, name: &str) -> String {
+    let image = folder.join(format!("{name}.qcow2"));
+    fs::write(&image, empty_qcow2()).expect("the folder is writable");
     format!(
         "<disk type='file' device='disk'><driver name='qemu' type='qcow2'/>\
-         <source file='{image}'/><target dev='vda' bus='virtio'/></disk>"
+         <source file='{}'/><target dev='vda' bus='virtio'/></disk>",
+        image.display()
     )
 }
 

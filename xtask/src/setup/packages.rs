@@ -32,6 +32,8 @@ const PACKAGES: &[&str] = &[
     "python3-venv",
     "busybox-static",
     "file",
+    "dmsetup",
+    "e2fsprogs",
     "kmod",
     "udev",
     "iproute2",

@@ -29,6 +29,7 @@ const PACKAGES: &[&str] = &[
     "udev",
     "dbus",
     "polkitd",
+    "e2fsprogs",
     "kmod",
     "iproute2",
     "procps",

@@ -20,6 +20,9 @@ const SOURCE: &str = include_str!("tick.s");
 const SECTOR: usize = 512;
 /// Where the VM keeps the boot sector, the serial logs and the serial sockets.
 const HOME: &str = "/var/lib/vmward-guests";
+/// The image of the file system that is there.
+const HOUSE: &str = "/var/lib/vmward-guests.img";
+const HOUSE_BYTES: u64 = 64 << 20;
 
 #[derive(Args)]
 pub(crate) struct GuestArgs {
@@ -111,9 +114,25 @@ pub(super) fn assemble(image: &Path) -> Result<()> {
 
 /// Puts the boot sector where domains can boot it.
 pub(super) fn install(image: &Path) -> Result<()> {
-    fs::create_dir_all(HOME).with_context(|| format!("Failed to create {HOME}"))?;
+    house()?;
     fs::copy(image, format!("{HOME}/tick.img")).context("Failed to install the boot sector")?;
     Ok(())
+}
+
+/// Gives the guests a file system of their own, on a disk of the VM's: one that can be
+/// frozen, and nothing else with it. A VM that was rebooted has it already.
+fn house() -> Result<()> {
+    fs::create_dir_all(HOME).with_context(|| format!("Failed to create {HOME}"))?;
+    if !Path::new(HOUSE).exists() {
+        fs::File::create(HOUSE)
+            .and_then(|image| image.set_len(HOUSE_BYTES))
+            .with_context(|| format!("Failed to create {HOUSE}"))?;
+        process::output(Command::new("mkfs.ext4").args(["-q", "-F", HOUSE]))?;
+    }
+    process::output(Command::new("modprobe").args(["--all", "loop", "ext4"]))?;
+    process::output(Command::new("mount").args(["-o", "loop", HOUSE, HOME]))
+        .map(|_| ())
+        .context("the guests have no file system")
 }
 
 /// Defines and starts domains, in two rows: the VM has two processors.

@@ -118,11 +118,12 @@ impl Guarded {
     }
 
     /// Guards exactly the pins, the places on the way to them, the daemon's own
-    /// files, and what libvirt needs to keep the VMs.
+    /// files, what libvirt needs to keep the VMs, and the file systems of all.
     pub(super) fn guard_files(&mut self) -> Result<(), KernelError> {
         // First: what the kernel puts under guard meanwhile must stay there.
-        let before = self.rows(|key| key.kind == object::INODE)?;
-        let wanted = self.files.look(&before, &self.vms.now());
+        let before = self.rows(|key| [object::INODE, object::FILE_SYSTEM].contains(&key.kind))?;
+        let mut wanted = self.files.look(&before, &self.vms.now());
+        wanted.extend(self.files.file_systems());
         self.replace(&before, &wanted)
     }
 

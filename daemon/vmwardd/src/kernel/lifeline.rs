@@ -132,15 +132,22 @@ fn is_libvirts(name: &CStr, entry: &Entry) -> bool {
     }
 }
 
-/// The files that are VMs' memory. Looking is slow, and a VM gets such a file only
-/// when it starts or memory is plugged in.
+/// What VMs have open beside that: the files that are their memory, and the file
+/// systems of all. Looking is slow, and a VM gets such a file only when it starts, or
+/// memory or a disk is plugged in.
 #[derive(Default)]
-pub(super) struct MemoryFiles {
-    known: BTreeMap<Process, Vec<(u32, u64)>>,
+pub(super) struct OpenFiles {
+    known: BTreeMap<Process, OfVm>,
     looks: u32,
 }
 
-impl MemoryFiles {
+#[derive(Default)]
+struct OfVm {
+    memory: Vec<(u32, u64)>,
+    file_systems: BTreeSet<u32>,
+}
+
+impl OpenFiles {
     /// Looks at the VMs that are new, and now and then at all. What `is_kept` says is
     /// under guard for a VM already stays so while it is mapped: the path by which
     /// it was known can be another by now, since folders can be moved.
@@ -152,16 +159,28 @@ impl MemoryFiles {
         self.known.retain(|vm, _| vms.contains(vm));
         for vm in vms {
             self.known.entry(*vm).or_insert_with(|| {
-                let process = ProcHandle::open(vm.pid);
-                let files = process.map_or_else(Vec::new, |process| process.shared_files());
-                memory(&files, |number| is_kept(*vm, number))
+                let Some(process) = ProcHandle::open(vm.pid) else {
+                    return OfVm::default();
+                };
+                OfVm {
+                    memory: memory(&process.shared_files(), |number| is_kept(*vm, number)),
+                    file_systems: process.file_systems(),
+                }
             });
         }
     }
 
-    /// Device and inode of each of a VM's.
-    pub(super) fn of(&self, vm: Process) -> &[(u32, u64)] {
-        self.known.get(&vm).map_or(&[], Vec::as_slice)
+    /// Device and inode of each file that is a VM's memory.
+    pub(super) fn memory_of(&self, vm: Process) -> &[(u32, u64)] {
+        self.known.get(&vm).map_or(&[], |known| &known.memory)
+    }
+
+    /// The devices of the file systems on which VMs have files open, as the kernel
+    /// numbers them.
+    pub(super) fn file_systems(&self) -> impl Iterator<Item = u32> {
+        self.known
+            .values()
+            .flat_map(|known| known.file_systems.iter().copied())
     }
 }
 

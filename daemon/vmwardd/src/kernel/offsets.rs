@@ -160,6 +160,11 @@ fn of_other_doors(find: &Finder<'_>) -> Result<Offsets, KernelError> {
         cpu_period: find
             .inner("task_group", &["cfs_bandwidth"], "cfs_bandwidth", "period")
             .unwrap_or(OFFSET_ABSENT),
+        task_files: find.field("task_struct", &["files"])?,
+        files_count: find.field("files_struct", &["count"])?,
+        files_table: find.field("files_struct", &["fdt"])?,
+        fdtable_max: find.field("fdtable", &["max_fds"])?,
+        fdtable_files: find.field("fdtable", &["fd"])?,
         ..Offsets::default()
     })
 }

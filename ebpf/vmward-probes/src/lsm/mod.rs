@@ -19,6 +19,7 @@ mod room;
 pub mod rpc;
 pub mod sched;
 pub mod signals;
+mod storage;
 pub mod tampering;
 mod unix;
 

@@ -14,6 +14,7 @@ use aya_ebpf::programs::LsmContext;
 use vmward_abi::{WORD_LEN, effect, vector};
 
 use crate::input::{Call, call};
+use crate::lsm::storage;
 use crate::maps::offset;
 use crate::objects::{host_wall, own_wall};
 use crate::task::{INIT, Task, current_tgid, read};
@@ -83,6 +84,9 @@ fn try_call(capability: i32) -> i32 {
         Call::Ports => (PORTS.as_ptr(), vector::REBOOT),
         Call::Tear => (TEAR.as_ptr(), vector::KERNEL_FILE),
         Call::Poison => (POISON.as_ptr(), vector::KERNEL_FILE),
+        Call::HoldFiles | Call::HoldDevice if capability != CAP_SYS_ADMIN => return 0,
+        Call::HoldFiles => return storage::hold_files(),
+        Call::HoldDevice => return storage::hold_device(),
         Call::SetExe => {
             return own_wall(&Attempt {
                 word: SET_EXE.as_ptr() as u64,

@@ -77,7 +77,7 @@ fn page_in(pages: &[u8]) -> usize {
 
 /// A system call by its number for 32 bits, as a program of 64 bits may, too.
 #[expect(unsafe_code, reason = "a raw system call")]
-fn by_interrupt(number: i32, args: [u32; 3]) -> Result<(), Failed> {
+pub(super) fn by_interrupt(number: i32, args: [u32; 3]) -> Result<(), Failed> {
     let [first, second, third] = args.map(u64::from);
     let result: i32;
     // SAFETY: numbers alone; what the call may change is named, and the register that

@@ -16,6 +16,7 @@ mod rpc_send;
 mod sched;
 mod sigio;
 mod signals;
+mod storage;
 mod tampering;
 mod uring;
 
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         Some((&"control_files", rest)) => control_files::run(rest),
         Some((&"host", rest)) => host::run(rest),
         Some((&"own", rest)) => own::run(rest),
+        Some((&"storage", rest)) => storage::run(rest),
         _ => usage("usage: vmward-attack FAMILY WHAT [ARGUMENT]..."),
     };
     match outcome {

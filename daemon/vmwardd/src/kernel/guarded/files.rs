@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 
-use vmward_abi::{ObjectRow, object_class};
+use vmward_abi::{ObjectKey, ObjectRow, object, object_class};
 use vmward_core::audit::files::rotated_number;
 use vmward_core::ids::Process;
 
@@ -15,10 +15,13 @@ use super::wanted::{
 };
 use crate::audit_file::AUDIT_FILE;
 use crate::executable::{self, Entry};
-use crate::kernel::lifeline::{self, Kept, MemoryFiles};
+use crate::kernel::lifeline::{self, Kept, OpenFiles};
 
 /// Folders of the host on the way to the pins.
 const PLACES: [&str; 3] = ["/sys", "/sys/fs", "/sys/fs/bpf"];
+
+/// Where virtlogd writes what guests say: once it waits, they do.
+const LOGS: &str = "/var/log/libvirt";
 
 /// What the daemon makes in its folders.
 const OWN_FILES: [&CStr; 10] = [
@@ -41,7 +44,7 @@ pub(in crate::kernel) struct Files {
     folders: Vec<PathBuf>,
     /// Its configuration and libvirt's.
     config: Vec<PathBuf>,
-    memory: MemoryFiles,
+    open: OpenFiles,
     /// The places of which the last look left something out.
     full: BTreeSet<String>,
 }
@@ -52,7 +55,7 @@ impl Files {
             pin_dir: pin_dir.to_owned(),
             folders: Vec::new(),
             config: Vec::new(),
-            memory: MemoryFiles::default(),
+            open: OpenFiles::default(),
             full: BTreeSet::new(),
         }
     }
@@ -90,7 +93,7 @@ impl Files {
         for folder in &self.folders {
             add_own(&mut wanted, folder);
         }
-        self.memory.look(vms, |vm, number| {
+        self.open.look(vms, |vm, number| {
             before.get(&of_file(number)) == Some(&lifeline_of(vm))
         });
         self.add_lifelines(&mut wanted, vms);
@@ -103,6 +106,19 @@ impl Files {
         }
         self.full = full;
         rows
+    }
+
+    /// The file systems for which VMs would wait, or the daemon, as of the last look.
+    pub(super) fn file_systems(&self) -> Rows {
+        let folders = lifeline::FOLDERS.into_iter().chain([LOGS]).map(Path::new);
+        let folders = folders.chain(self.folders.iter().map(PathBuf::as_path));
+        let of_folders = folders.filter_map(|path| Some(executable::file_number(path)?.0));
+        let all = of_folders.chain(self.open.file_systems());
+        all.map(|dev| {
+            let kind = object::FILE_SYSTEM;
+            (ObjectKey { id: 0, dev, kind }, own(object_class::STORAGE))
+        })
+        .collect()
     }
 
     /// What the pins, the daemon's own folders and those lie in where libvirt keeps what
@@ -125,7 +141,7 @@ impl Files {
         let mut room = LIFELINES_MAX;
         for vm in vms {
             let mut found = Found {
-                numbers: self.memory.of(*vm).to_owned(),
+                numbers: self.open.memory_of(*vm).to_owned(),
                 is_cut: false,
             };
             found.numbers.extend(kept.files(vm.pid));

@@ -1,0 +1,91 @@
+//! What VMs' disks lie on: held still, failed or taken away by an ioctl(2) that asks
+//! for `CAP_SYS_ADMIN`. Fail mode: closed.
+//!
+//! A file system that is frozen or shut down is refused where files of VMs lie on it,
+//! or vmward's own. What is done to a device is recorded: whoever makes a snapshot of a
+//! volume, or makes it longer, suspends it as well.
+
+use vmward_abi::{WORD_LEN, effect, event_kind, object, vector};
+
+use crate::cgroups::host_with_vms;
+use crate::emit::{Report, emit};
+use crate::input::{DM_SUSPEND, ioctl, user};
+use crate::lsm::kernel_files::name_of_file;
+use crate::maps::{is_active, offset};
+use crate::objects::{find, host_wall, identify};
+use crate::task::{Task, read};
+use crate::verdict::Attempt;
+
+/// `struct dm_ioctl`: the flags, and the name of the device.
+const DM_FLAGS: u64 = 28;
+const DM_NAME: u64 = 48;
+/// `DM_SUSPEND_FLAG`; without it the device goes on.
+const SUSPENDS: u32 = 1 << 1;
+/// `FS_IOC_SHUTDOWN`
+const SHUTDOWN: u64 = 0x8004_587d;
+
+/// A file system is frozen or shut down.
+#[inline(never)]
+pub fn hold_files() -> i32 {
+    static FREEZE: [u8; WORD_LEN] = *b"FIFREEZE\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    static SHUT: [u8; WORD_LEN] = *b"FS_IOC_SHUTDOWN\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    let call = ioctl();
+    if !holds_vms(call.fd) {
+        return 0;
+    }
+    let word = if call.command == SHUTDOWN {
+        SHUT.as_ptr()
+    } else {
+        FREEZE.as_ptr()
+    };
+    host_wall(&Attempt {
+        word: word as u64,
+        ..Attempt::new(vector::STORAGE, effect::PAUSE)
+    })
+}
+
+/// Do files of VMs lie on the file system of an open file, or vmward's own? Where
+/// somebody else could put another file in its place meanwhile, or it cannot be read:
+/// yes.
+fn holds_vms(fd: u32) -> bool {
+    let task = Task::current();
+    if !task.has_files_alone() {
+        return true;
+    }
+    let Some((_, dev)) = task.file(fd).and_then(|file| {
+        let inode: u64 = read(file, offset!(file_inode))?;
+        identify(inode)
+    }) else {
+        return true;
+    };
+    find(object::FILE_SYSTEM, 0, dev).is_some()
+}
+
+/// A device is suspended, failed or taken away.
+#[inline(never)]
+pub fn hold_device() -> i32 {
+    if is_active() {
+        witness();
+    }
+    0
+}
+
+fn witness() -> Option<()> {
+    let host = host_with_vms()?;
+    let call = ioctl();
+    let mut attempt = Attempt::new(vector::STORAGE, effect::PAUSE);
+    if call.command & 0xffff == DM_SUSPEND {
+        let flags: u32 = user(call.argument.wrapping_add(DM_FLAGS))?;
+        if flags & SUSPENDS == 0 {
+            return None;
+        }
+        let name: [u64; WORD_LEN / 8] = user(call.argument.wrapping_add(DM_NAME))?;
+        attempt.word = &raw const name as u64;
+        emit(&host, &attempt, &Report::of(event_kind::WITNESSED));
+        return Some(());
+    }
+    let name = name_of_file(Task::current().file(call.fd)?);
+    attempt.word = name.address();
+    emit(&host, &attempt, &Report::of(event_kind::WITNESSED));
+    Some(())
+}

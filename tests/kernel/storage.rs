@@ -1,0 +1,123 @@
+//! What VMs' disks lie on.
+
+use std::path::Path;
+use std::process::Output;
+use std::time::Duration;
+
+use vmward_tests::daemon::{Daemon, Mode, take_enforcement_out};
+use vmward_tests::guest::{Guest, parts, run, text, virsh};
+use vmward_tests::wait;
+
+use crate::assert_in_vm;
+
+/// The image of the disk of a VM is noticed at the latest when the daemon looks what
+/// VMs have open, twice a minute; and its end is.
+const NOTICED: Duration = Duration::from_secs(90);
+
+/// A file system of its own, on a disk of its own, for as long as this lives.
+struct Volume {
+    name: &'static str,
+}
+
+impl Volume {
+    #[track_caller]
+    fn make(name: &'static str) -> Self {
+        let volume = Self { name };
+        let script = r#"
+            set -e; modprobe --all loop ext4 dm-mod
+            truncate -s 16M /run/$1.img; mkfs.ext4 -q -F /run/$1.img
+            loop=$(losetup --find --show /run/$1.img)
+            dmsetup create $1 --table "0 $(blockdev --getsz $loop) linear $loop 0"
+            mkdir -p /run/$1; mount /dev/mapper/$1 /run/$1"#;
+        let output = run("bash", &["-c", script, "-", name]);
+        assert!(output.status.success(), "{}", text(&output));
+        volume
+    }
+
+    fn place(&self) -> String {
+        format!("/run/{}", self.name)
+    }
+
+    fn freeze(&self) -> Output {
+        run("fsfreeze", &["--freeze", &self.place()])
+    }
+
+    #[track_caller]
+    fn thaw(&self) {
+        let output = run("fsfreeze", &["--unfreeze", &self.place()]);
+        assert!(output.status.success(), "{}", text(&output));
+    }
+
+    #[track_caller]
+    fn can_be_frozen(&self) {
+        let output = self.freeze();
+        assert!(output.status.success(), "{}", text(&output));
+        self.thaw();
+    }
+
+    #[track_caller]
+    fn suspend_and_go_on(&self) {
+        for what in ["suspend", "resume"] {
+            let output = run("dmsetup", &[what, "--noudevsync", self.name]);
+            assert!(output.status.success(), "{}", text(&output));
+        }
+    }
+}
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        let script = "umount /run/$1; dmsetup remove $1; losetup -j /run/$1.img -O NAME -n | \
+            xargs -r losetup -d; rm /run/$1.img";
+        run("bash", &["-c", script, "-", self.name]);
+    }
+}
+
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
+fn a_file_system_with_a_vms_disk_is_not_frozen_and_a_suspended_device_is_on_record() {
+    assert_in_vm();
+    take_enforcement_out();
+    let (with_disk, without) = (Volume::make("with-disk"), Volume::make("without"));
+    // The control: nothing keeps anybody from it.
+    with_disk.can_be_frozen();
+
+    let guest = Guest::start_changed("storage-1", |xml| {
+        let disk = parts::disk_at(Path::new(&with_disk.place()), "storage-1");
+        parts::with_devices(xml, &disk)
+    });
+    let mut daemon = Daemon::start(Mode::Enforce);
+    daemon.wait_protected(&guest.name);
+    let audit = daemon.audit();
+    wait::until("the volume to be guarded", NOTICED, || {
+        let output = with_disk.freeze();
+        if output.status.success() {
+            with_disk.thaw();
+            return None;
+        }
+        assert!(text(&output).contains("not permitted"), "{}", text(&output));
+        Some(())
+    });
+    let record = audit.one("the refusal", |r| r["vector"] == "storage");
+    assert_eq!(record["verdict"], "refused", "{record:#}");
+    assert_eq!(record["word"], "FIFREEZE", "{record:#}");
+    assert_eq!(record["actor"]["comm"], "fsfreeze", "{record:#}");
+    guest.assert_ticks();
+    without.can_be_frozen();
+
+    // Whoever manages volumes suspends them: let through, and recorded.
+    with_disk.suspend_and_go_on();
+    let record = audit.one("the suspended device", |r| r["word"] == "with-disk");
+    assert_eq!(record["verdict"], "witnessed", "{record:#}");
+    assert_eq!(record["vector"], "storage", "{record:#}");
+    assert_eq!(record["actor"]["comm"], "dmsetup", "{record:#}");
+    let words = audit.select(|r| r["vector"] == "storage");
+    assert_eq!(words.len(), 2, "going on is no stop: {words:#?}");
+    guest.assert_ticks();
+
+    daemon.give_up();
+    let pid = guest.pid();
+    let output = virsh(&["destroy", &guest.name]);
+    assert!(output.status.success(), "{}", text(&output));
+    Guest::wait_gone(pid);
+    with_disk.can_be_frozen();
+}

@@ -1,0 +1,39 @@
+//! The file systems that VMs' files lie on: whoever freezes one, or shuts it down, has
+//! every VM wait that writes there, and virtlogd.
+
+use std::process::Output;
+
+use super::{Attack, Harm, attack, of_all};
+use crate::guest::{Guest, run};
+
+/// Where the guests' boot sector is, and what they have printed.
+const HOME: &str = "/var/lib/vmward-guests";
+
+/// It is about all VMs, and no VM's lease is for that. What the guest prints is not
+/// written any more.
+const fn row(id: &'static str, run: fn(&Guest) -> Output) -> Attack {
+    of_all(id, "storage", "capable", Harm::Stalls, run)
+}
+
+/// Lets it go on.
+pub(super) fn thaw(_guest: &Guest) {
+    run("fsfreeze", &["--unfreeze", HOME]);
+}
+
+/// See the module's text.
+pub const ATTACKS: &[Attack] = &[
+    row("storage/freeze", |_| run("fsfreeze", &["--freeze", HOME])),
+    row("storage/freeze-32-bit", |_| {
+        attack("storage", "freeze-32", &[HOME])
+    }),
+    row("storage/freeze-behind-another", |_| {
+        attack("storage", "freeze-swapped", &[HOME, "/run"])
+    }),
+    Attack {
+        // Without a refusal the test VM would have no guests any more.
+        harm: Harm::Host,
+        ..row("storage/shut-down", |_| {
+            attack("storage", "shut-down", &[HOME])
+        })
+    },
+];
