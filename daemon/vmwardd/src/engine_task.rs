@@ -23,6 +23,7 @@ mod lap;
 mod leases;
 mod names;
 mod policy_state;
+mod running;
 mod seq;
 mod shell;
 pub mod start;

@@ -65,6 +65,11 @@ fn libvirt_guests_had_its_way_and_all_of_it_is_on_record() {
     let ended =
         audit.select(|r| r["kind"] == "vm" && r["event"] == "ended" && r["vm"]["name"] == OBEDIENT);
     assert_eq!(ended.len(), 1, "{ended:#?}");
+    // This one outlived the daemon, and was ended by systemd.
+    let lost =
+        audit.select(|r| r["kind"] == "vm" && r["event"] == "ended" && r["vm"]["name"] == DEAF);
+    assert_eq!(lost.len(), 1, "{lost:#?}");
+    assert_eq!(lost[0]["cause"], "host-restarted", "{lost:#?}");
     let detached = audit.select(|r| r["kind"] == "daemon" && r["event"] == "detached");
     assert_eq!(detached.len(), 1, "{detached:#?}");
 }

@@ -19,6 +19,7 @@ use super::evidence::Evidence;
 use super::flood::Flood;
 use super::host_side::HostSide;
 use super::policy_state::PolicyState;
+use super::running::Running;
 use super::seq::Seq;
 use super::vms::Vms;
 use super::{CallerFacts, KernelSide, Loaded, Message, Reply};
@@ -51,6 +52,7 @@ pub struct Shell {
     pub(super) rotation: Rotation,
     pub(super) kernel: KernelSide,
     pub(super) vms: Vms,
+    pub(super) running: Running,
     pub(super) policy: PolicyState,
     pub(super) seq: Seq,
     pub(super) evidence: Evidence,
@@ -203,6 +205,7 @@ impl Shell {
         self.expire_approvals(now, batch);
         self.expire_disarms(now, batch);
         self.sweep(now, batch);
+        self.keep_running();
         self.beat(now);
         let held = self.flood.due(now.boot_ns);
         self.take_down_held(held, batch);

@@ -29,6 +29,7 @@ use super::flood::Flood;
 use super::host_side::HostSide;
 use super::names::Names;
 use super::policy_state::PolicyState;
+use super::running::Running;
 use super::seq::{Gap, Seq};
 use super::shell::{Shell, chain};
 use super::vms::Vms;
@@ -297,6 +298,7 @@ impl Recovered {
             feed,
             kernel: kernel.side,
             vms: Vms::new(config.is_unwatched(), Names::load(&config.state_dir)),
+            running: Running::load(&config.state_dir, &self.boot_id),
             policy: PolicyState::loaded(config.policy.clone(), now),
             seq,
             evidence: Evidence::default(),
@@ -317,6 +319,9 @@ impl Recovered {
         shell.audit.append(started(&shell.engine), now);
         if kernel.took_over {
             shell.audit.append(AuditBody::daemon("takeover", None), now);
+        }
+        for body in shell.lost_with_host() {
+            shell.audit.append(body, now);
         }
         shell.adopt(now)?;
         Ok(shell)

@@ -12,7 +12,7 @@ use vmward_core::audit::VmRef;
 use vmward_core::engine::{Target, VmTarget};
 use vmward_core::ids::{Process, VmUuid};
 
-use self::protect::vm_body;
+pub(super) use self::protect::vm_body;
 use super::batch::Batch;
 use super::names::Names;
 use super::shell::Shell;
@@ -59,6 +59,8 @@ pub(super) struct Vms {
     pub(super) beside: Beside,
     names: Names,
     swept_ns: i64,
+    /// Whether others are under protection than when that was last asked.
+    changed: bool,
 }
 
 /// A VM under protection.
@@ -105,6 +107,8 @@ impl Vms {
             beside: Beside::default(),
             names,
             swept_ns: 0,
+            // Of what is kept on disk nothing is known.
+            changed: true,
         }
     }
 
@@ -118,6 +122,7 @@ impl Vms {
             deputy_pid: vm.deputy_pid,
         };
         self.protected.insert(vm.process, guarded);
+        self.changed = true;
         // Until it ends for sure it stays protected.
         if let Some(why) = self.lives.of(vm.process).doubt() {
             self.hide(vm.process, why, true);
@@ -255,6 +260,11 @@ impl Vms {
             .map(|(process, guarded)| (*process, guarded))
     }
 
+    /// Are others under protection than when this was last asked?
+    pub(super) fn have_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
     /// The kernel has this about a VM now.
     pub(super) fn disarmed_until(&mut self, process: Process, until_s: u32) {
         if let Some(guarded) = self.protected.get_mut(&process) {
@@ -267,7 +277,7 @@ impl Vms {
     }
 
     pub(super) fn forget(&mut self, process: Process) {
-        self.protected.remove(&process);
+        self.changed |= self.protected.remove(&process).is_some();
         self.refused.remove(&process);
         self.hidden.remove(&process);
         self.armed.remove(&process);

@@ -12,6 +12,7 @@ mod events;
 mod gateway_defects;
 mod grants;
 mod harness;
+mod host_end;
 mod inventory;
 mod journal;
 mod protocol;

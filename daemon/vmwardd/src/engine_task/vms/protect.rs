@@ -45,6 +45,7 @@ impl Shell {
             self.complain("file of VM names", &error);
         }
         let observe = wanted.observe;
+        self.vms.changed = true;
         if self.vms.protected.insert(process, wanted).is_none() {
             tracing::info!(vm = name, pid = process.pid, "protected");
             if !observe {
@@ -95,7 +96,7 @@ impl Shell {
     }
 }
 
-pub(super) fn vm_body(
+pub(in crate::engine_task) fn vm_body(
     event: &str,
     vm: VmRef,
     process: Process,

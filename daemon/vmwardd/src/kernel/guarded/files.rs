@@ -24,7 +24,7 @@ const PLACES: [&str; 3] = ["/sys", "/sys/fs", "/sys/fs/bpf"];
 const LOGS: &str = "/var/log/libvirt";
 
 /// What the daemon makes in its folders.
-const OWN_FILES: [&CStr; 10] = [
+const OWN_FILES: [&CStr; 11] = [
     c"admin.sock",
     c"audit-head",
     c"audit-spool",
@@ -34,6 +34,7 @@ const OWN_FILES: [&CStr; 10] = [
     c"kernel-seq.json",
     c"policy.sock",
     c"vm-names.json",
+    c"vms-running.json",
     c"vmwardd.lock",
 ];
 
