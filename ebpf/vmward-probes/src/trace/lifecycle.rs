@@ -9,7 +9,7 @@ use crate::lsm::signals::{attempt, is_benign};
 use crate::maps::{LEASES, VM_STATES, VMS, is_active, offset};
 use crate::objects::one_less;
 use crate::scope::{Vm, guarded, vm_of};
-use crate::task::{Task, current_tgid, read};
+use crate::task::{Task, current_tgid, load, read};
 use crate::verdict::{Attempt, is_passing};
 
 /// `SEND_SIG_NOINFO` and `SEND_SIG_PRIV` are no addresses but 0 and 1.
@@ -24,16 +24,20 @@ const QEMU_WORK: u64 = 1 << 10 | 1 << 13 | 1 << 14 | 1 << 29;
 #[btf_tracepoint(function = "signal_generate")]
 pub fn signal_generate(ctx: BtfTracePointContext) -> i32 {
     let signal: i32 = ctx.arg(0);
+    let signal = signal as u32;
+    if is_benign(signal) || (signal < 64 && QEMU_WORK & (1 << signal) != 0) {
+        return 0;
+    }
+    // As in `task_kill`: nearly all of them are for nobody under guard.
+    let target: *const u8 = ctx.arg(2);
+    let tgid: u32 = load(target, offset!(task_tgid));
     let info = ctx.arg::<*const u8>(1) as u64;
-    witness_signal(Task::from_arg(ctx.arg(2)), signal as u32, info);
+    witness_signal(Task::from_arg(target), tgid, signal, info);
     0
 }
 
-fn witness_signal(target: Task, signal: u32, info: u64) -> Option<()> {
-    if is_benign(signal) || (signal < 64 && QEMU_WORK & (1 << signal) != 0) {
-        return None;
-    }
-    let vm = vm_of(target, target.tgid()?)?;
+fn witness_signal(target: Task, tgid: u32, signal: u32, info: u64) -> Option<()> {
+    let vm = vm_of(target, tgid)?;
     if !is_active() || !from_kernel(&vm, signal, info) {
         return None;
     }
