@@ -116,6 +116,7 @@ pub fn all() -> impl Iterator<Item = &'static Attack> {
         monitor::ATTACKS,
         monitor::MORE,
         monitor::ARGUMENTS,
+        monitor::TOGETHER,
         host::ATTACKS,
         host::OTHER_DOORS,
         lifeline::ATTACKS,

@@ -7,10 +7,12 @@ use crate::guest::{Guest, run, text, virsh};
 mod arguments;
 mod connect;
 mod more;
+mod together;
 
 pub use arguments::ATTACKS as ARGUMENTS;
 pub use connect::ATTACKS as CONNECTIONS;
 pub use more::ATTACKS as MORE;
+pub use together::TOGETHER;
 
 /// QEMU's answer to a command that was made harmless, as libvirt's own error.
 const NOT_FOUND: Refusal = Refusal::Says("has not been found");

@@ -5,7 +5,8 @@
 //! the name of an honest command stands at the very front. What has no lease is
 //! made harmless in place, since an error here would cost libvirt its monitor:
 //! QEMU answers that there is no such command, and libvirt tells its caller.
-//! Text of any other form is made harmless too.
+//! Text of any other form is made harmless too. More than one value in a write, which
+//! libvirt never sends, is refused: what stands behind the first could not be spoilt.
 //!
 //! Reading and writing the sender's memory is no race here: only libvirt's
 //! daemon itself could change it in between.
@@ -21,6 +22,7 @@ use super::connect::reach;
 use super::libvirt;
 use super::room::{self, Room};
 use super::unix::{self, HEAD_LEN, Message, starts};
+use super::whole::is_one_value;
 use crate::maps::{COMMANDS, MONITOR_MODE, Turn, VM_STATES, turn};
 use crate::scope::{Vm, host};
 use crate::task::{current_tgid, forget, number, opaque};
@@ -136,7 +138,11 @@ fn command(vm: &Vm, kind: u32, message: Message, room: &mut Room) -> Option<i32>
     let order = &raw mut room.order;
     vmward_understand(&raw const room.head, kind, message.size, order);
     // SAFETY: this thread's own row; volatile, so that it is read from there.
-    let row = unsafe { core::ptr::read_volatile(&raw const (*order).row) };
+    let mut row = unsafe { core::ptr::read_volatile(&raw const (*order).row) };
+    let whole = is_whole(kind, message, address, room.head[0]);
+    if !whole {
+        row = UNKNOWN;
+    }
     if row.effect == 0 {
         return Some(ALLOW);
     }
@@ -157,10 +163,21 @@ fn command(vm: &Vm, kind: u32, message: Message, room: &mut Room) -> Option<i32>
     if verdict == ALLOW && row.effect == effect::SAVE {
         note_written(vm.tgid);
     }
-    if verdict == ALLOW || mode() != monitor_mode::REWRITE {
+    if verdict == ALLOW || !whole || mode() != monitor_mode::REWRITE {
         return Some(verdict);
     }
     spoil(address, order)
+}
+
+/// Is it one order and nothing more, in one part?
+#[inline(always)]
+fn is_whole(kind: u32, message: Message, address: u64, first: u8) -> bool {
+    let skip = u32::from(kind == monitor_kind::AGENT && first == AGENT_RESET);
+    message.is_in_one_part()
+        && is_one_value(
+            address.wrapping_add(skip.into()),
+            message.size.wrapping_sub(skip),
+        )
 }
 
 /// The guest's memory is written away, and libvirt may end the VM afterwards.

@@ -22,5 +22,6 @@ pub mod signals;
 mod storage;
 pub mod tampering;
 mod unix;
+mod whole;
 
 pub use room::{ROOMS_MAX, Room};

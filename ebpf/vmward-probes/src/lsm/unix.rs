@@ -110,6 +110,15 @@ pub struct Message {
 }
 
 impl Message {
+    /// Is all of it in the place that [`Self::copy_head`] gives?
+    #[inline(always)]
+    pub fn is_in_one_part(self) -> bool {
+        let iter = self.header.wrapping_add(offset!(msghdr_iter) as u64);
+        let kind: Option<u8> = read(iter, offset!(iter_type));
+        kind.map(usize::from) == Some(offset!(iter_type_ubuf))
+            || read::<u64>(iter, offset!(iter_segments)) == Some(1)
+    }
+
     /// Copies the first bytes of what is being sent to `head`, which is all zero,
     /// and gives where the sender keeps them.
     #[inline(always)]

@@ -32,14 +32,38 @@ fn by(how: &str, guest: &Guest) -> Output {
     shell(guest, &line)
 }
 
-/// Without libvirt QEMU serves whoever comes next. Starts libvirt again, whatever
-/// became of the VM: by systemd where that would start it by itself.
-fn while_libvirt_is_away(guest: &Guest) -> Output {
-    let program = if Path::new("/run/virtqemud.pid").exists() {
-        "virtqemud"
+/// Without libvirt QEMU serves whoever comes next.
+fn quit(guest: &Guest) -> Output {
+    let line = "vmward-attack monitor quit $folder/monitor.sock";
+    while_libvirt_is_away(guest, line)
+}
+
+/// The name of libvirt's daemon here, and that of the one of the other kind.
+fn programs() -> [&'static str; 2] {
+    if Path::new("/run/virtqemud.pid").exists() {
+        ["virtqemud", "libvirtd"]
     } else {
-        "libvirtd"
-    };
+        ["libvirtd", "virtqemud"]
+    }
+}
+
+/// Speaks to QEMU as a program that passes for libvirt's daemon: whoever is root can
+/// put one where that is, or a library into it.
+pub(super) fn as_libvirt(guest: &Guest, how: &str) -> Output {
+    let [_, other] = programs();
+    let lines = format!(
+        "cp \"$(command -v vmward-attack)\" /usr/sbin/{other}
+         /usr/sbin/{other} monitor {how} $folder/monitor.sock"
+    );
+    let output = while_libvirt_is_away(guest, &lines);
+    run("rm", &[&format!("/usr/sbin/{other}")]);
+    output
+}
+
+/// Starts libvirt again after the lines, whatever became of the VM: by systemd where
+/// that would start it by itself.
+fn while_libvirt_is_away(guest: &Guest, lines: &str) -> Output {
+    let [program, _] = programs();
     let units = format!("{program}.socket {program}-ro.socket {program}-admin.socket");
     let (end, start) = if Path::new("/run/systemd/system").exists() {
         (
@@ -54,7 +78,7 @@ fn while_libvirt_is_away(guest: &Guest) -> Output {
          {end}
          # One that nobody waits for has no command line.
          while grep -q . /proc/$pid/cmdline 2>/dev/null; do sleep 0.1; done
-         vmward-attack monitor quit $folder/monitor.sock
+         {lines}
          status=$?
          {start}
          until virsh -c qemu:///system list >/dev/null 2>&1; do sleep 0.2; done
@@ -133,9 +157,6 @@ pub const ATTACKS: &[Attack] = &[
     row("monitor/connect-io-uring", |g| by("connect-io-uring", g)),
     Attack {
         harm: Harm::Ends,
-        ..row(
-            "monitor/connect-while-libvirtd-is-down",
-            while_libvirt_is_away,
-        )
+        ..row("monitor/connect-while-libvirtd-is-down", quit)
     },
 ];

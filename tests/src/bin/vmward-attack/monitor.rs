@@ -1,7 +1,7 @@
 //! Reaching for a monitor's socket oneself.
 
 use std::fs::OpenOptions;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, IoSlice, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
@@ -38,9 +38,11 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
         // PATH
         ["quit", path] => quit(path),
         ["list-disks", path] => list_disks(path),
+        ["orders", how, path] => orders(how, path),
         _ => usage(
             "monitor: connect|connect-thread|connect-non-blocking|connect-descriptor|\
-             connect-io-uring PATH | connect-as UID PATH | quit PATH | list-disks PATH",
+             connect-io-uring PATH | connect-as UID PATH | quit PATH | list-disks PATH | \
+             orders HOW PATH",
         ),
     }
 }
@@ -94,6 +96,46 @@ fn quit(path: &str) -> Result<(), Failed> {
         writeln!(monitor, "{{\"execute\":\"{command}\"}}")?;
         answers.read_line(&mut line)?;
     }
+    Ok(())
+}
+
+/// Ends a QEMU that serves this client by an order behind a harmless one, in the same
+/// write.
+fn orders(how: &str, path: &str) -> Result<(), Failed> {
+    const QUIT: &[u8] = b"{\"execute\":\"quit\"}\r\n";
+    let long = "x".repeat(5000);
+    let first = match how {
+        "in-one-write" => "{\"execute\":\"query-status\"}\r\n".to_owned(),
+        "run-together" | "in-parts" => "{\"execute\":\"query-status\"}".to_owned(),
+        "for-people" => "{\"execute\":\"human-monitor-command\",\"arguments\":\
+             {\"command-line\":\"info status\"}}"
+            .to_owned(),
+        // A reader that has met what is no JSON begins anew.
+        "behind-an-error" => "{\"execute\":\"query-status\",%".to_owned(),
+        "behind-a-number" => "{\"execute\":\"query-status\",\"id\":-x".to_owned(),
+        "behind-a-bracket" => "{\"execute\":\"query-status\"]".to_owned(),
+        "behind-a-string" => "{\"execute\":\"query-status\",\"id\":\"\n".to_owned(),
+        "behind-a-long-one" => format!("{{\"execute\":\"query-status\",\"id\":\"{long}\"}}"),
+        _ => return usage("monitor orders HOW PATH: there is no such way"),
+    };
+    let mut monitor = UnixStream::connect(path)?;
+    monitor.set_read_timeout(Some(ANSWER_LIMIT))?;
+    let mut answers = BufReader::new(monitor.try_clone()?);
+    let mut line = String::new();
+    answers.read_line(&mut line)?;
+    monitor.write_all(b"{\"execute\":\"qmp_capabilities\"}\r\n")?;
+    answers.read_line(&mut line)?;
+    if how == "in-parts" {
+        let parts = [IoSlice::new(first.as_bytes()), IoSlice::new(QUIT)];
+        let written = monitor.write_vectored(&parts)?;
+        if written < first.len() + QUIT.len() {
+            return usage("the socket took a part of it");
+        }
+    } else {
+        monitor.write_all(&[first.as_bytes(), QUIT].concat())?;
+    }
+    // Until QEMU has ended, or has answered all.
+    let _ended = answers.read_to_string(&mut line);
     Ok(())
 }
 
