@@ -6,6 +6,9 @@
 //! when it ends. Which process runs a domain is found out here, from libvirt's
 //! status files and from `/proc`: nothing that the program says names a process.
 //!
+//! A second thread looks at the status files alone, so that a silent libvirt, or
+//! a silent program, keeps no new VM from being protected.
+//!
 //! What is seen only ever adds protection: a libvirt or a program that is
 //! silent, gone or restarting takes none away; only the end of the QEMU process
 //! does, and the kernel sees that itself.
@@ -17,6 +20,7 @@ mod labels;
 pub mod line;
 mod lines;
 mod namespace;
+mod status_files;
 mod status_xml;
 
 use std::collections::BTreeMap;
@@ -75,6 +79,17 @@ pub enum Run {
     Unprotectable(String),
 }
 
+/// A domain that runs, by libvirt's status file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ByFile {
+    /// The identity.
+    pub uuid: VmUuid,
+    /// The file's, for people: libvirt calls it as the domain.
+    pub name: String,
+    /// The process to protect.
+    pub process: Process,
+}
+
 /// Processes that are no VMs and hold some.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Beside {
@@ -112,6 +127,8 @@ pub enum Sighting {
         /// What is to be guarded beside them.
         beside: Beside,
     },
+    /// These run, whatever libvirt says or does not. Each process is told of once.
+    Running(Vec<ByFile>),
     /// libvirt cannot be asked; what was seen before still stands.
     Gone {
         /// Why.
@@ -145,8 +162,8 @@ pub fn program() -> std::io::Result<PathBuf> {
     Ok(std::env::current_exe()?.with_file_name("vmward-inventory"))
 }
 
-/// The thread that looks. Dropping this ends it, and waits until its program
-/// has ended, too.
+/// A thread that looks. Dropping this ends it, and waits until its program, where
+/// it has one, has ended, too.
 #[derive(Debug)]
 pub struct Watch {
     stop: UnixStream,
@@ -181,12 +198,32 @@ fn start_with(
     silence_max: Duration,
     tell: impl FnMut(Sighting) -> bool + Send + 'static,
 ) -> std::io::Result<Watch> {
+    spawn("inventory", move |stop| {
+        watch(&source, silence_max, stop, tell);
+    })
+}
+
+/// Looks at the status files in `run_dir` until it is told to end, in a thread of
+/// its own. `tell` as for [`start`].
+///
+/// # Errors
+/// The thread cannot be started.
+pub fn start_by_files(
+    run_dir: PathBuf,
+    tell: impl FnMut(Sighting) -> bool + Send + 'static,
+) -> std::io::Result<Watch> {
+    spawn("status-files", move |stop| {
+        status_files::watch(&run_dir, stop, tell);
+    })
+}
+
+fn spawn(name: &str, looks: impl FnOnce(&UnixStream) + Send + 'static) -> std::io::Result<Watch> {
     let (stop, stopped) = UnixStream::pair()?;
     let (ending, ended) = sync_channel(0);
     std::thread::Builder::new()
-        .name("inventory".to_owned())
+        .name(name.to_owned())
         .spawn(move || {
-            watch(&source, silence_max, &stopped, tell);
+            looks(&stopped);
             drop(ending);
         })?;
     Ok(Watch { stop, ended })

@@ -223,22 +223,27 @@ fn start_kernel(
     })
 }
 
-/// Starts looking at libvirt. The receiver hears of the first look.
+/// Starts looking at libvirt, and at its files. The receiver hears of the first look.
 fn start_inventory(
     config: &Config,
     engine: &EngineHandle,
-) -> Result<(Option<Watch>, oneshot::Receiver<()>), Failure> {
+) -> Result<(Vec<Watch>, oneshot::Receiver<()>), Failure> {
     let (first, first_look) = oneshot::channel();
     let mut first = Some(first);
     if config.is_unwatched() {
         drop(first);
-        return Ok((None, first_look));
+        return Ok((Vec::new(), first_look));
     }
     let source = Source {
         program: inventory::program().or_exit(SOFTWARE)?,
         uri: config.libvirt_uri.clone(),
         run_dir: config.libvirt_run_dir.clone(),
     };
+    let by_files = engine.clone();
+    let files = inventory::start_by_files(config.libvirt_run_dir.clone(), move |sighting| {
+        by_files.push(Message::Sighting(sighting))
+    })
+    .or_exit(SOFTWARE)?;
     let engine = engine.clone();
     let watch = inventory::start(source, move |sighting| {
         let is_answer = !matches!(sighting, Sighting::Started { .. });
@@ -250,7 +255,7 @@ fn start_inventory(
         taken
     })
     .or_exit(SOFTWARE)?;
-    Ok((Some(watch), first_look))
+    Ok((vec![watch, files], first_look))
 }
 
 /// Serves clients until a signal, or until the engine is gone.

@@ -100,6 +100,15 @@ pub fn read_bounded(path: &Path, bytes_max: u64) -> io::Result<String> {
     read_handle(&open(path)?, bytes_max)
 }
 
+/// As [`read_bounded`], of a file that is no symbolic link: what one leads to might
+/// never answer.
+///
+/// # Errors
+/// As [`read_bounded`], and for a symbolic link.
+pub fn read_in_place(path: &Path, bytes_max: u64) -> io::Result<String> {
+    read_handle(&open_with(path, libc::O_NOFOLLOW)?, bytes_max)
+}
+
 /// Reads a text file that only root, or the user this daemon runs as, may
 /// write or put another in the place of.
 ///
@@ -205,10 +214,14 @@ pub fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
 }
 
 fn open(path: &Path) -> io::Result<File> {
+    open_with(path, 0)
+}
+
+fn open_with(path: &Path, flags: i32) -> io::Result<File> {
     // NONBLOCK: opening a FIFO put in the file's place must not hang the daemon.
     OpenOptions::new()
         .read(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | flags)
         .open(path)
 }
 

@@ -90,8 +90,8 @@ impl Shell {
         }
         if let Err(error) = &self.vms.libvirt {
             all.push(format!(
-                "libvirt does not answer ({error}): VMs that start now are not seen; those under \
-                 protection stay so"
+                "libvirt does not answer ({error}): VMs that start now are found by its status \
+                 files alone, without labels and helpers; those under protection stay so"
             ));
         }
         if let Some(fault) = self.fault() {

@@ -2,6 +2,7 @@
 //! second follows the first in one direction only: libvirt adds, the end of
 //! the process takes away.
 
+mod by_file;
 mod paused;
 mod protect;
 mod sweep;
@@ -309,6 +310,7 @@ impl Shell {
                 self.tell_bare(batch);
                 self.tell_paused(batch);
             }
+            Sighting::Running(found) => self.protect_by_file(&found, batch),
             Sighting::Gone { error } => {
                 if self.vms.libvirt.is_ok() {
                     count(&self.counters.libvirt_lost);

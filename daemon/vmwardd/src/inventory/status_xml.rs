@@ -14,7 +14,7 @@ use crate::process::life::is_in_use;
 use crate::secure_file::read_bounded;
 
 /// Most bytes of a status file; real ones have some ten thousand.
-const STATUS_BYTES_MAX: u64 = 4 * 1024 * 1024;
+pub(super) const STATUS_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// Why a domain's process is not known or not to be protected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,7 +53,14 @@ pub(super) fn find_process(
     name: &str,
     uuid: VmUuid,
 ) -> Result<Process, ProcessError> {
-    let pid = pid_of(run_dir, name, uuid)?;
+    check(pid_of(run_dir, name, uuid)?, uuid)
+}
+
+/// Checks that a process is a QEMU that runs this domain, and may be protected.
+///
+/// # Errors
+/// Why it cannot be protected.
+pub(super) fn check(pid: u32, uuid: VmUuid) -> Result<Process, ProcessError> {
     let unseen = || unseen(pid);
     let handle = ProcHandle::open(pid).ok_or_else(unseen)?;
     let stat = handle.stat().ok_or_else(unseen)?;
@@ -108,20 +115,23 @@ pub(super) fn number_of(run_dir: &Path, name: &str, uuid: VmUuid) -> Option<u32>
     status.number
 }
 
+/// What a status file says.
 #[derive(Debug, PartialEq, Eq)]
-struct Status {
-    pid: u32,
+pub(super) struct Status {
+    pub(super) pid: u32,
     number: Option<u32>,
-    uuid: Option<VmUuid>,
+    pub(super) uuid: Option<VmUuid>,
+    /// The domain is to be protected: see [`is_settled`].
+    pub(super) is_settled: bool,
 }
 
-/// Reads the two facts. libvirt is the only writer, so the layout is known:
+/// Reads the facts. libvirt is the only writer, so the layout is known:
 /// the start tag first, and the domain's `<uuid>` before any free text.
-fn parse(text: &str) -> Option<Status> {
-    let tag_start = text.find("<domstatus ")?;
-    let (_, after) = text.split_at(tag_start);
+pub(super) fn parse(text: &str) -> Option<Status> {
+    let (_, after) = text.split_at(text.find("<domstatus ")?);
     let (tag, body) = after.split_once('>')?;
     let pid = attribute(tag, "pid")?.parse().ok().filter(|pid| *pid > 1)?;
+    let is_settled = is_settled(attribute(tag, "state")?, attribute(tag, "reason"));
     let domain = body.find("<domain ").and_then(|at| body.get(at..));
     let number = domain
         .and_then(|domain| domain.split_once('>'))
@@ -130,15 +140,37 @@ fn parse(text: &str) -> Option<Status> {
         .and_then(|domain| domain.split_once("<uuid>"))
         .and_then(|(_, rest)| rest.split_once("</uuid>"))
         .and_then(|(uuid, _)| uuid.trim().parse().ok());
-    Some(Status { pid, number, uuid })
+    Some(Status {
+        pid,
+        number,
+        uuid,
+        is_settled,
+    })
 }
 
+/// Is a domain in this state to be protected? As `vmward-inventory` decides by what
+/// libvirt answers, in the words of libvirt's files: one that starts, comes in, goes
+/// out or is over is libvirt's to clean up.
+fn is_settled(state: &str, reason: Option<&str>) -> bool {
+    match state {
+        "running" | "blocked" | "pmsuspended" => true,
+        "paused" => !matches!(reason, Some("starting up" | "migration")),
+        _ => false,
+    }
+}
+
+/// The value of an attribute of a start tag; values may hold spaces.
 fn attribute<'a>(tag: &'a str, name: &str) -> Option<&'a str> {
-    tag.split_ascii_whitespace().find_map(|word| {
-        let value = word.strip_prefix(name)?.strip_prefix('=')?;
-        let quote = value.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
-        value.strip_prefix(quote)?.split(quote).next()
-    })
+    let (_, mut rest) = tag.split_at(tag.find(|c: char| c.is_ascii_whitespace()).unwrap_or(0));
+    loop {
+        let (found, after) = rest.trim_start().split_once('=')?;
+        let quote = after.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
+        let (value, behind) = after.strip_prefix(quote)?.split_once(quote)?;
+        if found == name {
+            return Some(value);
+        }
+        rest = behind;
+    }
 }
 
 fn looks_like_qemu(exe: &str) -> bool {
@@ -183,6 +215,31 @@ mod tests {
             assert_eq!(parse(&status(pid)), None, "pid {pid:?}");
         }
         assert_eq!(parse("<domain/>"), None);
+    }
+
+    #[test]
+    fn a_domain_is_settled_as_libvirt_calls_its_state() {
+        for (state, reason, settled) in [
+            ("running", "booted", true),
+            ("running", "post-copy failed", true),
+            ("blocked", "unknown", true),
+            ("pmsuspended", "unknown", true),
+            ("paused", "user", true),
+            ("paused", "from snapshot", true),
+            ("paused", "starting up", false),
+            ("paused", "migration", false),
+            ("shutdown", "user", false),
+            ("crashed", "panicked", false),
+            ("shutoff", "destroyed", false),
+            ("nostate", "unknown", false),
+            ("dreaming", "unknown", false),
+        ] {
+            let tag = format!("state='{state}' reason='{reason}'");
+            let text = status("4711").replace("state='running' reason='booted'", &tag);
+            let found = parse(&text).unwrap();
+            assert_eq!(found.is_settled, settled, "{tag}");
+            assert_eq!(found.pid, 4711, "{tag}");
+        }
     }
 
     #[test]

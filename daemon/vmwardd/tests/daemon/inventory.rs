@@ -168,7 +168,7 @@ fn an_inventory_that_writes_rubbish_leaves_the_daemon_answering() {
     assert!(!status.libvirt.connected);
     let degraded = status.degraded.join("\n");
     assert!(
-        degraded.contains("VMs that start now are not seen"),
+        degraded.contains("VMs that start now are found by its status files alone"),
         "{degraded}"
     );
     wait_until("it was started again", || {
