@@ -7,6 +7,7 @@
 //! processors 5 may come before 4. A missing number therefore gets a moment to
 //! come before it counts as lost.
 
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,9 @@ const LATE_NS: i64 = 1_000_000_000;
 
 /// Longest file that keeps the number.
 const STORED_BYTES_MAX: u64 = 4096;
+/// As long as it is made, with blanks behind what it says: it is written over and
+/// never replaced, so that the kernel, which guards it by its number, knows it.
+const STORED_BYTES: usize = 128;
 
 /// A range of numbers, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,7 +188,9 @@ impl Seq {
             boot_id: self.boot_id.clone(),
             kernel_seq: newest,
         };
-        secure_file::replace(&self.path, &serde_json::to_vec(&stored)?)?;
+        let mut text = serde_json::to_vec(&stored)?;
+        text.resize(text.len().max(STORED_BYTES), b' ');
+        secure_file::open_own(&self.path)?.write_all_at(&text, 0)?;
         self.written = newest;
         Ok(())
     }
@@ -213,6 +219,8 @@ fn without(gap: Gap, hole: Option<Gap>) -> Vec<Gap> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
+
     use super::*;
 
     fn fresh(dir: &Path, canary: Option<Gap>) -> Seq {
@@ -281,6 +289,24 @@ mod tests {
         let mut other_boot = Seq::resume(dir.path(), "other", None, false, None);
         other_boot.reached(1, 0);
         assert_eq!(lost(&mut other_boot), []);
+    }
+
+    #[test]
+    fn the_file_stays_the_one_that_the_kernel_guards() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut seq = fresh(dir.path(), None);
+        let mut stored = |number| {
+            seq.reached(number, 0);
+            seq.store(None).unwrap();
+            std::fs::metadata(dir.path().join("kernel-seq.json")).unwrap()
+        };
+        let (first, second) = (stored(9), stored(10));
+        assert_eq!(first.ino(), second.ino());
+        assert_eq!(
+            first.len(),
+            second.len(),
+            "nothing of the former stays behind"
+        );
     }
 
     #[test]
