@@ -67,6 +67,15 @@ impl Daemon {
     /// When it does not become ready; shows its log.
     #[track_caller]
     pub fn start_with(mode: Mode, policy: &str) -> Self {
+        Self::start_configured(mode, policy, "")
+    }
+
+    /// The same with more lines in its configuration.
+    ///
+    /// # Panics
+    /// When it does not become ready; shows its log.
+    #[track_caller]
+    pub fn start_configured(mode: Mode, policy: &str, lines: &str) -> Self {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let dir = PathBuf::from(format!(
             "/var/tmp/vmward-test-{}-{number}",
@@ -81,7 +90,7 @@ impl Daemon {
         fs::write(dir.join("policy.json"), policy).expect("the folder is writable");
         let config = format!(
             "mode = \"{mode}\"\npolicy = \"{0}/policy.json\"\nstate_dir = \"{0}/state\"\n\
-             log_dir = \"{0}/log\"\n",
+             log_dir = \"{0}/log\"\n{lines}",
             dir.display()
         );
         fs::write(dir.join("vmward.toml"), config).expect("the folder is writable");

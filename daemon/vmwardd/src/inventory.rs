@@ -116,7 +116,7 @@ pub enum Sighting {
     /// The program that asks libvirt runs.
     Started {
         /// Its process.
-        pid: u32,
+        process: Process,
     },
     /// Everything that libvirt knows.
     Domains {
@@ -271,7 +271,9 @@ fn follow(
 ) -> Result<(), String> {
     let (mut child, output) = Child::start(&source.program, &source.uri)?;
     let mut lines = Lines::new(output, silence_max, stop);
-    let mut told = tell(Sighting::Started { pid: child.pid() });
+    let mut told = tell(Sighting::Started {
+        process: child.process()?,
+    });
     let mut domains = Vec::new();
     let mut beside = Beside::default();
     let broken = loop {

@@ -87,6 +87,8 @@ pub enum GuardRole {
     Deputy,
     /// virtlogd: as that, and not held up, since every VM waits for it.
     Logger,
+    /// The program that asks libvirt: for the daemon and PID 1 only.
+    Inventory,
 }
 
 /// A VM as the kernel has it.

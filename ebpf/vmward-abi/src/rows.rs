@@ -1,8 +1,8 @@
 //! Keys and values of the maps. The key of each is the VM's tgid (`u32`).
 
 /// Stands for the host itself where an event or a row is about no VM: the
-/// processes of role [`role::DEPUTY`], [`role::OWN`] and [`role::LOGGER`], and
-/// what ends every VM at once.
+/// processes of role [`role::DEPUTY`], [`role::OWN`], [`role::LOGGER`] and
+/// [`role::INVENTORY`], and what ends every VM at once.
 pub const HOST_UUID: [u8; 16] = [0xff; 16];
 
 /// Values of [`VmRow::role`]: what the process is that the row guards.
@@ -19,6 +19,9 @@ pub mod role {
     /// virtlogd, which reads what guests print: when it does not, each QEMU waits
     /// for it. May be ended, not held up or tampered with.
     pub const LOGGER: u32 = 4;
+    /// The program that asks libvirt, a child of vmward's daemon, which is
+    /// [`super::VmRow::owner_tgid`]: guarded like it, with none of its rights.
+    pub const INVENTORY: u32 = 5;
 }
 
 /// Bits of [`VmRow::flags`].
@@ -80,7 +83,7 @@ pub struct VmRow {
     pub flags: u32,
     /// One of [`role`].
     pub role: u32,
-    /// The VM's thread group, for a helper; else 0.
+    /// The VM's thread group, for a helper; the daemon's, for its inventory; else 0.
     pub owner_tgid: u32,
     /// `CLOCK_BOOTTIME` second until which a person has disarmed the VM: as
     /// [`vm_flag::OBSERVE`], and over by itself. 0 for never.

@@ -6,7 +6,7 @@ use vmward_abi::{ObjectKey, ObjectRow, fact, object, role, vm_flag};
 
 use crate::atomic::fetch_add_u64;
 use crate::maps::{FACTS, OBJECTS, VMS, offset};
-use crate::scope::{Vm, guarded, host};
+use crate::scope::{Vm, guarded, host, is_of_vmward};
 use crate::task::{Task, current_tgid, forget, opaque, read};
 use crate::verdict::{Attempt, EPERM, is_leased, refuse, returned};
 
@@ -32,7 +32,7 @@ pub fn is_observed(vm: &Vm) -> bool {
     if vm.row.flags & vm_flag::OBSERVE != 0 {
         return true;
     }
-    if vm.row.role == role::OWN || vm.row.uuid == [0; 16] {
+    if is_of_vmward(vm.row.role) || vm.row.uuid == [0; 16] {
         return false;
     }
     if is_host_disarmed() {

@@ -17,7 +17,7 @@ pub struct Vm {
 }
 
 /// The row about `tgid`, where `task` is one of its threads: a VM, a helper,
-/// libvirt's daemon or vmward's own. A reused process id is told apart by the
+/// libvirt's daemon or one of vmward's own. A reused process id is told apart by the
 /// start time; where that cannot be read the answer is yes, since a doubt about
 /// a guarded id must not open the door.
 pub fn guarded(task: Task, tgid: u32) -> Option<Vm> {
@@ -42,6 +42,12 @@ pub fn vm_of(task: Task, tgid: u32) -> Option<Vm> {
 /// As [`vm_of`], and virtlogd, for which every VM waits.
 pub fn vm_or_logger(task: Task, tgid: u32) -> Option<Vm> {
     held_up(guarded(task, tgid)?)
+}
+
+/// Is it a process of vmward's own: its daemon, or the program that this asks libvirt
+/// with?
+pub fn is_of_vmward(role: u32) -> bool {
+    role == role::OWN || role == role::INVENTORY
 }
 
 /// Whom it holds up when what was found does not go on: its VM, or virtlogd, and so

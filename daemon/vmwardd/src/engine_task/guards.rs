@@ -1,5 +1,6 @@
 //! Processes that are guarded beside the VMs: those whose end is a VM's end,
-//! and libvirt's daemon, whose memory and descriptors hold every VM.
+//! libvirt's daemon, whose memory and descriptors hold every VM, and the program
+//! that asks libvirt.
 
 use vmward_core::ids::Process;
 
@@ -18,6 +19,9 @@ impl Shell {
             role,
             observe: self.observe,
         };
+        if let Some(inventory) = self.vms.inventory {
+            wanted.push(guard(inventory, GuardRole::Inventory));
+        }
         for process in &self.vms.beside.deputies {
             wanted.push(guard(*process, GuardRole::Deputy));
         }

@@ -57,7 +57,7 @@ impl Shell {
                 uri: self.libvirt_uri.clone(),
                 connected: self.vms.libvirt.is_ok() && !self.vms.is_unwatched(),
                 error: self.vms.libvirt.clone().err(),
-                inventory_pid: self.vms.inventory_pid,
+                inventory_pid: self.vms.inventory.map(|process| process.pid),
             },
             vms,
             leases: self.lease_rows(now),

@@ -35,7 +35,7 @@ pub(super) struct Vms {
     domains: Vec<Domain>,
     deputy_pid: u32,
     /// The program that asks libvirt, while it runs.
-    pub(super) inventory_pid: Option<u32>,
+    pub(super) inventory: Option<Process>,
     /// Connected now; or why not.
     pub(super) libvirt: Result<(), String>,
     /// Where no hypervisor is watched: the policy alone decides.
@@ -96,7 +96,7 @@ impl Vms {
             unwatched,
             domains: Vec::new(),
             deputy_pid: 0,
-            inventory_pid: None,
+            inventory: None,
             protected: BTreeMap::new(),
             bare: BTreeMap::new(),
             paused: BTreeMap::new(),
@@ -290,9 +290,10 @@ impl Vms {
 impl Shell {
     pub(super) fn sighted(&mut self, sighting: Sighting, batch: &mut Batch) {
         match sighting {
-            Sighting::Started { pid } => {
-                tracing::info!(pid, "vmward-inventory runs");
-                self.vms.inventory_pid = Some(pid);
+            Sighting::Started { process } => {
+                tracing::info!(pid = process.pid, "vmward-inventory runs");
+                self.vms.inventory = Some(process);
+                self.guard_beside();
             }
             Sighting::Domains {
                 domains,
@@ -326,7 +327,7 @@ impl Shell {
                         "libvirt cannot be asked for a while; protection stays as it is"
                     );
                 }
-                self.vms.inventory_pid = None;
+                self.vms.inventory = None;
                 self.vms.libvirt = Err(error);
             }
         }

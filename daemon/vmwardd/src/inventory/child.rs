@@ -6,7 +6,10 @@
 use std::path::Path;
 use std::process::{ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 
+use vmward_core::ids::Process;
+
 use super::lines::Broken;
+use crate::process::identify;
 
 /// What is handed on of this process's environment: what is logged, and where.
 const ENV_KEPT: [&str; 2] = ["VMWARD_LOG", "JOURNAL_STREAM"];
@@ -51,8 +54,14 @@ impl Child {
         Ok((child, output))
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    fn pid(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Which process it is. It has that number until it was waited for.
+    pub(super) fn process(&self) -> Result<Process, String> {
+        let pid = self.pid();
+        identify(pid).ok_or_else(|| format!("vmward-inventory (process {pid}) is not in /proc"))
     }
 
     /// Ends it, where it has not ended by itself, and says why it is over.

@@ -74,10 +74,11 @@ fn a_program_that_ends_is_told_with_its_status_and_started_again() {
 #[test]
 fn the_program_ends_with_the_watch() {
     let (watch, told) = told_of("exec cat", SILENCE_MAX);
-    let Sighting::Started { pid } = next(&told) else {
+    let Sighting::Started { process } = next(&told) else {
         panic!("it did not start");
     };
-    assert!(crate::process::identify(pid).is_some());
+    let pid = process.pid;
+    assert_eq!(crate::process::identify(pid), Some(process));
     drop(watch);
     // It was waited for, so there is not even a zombie left.
     assert_eq!(crate::process::identify(pid), None);

@@ -11,7 +11,7 @@ use crate::input::{Input, input, number};
 use crate::maps::{VMS, offset};
 use crate::name::Name;
 use crate::pids::tgid_of;
-use crate::scope::{Vm, guarded};
+use crate::scope::{Vm, guarded, is_of_vmward};
 use crate::task::{INIT, Task, current_tgid, read};
 use crate::verdict::{Attempt, libvirt_side};
 
@@ -70,7 +70,7 @@ pub fn written(inode: u64, name: &mut Name, ask: &mut u32) -> Option<Act> {
         File::Kill => judge(vm, vector::CGROUP_KILL, effect::FORCE_STOP),
         File::Freeze if is_frozen(folder) => None,
         File::Freeze => judge(vm, vector::CGROUP_FREEZE, effect::PAUSE),
-        File::Members if !place.own || is_logger || vm.row.role == role::OWN => {
+        File::Members if !place.own || is_logger || is_of_vmward(vm.row.role) => {
             *ask = TAKE_IN;
             None
         }
@@ -82,7 +82,8 @@ pub fn written(inode: u64, name: &mut Name, ask: &mut u32) -> Option<Act> {
     }
 }
 
-/// The cgroup of vmward's daemon, or one above it. Its service manager sets it up.
+/// The cgroup of vmward's daemon, and of its inventory, or one above it. Its service
+/// manager sets it up.
 fn own_cgroup(daemon: Vm, file: File, folder: Folder) -> Option<Act> {
     let vector = match file {
         File::Kill => vector::CGROUP_KILL,

@@ -12,12 +12,12 @@ use vmward_abi::{
 };
 
 use super::{config, libvirt, unix};
-use crate::maps::{OBJECTS, VM_STATES, is_active, offset};
+use crate::maps::{OBJECTS, VM_STATES, VMS, is_active, offset};
 use crate::objects::{
     fact, find, host_wall, identify, inode_of, is_observed, is_own, names_own_program, of_inode,
     own_wall, vm_of_lifeline,
 };
-use crate::scope::{Vm, guarded};
+use crate::scope::{Vm, guarded, is_of_vmward};
 use crate::task::{INIT, Task, current_tgid, number, opaque, read};
 use crate::verdict::{Attempt, libvirt_side, refuse, returned};
 
@@ -268,7 +268,7 @@ fn keeps(vm: &Vm, inode: u64, deed: Deed, finishing: u32) -> bool {
     true
 }
 
-/// A signal to vmward's own daemon, which `tgid` is: sent, or by an event on a
+/// A signal to a process of vmward's own, which `tgid` is: sent, or by an event on a
 /// file, as `vector` says.
 #[inline(always)]
 pub fn try_signal(target: Task, tgid: u32, vector: u32, signal: u32) -> i32 {
@@ -283,12 +283,12 @@ pub fn try_signal(target: Task, tgid: u32, vector: u32, signal: u32) -> i32 {
     ))
 }
 
-/// Scheduling a thread of vmward's own daemon: one that gets no processor time
+/// Scheduling a thread of a process of vmward's own: a daemon that gets no processor time
 /// would soon count as one that hangs. The kernel's own threads may.
 #[inline(always)]
 pub fn try_sched(target: Task, tgid: u32, what: u32) -> i32 {
-    let is_daemon = guarded(target, tgid).is_some_and(|found| found.row.role == role::OWN);
-    if !is_daemon || Task::current().is_kernel_thread() {
+    let is_ours = guarded(target, tgid).is_some_and(|found| is_of_vmward(found.row.role));
+    if !is_ours || Task::current().is_kernel_thread() {
         return 0;
     }
     returned(vmward_reach_own(
@@ -299,9 +299,9 @@ pub fn try_sched(target: Task, tgid: u32, what: u32) -> i32 {
     ))
 }
 
-/// Is this what stands for vmward's own daemon? The host is called alike.
+/// Is this a process of vmward's own? The host is called like the daemon.
 pub fn is_own_daemon(vm: &Vm) -> bool {
-    vm.row.role == role::OWN && vm.tgid != 0
+    is_of_vmward(vm.row.role) && vm.tgid != 0
 }
 
 /// Has the daemon given a sign of life of late?
@@ -312,14 +312,14 @@ pub fn is_well() -> bool {
 }
 
 /// As long as the daemon is well, only who started it may touch it (systemd, by
-/// stop and restart); one that hangs, anybody may. Verified by itself. `what` is
-/// the signal, or the attempt's detail.
+/// stop and restart), and its inventory only the daemon and PID 1; where it hangs,
+/// anybody may. Verified by itself. `what` is the signal, or the attempt's detail.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn vmward_reach_own(target: u64, tgid: u32, vector: u32, what: u32) -> i32 {
     let mine = current_tgid();
     let parent = Task::at(target).parent_tgid();
-    if !is_well() || mine == tgid || parent == Some(mine) {
+    if !is_well() || mine == tgid || parent == Some(mine) || ends_inventory(tgid, mine) {
         return opaque(0);
     }
     let is_signal = vector == vector::SIGNAL || vector == vector::SIGIO;
@@ -328,4 +328,13 @@ extern "C" fn vmward_reach_own(target: u64, tgid: u32, vector: u32, what: u32) -
         detail: if is_signal { 0 } else { what },
         ..Attempt::new(vector, 0)
     }))
+}
+
+/// May `mine` end the inventory that `tgid` is? When its daemon ends, the kernel
+/// ends it in the daemon's name, and has given it another parent by then.
+#[inline(always)]
+fn ends_inventory(tgid: u32, mine: u32) -> bool {
+    // SAFETY: fields of a live map value; no reference is kept.
+    let row = unsafe { VMS.get(tgid) };
+    row.is_some_and(|row| row.role == role::INVENTORY && (mine == row.owner_tgid || mine == INIT))
 }

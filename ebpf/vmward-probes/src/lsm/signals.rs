@@ -7,7 +7,7 @@ use vmward_abi::{WORD_LEN, effect, role, vector};
 use crate::lsm::own;
 use crate::maps::offset;
 use crate::objects::host_wall;
-use crate::scope::{Vm, guarded, held_up};
+use crate::scope::{Vm, guarded, held_up, is_of_vmward};
 use crate::task::{Task, current_tgid, load, number, read};
 use crate::verdict::{Attempt, end_of, libvirt_side, wall};
 
@@ -82,7 +82,7 @@ fn decide(
     let Some(found) = guarded(target, tgid) else {
         return 0;
     };
-    if found.row.role == role::OWN {
+    if is_of_vmward(found.row.role) {
         return own::try_signal(target, tgid, vector, signal);
     }
     if found.row.role == role::LOGGER && !pauses(signal) {

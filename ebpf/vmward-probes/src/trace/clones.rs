@@ -10,6 +10,7 @@ use vmward_abi::{effect, role, vector};
 use crate::cgroups::Folder;
 use crate::lsm::cgroup_files::sorts_threads;
 use crate::maps::offset;
+use crate::scope::is_of_vmward;
 use crate::task::{INIT, current_tgid, load};
 use crate::verdict::{Attempt, EPERM, wall};
 
@@ -40,7 +41,7 @@ pub fn cgroup_can_fork(ctx: FExitContext) -> i32 {
 fn judge(cgroup: u64) -> Option<i32> {
     let place = Folder::of_cgroup(cgroup)?.place()?;
     let vm = place.vm()?;
-    let of_vm = place.own && vm.row.role != role::LOGGER && vm.row.role != role::OWN;
+    let of_vm = place.own && vm.row.role != role::LOGGER && !is_of_vmward(vm.row.role);
     let own = current_tgid() == vm.tgid || current_tgid() == INIT;
     if !of_vm || own || sorts_threads(&vm) {
         return None;

@@ -1,4 +1,5 @@
-//! The rows of guarded processes that are no VMs: helpers and libvirt's daemons.
+//! The rows of guarded processes that are no VMs: helpers, libvirt's daemons and
+//! the program that asks libvirt.
 
 use aya::maps::MapError;
 use vmward_abi::{HOST_UUID, VmRow, role, vm_flag};
@@ -13,6 +14,7 @@ impl Guard {
             GuardRole::Helper { uuid, vm } => (uuid, role::HELPER, vm.pid),
             GuardRole::Deputy => (HOST_UUID, role::DEPUTY, 0),
             GuardRole::Logger => (HOST_UUID, role::LOGGER, 0),
+            GuardRole::Inventory => (HOST_UUID, role::INVENTORY, std::process::id()),
         };
         VmRow {
             uuid,
@@ -56,7 +58,7 @@ impl Maps {
             .map_err(failed("look up a guarded process", "VMS"))?
             .filter(|before| before.start_ticks == row.start_ticks);
         let stays = before.is_some_and(|before| match before.role {
-            role::HELPER => before == row,
+            role::HELPER | role::INVENTORY => before == row,
             role::DEPUTY | role::LOGGER => before == row || row.role == role::HELPER,
             _ => true,
         });
