@@ -292,17 +292,19 @@ pub struct LeaseRecord {
     pub refunded: bool,
 }
 
-/// A VM came under protection, left it, stands still, goes on, or ended.
+/// A VM came under protection, left it, stands still, goes on, has other labels, or
+/// ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VmRecord {
-    /// `protected`, `unprotected`, `paused`, `resumed` or `ended`.
+    /// `protected`, `unprotected`, `paused`, `resumed`, `labels` or `ended`.
     pub event: String,
     /// Which.
     pub vm: VmRef,
     /// Its QEMU process.
     pub pid: u32,
     /// Why it ended, as far as the evidence goes: `lease`, `guest`, ...; why its guest
-    /// stands still, in libvirt's words: `user`, `I/O error`, ...
+    /// stands still, in libvirt's words: `user`, `I/O error`, ...; what its labels were
+    /// and are: `tier=prod -> tier=test`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
     /// The signal that ended it.

@@ -3,6 +3,7 @@
 //! the process takes away.
 
 mod by_file;
+mod labels;
 mod paused;
 mod protect;
 mod sweep;
@@ -304,12 +305,14 @@ impl Shell {
                     tracing::info!(was, domains = domains.len(), "libvirt answers");
                 }
                 self.vms.libvirt = Ok(());
+                let relabelled = labels::relabelled(&self.vms.domains, &domains);
                 self.vms.domains = domains;
                 self.vms.deputy_pid = deputy_pid;
                 self.protect_running(batch);
                 self.sighted_beside(beside);
                 self.tell_bare(batch);
                 self.tell_paused(batch);
+                labels::tell(relabelled, batch);
             }
             Sighting::Running(found) => self.protect_by_file(&found, batch),
             Sighting::Gone { error } => {
