@@ -114,7 +114,10 @@ mod tests {
     #[test]
     fn a_domain_that_was_not_known_before_is_not_relabelled() {
         let new = domain(2, &[("tier", "prod")]);
-        assert_eq!(relabelled(&[domain(1, &[])], std::slice::from_ref(&new)), []);
+        assert_eq!(
+            relabelled(&[domain(1, &[])], std::slice::from_ref(&new)),
+            []
+        );
         assert_eq!(relabelled(&[new], &[]), []);
     }
 
