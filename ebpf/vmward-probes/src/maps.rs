@@ -7,7 +7,8 @@ use vmward_abi::{
     CGROUPS_MAX, COMMANDS_MAX, Calls, CgroupKey, CgroupRow, CommandKey, CommandRow,
     EVENT_RING_BYTES, FileKey, HOST_ACTORS_MAX, HOST_RULES_MAX, HostActorKey, HostRuleRow,
     LIBVIRT_FOLDERS_MAX, LeaseRow, MONITORS_MAX, MonitorRow, OBJECTS_MAX, ObjectKey, ObjectRow,
-    Offsets, PROCEDURES_MAX, ProcedureKey, ProcedureRow, VMS_MAX, VmRow, VmState, fact, total,
+    Offsets, PROCEDURES_MAX, ProcedureKey, ProcedureRow, VMS_MAX, VmRow, VmState, fact, role,
+    total,
 };
 
 /// Protected VMs by tgid. Only the daemon writes.
@@ -135,10 +136,23 @@ pub static MONITOR_MODE: u32 = 0;
 #[unsafe(no_mangle)]
 pub static OWN_MOUNTS: u32 = 0;
 
-/// See [`OWN_MOUNTS`].
-pub fn own_mounts() -> u32 {
-    // SAFETY: a live static; volatile because the loader replaces it.
-    unsafe { core::ptr::read_volatile(&raw const OWN_MOUNTS) }
+/// That daemon's thread group.
+#[unsafe(no_mangle)]
+pub static OWN_TGID: u32 = 0;
+
+/// Is it the number of that daemon's mount namespace, while the daemon runs? The kernel
+/// gives the number to another afterwards, such as that of the next daemon, which its
+/// service manager has yet to set up.
+pub fn is_own_mounts(number: u32) -> bool {
+    // SAFETY: live statics; volatile because the loader replaces them.
+    let (mounts, tgid) = unsafe {
+        (
+            core::ptr::read_volatile(&raw const OWN_MOUNTS),
+            core::ptr::read_volatile(&raw const OWN_TGID),
+        )
+    };
+    // SAFETY: a field of a live map value; no reference is kept.
+    number == mounts && unsafe { VMS.get(tgid) }.is_some_and(|row| row.role == role::OWN)
 }
 
 /// One field of [`OFFSETS`], read so that the compiler cannot fold the value

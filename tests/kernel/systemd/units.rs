@@ -78,9 +78,12 @@ fn restarts_of_libvirt_and_of_vmwardd_keep_the_vm_and_its_protection() {
     done(&["restart", "libvirtd.service"]);
     vm.assert_in_order("the restart of libvirtd");
     assert_kill_is_refused(&vm);
-    done(&["restart", "vmwardd.service"]);
-    wait_protected("unit-1");
-    assert_kill_is_refused(&vm);
+    // Each time the service gets a mount namespace, and the number of one that is gone.
+    for _ in 0..3 {
+        done(&["restart", "vmwardd.service"]);
+        wait_protected("unit-1");
+        assert_kill_is_refused(&vm);
+    }
     let refused = virsh(&["shutdown", "unit-1"]);
     assert!(!refused.status.success(), "{}", text(&refused));
     vm.assert_in_order("the restart of vmwardd");

@@ -228,6 +228,7 @@ fn load_and_attach(
         .override_global("GENERATION", &programs.generation, true)
         .override_global("MONITOR_MODE", &monitor::mode(), true)
         .override_global("OWN_MOUNTS", &own_mounts, true)
+        .override_global("OWN_TGID", &std::process::id(), true)
         .load(OBJECT)
         .map_err(|e| KernelError::Load(Box::new(e)))?;
     let folder = generation_dir(&programs.dir, programs.generation);

@@ -9,7 +9,7 @@ use vmward_abi::{fact, object_class, vector};
 
 use super::config;
 use super::own::Deed;
-use crate::maps::{offset, own_mounts};
+use crate::maps::{is_own_mounts, offset};
 use crate::objects::{fact, host_wall, inode_of, is_canary, is_own, of_inode, own_wall};
 use crate::task::read;
 use crate::verdict::Attempt;
@@ -167,5 +167,5 @@ fn is_of_host(mount: u64) -> bool {
     };
     let at = offset!(mnt_namespace_ns) + offset!(ns_common_inum);
     let number = read::<u32>(namespace, at).unwrap_or(0);
-    number != 0 && (u64::from(number) == fact(fact::HOST_MOUNTS) || number == own_mounts())
+    number != 0 && (u64::from(number) == fact(fact::HOST_MOUNTS) || is_own_mounts(number))
 }
