@@ -128,7 +128,13 @@ pub enum Sighting {
         beside: Beside,
     },
     /// These run, whatever libvirt says or does not. Each process is told of once.
-    Running(Vec<ByFile>),
+    Running {
+        /// These.
+        running: Vec<ByFile>,
+        /// libvirt's own daemon, as in [`Self::Domains`]: it acts for lease holders
+        /// from the first moment on.
+        deputy_pid: u32,
+    },
     /// libvirt cannot be asked; what was seen before still stands.
     Gone {
         /// Why.

@@ -314,7 +314,10 @@ impl Shell {
                 self.tell_paused(batch);
                 labels::tell(relabelled, batch);
             }
-            Sighting::Running(found) => self.protect_by_file(&found, batch),
+            Sighting::Running {
+                running,
+                deputy_pid,
+            } => self.protect_by_file(&running, deputy_pid, batch),
             Sighting::Gone { error } => {
                 if self.vms.libvirt.is_ok() {
                     count(&self.counters.libvirt_lost);

@@ -16,7 +16,7 @@ use vmward_core::ids::{Process, VmUuid};
 
 use super::lines::pause;
 use super::status_xml::{STATUS_BYTES_MAX, check, parse};
-use super::{ByFile, DOMAINS_MAX, Sighting};
+use super::{ByFile, DOMAINS_MAX, Sighting, deputy};
 use crate::secure_file::read_in_place;
 
 /// How often is looked.
@@ -27,8 +27,14 @@ pub(super) fn watch(run_dir: &Path, stop: &UnixStream, mut tell: impl FnMut(Sigh
     let mut files = StatusFiles::default();
     loop {
         let running = files.look(run_dir);
-        if !running.is_empty() && !tell(Sighting::Running(running)) {
-            return;
+        if !running.is_empty() {
+            let deputy_pid = deputy::find().first().map_or(0, |process| process.pid);
+            if !tell(Sighting::Running {
+                running,
+                deputy_pid,
+            }) {
+                return;
+            }
         }
         if pause(stop, LOOK_EVERY) {
             return;

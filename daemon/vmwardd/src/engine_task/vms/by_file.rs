@@ -18,7 +18,7 @@ impl Vms {
 }
 
 impl Shell {
-    pub(super) fn protect_by_file(&mut self, found: &[ByFile], batch: &mut Batch) {
+    pub(super) fn protect_by_file(&mut self, found: &[ByFile], deputy_pid: u32, batch: &mut Batch) {
         if !self.kernel.is_on() {
             return;
         }
@@ -36,7 +36,11 @@ impl Shell {
                 name: name.clone(),
                 observe: self.observe,
                 disarmed_until_s: self.disarmed_until_s(*process),
-                deputy_pid: self.vms.deputy_pid,
+                deputy_pid: if deputy_pid == 0 {
+                    self.vms.deputy_pid
+                } else {
+                    deputy_pid
+                },
             };
             let pid = process.pid;
             tracing::info!(

@@ -117,7 +117,7 @@ fn the_thread_tells_of_a_domain_that_starts_and_ends_when_it_is_told() {
     let (child, process) = qemu(dir.path());
     put(dir.path(), &status(RUNNING, process.pid));
     let sighting = told.recv_timeout(Duration::from_secs(20)).unwrap();
-    let Sighting::Running(found) = sighting else {
+    let Sighting::Running { running: found, .. } = sighting else {
         panic!("{sighting:?}");
     };
     assert_eq!(found.len(), 1);
