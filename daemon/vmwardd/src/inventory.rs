@@ -306,7 +306,7 @@ fn follow(
                 beside.logger = deputy::find_logger();
                 told = tell(Sighting::Domains {
                     domains,
-                    deputy_pid: beside.deputies.first().map_or(0, |process| process.pid),
+                    deputy_pid: deputy::first(&beside.deputies),
                     beside,
                 });
             }

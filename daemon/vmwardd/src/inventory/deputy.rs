@@ -23,6 +23,11 @@ pub(super) fn find() -> Vec<Process> {
         .collect()
 }
 
+/// The process id of the first of them; 0 where there is none.
+pub(super) fn first(deputies: &[Process]) -> u32 {
+    deputies.first().map_or(0, |process| process.pid)
+}
+
 /// virtlogd.
 pub(super) fn find_logger() -> Option<Process> {
     checked(Path::new(LOGGER_PID_FILE), &[LOGGER])

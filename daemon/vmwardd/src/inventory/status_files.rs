@@ -28,7 +28,7 @@ pub(super) fn watch(run_dir: &Path, stop: &UnixStream, mut tell: impl FnMut(Sigh
     loop {
         let running = files.look(run_dir);
         if !running.is_empty() {
-            let deputy_pid = deputy::find().first().map_or(0, |process| process.pid);
+            let deputy_pid = deputy::first(&deputy::find());
             if !tell(Sighting::Running {
                 running,
                 deputy_pid,
