@@ -37,6 +37,25 @@ pub enum SecureFileError {
 /// # Errors
 /// The system's errors; the old file is still there then.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let (new, _file) = write_beside(path, bytes)?;
+    std::fs::rename(new, path)
+}
+
+/// As [`replace`], and a crash of the host finds the old file or the new one.
+///
+/// # Errors
+/// As [`replace`].
+pub fn replace_for_good(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let (new, file) = write_beside(path, bytes)?;
+    file.sync_data()?;
+    std::fs::rename(new, path)?;
+    match path.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+fn write_beside(path: &Path, bytes: &[u8]) -> io::Result<(PathBuf, File)> {
     let new = path.with_extension("new");
     let mut file = OpenOptions::new()
         .write(true)
@@ -45,7 +64,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         .mode(0o600)
         .open(&new)?;
     file.write_all(bytes)?;
-    std::fs::rename(&new, path)
+    Ok((new, file))
 }
 
 /// Opens or makes a file of the daemon's own, for its user alone, to read and to

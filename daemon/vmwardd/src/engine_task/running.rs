@@ -79,7 +79,7 @@ impl Running {
             boot_id: self.boot_id.clone(),
             vms,
         };
-        secure_file::replace(&self.path, &serde_json::to_vec(&file)?)
+        secure_file::replace_for_good(&self.path, &serde_json::to_vec(&file)?)
     }
 }
 
@@ -105,7 +105,8 @@ impl Shell {
             .collect()
     }
 
-    /// Keeps which VMs are under protection, where that has changed.
+    /// Keeps which VMs are under protection, where that has changed; what cannot be
+    /// written now is tried again with the next tick.
     pub(super) fn keep_running(&mut self) {
         if !self.vms.have_changed() {
             return;
@@ -116,6 +117,7 @@ impl Shell {
             process,
         });
         if let Err(error) = self.running.keep(vms.collect()) {
+            self.vms.change();
             self.complain("the file of running VMs", &error);
         }
     }

@@ -161,6 +161,28 @@ fn an_event_that_comes_after_its_vm_was_missed_makes_no_second_end() {
 }
 
 #[test]
+fn which_vms_run_is_written_again_where_it_could_not_be() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut shell = shell(dir.path());
+    // What stands in the way of a rename, root's too.
+    let file = dir.path().join("vms-running.json");
+    std::fs::create_dir_all(file.join("in the way")).unwrap();
+    shell.vms.adopt(&Protected {
+        uuid: [1; 16],
+        process: VM,
+        observe: false,
+        disarmed_until_s: 0,
+        deputy_pid: 0,
+    });
+    assert!(shell.step(Vec::new()).is_none());
+    assert!(file.is_dir());
+    std::fs::remove_dir_all(&file).unwrap();
+    assert!(shell.step(Vec::new()).is_none());
+    let kept = std::fs::read_to_string(&file).unwrap();
+    assert!(kept.contains(&format!("\"pid\":{}", VM.pid)), "{kept}");
+}
+
+#[test]
 fn the_number_of_an_event_is_kept_once_its_record_is_written_and_its_gap_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let mut shell = shell(dir.path());

@@ -267,6 +267,11 @@ impl Vms {
         std::mem::take(&mut self.changed)
     }
 
+    /// Whoever asks next shall hear that they have changed.
+    pub(super) fn change(&mut self) {
+        self.changed = true;
+    }
+
     /// The kernel has this about a VM now.
     pub(super) fn disarmed_until(&mut self, process: Process, until_s: u32) {
         if let Some(guarded) = self.protected.get_mut(&process) {
