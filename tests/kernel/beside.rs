@@ -126,24 +126,6 @@ fn an_agents_channel_is_libvirts_alone() {
     guest.assert_ticks();
 }
 
-/// As its upgrade has it: the same process starts its program anew.
-#[test]
-#[ignore = "attacks VMs: runs in the test VM"]
-fn virtlogd_renews_itself_and_stays_guarded() {
-    let scene = Scene::new("logged-1", Mode::Enforce);
-    let logger = std::fs::read_to_string("/run/virtlogd.pid").expect("virtlogd runs");
-    let send = |signal: &str| run("/bin/kill", &[signal, logger.trim()]);
-    let output = send("-USR1");
-    assert!(output.status.success(), "{}", text(&output));
-    scene.guest.assert_ticks();
-    let output = send("-STOP");
-    assert!(text(&output).contains("not permitted"), "{}", text(&output));
-    scene.guest.assert_ticks();
-    scene.daemon.audit().one("the refusal", |r| {
-        is_kernel(r, "refused", "(host)") && r["word"] == "virtlogd"
-    });
-}
-
 #[test]
 #[ignore = "attacks VMs: runs in the test VM"]
 fn the_first_process_of_a_pid_namespace_is_guarded_with_what_is_in_it() {

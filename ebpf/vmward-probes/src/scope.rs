@@ -32,7 +32,11 @@ pub fn guarded(task: Task, tgid: u32) -> Option<Vm> {
 
 /// The VM that the process `tgid` is, or whose helper it is.
 pub fn vm_of(task: Task, tgid: u32) -> Option<Vm> {
-    let found = guarded(task, tgid)?;
+    of_vm(guarded(task, tgid)?)
+}
+
+/// The VM that what was found is, or whose helper it is.
+pub fn of_vm(found: Vm) -> Option<Vm> {
     match found.row.role {
         role::VM | role::HELPER => answerable(found),
         _ => None,

@@ -2,13 +2,13 @@
 
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use vmward_abi::{event_kind, role, vector};
+use vmward_abi::{WORD_LEN, event_kind, role, vector};
 
 use crate::emit::{Report, emit};
 use crate::lsm::signals::{attempt, is_benign};
 use crate::maps::{LEASES, VM_STATES, VMS, is_active, offset};
 use crate::objects::one_less;
-use crate::scope::{Vm, guarded, vm_of};
+use crate::scope::{Vm, guarded, of_vm};
 use crate::task::{Task, current_tgid, load, read};
 use crate::verdict::{Attempt, is_passing};
 
@@ -37,7 +37,12 @@ pub fn signal_generate(ctx: BtfTracePointContext) -> i32 {
 }
 
 fn witness_signal(target: Task, tgid: u32, signal: u32, info: u64) -> Option<()> {
-    let vm = vm_of(target, tgid)?;
+    let found = guarded(target, tgid)?;
+    if found.row.role == role::LOGGER {
+        witness_logger(&found, signal);
+        return None;
+    }
+    let vm = of_vm(found)?;
     if !is_active() || !from_kernel(&vm, signal, info) {
         return None;
     }
@@ -47,6 +52,22 @@ fn witness_signal(target: Task, tgid: u32, signal: u32, info: u64) -> Option<()>
         &Report::of(event_kind::KERNEL_SIGNAL),
     );
     Some(())
+}
+
+/// virtlogd may be ended, and is by its upgrades: no guest waits then, and what guests
+/// print is lost until they start anew. What would have held it up was refused.
+#[inline(never)]
+fn witness_logger(logger: &Vm, signal: u32) {
+    static WORD: [u8; WORD_LEN] = *b"virtlogd\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    if !is_active() {
+        return;
+    }
+    let attempt = Attempt {
+        signal,
+        word: WORD.as_ptr() as u64,
+        ..Attempt::new(vector::SIGNAL, 0)
+    };
+    emit(logger, &attempt, &Report::of(event_kind::WITNESSED));
 }
 
 /// Did no hook judge this signal? Kernels before 7.x describe a user's signal,
