@@ -2,33 +2,26 @@
 
 mod count;
 mod coverage;
+mod passed;
 mod plan;
+mod vms;
 
 use std::{
-    fs,
     io::{BufRead, BufReader, Write},
-    num::NonZero,
     path::{Path, PathBuf},
     process::{ExitCode, Stdio},
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
     time::Instant,
 };
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use crate::{
-    build,
-    setup::Kernel,
-    vm::{self, VmArgs},
-};
+use crate::{build, paths, setup::Kernel, vm};
 use count::Count;
 pub(crate) use coverage::{CoverageArgs, check as check_coverage, run as coverage};
-use plan::{Choice, VmRun};
+use passed::Passed;
+use plan::Choice;
+use vms::Vms;
 
 /// The one binary of kernel tests, in the package of that name.
 const PACKAGE: &str = "vmward-tests";
@@ -67,8 +60,12 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
         choice.runs()?
     };
     if choice.list {
+        let mut out = std::io::stdout().lock();
         for run in &runs {
-            println!("{}", run.name);
+            // Whoever reads the list may have read enough.
+            if writeln!(out, "{}", run.name).is_err() {
+                break;
+            }
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -86,38 +83,23 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
         suites.push(suite("host", || host(&probes)));
     }
     if !runs.is_empty() {
-        if !choice.is_narrowed() {
+        let binary = kernel_tests(&probes)?;
+        let mut programs = vm::programs()?;
+        programs.push(binary.clone());
+        let mut passed = Passed::open(&paths::target().join("test-runs"), &programs)?;
+        if !choice.is_narrowed() && !choice.resume {
             coverage::forget()?;
+            passed.forget()?;
         }
-        vm_suites(&probes, &runs, choice.full, &mut suites);
+        let vms = Vms {
+            binary: &binary,
+            limit: if choice.full { FULL_VM_LIMIT } else { VM_LIMIT },
+            resume: choice.resume,
+            passed: &passed,
+        };
+        suites.extend(vms.run_all(&runs));
     }
     Ok(summary(&suites))
-}
-
-/// As many VMs at once as there are cores, since under emulation each keeps one
-/// busy.
-fn vm_suites(probes: &Path, runs: &[VmRun], full: bool, suites: &mut Vec<Suite>) {
-    let tests = kernel_tests(probes);
-    let next = AtomicUsize::new(0);
-    let done = Mutex::new(Vec::new());
-    let work = || {
-        while let Some(run) = runs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let suite = suite(&format!("kernel {}", run.name), || match &tests {
-                Ok(binary) => in_vm(run, binary, full),
-                Err(error) => bail!("{error:#}"),
-            });
-            done.lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(suite);
-        }
-    };
-    let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    thread::scope(|scope| {
-        for _ in 0..cores.min(runs.len()) {
-            scope.spawn(work);
-        }
-    });
-    suites.extend(done.into_inner().unwrap_or_else(PoisonError::into_inner));
 }
 
 fn suite(name: &str, work: impl FnOnce() -> Result<Count>) -> Suite {
@@ -189,40 +171,6 @@ fn kernel_tests(probes: &Path) -> Result<PathBuf> {
         .filter(|message| message["target"]["name"] == KERNEL_TESTS)
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
         .context("cargo built no program for the kernel tests")
-}
-
-fn in_vm(run: &VmRun, binary: &Path, full: bool) -> Result<Count> {
-    let script = run.script(&binary.display().to_string());
-    let finished = vm::boot(&VmArgs {
-        verbose: false,
-        host: run.host,
-        mode: run.mode(),
-        output: vm::Output::Kept,
-        ..VmArgs::bare(
-            run.kernel,
-            if full { FULL_VM_LIMIT } else { VM_LIMIT },
-            ["bash", "-c", &script].map(str::to_owned).to_vec(),
-        )
-    })?;
-    let output = fs::read(finished.folder.join("stdout")).unwrap_or_default();
-    let output = String::from_utf8_lossy(&output);
-    let errors = fs::read(finished.folder.join("stderr")).unwrap_or_default();
-    // In one piece: other VMs run at the same time.
-    println!("--- kernel {}\n{output}", run.name);
-    eprintln!("{}", String::from_utf8_lossy(&errors));
-    let mut count = Count::default();
-    output.lines().for_each(|line| count.add_line(line));
-    coverage::keep(&run.name, &finished.folder)?;
-    let code = finished.code;
-    if code != 0 && count.failed == 0 {
-        bail!("the kernel tests ended with status {code} without naming a failed test");
-    }
-    if count.failed == 0 {
-        finished.clear()?;
-    } else {
-        eprintln!("the logs of the run are in {}", finished.folder.display());
-    }
-    Ok(count)
 }
 
 /// The table, and as the very last line the sums.

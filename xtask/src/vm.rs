@@ -35,6 +35,8 @@ use watch::Vm;
 
 use crate::{build, paths, setup, setup::Kernel};
 
+/// What is installed on a host.
+const PRODUCT: [&str; 3] = ["vmward", "vmwardd", "vmward-inventory"];
 /// What the kernel tests attack with; there once they were built.
 const ATTACKER: &str = "vmward-attack";
 /// BPF among the security modules; the rest only costs time under emulation.
@@ -181,6 +183,20 @@ pub(crate) fn boot(args: &VmArgs) -> Result<Finished> {
     .map_err(|failure| failure.error)
 }
 
+/// The programs that a VM is given.
+pub(crate) fn programs() -> Result<Vec<PathBuf>> {
+    let xtask = env::current_exe().context("Failed to find this program's file")?;
+    let built = paths::target().join("debug");
+    let mut all = vec![xtask];
+    all.extend(
+        PRODUCT
+            .iter()
+            .chain([&ATTACKER])
+            .map(|name| built.join(name)),
+    );
+    Ok(all)
+}
+
 /// A fresh folder shared with the VM, with this very xtask and the built binaries in `bin`.
 /// What a host's services are installed from lies beside it; where none are, the
 /// command starts the product's programs itself.
@@ -209,12 +225,8 @@ fn run_folder(host: Host, mode: Mode) -> Result<PathBuf> {
     };
     fs::create_dir_all(&product)
         .with_context(|| format!("Failed to create {}", product.display()))?;
-    for (name, place) in [
-        ("vmward", &product),
-        ("vmwardd", &product),
-        ("vmward-inventory", &product),
-        (ATTACKER, &bin),
-    ] {
+    let places = PRODUCT.iter().map(|name| (*name, &product));
+    for (name, place) in places.chain([(ATTACKER, &bin)]) {
         let built = paths::target().join("debug").join(name);
         if built.exists() {
             fs::copy(&built, place.join(name))
