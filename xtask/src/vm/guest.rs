@@ -120,8 +120,8 @@ pub(super) fn install(image: &Path) -> Result<()> {
 }
 
 /// Gives the guests a file system of their own, on a disk of the VM's: one that can be
-/// frozen, and nothing else with it. A VM that was rebooted has it already.
-fn house() -> Result<()> {
+/// frozen, and nothing else with it. A VM that was rebooted has the disk already.
+pub(super) fn house() -> Result<()> {
     fs::create_dir_all(HOME).with_context(|| format!("Failed to create {HOME}"))?;
     if !Path::new(HOUSE).exists() {
         fs::File::create(HOUSE)

@@ -51,9 +51,11 @@ pub(super) fn bare(order: &Order, run: &Path, phases: &mut Phases) -> Result<()>
 }
 
 /// The same where systemd has started what is installed, at the first boot; at
-/// later ones it is all there.
+/// later ones it is all there, but for what is mounted.
 pub(super) fn systemd(order: &Order, run: &Path, phases: &mut Phases) -> Result<()> {
-    if !run.join("boots").exists() {
+    if run.join("boots").exists() {
+        guest::house()?;
+    } else {
         domains(order, run, phases)?;
     }
     if order.mode == Mode::Off {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::mem::{offset_of, size_of};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use aya::Ebpf;
 use aya::maps::{MapData, RingBuf};
@@ -193,6 +193,12 @@ impl EventReader {
     /// Keeps an event for the next [`EventReader::drain`].
     pub(super) fn keep(&mut self, event: Result<KernelEvent, UnknownEvent>) {
         self.kept.push_back(event);
+    }
+}
+
+impl AsFd for EventReader {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ring.as_fd()
     }
 }
 
