@@ -6,7 +6,7 @@
 //! Pushing out somebody else's memory (`process_madvise`): whose memory it is, does
 //! not show. Taking memory for broken: it may be shared with a VM. Taking a module out
 //! that is in use: KVM's, or that of a disk. Ports: by one of them a host starts anew.
-//! And what a process is said to run, by which vmward knows its own, is changed by
+//! Freezing or ending the file system of a VM's disk ([`storage`]). And what a process is said to run, by which vmward knows its own, is changed by
 //! nobody.
 
 use aya_ebpf::macros::lsm;
