@@ -16,6 +16,10 @@
 //! running, so that a decision takes two binary searches however many stamps
 //! there are.
 //!
+//! A call is let through when its caller learns of it, which is as much later than
+//! the decision as the disk takes: [`Limiter::told`] moves its stamps there. Else
+//! two windows' calls could reach their callers within one.
+//!
 //! All times are boot-time nanoseconds, negative for a former boot. A clock that
 //! steps back is read as standing still: it never frees a call.
 
@@ -23,6 +27,7 @@ mod charge;
 mod log;
 mod room;
 mod table;
+mod told;
 
 use std::{borrow::Borrow, collections::BTreeMap, sync::Arc};
 
@@ -42,6 +47,10 @@ pub const WINDOW_NS_MAX: i64 = WINDOW_SECONDS_MAX as i64 * NS_PER_S;
 pub const COUNTERS_MAX: usize = 10_000;
 /// Most live stamps over all counters: 24 MiB of them.
 pub const STAMPS_MAX: usize = 1_000_000;
+
+/// Most decisions that wait to be told, more than a round ever holds. Who only reckons
+/// what would be decided tells nobody.
+const UNTOLD_MAX: usize = 16_384;
 
 /// One limit that a call must pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,6 +130,8 @@ pub struct Limiter {
     windows: BTreeMap<String, i64>,
     /// Charges that may still be given back.
     reserved: BTreeMap<DecisionId, Vec<CounterKey>>,
+    /// Charges of which the caller has not learnt yet.
+    untold: BTreeMap<DecisionId, Vec<CounterKey>>,
     /// The latest instant seen.
     last_ns: i64,
 }
@@ -132,6 +143,7 @@ impl Limiter {
             logs: Table::default(),
             windows: BTreeMap::new(),
             reserved: BTreeMap::new(),
+            untold: BTreeMap::new(),
             last_ns: i64::MIN,
         }
     }
@@ -167,8 +179,12 @@ impl Limiter {
         self.make_room(wants, now_ns)?;
         for want in wants.iter().map(W::borrow) {
             self.add(want, id, now_ns);
-            let keys = self.reserved.entry(id).or_default();
-            keys.push(key_of(want));
+            for keys in [&mut self.reserved, &mut self.untold] {
+                keys.entry(id).or_default().push(key_of(want));
+            }
+        }
+        if self.untold.len() > UNTOLD_MAX {
+            self.untold.pop_first();
         }
         Ok(())
     }
@@ -227,6 +243,7 @@ impl Limiter {
     /// Gives a reserved decision's charges back. False when it has none, or they
     /// are final.
     pub fn release(&mut self, id: DecisionId) -> bool {
+        self.untold.remove(&id);
         let Some(keys) = self.reserved.remove(&id) else {
             return false;
         };
@@ -241,6 +258,7 @@ impl Limiter {
     /// daily use.
     pub fn forget(&mut self, id: DecisionId) {
         self.reserved.remove(&id);
+        self.untold.remove(&id);
         self.logs.take_all(|log| log.remove(id));
     }
 

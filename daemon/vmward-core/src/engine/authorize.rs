@@ -68,6 +68,12 @@ impl Engine {
         }
     }
 
+    /// The caller is about to learn of its allow: for limits it is let through now.
+    /// `now_ns` is in boot-time nanoseconds, and only asked where something was charged.
+    pub fn told(&mut self, id: DecisionId, now_ns: impl FnOnce() -> i64) {
+        self.limiter.told(id, now_ns);
+    }
+
     /// Forgets an allow or an opened request for approval that could not be
     /// written down and was not answered.
     pub fn undo(&mut self, id: DecisionId) {

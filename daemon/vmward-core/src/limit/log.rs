@@ -173,6 +173,27 @@ impl Log {
         self.stamps.insert(place, stamp);
     }
 
+    /// Moves a decision's stamps to `at_ns` where they are older. Those behind them,
+    /// of which nobody has learnt yet, are moved along, and will be further.
+    pub(super) fn raise(&mut self, id: DecisionId, at_ns: i64) {
+        let Some(last) = self.stamps.iter().rposition(|stamp| stamp.id == id) else {
+            return;
+        };
+        let first = (self.stamps.range(..last).rev())
+            .take_while(|stamp| stamp.id == id)
+            .count();
+        let moved = self.stamps.range_mut(last - first..);
+        for stamp in moved.filter(|stamp| stamp.at_ns < at_ns) {
+            // What a longer window held for, it holds for.
+            if let Some(former) = &mut self.former
+                && stamp.at_ns <= former.until_ns
+            {
+                former.until_ns = former.until_ns.max(at_ns);
+            }
+            stamp.at_ns = at_ns;
+        }
+    }
+
     /// Takes a decision's stamps out and returns how many they were.
     pub(super) fn remove(&mut self, id: DecisionId) -> usize {
         let before = self.stamps.len();

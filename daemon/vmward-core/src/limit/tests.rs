@@ -2,6 +2,7 @@
 
 mod model;
 mod shares;
+mod told;
 mod windows;
 
 use super::*;
