@@ -18,6 +18,7 @@ use super::approvals::Ruled;
 use super::disarm::Reprotected;
 use super::shell::Shell;
 use crate::audit_log::Copied;
+use crate::clock;
 use crate::counters::count;
 use crate::crash::{self, Point};
 use crate::ledger_file::{Ledger, LedgerError};
@@ -201,7 +202,11 @@ impl Shell {
         }
         crash::point(Point::AfterLease);
         crash::point(Point::BeforeAnswer);
-        for PendingAnswer { answer, reply, .. } in answers {
+        for PendingAnswer {
+            id, answer, reply, ..
+        } in answers
+        {
+            self.engine.told(id, clock::boot_ns);
             count(match answer.decision {
                 v1::Decision::Allow => &self.counters.allowed,
                 v1::Decision::Deny => &self.counters.denied,
