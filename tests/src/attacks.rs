@@ -90,6 +90,7 @@ pub const UNDO: &[(&str, Undo)] = &[
     ),
     ("control-files/", control_files::thaw),
     ("sched/deadline", sched::end_deadline),
+    ("host/audit-", host::audit_as_before),
     ("logger/", logger::go_on),
     ("storage/", storage::thaw),
 ];

@@ -259,4 +259,10 @@ pub struct Offsets {
     pub fdtable_files: u32,
     /// `super_block.s_root`
     pub sb_root: u32,
+    /// `sock.sk_protocol`
+    pub sock_protocol: u32,
+    /// `sk_buff.data`
+    pub skb_data: u32,
+    /// `sk_buff.len`
+    pub skb_len: u32,
 }

@@ -81,6 +81,17 @@ fn breakpoint_by(file: &str) -> Output {
     run("bash", &["-c", &script])
 }
 
+/// The host ends with the next record that the kernel's auditing loses.
+const fn audit(id: &'static str, run: fn(&Guest) -> Output) -> Attack {
+    arms(id, "kernel-file", "netlink_send", run)
+}
+
+/// A lost record is a line in the kernel's log again.
+pub(super) fn audit_as_before(_guest: &Guest) {
+    attack("host", "audit-failure", &["1"]);
+}
+
+const AUDIT: &str = "host/audit-";
 const SCHEDULER: &str = "host/scheduler";
 const BREAKPOINTS: &str = "host/breakpoint-multi";
 
@@ -88,7 +99,12 @@ const BREAKPOINTS: &str = "host/breakpoint-multi";
 #[must_use]
 pub fn lacks(row: &Attack) -> Option<&'static str> {
     let has_schedulers = Path::new("/sys/kernel/sched_ext").exists();
-    (row.id == SCHEDULER && !has_schedulers).then_some("this kernel has no sched_ext")
+    if row.id == SCHEDULER && !has_schedulers {
+        return Some("this kernel has no sched_ext");
+    }
+    let line = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    let is_off = line.split_whitespace().any(|word| word == "audit=0");
+    (row.id.starts_with(AUDIT) && is_off).then_some("the kernel's auditing is off for good")
 }
 
 /// Where nothing refuses it, does the running kernel? It is refused before the kernel
@@ -236,6 +252,15 @@ pub const OTHER_DOORS: &[Attack] = &[
         "file_open",
         |_| same_to("/sys/module/kernel/parameters/panic_on_warn"),
     ),
+    audit("host/audit-panics", |_| {
+        attack("host", "audit-failure", &["2"])
+    }),
+    audit("host/audit-panics-behind-others", |_| {
+        attack("host", "audit-failure", &["2", "9"])
+    }),
+    audit("host/audit-panics-behind-many", |_| {
+        attack("host", "audit-failure", &["2", "40"])
+    }),
     // From then on no program may write to what libvirt sends.
     host("host/lockdown", "kernel-file", "file_permission", |_| {
         nonsense_to("/sys/kernel/security/lockdown")

@@ -74,6 +74,7 @@ impl Vms<'_> {
         let finished = vm::boot(&VmArgs {
             verbose: false,
             host: run.host,
+            audit: run.audit,
             mode: run.mode(),
             output: vm::Output::Kept,
             ..VmArgs::bare(

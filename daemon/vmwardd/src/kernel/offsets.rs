@@ -132,6 +132,9 @@ fn of_walls(find: &Finder<'_>) -> Result<Offsets, KernelError> {
 /// number of a thread.
 fn of_other_doors(find: &Finder<'_>) -> Result<Offsets, KernelError> {
     Ok(Offsets {
+        sock_protocol: find.field("sock", &["sk_protocol"])?,
+        skb_data: find.field("sk_buff", &["data"])?,
+        skb_len: find.field("sk_buff", &["len"])?,
         bpf_prog_attach_type: find.field("bpf_prog", &["expected_attach_type"])?,
         bpf_prog_aux_attach: find.field("bpf_prog_aux", &["attach_btf_id"])?,
         sched_ext_ops: find.type_number("sched_ext_ops"),

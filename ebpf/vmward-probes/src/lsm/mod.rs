@@ -1,6 +1,7 @@
 //! The walls, and the hook that tells the walls when a guest is over.
 
 mod arguments;
+pub mod auditing;
 pub mod cgroup_files;
 mod cgroup_limits;
 mod commands;

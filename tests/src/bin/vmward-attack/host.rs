@@ -5,7 +5,7 @@ use std::io;
 use nix::errno::Errno;
 
 use super::uring::{self, Entry, Ring};
-use super::{Failed, bpf, number, usage};
+use super::{Failed, audit, bpf, number, usage};
 
 pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
     match args {
@@ -21,6 +21,7 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
         ["force-unload", name] => force_unload(name),
         ["offline"] => offline(),
         ["offline-queued"] => offline_queued(),
+        ["audit-failure", rest @ ..] => audit::set_failure(rest),
         ["uprobe", path] => bpf::breakpoint(path),
         ["uprobe-multi", path] => bpf::breakpoints(path),
         ["refuses"] => bpf::refuses(),
@@ -30,7 +31,7 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
         [what, rest @ ..] if what.starts_with("bpf-") => bpf::run(what, number(rest, 0)?),
         _ => usage(
             "host: reboot | kexec-load | kexec-file-load | ioperm | iopl | ioperm-32 | iopl-32 | \
-             force-unload NAME | offline | offline-queued | uprobe PATH | uprobe-multi PATH | refuses | scheduler | \
+             force-unload NAME | audit-failure N [BEFORE] | offline | offline-queued | uprobe PATH | uprobe-multi PATH | refuses | scheduler | \
              takes-sockets | modifies-return | bpf-... PID",
         ),
     }

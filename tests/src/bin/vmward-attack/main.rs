@@ -5,6 +5,7 @@
 //! error; 2: there is no such attack, or its arguments are wrong. Runs in the
 //! test VM only.
 
+mod audit;
 mod bpf;
 mod control_files;
 mod disguise;
