@@ -8,8 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
+/// Where all places of a side are taken, an account that has none still gets one, so
+/// that a few accounts cannot shut out the others: up to so many times what there is.
+const CROWD: usize = 4;
+
 /// A number of places for root, and as many for all others together, of whom an
-/// account gets a quarter at most.
+/// account gets a quarter at most, and one whatever the others have.
 #[derive(Debug)]
 pub struct Places {
     max: usize,
@@ -32,6 +36,11 @@ impl Places {
         })
     }
 
+    /// Most places that are ever taken, root's and the others'.
+    pub fn most(max: usize) -> usize {
+        max + max * CROWD
+    }
+
     /// A place for whoever is at the other end; `None` when its account, or its
     /// side, has its full share, or when it is not known.
     pub fn take_for_peer(self: &Arc<Self>, stream: &UnixStream) -> Option<Place> {
@@ -48,7 +57,12 @@ impl Places {
             .sum();
         let own = held.entry(uid).or_default();
         let account_max = if is_root(uid) { self.max } else { self.max / 4 };
-        let is_full = of_side >= self.max || *own >= account_max;
+        let of_side_max = if *own == 0 {
+            self.max * CROWD
+        } else {
+            self.max
+        };
+        let is_full = of_side >= of_side_max || *own >= account_max;
         if !is_full {
             *own += 1;
         }
@@ -105,13 +119,28 @@ mod tests {
     }
 
     #[test]
+    fn a_few_accounts_cannot_shut_out_another() {
+        let places = Places::new(64);
+        let _held: Vec<Place> = (GREEDY..GREEDY + 4)
+            .flat_map(|uid| take_all(&places, uid))
+            .collect();
+        let other = take_all(&places, GREEDY + 4);
+        assert_eq!(other.len(), 1);
+        drop(other);
+        assert!(places.take(GREEDY + 4).is_some());
+        // There is an end to it.
+        let crowd: Vec<Option<Place>> = (1000..2000).map(|uid| places.take(uid)).collect();
+        assert_eq!(crowd.iter().flatten().count(), 3 * 64);
+    }
+
+    #[test]
     fn however_many_accounts_and_root_cannot_shut_one_another_out() {
         let places = Places::new(64);
         let others: Vec<Place> = (GREEDY..GREEDY + 10)
             .flat_map(|uid| take_all(&places, uid))
             .collect();
         let root = take_all(&places, 0);
-        assert_eq!((others.len(), root.len()), (64, 64));
+        assert_eq!((others.len(), root.len()), (64 + 6, 64));
         drop(others);
         assert_eq!(take_all(&places, GREEDY).len(), 16);
         assert!(places.take(0).is_none());

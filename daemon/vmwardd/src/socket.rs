@@ -19,7 +19,8 @@ use crate::counters::count;
 use crate::log::Throttle;
 use crate::places::{Place, Places};
 
-/// Most clients of the policy socket served at once, of root and of all others each.
+/// Clients of the policy socket served at once, of root and of all others each; of the
+/// others one more for each account that has none.
 pub const CLIENTS_MAX: usize = 64;
 /// Most clients of the admin socket, whatever happens at the other.
 pub const ADMIN_CLIENTS_MAX: usize = 16;
@@ -41,7 +42,7 @@ impl Door {
     /// Most clients who come through it at a time.
     pub fn clients_max(self) -> usize {
         match self {
-            Door::Policy => 2 * CLIENTS_MAX,
+            Door::Policy => Places::most(CLIENTS_MAX),
             Door::Admin => ADMIN_CLIENTS_MAX,
         }
     }
