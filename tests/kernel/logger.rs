@@ -81,3 +81,24 @@ fn the_end_of_virtlogd_is_on_record_and_the_next_one_guarded() {
         is_stop_refused().then_some(())
     });
 }
+
+/// Where another domain's output is to go into a FIFO, virtlogd would wait for whoever
+/// reads it, and every guest for virtlogd.
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
+fn virtlogd_opens_no_fifo() {
+    let scene = Scene::new("logged-3", Mode::Enforce);
+    let script = "cd /var/tmp && rm -f logged.fifo && mkfifo logged.fifo
+        line=\"<serial type='file'><source path='$PWD/logged.fifo' append='on'/></serial>\"
+        xtask guest xml logged-4 | sed \"s#</devices>#$line&#\" > logged-4.xml
+        exec virsh -c qemu:///system create logged-4.xml";
+    let output = run("bash", &["-c", script]);
+    assert!(!output.status.success(), "{}", text(&output));
+    let audit = scene.daemon.audit();
+    let record = audit.one("the refusal", |r| {
+        is_kernel(r, "refused", "(host)") && r["vector"] == "fifo"
+    });
+    assert_eq!(record["word"], "logged.fifo", "{record:#}");
+    assert_eq!(record["actor"]["comm"], "virtlogd", "{record:#}");
+    scene.guest.assert_ticks();
+}

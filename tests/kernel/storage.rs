@@ -1,5 +1,6 @@
 //! What VMs' disks lie on.
 
+use std::fs;
 use std::path::Path;
 use std::process::Output;
 use std::time::Duration;
@@ -43,6 +44,10 @@ impl Volume {
     }
 
     #[track_caller]
+    fn abort(&self) -> Output {
+        run("mount", &["-o", "remount,abort", &self.place()])
+    }
+
     fn thaw(&self) {
         let output = run("fsfreeze", &["--unfreeze", &self.place()]);
         assert!(output.status.success(), "{}", text(&output));
@@ -104,6 +109,16 @@ fn a_file_system_with_a_vms_disk_is_not_frozen_and_a_suspended_device_is_on_reco
     guest.assert_ticks();
     without.can_be_frozen();
 
+    // Nor does it give up its journal, by either way to say so.
+    let output = with_disk.abort();
+    assert!(!output.status.success(), "{}", text(&output));
+    audit.one("the refusal", |r| {
+        r["verdict"] == "refused" && r["word"] == "remount, abort"
+    });
+    let output = without.abort();
+    assert!(output.status.success(), "{}", text(&output));
+    guest.assert_ticks();
+
     // Whoever manages volumes suspends them: let through, and recorded.
     with_disk.suspend_and_go_on();
     let record = audit.one("the suspended device", |r| r["word"] == "with-disk");
@@ -111,7 +126,7 @@ fn a_file_system_with_a_vms_disk_is_not_frozen_and_a_suspended_device_is_on_reco
     assert_eq!(record["vector"], "storage", "{record:#}");
     assert_eq!(record["actor"]["comm"], "dmsetup", "{record:#}");
     let words = audit.select(|r| r["vector"] == "storage");
-    assert_eq!(words.len(), 2, "going on is no stop: {words:#?}");
+    assert_eq!(words.len(), 3, "going on is no stop: {words:#?}");
     guest.assert_ticks();
 
     daemon.give_up();
@@ -120,4 +135,47 @@ fn a_file_system_with_a_vms_disk_is_not_frozen_and_a_suspended_device_is_on_reco
     assert!(output.status.success(), "{}", text(&output));
     Guest::wait_gone(pid);
     with_disk.can_be_frozen();
+}
+
+/// A page of it that the guest writes to for the first time would end QEMU.
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
+fn memory_on_a_disk_stays_writable() {
+    const MEMORY: &str = "/var/lib/libvirt/qemu/ram";
+    assert_in_vm();
+    take_enforcement_out();
+    let volume = Volume::make("of-memory");
+    fs::create_dir_all(MEMORY).expect("the folder is writable");
+    let output = run("mount", &["--bind", &volume.place(), MEMORY]);
+    assert!(output.status.success(), "{}", text(&output));
+    let make = |flag: &str, guest: &Guest| {
+        let file = fs::read_link(parts::memory_of(guest)).expect("it is open");
+        run("chattr", &[flag, &file.display().to_string()])
+    };
+    {
+        let guest = Guest::start_changed("storage-2", parts::with_memory_in_a_file);
+        let mut daemon = Daemon::start(Mode::Enforce);
+        daemon.wait_protected(&guest.name);
+        let audit = daemon.audit();
+        wait::until("its memory to be guarded", NOTICED, || {
+            let output = make("+i", &guest);
+            if output.status.success() {
+                make("-i", &guest);
+                return None;
+            }
+            assert!(text(&output).contains("not permitted"), "{}", text(&output));
+            Some(())
+        });
+        let record = audit.one("the refusal", |r| r["word"] == "chattr");
+        assert_eq!(record["verdict"], "refused", "{record:#}");
+        assert_eq!(record["actor"]["comm"], "chattr", "{record:#}");
+        guest.assert_ticks();
+        daemon.give_up();
+        // The control.
+        let output = make("+i", &guest);
+        assert!(output.status.success(), "{}", text(&output));
+        make("-i", &guest);
+    }
+    let output = run("umount", &[MEMORY]);
+    assert!(output.status.success(), "{}", text(&output));
 }

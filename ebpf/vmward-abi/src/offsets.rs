@@ -265,4 +265,10 @@ pub struct Offsets {
     pub skb_data: u32,
     /// `sk_buff.len`
     pub skb_len: u32,
+    /// `fs_parameter.key`
+    pub fs_parameter_key: u32,
+    /// `fs_context.root`
+    pub fs_context_root: u32,
+    /// `dentry.d_sb`
+    pub dentry_sb: u32,
 }

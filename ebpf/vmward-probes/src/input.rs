@@ -256,6 +256,8 @@ fn is_device(command: u64) -> bool {
 
 /// What ioctl(2) is given.
 pub struct Ioctl {
+    /// Is it one at all?
+    pub is_it: bool,
     /// The descriptor.
     pub fd: u32,
     /// Kind and number of the command, as a rule; all of it for a few.
@@ -269,6 +271,7 @@ pub struct Ioctl {
 pub fn ioctl() -> Ioctl {
     let call = running();
     Ioctl {
+        is_it: call.number == IOCTL,
         fd: call.first as u32,
         command: low(call.second),
         argument: call.third,

@@ -261,6 +261,10 @@ pub const OTHER_DOORS: &[Attack] = &[
     audit("host/audit-panics-behind-many", |_| {
         attack("host", "audit-failure", &["2", "40"])
     }),
+    // One tracer, `mmiotrace`, takes all processors but one.
+    setting("host/tracer", |_| {
+        same_to("/sys/kernel/tracing/current_tracer")
+    }),
     // From then on no program may write to what libvirt sends.
     host("host/lockdown", "kernel-file", "file_permission", |_| {
         nonsense_to("/sys/kernel/security/lockdown")

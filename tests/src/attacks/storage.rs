@@ -36,4 +36,12 @@ pub const ATTACKS: &[Attack] = &[
             attack("storage", "shut-down", &[HOME])
         })
     },
+    Attack {
+        // As above.
+        harm: Harm::Host,
+        hook: "fs_context_parse_param",
+        ..row("storage/give-up-the-journal", |_| {
+            run("mount", &["-o", "remount,abort", HOME])
+        })
+    },
 ];

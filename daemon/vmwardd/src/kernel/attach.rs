@@ -86,6 +86,7 @@ const PROGRAMS: &[(&str, Hook)] = &[
     ("move_mount", Hook::Wall),
     ("sb_remount", Hook::Wall),
     ("sb_pivotroot", Hook::Wall),
+    ("fs_context_parse_param", Hook::Wall),
     ("netlink_send", Hook::Wall),
     ("bprm_creds_for_exec", Hook::Wall),
     ("cgroup_can_fork", Hook::Exit),

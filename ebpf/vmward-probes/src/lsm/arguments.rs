@@ -40,12 +40,19 @@ const AFTER_CHARDEV: &[u8] = b"\",\"backend\":{\"type\":\"";
 const SOCKET: &[u8] = b"socket\"";
 /// The front of a socket's wish to wait for a client.
 const WAITS: [u8; 8] = *b"\"wait\":t";
-const SCREENDUMP: &[u8] =
-    b"screendump\",\"arguments\":{\"filename\":\"/var/cache/libvirt/qemu/qemu.screendump.";
+const SCREENDUMP: &[u8] = b"screendump\",\"arguments\":{\"filename\":\"";
+/// Where libvirt has QEMU write what it then reads itself: older ones in one folder for
+/// all domains, later ones in the domain's own.
+const CACHE: &[u8] = b"/var/cache/libvirt/qemu";
+const OF_DOMAIN: &[u8] = b"/var/lib/libvirt/qemu/domain-";
+const SCREEN: &[u8] = b"/qemu.screendump.";
+const MEMORY: &[u8] = b"/qemu.mem.";
+/// Most bytes of a domain's number and its shortened name.
+const DOMAIN_MAX: usize = 96;
 const SAVE_MEMORY: &[u8] = b"memsave\",\"arguments\":{\"val\":";
 const SAVE_PHYSICAL: &[u8] = b"pmemsave\",\"arguments\":{\"val\":";
 const AFTER_VALUE: &[u8] = b"\"size\":";
-const AFTER_SIZE: &[u8] = b"\"filename\":\"/var/cache/libvirt/qemu/qemu.mem.";
+const AFTER_SIZE: &[u8] = b"\"filename\":\"";
 const ACTIVATE: &[u8] = b"blockdev-set-active\",\"arguments\":{\"active\":true}";
 
 /// How long the end of a temporary file's name is.
@@ -103,7 +110,7 @@ fn judge(head: &[u8; HEAD_LEN], size: u32, order: &mut Order) -> Option<bool> {
     } else if is(b"chardev-add\"") {
         chardev(head, size, order)
     } else if is(b"screendump\"") {
-        is(SCREENDUMP) && ends_so(head, NAME_AT + SCREENDUMP.len())
+        is(SCREENDUMP) && is_temporary(head, NAME_AT + SCREENDUMP.len(), SCREEN)
     } else if is(b"memsave\"") {
         is(SAVE_MEMORY) && memory(head, NAME_AT + SAVE_MEMORY.len())
     } else if is(b"pmemsave\"") {
@@ -168,7 +175,21 @@ fn memory(head: &[u8; HEAD_LEN], at: usize) -> bool {
         return false;
     }
     let name_at = quote(head, size_at + AFTER_VALUE.len(), NUMBER_MAX);
-    starts_at(head, name_at, AFTER_SIZE) && ends_so(head, name_at + AFTER_SIZE.len())
+    starts_at(head, name_at, AFTER_SIZE) && is_temporary(head, name_at + AFTER_SIZE.len(), MEMORY)
+}
+
+/// A temporary file of libvirt's, called `name` and six letters.
+#[inline(always)]
+fn is_temporary(head: &[u8; HEAD_LEN], at: usize, name: &[u8]) -> bool {
+    let at = if starts_at(head, at, CACHE) {
+        at + CACHE.len()
+    } else if starts_at(head, at, OF_DOMAIN) {
+        // No name of a domain has a slash.
+        next(head, at + OF_DOMAIN.len(), DOMAIN_MAX, b'/')
+    } else {
+        return false;
+    };
+    starts_at(head, at, name) && ends_so(head, at + name.len())
 }
 
 /// The end of a temporary file's name, in the same folder.
@@ -188,6 +209,12 @@ fn ends_so(head: &[u8; HEAD_LEN], at: usize) -> bool {
 /// the head where there is none.
 #[inline(always)]
 fn quote(head: &[u8; HEAD_LEN], from: usize, most: usize) -> usize {
+    next(head, from, most, b'"')
+}
+
+/// The same for any byte.
+#[inline(always)]
+fn next(head: &[u8; HEAD_LEN], from: usize, most: usize, wanted: u8) -> usize {
     let mut at = HEAD_LEN;
     let mut i = 0;
     while i < most {
@@ -195,7 +222,7 @@ fn quote(head: &[u8; HEAD_LEN], from: usize, most: usize) -> usize {
         if here >= HEAD_LEN {
             break;
         }
-        if head[place(here)] == b'"' {
+        if head[place(here)] == wanted {
             at = here;
             break;
         }

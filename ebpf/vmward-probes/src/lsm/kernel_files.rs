@@ -193,6 +193,10 @@ fn is_administered(name: &Name, parent: u64) -> bool {
     if name.is("nr_hugepages") || name.is("nr_hugepages_mempolicy") {
         return true;
     }
+    // How long a thread runs before the next one may; tuned sets them.
+    if name.is("base_slice_ns") || name.is("min_granularity_ns") || name.is("latency_ns") {
+        return true;
+    }
     // Memory that nobody uses is pushed out, at any price; a temperature from which on
     // the host powers itself off.
     name.is("min_ttl_ms")
@@ -230,8 +234,9 @@ fn name_above(folder: u64) -> Name {
 
 /// Processors, memory, or the time of either.
 fn takes_away(name: &Name, parent: u64) -> bool {
-    // The latter pushes out what a VM has in memory, used or not.
-    if name.is("nx_huge_pages") || name.is("lru_gen") {
+    // The second pushes out what a VM has in memory, used or not; one tracer
+    // (`mmiotrace`) takes all processors but one away.
+    if name.is("nx_huge_pages") || name.is("lru_gen") || name.is("current_tracer") {
         return true;
     }
     if name.is("reclaim") && name_of(parent).begins("node") {

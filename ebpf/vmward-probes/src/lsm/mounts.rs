@@ -9,6 +9,7 @@ use vmward_abi::{fact, object_class, vector};
 
 use super::config;
 use super::own::Deed;
+use super::storage;
 use crate::maps::{is_own_mounts, offset};
 use crate::objects::{fact, host_wall, inode_of, is_canary, is_own, of_inode, own_wall};
 use crate::task::read;
@@ -18,6 +19,10 @@ const MS_MOVE: u64 = 1 << 13;
 /// `MS_REMOUNT`, `MS_UNBINDABLE`, `MS_PRIVATE`, `MS_SLAVE`, `MS_SHARED`: no mount comes
 /// over another.
 const IN_PLACE: u64 = 1 << 5 | 1 << 17 | 1 << 18 | 1 << 19 | 1 << 20;
+
+/// What the kernel takes for "no such option of mine" from a security module.
+const ENOPARAM: i32 = -519;
+const ABORT: [u8; 6] = *b"abort\0";
 
 /// What is done to a mount.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -117,6 +122,25 @@ pub fn sb_remount(ctx: LsmContext) -> i32 {
         return 0;
     }
     own_wall(&Attempt::new(vector::MOUNT, 0))
+}
+
+/// A file system is told to give up its journal (`remount,abort`): what lies on it can
+/// be neither written nor, in part, read from then on. Both mount(2) and fsconfig(2)
+/// come by here with each option.
+///
+/// match-proto: security/security.c:int security_fs_context_parse_param(struct fs_context *fc, struct fs_parameter *param)
+#[lsm(hook = "fs_context_parse_param")]
+pub fn fs_context_parse_param(ctx: LsmContext) -> i32 {
+    let earlier: i32 = ctx.arg(2);
+    if earlier != 0 && earlier != ENOPARAM {
+        return earlier;
+    }
+    let option = ctx.arg::<*const u8>(1) as u64;
+    let name: u64 = read(option, offset!(fs_parameter_key)).unwrap_or(0);
+    if read(name, 0) != Some(ABORT) {
+        return 0;
+    }
+    storage::abort(ctx.arg::<*const u8>(0) as u64)
 }
 
 /// match-proto: security/security.c:int security_move_mount(const struct path *from_path, const struct path *to_path)

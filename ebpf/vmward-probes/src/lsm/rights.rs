@@ -20,6 +20,7 @@ use crate::objects::{host_wall, own_wall};
 use crate::task::{INIT, Task, current_tgid, read};
 use crate::verdict::Attempt;
 
+const CAP_LINUX_IMMUTABLE: i32 = 9;
 const CAP_SYS_MODULE: i32 = 16;
 const CAP_SYS_RAWIO: i32 = 17;
 const CAP_SYS_ADMIN: i32 = 21;
@@ -36,6 +37,7 @@ pub fn capable(ctx: LsmContext) -> i32 {
     match capability {
         _ if earlier != 0 => earlier,
         CAP_SYS_BOOT => try_boot(ctx.arg::<*const u8>(1) as u64),
+        CAP_LINUX_IMMUTABLE => storage::hold_file(),
         CAP_SYS_MODULE
         | CAP_SYS_RAWIO
         | CAP_SYS_ADMIN

@@ -12,7 +12,7 @@ use crate::emit::{Report, emit};
 use crate::input::{DM_SUSPEND, ioctl, user};
 use crate::lsm::kernel_files::name_of_file;
 use crate::maps::{is_active, offset};
-use crate::objects::{find, host_wall, identify};
+use crate::objects::{find, host_wall, identify, of_inode};
 use crate::task::{Task, read};
 use crate::verdict::Attempt;
 
@@ -44,6 +44,35 @@ pub fn hold_files() -> i32 {
     })
 }
 
+/// A file that nobody may write to any more (`chattr +i`, `+a`): one that is a VM's
+/// memory ends it, libvirt's or vmward's own can no longer be kept. Which file is meant,
+/// an ioctl(2) says first; a later call that does the same (`file_setattr`) is not let
+/// through while VMs run.
+#[inline(never)]
+pub fn hold_file() -> i32 {
+    static WORD: [u8; WORD_LEN] = *b"chattr\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    let call = ioctl();
+    if call.is_it && !is_guarded(call.fd) {
+        return 0;
+    }
+    host_wall(&Attempt {
+        word: WORD.as_ptr() as u64,
+        ..Attempt::new(vector::STORAGE, effect::FORCE_STOP)
+    })
+}
+
+/// Is an open file under guard? Where somebody else could put another one in its place
+/// meanwhile: yes.
+fn is_guarded(fd: u32) -> bool {
+    let task = Task::current();
+    if !task.has_files_alone() {
+        return true;
+    }
+    let file = task.file(fd);
+    let inode = file.and_then(|file| read(file, offset!(file_inode)));
+    inode.and_then(of_inode).is_some()
+}
+
 /// Do files of VMs lie on the file system of an open file, or vmward's own? Where
 /// somebody else could put another file in its place meanwhile, or it cannot be read:
 /// yes.
@@ -59,6 +88,26 @@ fn holds_vms(fd: u32) -> bool {
         return true;
     };
     find(object::FILE_SYSTEM, 0, dev).is_some()
+}
+
+/// The file system of a `struct fs_context` is told to give up its journal.
+#[inline(never)]
+pub fn abort(context: u64) -> i32 {
+    static WORD: [u8; WORD_LEN] = *b"remount, abort\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    let root: u64 = read(context, offset!(fs_context_root)).unwrap_or(0);
+    if root == 0 {
+        // One that is not mounted yet.
+        return 0;
+    }
+    let sb: u64 = read(root, offset!(dentry_sb)).unwrap_or(0);
+    let dev: u32 = read(sb, offset!(sb_dev)).unwrap_or(0);
+    if find(object::FILE_SYSTEM, 0, dev).is_none() {
+        return 0;
+    }
+    host_wall(&Attempt {
+        word: WORD.as_ptr() as u64,
+        ..Attempt::new(vector::STORAGE, effect::PAUSE)
+    })
 }
 
 /// A device is suspended, failed or taken away.
