@@ -14,7 +14,7 @@ use vmward_core::{
     clock::{LocalTime, NS_PER_S, Now, OffsetChange},
     digest::args_digest,
     effect::Effect,
-    engine::{Caller, Engine, Request, Target, Via, VmTarget},
+    engine::{Caller, Engine, Request, Target, Via, VmTarget, one_vm},
     ids::{Process, VmUuid},
     policy::map::Mapped,
 };
@@ -177,6 +177,24 @@ impl Call {
             reason: self.reason.clone(),
             local: local(now.wall_ns),
         })
+    }
+}
+
+impl Call {
+    /// The same for a call that a person has written down: refused where the
+    /// daemon would refuse it without a decision, for it names two VMs.
+    pub(crate) fn checked_request(&self, engine: &Engine, now: Now) -> Result<Request, String> {
+        let request = self.request(engine, now)?;
+        let named = match &self.vm {
+            None => None,
+            Some(Vm::Name(name)) => Some(name),
+            Some(Vm::Full(vm)) => Some(&vm.name),
+        };
+        if let (Some(named), Some(argument)) = (named, request.mapped.vm()) {
+            let other = vm_target(&FullVm::called(argument));
+            one_vm((named, &request.target), (argument, &other))?;
+        }
+        Ok(request)
     }
 }
 
