@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{Caller, Engine, Target};
+use crate::ids::VmUuid;
 use crate::policy::{
     facts::{CallerFacts, Facts},
     map::{Mapped, look_up},
@@ -49,7 +50,7 @@ pub fn one_vm(
     let same = named == argument
         || match (target, other) {
             (Target::Vm(one), Target::Vm(two)) => one.uuid == two.uuid,
-            _ => false,
+            _ => VmUuid::named(named).is_some_and(|uuid| VmUuid::named(argument) == Some(uuid)),
         };
     if same {
         return Ok(());
