@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Folder, with};
+use super::{Folder, SEED, with};
 
 #[test]
 fn a_call_that_names_two_vms_is_refused_as_the_daemon_does() {
@@ -43,4 +43,28 @@ fn a_call_that_names_two_vms_is_refused_as_the_daemon_does() {
     let text = folder.policy(1, &[&explain[..], &["b"]].concat());
     assert!(text.contains(why), "{text}");
     folder.policy(0, &[&explain[..], &["a"]].concat());
+}
+
+#[test]
+fn what_is_no_instant_is_wrong_usage() {
+    let folder = Folder::with(&[("policy.json", SEED)]);
+    let explain = [
+        "explain",
+        "--policy",
+        "policy.json",
+        "--tool",
+        "vm_stop",
+        "--when",
+        "yesterday",
+    ];
+    for call in [
+        &["simulate", "policy.json", "--since", "bogus"][..],
+        &explain,
+    ] {
+        let text = folder.policy(2, call);
+        assert!(
+            text.contains("one looks like 2026-11-23T09:30:00Z"),
+            "{text}"
+        );
+    }
 }
