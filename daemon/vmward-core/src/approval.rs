@@ -12,10 +12,14 @@
 //! no sets the time until which it is remembered. A request of a former policy
 //! lapses like one whose time is over, and says so in its note; a no outlives it.
 //!
-//! An approval is bound to everything that was shown to the approver: caller,
-//! tool and server, effect, the VM and its very process, the arguments in canonical form,
+//! An approval is bound to everything that was shown to the approver: caller, the
+//! agent that it names, tool and server, effect, the VM and its very process, the arguments in canonical form,
 //! and the policy. Whatever of it changes, the call is another call. It is used
 //! once, by a call that passes every rule again.
+//!
+//! Everybody who makes the call while it waits asks for it, and none of them may
+//! say yes; nor may who said yes use it. A grant may have several users, and two
+//! of them must not come to an agreement that no third person has seen.
 
 mod store;
 
@@ -36,6 +40,9 @@ use crate::{
 pub struct Binding {
     /// The caller's grant.
     pub grant: String,
+    /// The agent on whose behalf, as it names itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
     /// The tool.
     pub tool: String,
     /// The MCP server that offers it: the same name elsewhere is another tool.
@@ -80,6 +87,9 @@ impl Person {
     }
 }
 
+/// Most people who may ask for one approval: each is written down.
+pub const ASKERS_MAX: usize = 16;
+
 /// Where an approval is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -118,8 +128,12 @@ pub struct Approval {
     pub binding: Binding,
     /// Where it is in its life.
     pub state: ApprovalState,
-    /// Who asks.
+    /// Who asked first.
     pub requester: Person,
+    /// Who else made the same call while it waited; with the first at most
+    /// [`ASKERS_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also_asked: Vec<Person>,
     /// The VM's name at that time, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vm_name: Option<String>,
@@ -155,7 +169,25 @@ impl Approval {
         )
     }
 
-    /// The binding, the policy apart.
+    /// Everybody who asks, the first one first.
+    pub fn askers(&self) -> impl Iterator<Item = &Person> {
+        std::iter::once(&self.requester).chain(&self.also_asked)
+    }
+
+    /// Has this very person asked, or is there room to write another one down?
+    pub fn may_be_asked_by(&self, person: &Person) -> bool {
+        self.askers().count() < ASKERS_MAX || self.askers().any(|asker| asker == person)
+    }
+
+    /// May this person use the yes? Not who gave it, nor anyone where it is not
+    /// known who did.
+    pub fn may_be_used_by(&self, person: &Person) -> bool {
+        let by = self.decided_by.as_ref();
+        by.is_some_and(|by| by.differs_from(person))
+    }
+
+    /// The binding, the policy apart, and the agent: it is a name that the caller
+    /// picks, and must not get it past what a person has denied.
     fn is_for_call(&self, binding: &Binding) -> bool {
         let own = &self.binding;
         own.args_digest == binding.args_digest
@@ -204,7 +236,10 @@ impl ApprovalConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ApprovalError {
     /// No such request, or too long ago.
-    #[error("there is no request {0} for approval; `vmward approvals list` shows those that wait")]
+    #[error(
+        "there is no request {0} for approval, or it lapsed and is forgotten; `vmward approvals \
+         list` shows those that wait"
+    )]
     Unknown(DecisionId),
     /// Somebody was faster.
     #[error("request {id} is {} already; a request is decided once", state.name())]
@@ -214,7 +249,7 @@ pub enum ApprovalError {
         /// Where it is in its life.
         state: ApprovalState,
     },
-    /// The requester may not approve.
+    /// Who asks for it may not approve.
     #[error(
         "request {id} comes from user {uid}, and it is not certain that you are somebody else; \
          it takes another person, logged in under another account"
@@ -222,7 +257,7 @@ pub enum ApprovalError {
     OwnRequest {
         /// Which.
         id: DecisionId,
-        /// The requester's user.
+        /// The user of the one who asks and may be the same person.
         uid: u32,
     },
     /// Its time is over.

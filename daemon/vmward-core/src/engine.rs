@@ -33,6 +33,7 @@ use std::{collections::BTreeMap, sync::Arc};
 pub use explain::{ExplainedRule, ExplainedStep, Explanation};
 pub use filter::Visibility;
 pub use govern::Origin;
+pub use mapping::one_vm;
 use recent::Recent;
 pub use recent::RecentDecision;
 pub use types::{

@@ -25,10 +25,53 @@ impl VmUuid {
         Self(bytes)
     }
 
+    /// The UUID that a caller means who names a VM by it, in every spelling that a
+    /// hypervisor's tools may take for one: as libvirt reads it, in either case,
+    /// with hyphens or without and with white space around it, and also in braces
+    /// or after `urn:uuid:`.
+    pub fn named(name: &str) -> Option<Self> {
+        // No spelling is longer, and what is longer need not be looked at.
+        if name.len() > 256 {
+            return None;
+        }
+        let text = bare(name);
+        let text = match text.split_at_checked(URN.len()) {
+            Some((urn, text)) if urn.eq_ignore_ascii_case(URN) => text,
+            _ => text,
+        };
+        let inner = text
+            .strip_prefix('{')
+            .and_then(|text| text.strip_suffix('}'));
+        let digits = inner.unwrap_or(text).bytes().filter(|byte| *byte != b'-');
+        let mut bytes = [0; 16];
+        let mut nibbles = 0;
+        for digit in digits {
+            let value = u8::try_from(char::from(digit).to_digit(16)?).ok()?;
+            let byte: &mut u8 = bytes.get_mut(nibbles / 2)?;
+            *byte = *byte << 4 | value;
+            nibbles += 1;
+        }
+        (nibbles == 32).then_some(Self(bytes))
+    }
+
     /// The bytes, in the order in which they are written.
     pub fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
+}
+
+const URN: &str = "urn:uuid:";
+
+/// A name without the white space and control characters around it.
+fn bare(name: &str) -> &str {
+    name.trim_matches(|character: char| character.is_whitespace() || character.is_control())
+}
+
+/// Can a VM that nobody knows be judged by this name? Not with white space or
+/// control characters at its ends: a hypervisor's tool may leave them out, and
+/// then stops a VM that the policy has not judged. A UUID is read without them.
+pub fn is_plain_name(name: &str) -> bool {
+    bare(name) == name || VmUuid::named(name).is_some()
 }
 
 impl FromStr for VmUuid {
@@ -132,6 +175,38 @@ mod tests {
             serde_json::to_string(&uuid).expect("JSON"),
             format!("\"{TEXT}\"")
         );
+    }
+
+    #[test]
+    fn a_vm_is_named_by_every_spelling_of_its_uuid() {
+        let uuid = TEXT.parse().ok();
+        let bare = TEXT.replace('-', "");
+        for name in [
+            TEXT,
+            &bare,
+            &bare.to_uppercase(),
+            &format!(" \t{TEXT}\n"),
+            &format!("{{{TEXT}}}"),
+            &format!("{{{bare}}}\0"),
+            &format!("URN:uuid:{TEXT}"),
+            "66-95-eb01f6a4-8304-79aa-97f2502e193f",
+        ] {
+            assert_eq!(VmUuid::named(name), uuid, "{name:?}");
+            assert!(is_plain_name(name), "{name:?}");
+        }
+        for name in [
+            "",
+            "web-1",
+            &bare[1..],
+            &format!("{bare}0"),
+            &format!("{{{bare}"),
+        ] {
+            assert_eq!(VmUuid::named(name), None, "{name:?}");
+            assert!(is_plain_name(name), "{name:?}");
+        }
+        for name in [" web-1", "web-1\n", "\u{a0}web-1", "web-1\0"] {
+            assert!(!is_plain_name(name), "{name:?}");
+        }
     }
 
     #[test]

@@ -164,6 +164,26 @@ impl Policy {
         rules.chain(self.protected.iter().map(|protected| &protected.rule))
     }
 
+    /// Where the policy asks for labels of VMs, as JSON Pointers: only libvirt
+    /// knows them, and where it is not asked no VM has any.
+    pub fn places_with_labels(&self) -> Vec<&str> {
+        let of_labels =
+            |text: &str| text.starts_with("vm.labels.") || text.starts_with("/vm/labels/");
+        let selectors = self.protected.iter();
+        let selectors = selectors.map(|entry| (&entry.rule.pointer, &entry.vms));
+        let host = self.host_rules.values();
+        let host = host.flat_map(|rule| rule.vms.iter().map(|vms| (&rule.pointer, vms)));
+        let selectors = selectors.chain(host);
+        let selectors = selectors.filter(|(_, vms)| !vms.labels.is_empty());
+        let conditions = self.rules();
+        let conditions = conditions.flat_map(|rule| rule.require.iter().chain(&rule.deny_if));
+        let conditions = conditions.filter(|condition| of_labels(condition.path.text()));
+        let mut places: Vec<&str> = selectors.map(|(pointer, _)| pointer.as_str()).collect();
+        places.extend(conditions.map(|condition| condition.pointer.as_str()));
+        places.dedup();
+        places
+    }
+
     /// Every limit, wherever it stands.
     pub fn limits(&self) -> impl Iterator<Item = &LimitRule> {
         let host = self.host_rules.values().flat_map(|rule| &rule.limits);

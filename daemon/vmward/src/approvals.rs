@@ -135,6 +135,9 @@ fn render(approval: &Approval) -> String {
     });
     let who = person(&approval.requester);
     row("who", &format!("{}: {who}{agent}", plain(&approval.grant)));
+    for asker in &approval.also_asked {
+        row("and", &person(asker));
+    }
     row("since", &plain(&approval.opened));
     let left = format!("in {} s", approval.expires_in_ms.div_ceil(1000));
     row("lapses", &left);
@@ -187,7 +190,7 @@ mod tests {
             "tool": "vm_stop", "effect": "force_stop",
             "vm": {"uuid": "4dea22b3-1d52-d8f3-2516-782e98ab3fa0", "name": "web-1"},
             "arguments": "{\"force\":true,\"identifier\":\"web-1\"}", "args_digest": "aa",
-            "reason": "patching", "rule": "/tools/vm_stop", "policy_hash": "ff",
+            "reason": "patching", "also_asked": [{"uid": 1001}], "rule": "/tools/vm_stop", "policy_hash": "ff",
             "opened": "2026-01-02T03:04:05.006Z", "expires_in_ms": 899_001,
         }))
         .unwrap();
@@ -198,6 +201,7 @@ mod tests {
             "arguments {\"force\":true,\"identifier\":\"web-1\"}",
             "reason    patching",
             "who       uid:1000: user 0, logged in as user 1000, calls itself claude\\nVM        db-1",
+            "and       user 1001",
             "lapses    in 900 s",
         ] {
             assert!(text.lines().any(|other| other == line), "{line}: {text}");

@@ -3,6 +3,7 @@
 //! Reads the file itself: what a log proves must not depend on the word of
 //! the daemon that wrote it.
 
+pub(crate) mod chain;
 pub(crate) mod files;
 mod reader;
 mod render;

@@ -6,7 +6,7 @@ pub(crate) mod protection;
 
 use std::{ffi::OsString, io::IsTerminal as _, path::PathBuf, process::ExitCode, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, builder::NonEmptyStringValueParser};
 use serde_json::{Map, Value};
 use tracing_subscriber::EnvFilter;
 use vmward_wire::{
@@ -141,7 +141,7 @@ pub(crate) struct RunArgs {
     #[arg(long, conflicts_with_all = ["vm", "effect"])]
     pub(crate) host: bool,
     /// Why, for the audit log
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     pub(crate) reason: String,
     /// Where a person must approve: wait so many seconds for it, then ask again
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]

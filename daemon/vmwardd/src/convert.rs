@@ -174,6 +174,7 @@ pub fn wire_approval(approval: &approval::Approval, now: Now) -> v1::approval::A
         state: wire_approval_state(approval.state),
         grant: binding.grant.clone(),
         requester: wire_person(&approval.requester),
+        also_asked: approval.also_asked.iter().map(wire_person).collect(),
         agent: approval.agent.clone(),
         tool: binding.tool.clone(),
         effect: binding.effect.map(wire_effect),

@@ -39,6 +39,20 @@ pub fn load(path: &Path) -> Result<Policy, PolicyFileError> {
     })
 }
 
+/// What of the policy never matches because no libvirt is asked: it names each
+/// place. `None` where libvirt is asked, or nothing depends on it.
+pub fn without_labels(policy: &Policy, is_unwatched: bool) -> Option<String> {
+    let places = policy.places_with_labels();
+    if !is_unwatched || places.is_empty() {
+        return None;
+    }
+    Some(format!(
+        "libvirt-uri is \"none\", so no VM has labels, and these match none: {}; pick the VMs by \
+         uuid or name",
+        places.join(", ")
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -57,6 +57,9 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         return new_journal::new_journal(&config);
     }
     let policy = policy_store::load(&config.policy).or_exit(CONFIG)?;
+    if let Some(warning) = policy_store::without_labels(&policy, config.is_unwatched()) {
+        tracing::warn!("{warning}");
+    }
     if cli.check {
         if let Err(warning) = socket::group_of(&config.socket_group) {
             tracing::warn!("{warning}");

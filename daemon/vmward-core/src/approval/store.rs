@@ -30,6 +30,8 @@ pub struct Approvals {
     all: BTreeMap<DecisionId, Approval>,
     /// The decisions that used one.
     used: BTreeMap<DecisionId, DecisionId>,
+    /// The decisions by which another person asked for one, and who.
+    joined: BTreeMap<DecisionId, (DecisionId, Person)>,
 }
 
 impl Approvals {
@@ -70,6 +72,7 @@ impl Approvals {
             is_of_former_policy(approval, &binding.policy_hash)
                 && approval.deadline_ns > now_ns
                 && approval.is_for_call(binding)
+                && approval.binding.agent == binding.agent
         })
     }
 
@@ -101,12 +104,30 @@ impl Approvals {
         Ok(())
     }
 
+    /// Notes that this person asks for the request too, by `decision`. Returns the
+    /// request where that is news; it must be written down before the answer.
+    /// Who asks is refused before where [`Approval::may_be_asked_by`] says no.
+    pub fn join(
+        &mut self,
+        id: DecisionId,
+        person: &Person,
+        decision: DecisionId,
+    ) -> Option<&Approval> {
+        let approval = self.all.get_mut(&id)?;
+        if approval.askers().any(|asker| asker == person) {
+            return None;
+        }
+        approval.also_asked.push(person.clone());
+        self.joined.insert(decision, (id, person.clone()));
+        Some(approval)
+    }
+
     /// Takes a request back that could not be written down.
     pub fn remove(&mut self, id: DecisionId) {
         self.all.remove(&id);
     }
 
-    /// A person decides. A yes must come from somebody else than the requester; a
+    /// A person decides. A yes must come from somebody else than all who ask; a
     /// no may come from anyone, since it opens nothing, and also takes back a yes
     /// that is not used yet. `policy_hash` is that of
     /// the policy in force.
@@ -137,8 +158,9 @@ impl Approvals {
             note,
             denied_memory_s,
         } = verdict;
-        if yes && !by.differs_from(&approval.requester) {
-            let uid = approval.requester.uid;
+        let own = approval.askers().find(|asker| !by.differs_from(asker));
+        if let Some(own) = own.filter(|_| yes) {
+            let uid = own.uid;
             return Err(ApprovalError::OwnRequest { id, uid });
         }
         if yes {
@@ -154,7 +176,8 @@ impl Approvals {
         Ok(approval)
     }
 
-    /// Uses up the yes for this very call, if there is one, for `decision`.
+    /// Uses up the yes for this very call, if there is one, for `decision`. Who
+    /// uses it is judged before, by [`Approval::may_be_used_by`].
     pub fn use_up(
         &mut self,
         binding: &Binding,
@@ -172,12 +195,17 @@ impl Approvals {
     }
 
     /// Takes back what a decision did that could not be written down: the request
-    /// that it opened, or the yes that it used.
+    /// that it opened, who asked by it, or the yes that it used.
     pub fn undo(&mut self, decision: DecisionId) {
         self.remove(decision);
         let used = self.used.remove(&decision);
         if let Some(approval) = used.and_then(|id| self.all.get_mut(&id)) {
             approval.state = ApprovalState::Approved;
+        }
+        if let Some((id, person)) = self.joined.remove(&decision)
+            && let Some(approval) = self.all.get_mut(&id)
+        {
+            approval.also_asked.retain(|asker| *asker != person);
         }
     }
 
@@ -207,6 +235,7 @@ impl Approvals {
         });
         let all = &self.all;
         self.used.retain(|_, id| all.contains_key(id));
+        self.joined.retain(|_, (id, _)| all.contains_key(id));
         expired
     }
 

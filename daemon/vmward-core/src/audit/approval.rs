@@ -46,8 +46,11 @@ pub struct ApprovalRecord {
     pub event: ApprovalEvent,
     /// The caller's grant.
     pub grant: String,
-    /// Who asks.
+    /// Who asked first.
     pub requester: Person,
+    /// Who else asked until now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also_asked: Vec<Person>,
     /// The tool.
     pub tool: String,
     /// What it would do.
@@ -81,6 +84,7 @@ impl AuditBody {
             event: approval.state.into(),
             grant: binding.grant.clone(),
             requester: approval.requester.clone(),
+            also_asked: approval.also_asked.clone(),
             tool: binding.tool.clone(),
             effect: binding.effect,
             vm: approval.vm_name.clone().map(|name| VmRef {

@@ -1,7 +1,7 @@
 //! Requests for approval: opened by calls, decided by people, ended by time.
 
 use super::{
-    Engine, Target,
+    Caller, Engine, Target,
     govern::{Call, Governing},
     message,
     refusal::Refusal,
@@ -43,7 +43,7 @@ impl Engine {
         self.approvals.get(id)
     }
 
-    /// A person decides. A yes must come from somebody else than the requester; a
+    /// A person decides. A yes must come from somebody else than all who ask; a
     /// no opens nothing and may come from anyone.
     pub fn decide_approval(
         &mut self,
@@ -100,10 +100,8 @@ impl Engine {
             id,
             binding,
             state: ApprovalState::Pending,
-            requester: Person {
-                uid: request.caller.uid,
-                loginuid: request.caller.loginuid,
-            },
+            requester: request.caller.person(),
+            also_asked: Vec::new(),
             vm_name: match &request.target {
                 Target::None => None,
                 Target::Unknown(name) | Target::Unchecked(name) => Some(name.clone()),
@@ -127,6 +125,18 @@ impl Engine {
             Ok(()) => Ok(approval),
             Err(error) => Err(self.may_not_ask(error, &approval.binding, &approval.rule)),
         }
+    }
+
+    /// Notes that the caller asks for this request too. Returns it where that is
+    /// news.
+    pub(super) fn join_approval(
+        &mut self,
+        id: DecisionId,
+        approval: DecisionId,
+        call: &Call<'_>,
+    ) -> Option<Approval> {
+        let person = call.request.caller.person();
+        self.approvals.join(approval, &person, id).cloned()
     }
 
     pub(super) fn waits_message(
@@ -164,6 +174,16 @@ impl Engine {
         let mut rules = rules.chain(policy.protected.iter().map(|entry| &entry.rule));
         let rule = rules.find(|rule| rule.pointer == pointer)?;
         rule.reason.as_deref()
+    }
+}
+
+impl Caller {
+    /// Who it is, for who may ask, approve and use.
+    pub(super) fn person(&self) -> Person {
+        Person {
+            uid: self.uid,
+            loginuid: self.loginuid,
+        }
     }
 }
 

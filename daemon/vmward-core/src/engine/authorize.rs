@@ -26,8 +26,9 @@ enum Verdicted {
     Allowed(Box<Allowed>),
     Waits {
         waits: Pending,
-        /// The request for approval, where this call opens it.
-        opened: Option<Box<Approval>>,
+        /// The request for approval, where this call opens it or another person
+        /// asks for it.
+        changed: Option<Box<Approval>>,
     },
 }
 
@@ -61,8 +62,8 @@ impl Engine {
         record.shadow.clone_from(&shadow);
         match verdict {
             Ok(Verdicted::Allowed(allowed)) => self.allowed(*allowed, record, shadow, now),
-            Ok(Verdicted::Waits { waits, opened }) => {
-                pending(waits, opened.map(|opened| *opened), record, shadow)
+            Ok(Verdicted::Waits { waits, changed }) => {
+                pending(waits, changed.map(|changed| *changed), record, shadow)
             }
             Err(refusal) => denied(id, refusal, record, shadow),
         }
@@ -100,10 +101,11 @@ impl Engine {
             Approved::NotNeeded => None,
             Approved::Given(binding) => Some(binding),
             Approved::Waits(approval) => {
+                let changed = self.join_approval(id, approval.id, call);
                 let waits = self.waits(id, &approval, &charged, call);
                 return Ok(Verdicted::Waits {
                     waits,
-                    opened: None,
+                    changed: changed.map(Box::new),
                 });
             }
             Approved::MustAsk(_, binding) => {
@@ -111,7 +113,7 @@ impl Engine {
                 let waits = self.waits(id, &approval, &charged, call);
                 return Ok(Verdicted::Waits {
                     waits,
-                    opened: Some(Box::new(approval)),
+                    changed: Some(Box::new(approval)),
                 });
             }
         };
@@ -263,7 +265,7 @@ impl Engine {
 
 fn pending(
     waits: Pending,
-    opened: Option<Approval>,
+    changed: Option<Approval>,
     mut record: DecisionRecord,
     shadow: Option<Shadow>,
 ) -> Authorized {
@@ -272,10 +274,10 @@ fn pending(
     record.rule.clone_from(&waits.rule);
     record.message.clone_from(&waits.message);
     record.approval = Some(waits.approval);
-    let approval = opened
-        .as_ref()
-        .map(|approval| AuditBody::approval(approval, None));
-    let journal = opened.map(|approval| JournalEntry::Approval(Box::new(approval)));
+    // Who joins one is in the record of the decision.
+    let opened = changed.as_ref().filter(|approval| approval.id == waits.id);
+    let approval = opened.map(|approval| AuditBody::approval(approval, None));
+    let journal = changed.map(|approval| JournalEntry::Approval(Box::new(approval)));
     Authorized {
         decision: Decision::Pending(waits),
         journal: journal.into_iter().collect(),

@@ -134,7 +134,7 @@ impl<'a> Call<'a> {
 pub(super) fn uuid_text(request: &Request) -> Option<String> {
     let uuid = match &request.target {
         Target::Vm(vm) => Some(vm.uuid),
-        Target::Unknown(name) | Target::Unchecked(name) => name.parse().ok(),
+        Target::Unknown(name) | Target::Unchecked(name) => VmUuid::named(name),
         Target::None => None,
     };
     uuid.map(|uuid: VmUuid| uuid.to_string())

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::{Caller, Engine};
+use super::{Caller, Engine, Target};
+use crate::ids::VmUuid;
 use crate::policy::{
     facts::{CallerFacts, Facts},
     map::{Mapped, look_up},
@@ -34,4 +35,27 @@ impl Engine {
         };
         look_up(&self.policy.effect_map, &facts)
     }
+}
+
+/// Checks that a VM named beside the arguments is the one that they name, by
+/// what each name resolves to. Of two VMs one would be judged and the other
+/// stopped.
+///
+/// # Errors
+/// What to tell the caller: the call is refused without a decision.
+pub fn one_vm(
+    (named, target): (&str, &Target),
+    (argument, other): (&str, &Target),
+) -> Result<(), String> {
+    let same = named == argument
+        || match (target, other) {
+            (Target::Vm(one), Target::Vm(two)) => one.uuid == two.uuid,
+            _ => VmUuid::named(named).is_some_and(|uuid| VmUuid::named(argument) == Some(uuid)),
+        };
+    if same {
+        return Ok(());
+    }
+    Err(format!(
+        "`vm` is {named:?} and the arguments name {argument:?}: name one VM"
+    ))
 }

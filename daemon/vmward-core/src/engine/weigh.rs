@@ -10,7 +10,7 @@ use super::{
     refusal::Refusal,
 };
 use crate::{
-    approval::{Approval, ApprovalState, Binding, OpenError},
+    approval::{ASKERS_MAX, Approval, ApprovalState, Binding, OpenError},
     clock,
     effect::Effect,
     ids::Process,
@@ -116,9 +116,17 @@ impl Engine {
             return Ok(Approved::MustAsk(rule, binding));
         };
         match approval.state {
-            ApprovalState::Approved => Ok(Approved::Given(binding)),
+            ApprovalState::Approved => {
+                if !approval.may_be_used_by(&call.request.caller.person()) {
+                    return Err(own_approval(approval, call));
+                }
+                Ok(Approved::Given(binding))
+            }
             ApprovalState::Denied => Err(denied_by_person(approval, call)),
             ApprovalState::Pending | ApprovalState::Used | ApprovalState::Expired => {
+                if !approval.may_be_asked_by(&call.request.caller.person()) {
+                    return Err(too_many_askers(approval));
+                }
                 Ok(Approved::Waits(Box::new(approval.clone())))
             }
         }
@@ -153,6 +161,7 @@ impl Engine {
         };
         Binding {
             grant: request.caller.grant.clone(),
+            agent: request.caller.agent.clone(),
             tool: request.tool.clone(),
             server: request.server.clone(),
             effect: request.effect,
@@ -213,6 +222,26 @@ pub(super) fn asks_for_approval<'a>(applied: &Applied<'a>) -> Option<&'a Rule> {
     applied
         .rule
         .filter(|rule| rule.action == Action::RequireApproval)
+}
+
+/// Who said yes does not get the call through.
+fn own_approval(approval: &Approval, call: &Call<'_>) -> Refusal {
+    let message = format!(
+        "{} was approved (request {}), and it is not certain that you are somebody else than who \
+         approved it; it takes another person to make the call",
+        message::call(call.request),
+        approval.id
+    );
+    Refusal::new(ReasonCode::ApprovalRequired, message, &approval.rule)
+}
+
+fn too_many_askers(approval: &Approval) -> Refusal {
+    let message = format!(
+        "{ASKERS_MAX} people ask for request {} for approval already, and none of them may \
+         approve it; wait until it is decided",
+        approval.id
+    );
+    Refusal::new(ReasonCode::TooManyApprovals, message, &approval.rule)
 }
 
 fn denied_by_person(approval: &Approval, call: &Call<'_>) -> Refusal {

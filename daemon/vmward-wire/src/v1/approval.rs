@@ -102,8 +102,11 @@ pub struct Approval {
     pub state: ApprovalState,
     /// The caller's grant.
     pub grant: String,
-    /// Who asks.
+    /// Who asked first.
     pub requester: Person,
+    /// Who else made the same call while it waited. None of them may approve.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also_asked: Vec<Person>,
     /// The agent on whose behalf, as it names itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<String>,

@@ -4,11 +4,10 @@
 use std::{ops::ControlFlow, path::Path, process::ExitCode};
 
 use anyhow::anyhow;
-use serde::Deserialize;
 use serde_json::json;
-use vmward_core::audit::{chain::Verifier, files::REMOVED, head::KeptHead};
+use vmward_core::audit::{chain::Verifier, head::KeptHead};
 
-use super::{cannot_read, files};
+use super::{cannot_read, chain::Continuity, files};
 use crate::{exit::Exit, text::print};
 
 /// The head that the daemon keeps for its own log.
@@ -40,17 +39,6 @@ struct Report {
     /// Files were removed before the first one here, and the log says so.
     removed: bool,
     kept: Kept,
-}
-
-/// What is read of a record here.
-#[derive(Deserialize)]
-struct Peek {
-    seq: u64,
-    prev: String,
-    #[serde(default)]
-    event: String,
-    #[serde(default)]
-    detail: String,
 }
 
 /// Checks the chain and says what came of it.
@@ -110,41 +98,20 @@ fn read(log: &Path, kept: Kept) -> anyhow::Result<Report> {
         kept,
         ..Report::default()
     };
-    let mut verifier = Verifier::new();
-    // What the first record continues, where it is not the very first.
-    let mut before: Option<(String, String)> = None;
+    let mut chain = Continuity::default();
     report.read = files::each_line(log, cannot_read, |path, number, bytes| {
-        let line = String::from_utf8_lossy(bytes);
-        let peek = serde_json::from_str::<Peek>(&line).ok();
-        if let Some(peek) = peek.filter(|_| verifier.checked() == 0) {
-            report.first = peek.seq;
-            if peek.seq > 1 {
-                before = Some((path.display().to_string(), peek.prev));
-                verifier = Verifier::anywhere();
-            }
-        }
-        if let Err(error) = verifier.check_line(&line) {
-            let why = format!("{:#}", anyhow::Error::from(error));
+        if let Err(why) = chain.check(path, bytes) {
             report.broken = Some((path.display().to_string(), number, why));
             return Ok(ControlFlow::Break(()));
         }
-        report.kept.note(&verifier);
-        if let Some((_, hash)) = &before {
-            report.removed |= removes(&line, hash);
-        }
+        report.kept.note(chain.verifier());
         Ok(ControlFlow::Continue(()))
     })?;
-    report.finish(&verifier);
+    report.finish(&chain);
     if report.broken.is_some() {
         return Ok(report);
     }
-    if let Some((file, _)) = before
-        && !report.removed
-    {
-        let why = format!(
-            "the log begins at record {}, and no record says that what came before was removed",
-            report.first
-        );
+    if let Some((file, why)) = chain.end() {
         report.broken = Some((file, 1, why));
     } else if let Some(why) = report.kept.fault() {
         report.broken = Some((log.display().to_string(), report.records, why));
@@ -152,15 +119,11 @@ fn read(log: &Path, kept: Kept) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// Does this record say that the file was removed whose last record has this hash?
-fn removes(line: &str, hash: &str) -> bool {
-    line.contains(REMOVED)
-        && serde_json::from_str::<Peek>(line)
-            .is_ok_and(|peek| peek.event == REMOVED && peek.detail.ends_with(hash))
-}
-
 impl Report {
-    fn finish(&mut self, verifier: &Verifier) {
+    fn finish(&mut self, chain: &Continuity) {
+        let verifier = chain.verifier();
+        self.first = chain.first();
+        self.removed = chain.removed();
         self.records = verifier.checked();
         let head = verifier.chain().map(|chain| chain.head().to_owned());
         self.head = head.unwrap_or_default();

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value};
+use vmward_core::clock;
 use vmward_wire::v1::Effect;
 
 use super::{parse_arguments, parse_effect};
@@ -55,7 +56,7 @@ pub(crate) enum PolicyCommand {
         log: PathBuf,
         /// Tell only of decisions from this instant on, such as 2026-11-23T00:00:00Z; those
         /// before it fill the counters
-        #[arg(long, value_name = "TIME")]
+        #[arg(long, value_name = "TIME", value_parser = parse_instant)]
         since: Option<String>,
         /// The daemon's configuration, for its [approvals]; the installed one where absent
         #[arg(long, value_name = "FILE")]
@@ -129,9 +130,17 @@ pub(crate) struct ExplainArgs {
     pub(crate) grant: Option<String>,
     /// With --policy: when, such as 2026-11-23T09:30:00Z; a Monday at noon, universal
     /// time, where absent
-    #[arg(long, value_name = "TIME", requires = "policy")]
+    #[arg(long, value_name = "TIME", requires = "policy", value_parser = parse_instant)]
     pub(crate) when: Option<String>,
     /// Print the answer as JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// An instant as it is written, where it is one.
+fn parse_instant(text: &str) -> Result<String, String> {
+    match clock::parse_rfc3339(text) {
+        Some(_) => Ok(text.to_owned()),
+        None => Err("one looks like 2026-11-23T09:30:00Z".to_owned()),
+    }
 }

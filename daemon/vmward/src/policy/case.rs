@@ -2,7 +2,7 @@
 //! should come of it. Fed to the daemon's own engine, so that the verdict is the
 //! one that the daemon would give.
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt};
 
 use jiff::{Timestamp, tz::TimeZone};
 use serde::{
@@ -14,8 +14,8 @@ use vmward_core::{
     clock::{LocalTime, NS_PER_S, Now, OffsetChange},
     digest::args_digest,
     effect::Effect,
-    engine::{Caller, Engine, Request, Target, Via, VmTarget},
-    ids::{Process, VmUuid},
+    engine::{Caller, Engine, Request, Target, Via, VmTarget, one_vm},
+    ids::{Process, VmUuid, is_plain_name},
     policy::map::Mapped,
 };
 
@@ -155,8 +155,8 @@ impl Call {
             (None, None) => return Err("it has neither `tool` nor `effect`".to_owned()),
         };
         let target = match (&self.vm, mapped.vm()) {
-            (Some(Vm::Name(name)), _) => vm_target(&FullVm::called(name)),
-            (None, Some(name)) => vm_target(&FullVm::called(name)),
+            (Some(Vm::Name(name)), _) => named_target(name),
+            (None, Some(name)) => named_target(name),
             (Some(Vm::Full(vm)), _) => vm_target(vm),
             (None, None) if effect.is_some_and(Effect::is_of_host) => {
                 Target::Vm(VmTarget::host(false))
@@ -180,15 +180,42 @@ impl Call {
     }
 }
 
+impl Call {
+    /// The same for a call that a person has written down: refused where the
+    /// daemon would refuse it without a decision, for it names two VMs.
+    pub(crate) fn checked_request(&self, engine: &Engine, now: Now) -> Result<Request, String> {
+        let request = self.request(engine, now)?;
+        let named = match &self.vm {
+            None => None,
+            Some(Vm::Name(name)) => Some(name),
+            Some(Vm::Full(vm)) => Some(&vm.name),
+        };
+        if let (Some(named), Some(argument)) = (named, request.mapped.vm()) {
+            let other = named_target(argument);
+            one_vm((named, &request.target), (argument, &other))?;
+        }
+        Ok(request)
+    }
+}
+
 impl FullVm {
     /// A running VM of this name, or, where it is one, of this UUID.
     fn called(name: &str) -> Self {
         Self {
             name: name.to_owned(),
-            uuid: VmUuid::from_str(name).ok(),
+            uuid: VmUuid::named(name),
             labels: BTreeMap::new(),
             running: true,
         }
+    }
+}
+
+/// The VM of this name, where a VM that nobody knows can have it.
+fn named_target(name: &str) -> Target {
+    if is_plain_name(name) {
+        vm_target(&FullVm::called(name))
+    } else {
+        Target::Unknown(name.to_owned())
     }
 }
 

@@ -85,7 +85,9 @@ fn alone(args: ExplainArgs) -> anyhow::Result<(Explanation, Judged)> {
         reason: args.reason,
     };
     let now = instant(now_ns);
-    let request = call.request(&engine, now).map_err(anyhow::Error::msg)?;
+    let request = call
+        .checked_request(&engine, now)
+        .map_err(anyhow::Error::msg)?;
     Ok((engine.explain(&request, now), judged))
 }
 

@@ -10,9 +10,9 @@
 //! they say again, at the time at which they said it; what holds for requests is
 //! what `vmward.toml` says now.
 
-use std::{
-    collections::BTreeMap, fmt::Write as _, ops::ControlFlow, path::Path, process::ExitCode,
-};
+mod report;
+
+use std::{collections::BTreeMap, ops::ControlFlow, path::Path, process::ExitCode};
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
@@ -27,9 +27,8 @@ use vmward_core::{
 
 use super::case::{Call, FullVm, Vm, Who, instant};
 use crate::{
-    audit::files,
-    exit::Exit,
-    text::{plain, print, table, word},
+    audit::{chain::Continuity, files},
+    text::word,
 };
 
 /// A line of the log, as far as it matters here.
@@ -69,6 +68,9 @@ struct Outcome {
     without_labels: bool,
     /// The log's last line is not whole, and was left out.
     incomplete: bool,
+    /// Why the log is not what the daemon wrote: the first place, and what is
+    /// wrong there.
+    damaged: Option<String>,
     changes: BTreeMap<Change, Found>,
 }
 
@@ -101,7 +103,13 @@ pub(super) fn simulate(
     };
     let (mut before, mut outcome) = (Outcome::default(), Outcome::default());
     let cannot_read = |_: &Path| format!("Failed to read {}", log.display());
+    let (mut chain, mut damaged) = (Continuity::default(), None);
     let read = files::each_line(log, cannot_read, |path, number, line| {
+        if damaged.is_none()
+            && let Err(why) = chain.check(path, line)
+        {
+            damaged = Some(format!("{}:{number}: {why}", path.display()));
+        }
         let place = || format!("{}:{number} is no audit record", path.display());
         let line: Line = serde_json::from_slice(line).with_context(place)?;
         // One that a crash kept from the log is there with a later time than its own.
@@ -127,8 +135,10 @@ pub(super) fn simulate(
         Ok(ControlFlow::Continue(()))
     })?;
     outcome.incomplete = read.incomplete;
+    let end = || chain.end().map(|(file, why)| format!("{file}:1: {why}"));
+    outcome.damaged = damaged.or_else(end);
     outcome.without_labels = asks_for_labels(replay.engine.policy());
-    report(&outcome, json)
+    report::report(&outcome, json)
 }
 
 impl Replay {
@@ -324,77 +334,4 @@ fn would_be(answer: &Authorized) -> (String, String, String) {
             pending.message.clone(),
         ),
     }
-}
-
-fn report(outcome: &Outcome, json: bool) -> anyhow::Result<ExitCode> {
-    let Outcome {
-        replayed,
-        changed,
-        left_out,
-        without_arguments,
-        without_labels,
-        incomplete,
-        changes,
-        ..
-    } = outcome;
-    let text = if json {
-        let changes: Vec<_> = changes
-            .iter()
-            .map(|(change, found)| serde_json::json!({ "change": change, "found": found }))
-            .collect();
-        let report = serde_json::json!({
-            "replayed": replayed,
-            "changed": changed,
-            "left_out": left_out,
-            "without_arguments": without_arguments,
-            "without_labels": without_labels,
-            "incomplete_last_line": incomplete,
-            "changes": changes,
-        });
-        format!("{report}\n")
-    } else {
-        let rows: Vec<[String; 6]> = changes
-            .iter()
-            .map(|(change, found)| {
-                [
-                    found.calls.to_string(),
-                    plain(&change.tool),
-                    plain(&change.grant),
-                    change.was.clone(),
-                    change.would_be.clone(),
-                    format!("decision {} at {}", found.first_decision, found.first_time),
-                ]
-            })
-            .collect();
-        let mut text = table(
-            ["CALLS", "TOOL", "GRANT", "WAS", "WOULD BE", "FIRST"],
-            &rows,
-        );
-        let _infallible = writeln!(
-            text,
-            "{replayed} decisions replayed, {changed} would change; {left_out} left out (no such \
-             VM, a live lease, the daemon could not act, or too many to record)"
-        );
-        if *without_arguments > 0 {
-            let _infallible = writeln!(
-                text,
-                "{without_arguments} were judged without their arguments, which the log does not \
-                 have"
-            );
-        }
-        if *without_labels {
-            text.push_str(
-                "the policy asks for labels of VMs, which the log does not have: every VM was \
-                 judged as if it had none\n",
-            );
-        }
-        if *incomplete {
-            text.push_str(
-                "the log's last line is incomplete (being written, or cut off) and not counted\n",
-            );
-        }
-        text
-    };
-    print(&text)?;
-    Ok(Exit::Done.into())
 }

@@ -91,7 +91,7 @@ fn play(case: &Case, mut engine: Engine, failures: &mut Vec<Failure>) -> anyhow:
             (Some(call), None) => {
                 for repetition in 1..=step.repeat() {
                     let request = call
-                        .request(&engine, now)
+                        .checked_request(&engine, now)
                         .map_err(|why| anyhow::anyhow!("step {number}: {why}"))?;
                     let answer = engine.authorize(request.clone(), now);
                     if let Decision::Pending(pending) = &answer.decision {

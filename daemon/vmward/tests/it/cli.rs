@@ -211,6 +211,9 @@ fn questions_that_make_no_sense_are_wrong_usage_and_never_asked() {
             r#"{"a":1,"a":2}"#,
         ],
         &["run", "--vm", "web-1", "--effect", "stop", "--reason", "r"],
+        &[
+            "run", "--vm", "v", "--effect", "stop", "--reason", "", "--", "true",
+        ],
     ] {
         let output = daemon.run(arguments);
         assert_eq!(

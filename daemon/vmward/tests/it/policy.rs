@@ -1,5 +1,6 @@
 //! `vmward policy`, on files alone.
 
+mod calls;
 mod diff;
 mod simulate;
 

@@ -6,7 +6,7 @@ use vmward_core::clock::Now;
 use vmward_core::digest::args_digest;
 use vmward_core::effect::Effect;
 use vmward_core::engine::{
-    Authorized, Decision, LimitRow, ReasonCode, Request, Target, Via, VmTarget,
+    Authorized, Decision, LimitRow, ReasonCode, Request, Target, Via, VmTarget, one_vm,
 };
 use vmward_core::ids::DecisionId;
 use vmward_core::lease::Lease;
@@ -181,8 +181,7 @@ impl Shell {
         }
     }
 
-    /// The one VM that the call is aimed at. Two names for two VMs are refused:
-    /// one would be judged and the other stopped.
+    /// The one VM that the call is aimed at. Two names for two VMs are refused.
     fn aim(
         &self,
         named: Option<&str>,
@@ -195,17 +194,8 @@ impl Shell {
             (Some(named), Some(argument)) => {
                 let target = self.vms.resolve(named, must_run);
                 let other = self.vms.resolve(argument, must_run);
-                let same = match (&target, &other) {
-                    (Target::Vm(one), Target::Vm(two)) => one.uuid == two.uuid,
-                    _ => named == argument,
-                };
-                if same {
-                    Ok(target)
-                } else {
-                    Err(invalid(&format!(
-                        "`vm` is {named:?} and the arguments name {argument:?}: name one VM"
-                    )))
-                }
+                one_vm((named, &target), (argument, &other)).map_err(|why| invalid(&why))?;
+                Ok(target)
             }
         }
     }

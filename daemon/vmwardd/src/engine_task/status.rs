@@ -11,6 +11,7 @@ use vmward_wire::v1;
 use super::shell::Shell;
 use crate::convert;
 use crate::inventory::{Domain, Run};
+use crate::policy_store;
 use crate::process::ProcHandle;
 
 impl Shell {
@@ -88,6 +89,11 @@ impl Shell {
                     .to_owned(),
             );
         }
+        let unwatched = self.vms.is_unwatched();
+        all.extend(policy_store::without_labels(
+            self.engine.policy(),
+            unwatched,
+        ));
         if let Err(error) = &self.vms.libvirt {
             all.push(format!(
                 "libvirt does not answer ({error}): VMs that start now are found by its status \

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use vmward_core::audit::VmRef;
 use vmward_core::engine::{Target, VmTarget};
-use vmward_core::ids::{Process, VmUuid};
+use vmward_core::ids::{Process, VmUuid, is_plain_name};
 
 pub(super) use self::protect::vm_body;
 use super::batch::Batch;
@@ -135,9 +135,13 @@ impl Vms {
     /// The VM that a caller names, by UUID or name.
     pub(super) fn resolve(&self, name: &str, must_run: bool) -> Target {
         if self.unwatched {
-            return Target::Unchecked(name.to_owned());
+            return if is_plain_name(name) {
+                Target::Unchecked(name.to_owned())
+            } else {
+                Target::Unknown(name.to_owned())
+            };
         }
-        let uuid = name.parse::<VmUuid>().ok();
+        let uuid = VmUuid::named(name);
         let domain = self
             .domains
             .iter()

@@ -16,6 +16,7 @@ fn approval() -> Approval {
             uid: 1000,
             loginuid: None,
         },
+        also_asked: Vec::new(),
         agent: None,
         tool: "vm_stop".to_owned(),
         server: None,

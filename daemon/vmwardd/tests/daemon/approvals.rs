@@ -314,6 +314,24 @@ fn the_requester_cannot_approve_and_the_policy_socket_decides_nothing() {
 }
 
 #[test]
+fn who_joins_a_request_of_a_shared_grant_cannot_approve_it() {
+    let more = "[[grants]]\nname = \"all\"\ngroup = \"root\"\n";
+    let Some(mut daemon) = daemon(more) else {
+        return;
+    };
+    let id = pending(&daemon, "web-1");
+    let joined = daemon.authorize(&call("vm_stop", "web-1"));
+    assert_eq!(joined.approval.map(|approval| approval.id), Some(id));
+    daemon.kill();
+    daemon.restart();
+    let refused = admin(&daemon, "approval.approve", &json!({"approval": id}));
+    assert_eq!(refused["error"]["code"], NOT_YOURS, "{refused}");
+    let shown = admin(&daemon, "approval.show", &json!({"approval": id}));
+    assert_eq!(shown["result"]["state"], "pending", "{shown}");
+    assert_eq!(shown["result"]["also_asked"][0]["uid"], 0, "{shown}");
+}
+
+#[test]
 fn a_grant_has_few_requests_open_and_people_are_told_of_each() {
     let dir = tempfile::tempdir().unwrap();
     let told = dir.path().join("told");

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use crate::harness::{self, Options};
+use crate::harness::{self, Daemon, Options, wait_until};
 
 #[test]
 fn wrong_input_ends_with_the_exit_status_that_names_it() {
@@ -48,4 +48,29 @@ fn a_group_that_does_not_exist_is_told_before_the_start() {
     std::fs::write(&config, lines.collect::<String>()).unwrap();
     let text = check();
     assert!(text.contains(told), "{text}");
+}
+
+#[test]
+fn rules_for_labels_that_nobody_tells_are_named() {
+    let policy = r#"{"version": "1", "default": "deny",
+        "tools": {"vm_stop": {"deny_if": [{"path": "vm.labels.tier", "op": "eq", "value": "prod"}]}},
+        "protected": [{"uuid": "6695eb01-f6a4-8304-79aa-97f2502e193f"},
+            {"metadata": {"tier": "prod"}, "effects": ["reset"]}]}"#;
+    let daemon = Daemon::start(&Options {
+        libvirt_uri: "none",
+        ..Options::default()
+    });
+    let is_told =
+        |text: &str| text.contains("match none: /protected/1, /tools/vm_stop/deny_if/0; pick");
+    assert!(!is_told(&daemon.status().degraded.concat()));
+    daemon.write_policy(policy);
+    daemon.signal(nix::sys::signal::Signal::SIGHUP);
+    wait_until("status tells it", || {
+        is_told(&daemon.status().degraded.concat())
+    });
+    let config = daemon.dir().join("vmward.toml").display().to_string();
+    let output = harness::output(daemon.dir(), &["--check", "--config", &config]);
+    assert_eq!(output.status.code(), Some(0));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(is_told(&text), "{text}");
 }

@@ -172,3 +172,34 @@ fn the_clients_of_the_document_work_as_it_says() {
         }
     }
 }
+
+#[test]
+fn no_spelling_of_a_name_gets_past_a_protected_uuid() {
+    let daemon = daemon();
+    let uuid = "6695eb01-f6a4-8304-79aa-97f2502e193f";
+    let before = daemon.status().policy.hash;
+    daemon.write_policy(&format!(
+        r#"{{"version": "1", "default": "deny", "tools": {{"vm_stop": {{}}}},
+            "protected": [{{"uuid": "{uuid}", "reason": "gateway"}}]}}"#
+    ));
+    daemon.signal(nix::sys::signal::Signal::SIGHUP);
+    wait_until("the policy is in force", || {
+        daemon.status().policy.hash != before
+    });
+    let hyphenless = uuid.replace('-', "").to_uppercase();
+    for (name, reason_code) in [
+        (uuid, "vm-protected"),
+        (&hyphenless, "vm-protected"),
+        (&format!("\t{hyphenless} "), "vm-protected"),
+        (&format!("urn:uuid:{uuid}"), "vm-protected"),
+        ("web-1 ", "vm-unknown"),
+        ("web-1", "allowed"),
+    ] {
+        let call = json!({"tool": "vm_stop", "arguments": {"identifier": name}});
+        let answer = daemon.call_raw("explain", &call);
+        assert_eq!(
+            answer["result"]["reason_code"], reason_code,
+            "{name:?}: {answer}"
+        );
+    }
+}

@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::{
-    approval::{ApprovalConfig, ApprovalError, ApprovalState, Person},
-    audit::ApprovalEvent,
+    approval::{ASKERS_MAX, ApprovalConfig, ApprovalError, ApprovalState, Person},
+    audit::{ApprovalEvent, Verdict},
+    journal::{Replay, encode_line},
 };
 
 const ASKS: &str = r#"{"version":"1","default":"deny","tools":{"vm_stop":
@@ -311,4 +312,85 @@ fn a_request_that_could_not_be_written_down_is_gone() {
     let answer = engine.authorize(stop(1), at(0));
     engine.undo(waits(&answer).id);
     assert_eq!(engine.approvals().count(), 0);
+}
+
+fn stop_by(uid: u32) -> Request {
+    let mut request = stop(1);
+    request.caller.uid = uid;
+    request
+}
+
+#[test]
+fn nobody_who_asked_may_say_yes_over_a_restart_too() {
+    let mut engine = asking();
+    let mut journal = vec![engine.boot_entry(at(0))];
+    let first = engine.authorize(stop_by(1000), at(0));
+    let id = waits(&first).approval;
+    let second = engine.authorize(stop_by(1001), at(1));
+    assert_eq!(waits(&second).approval, id);
+    assert_eq!(second.journal.len(), 1, "who asks is on disk");
+    assert!(second.approval.is_none(), "its decision is on record");
+    let again = engine.authorize(stop_by(1001), at(2));
+    assert!(again.journal.is_empty(), "once");
+    let lost = engine.authorize(stop_by(1002), at(3));
+    engine.undo(waits(&lost).id);
+    for answer in [first, second] {
+        journal.extend(answer.journal);
+    }
+    let lines = |entries: &[JournalEntry]| -> Vec<u8> {
+        let lines = entries.iter().map(|one| encode_line(one).expect("JSON"));
+        lines.flatten().collect()
+    };
+    let read = |journal: &[u8]| Replay::read(journal).expect("intact").finish(BOOT, at(4));
+    let engine = Engine::restore(policy(ASKS), &read(&lines(&journal)));
+    let mut engine = Engine::restore(policy(ASKS), &read(&lines(&engine.snapshot(at(4)))));
+    let sudo = |loginuid| Person {
+        uid: 0,
+        loginuid: Some(loginuid),
+    };
+    for (by, uid) in [(person(1001), 1001), (sudo(1001), 1001), (sudo(1000), 1000)] {
+        let refused = engine.decide_approval(id, by, true, None, at(5)).err();
+        assert_eq!(refused, Some(ApprovalError::OwnRequest { id, uid }));
+    }
+    let yes = engine.decide_approval(id, sudo(1002), true, None, at(6));
+    yes.expect("what 1002 asked was undone");
+    let answer = engine.authorize(stop_by(1002), at(7));
+    let denial = denied(&answer, ReasonCode::ApprovalRequired);
+    assert!(denial.message.contains("somebody else than who approved"));
+    assert_eq!(
+        engine.explain(&stop_by(1002), at(7)).decision,
+        Verdict::Deny
+    );
+    allowed(&engine.authorize(stop_by(1003), at(8)));
+}
+
+#[test]
+fn no_more_people_ask_than_are_written_down() {
+    let mut engine = asking();
+    for uid in (1000..).take(ASKERS_MAX) {
+        waits(&engine.authorize(stop_by(uid), at(0)));
+    }
+    let more = engine.authorize(stop_by(2000), at(1));
+    denied(&more, ReasonCode::TooManyApprovals);
+    waits(&engine.authorize(stop_by(1000), at(1)));
+}
+
+#[test]
+fn a_yes_is_for_one_agent_and_a_no_for_all() {
+    let mut engine = asking();
+    let by_other = || {
+        let mut request = stop(1);
+        request.caller.agent = Some("another".to_owned());
+        request
+    };
+    let id = waits(&engine.authorize(stop(1), at(0))).approval;
+    let yes = engine.decide_approval(id, person(0), true, None, at(1));
+    yes.expect("another person");
+    assert_ne!(waits(&engine.authorize(by_other(), at(2))).approval, id);
+    let no = engine.decide_approval(id, person(0), false, None, at(3));
+    no.expect("a no takes it back");
+    denied(
+        &engine.authorize(by_other(), at(4)),
+        ReasonCode::ApprovalDenied,
+    );
 }

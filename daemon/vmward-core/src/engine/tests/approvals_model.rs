@@ -15,22 +15,33 @@ const ASKS: &str = r#"{"version":"1","default":"deny","tools":{"vm_stop":
 #[derive(Clone, Debug)]
 enum Step {
     Wait(i64),
-    Ask { grant: u8, vm: u8, written: bool },
-    Decide { nth: usize, yes: bool },
+    Ask {
+        grant: u8,
+        uid: u32,
+        vm: u8,
+        written: bool,
+    },
+    Decide {
+        nth: usize,
+        by: u32,
+        yes: bool,
+    },
     Expire,
     Exit(u8),
     Crash,
-    Reboot { wall_ns: i64 },
+    Reboot {
+        wall_ns: i64,
+    },
     Compact,
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (0..40_i64).prop_map(|seconds| Step::Wait(seconds * NS_PER_S)),
-        12 => (0..2_u8, 0..8_u8, prop::bool::weighted(0.9))
-            .prop_map(|(grant, vm, written)| Step::Ask { grant, vm, written }),
-        6 => (any::<usize>(), prop::bool::weighted(0.8))
-            .prop_map(|(nth, yes)| Step::Decide { nth, yes }),
+        12 => (0..2_u8, 1..4_u32, 0..8_u8, prop::bool::weighted(0.9))
+            .prop_map(|(grant, uid, vm, written)| Step::Ask { grant, uid, vm, written }),
+        6 => (any::<usize>(), 0..4_u32, prop::bool::weighted(0.8))
+            .prop_map(|(nth, by, yes)| Step::Decide { nth, by, yes }),
         1 => Just(Step::Expire),
         4 => (0..8_u8).prop_map(Step::Exit),
         1 => Just(Step::Crash),
@@ -47,6 +58,8 @@ struct Modelled {
     vm: u8,
     boots: u32,
     deadline_ns: i64,
+    askers: Vec<u32>,
+    by: Option<u32>,
     yes: bool,
     used: bool,
 }
@@ -94,21 +107,24 @@ impl Host {
     }
 
     /// The VM's process is another one after each boot.
-    fn request(&self, grant: u8, n: u8) -> Request {
+    fn request(&self, grant: u8, uid: u32, n: u8) -> Request {
         let process = process(1000 + self.boots * 100 + u32::from(n));
         let target = Target::Vm(VmTarget {
             process: Some(process),
             ..vm(n)
         });
         Request {
-            caller: caller(&format!("uid:{grant}")),
+            caller: Caller {
+                uid,
+                ..caller(&format!("uid:{grant}"))
+            },
             target,
             ..stop(n)
         }
     }
 
-    fn ask(&mut self, grant: u8, n: u8, written: bool) -> Result<(), TestCaseError> {
-        let request = self.request(grant, n);
+    fn ask(&mut self, grant: u8, uid: u32, n: u8, written: bool) -> Result<(), TestCaseError> {
+        let request = self.request(grant, uid, n);
         let answer = self.engine.authorize(request.clone(), self.now);
         let (boots, now_ns) = (self.boots, self.now.boot_ns);
         let id = match &answer.decision {
@@ -118,6 +134,7 @@ impl Host {
                         && !one.used
                         && (one.grant, one.vm, one.boots) == (grant, n, boots)
                         && one.deadline_ns > now_ns
+                        && one.by != Some(uid)
                 };
                 let given = self.model.iter_mut().find(usable);
                 prop_assert!(given.is_some(), "allowed without a yes of its own");
@@ -134,9 +151,17 @@ impl Host {
                         vm: n,
                         boots,
                         deadline_ns: now_ns + 60 * NS_PER_S,
+                        askers: vec![uid],
+                        by: None,
                         yes: false,
                         used: false,
                     });
+                } else if written {
+                    let joined = self
+                        .model
+                        .iter_mut()
+                        .filter(|one| one.id == pending.approval);
+                    joined.for_each(|one| one.askers.push(uid));
                 }
                 pending.id
             }
@@ -150,19 +175,26 @@ impl Host {
         Ok(())
     }
 
-    fn decide(&mut self, nth: usize, yes: bool) {
+    fn decide(&mut self, nth: usize, by: u32, yes: bool) -> Result<(), TestCaseError> {
         let ids: Vec<DecisionId> = self.engine.approvals().map(|one| one.id).collect();
         let Some(id) = ids.get(nth % ids.len().max(1)).copied() else {
-            return;
+            return Ok(());
         };
         let decided = self
             .engine
-            .decide_approval(id, person(0), yes, None, self.now);
-        let Ok((journal, _)) = decided else { return };
+            .decide_approval(id, person(by), yes, None, self.now);
+        let Ok((journal, _)) = decided else {
+            return Ok(());
+        };
         self.write(&journal);
         for one in self.model.iter_mut().filter(|one| one.id == id) {
-            one.yes = yes;
+            prop_assert!(
+                !yes || !one.askers.contains(&by),
+                "approved by one who asks"
+            );
+            (one.yes, one.by) = (yes, Some(by));
         }
+        Ok(())
     }
 
     fn take(&mut self, step: &Step) -> Result<(), TestCaseError> {
@@ -171,8 +203,13 @@ impl Host {
                 self.now.boot_ns += ns;
                 self.now.wall_ns += ns;
             }
-            Step::Ask { grant, vm, written } => self.ask(grant, vm, written)?,
-            Step::Decide { nth, yes } => self.decide(nth, yes),
+            Step::Ask {
+                grant,
+                uid,
+                vm,
+                written,
+            } => self.ask(grant, uid, vm, written)?,
+            Step::Decide { nth, by, yes } => self.decide(nth, by, yes)?,
             Step::Expire => {
                 let (journal, audit) = self.engine.expire_approvals(self.now);
                 prop_assert_eq!(journal.len(), audit.len());

@@ -338,3 +338,27 @@ fn a_last_line_that_is_not_whole_is_left_out_and_said() {
     let text = logged.simulate(1, SEED);
     assert!(text.contains("audit.jsonl:2 is no audit record"), "{text}");
 }
+
+#[test]
+fn a_damaged_log_is_replayed_with_a_warning() {
+    let mut logged = Logged::under(SEED);
+    for second in 0..4 {
+        drop(logged.call("vm_stop", json!({"identifier": "web-1"}), second));
+    }
+    assert!(!logged.simulate(0, SEED).contains("warning"));
+    let good = logged.log.clone();
+    let lines: Vec<&str> = good.split_inclusive('\n').collect();
+    let altered = good.replacen("uid:1000", "uid:1001", 1);
+    let missing = [lines[0], lines[2], lines[3]].concat();
+    let headless = lines[1..].concat();
+    for (log, place) in [(altered, ":1: "), (missing, ":2: "), (headless, ":1: ")] {
+        logged.log = log;
+        let text = logged.simulate(0, SEED);
+        let told = "warning: the log is damaged, and what is said here may be wrong: ";
+        assert!(text.contains(told) && text.contains(place), "{text}");
+        let json = logged.simulate_from(0, SEED, "", &["--json"]);
+        let report: Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
+        let broken = report["chain_broken"].as_str().unwrap();
+        assert!(broken.contains(place), "{json}");
+    }
+}

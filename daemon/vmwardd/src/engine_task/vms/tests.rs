@@ -51,7 +51,13 @@ fn a_vm_is_found_with_its_labels_by_name_and_by_uuid() {
         run: Run::Off,
         paused: None,
     }];
-    for name in ["db-1", &uuid.to_string()] {
+    let hyphenless = uuid.to_string().replace('-', "");
+    for name in [
+        "db-1",
+        &uuid.to_string(),
+        &hyphenless,
+        &format!(" {{{uuid}}} "),
+    ] {
         let Target::Vm(vm) = vms.resolve(name, false) else {
             panic!("{name} is known");
         };
