@@ -19,6 +19,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "crc32fast",
             "jsonschema",
             "regex",
+            "regex-syntax",
             "ryu-js",
             "schemars",
             "serde",

@@ -1,5 +1,5 @@
 use vmward_core::policy::facts::Facts;
-use vmward_core::policy::predicate::{Path, Predicate};
+use vmward_core::policy::predicate::{Path, Predicate, Work};
 
 use super::*;
 
@@ -192,7 +192,7 @@ fn a_pattern_of_lines_matches_each_line_of_the_text() {
     ] {
         let arguments = json!({ "a": text });
         let facts = Facts::of("t", arguments.as_object().expect("an object"));
-        assert_eq!(predicate.holds(&facts), Ok(expected), "{text:?}");
+        assert_eq!(predicate.holds(&facts, &Work::default()), Ok(expected), "{text:?}");
     }
 }
 
