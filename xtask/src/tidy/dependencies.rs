@@ -49,6 +49,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "clap",
             "getrandom",
             "jiff",
+            "regex-syntax",
             "saphyr-parser",
             "serde",
             "serde_json",
