@@ -22,6 +22,9 @@ use crate::effect::Effect;
 /// What any pattern is expected to be tried on, in bytes.
 const SHORT_BYTES: u64 = 1024;
 
+/// Values of a condition that are tried on another one.
+const COMPARED_MAX: usize = 64;
+
 /// What a condition asks of the value in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
@@ -185,15 +188,26 @@ impl Predicate {
         }
     }
 
-    /// Can both never hold of one call?
+    /// Can both never hold of one call? Two bounds are not looked at.
     pub(super) fn excludes(&self, other: &Self) -> bool {
-        let (Some(own), Some(others)) = (self.wanted(), other.wanted()) else {
+        let both_ways = matches!(
+            (&self.operand, &other.operand),
+            (Operand::Exists(one), Operand::Exists(other)) if one != other
+        );
+        self.path.text() == other.path.text()
+            && (both_ways || self.never_suits(other) || other.never_suits(self))
+    }
+
+    /// Are its values known, and does the other one hold of none of them?
+    fn never_suits(&self, other: &Self) -> bool {
+        let Some(own) = self.wanted().filter(|own| own.len() <= COMPARED_MAX) else {
             return false;
         };
-        self.path.text() == other.path.text()
-            && !own
-                .iter()
-                .any(|one| others.iter().any(|other| is_same(one, other)))
+        let suits = |value| {
+            let held = other.operand.holds(other.op, Some(value), &Work::default());
+            held == Ok(true)
+        };
+        !own.iter().any(suits)
     }
 
     /// Does the other one hold wherever this one does?
