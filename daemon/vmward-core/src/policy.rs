@@ -28,6 +28,7 @@ mod lint;
 pub mod map;
 mod names;
 mod parse;
+mod pattern;
 pub mod predicate;
 pub mod rule;
 mod schema;

@@ -133,6 +133,8 @@ impl Engine {
         let allowed = decision == Verdict::Allow;
         let shadow = shadow.filter(|shadow| !(allowed && shadow.lets_pass()));
         let rules = governing.applied.iter();
+        // Each rule is asked again, and what that takes was not taken from the verdict.
+        let again = Call::new(request, uuid.as_deref(), now);
         Explanation {
             decision,
             reason_code,
@@ -148,7 +150,7 @@ impl Engine {
                 }
             },
             rules: rules
-                .map(|applied| self.explained(applied, &call))
+                .map(|applied| self.explained(applied, &again))
                 .collect(),
             shadow,
             retry_after_ms,

@@ -14,6 +14,7 @@ use crate::{
         facts::{CallerFacts, Facts, VmFacts},
         host::{HostActor, HostRule},
         map::Mapped,
+        predicate::Work,
     },
 };
 
@@ -25,6 +26,10 @@ pub(super) struct Call<'a> {
     pub(super) request: &'a Request,
     pub(super) facts: Facts<'a>,
     pub(super) now: Now,
+    /// For the patterns of the rules that decide.
+    enforced: Work,
+    /// The same for those in shadow mode: what is only recorded takes nothing away.
+    shadowed: Work,
 }
 
 /// Why a rule applies.
@@ -105,6 +110,16 @@ impl<'a> Call<'a> {
             request,
             facts,
             now,
+            enforced: Work::default(),
+            shadowed: Work::default(),
+        }
+    }
+
+    /// The work that the patterns of rules in this mode share.
+    pub(super) fn work(&self, mode: RuleMode) -> &Work {
+        match mode {
+            RuleMode::Enforce => &self.enforced,
+            RuleMode::Shadow => &self.shadowed,
         }
     }
 

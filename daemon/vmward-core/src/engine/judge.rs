@@ -173,8 +173,18 @@ fn condition(
 ) -> Result<(), Refusal> {
     let tool = &call.request.tool;
     let refuse = |message| Refusal::new(ReasonCode::Condition, message, &predicate.pointer);
-    let held: Result<Vec<bool>, String> =
-        call.views().map(|facts| predicate.holds(&facts)).collect();
+    // Everything but the effect is the same in each view.
+    let views = if predicate.asks_effect() {
+        usize::MAX
+    } else {
+        1
+    };
+    let work = call.work(rule.mode);
+    let held: Result<Vec<bool>, String> = call
+        .views()
+        .take(views)
+        .map(|facts| predicate.holds(&facts, work))
+        .collect();
     let held = match held {
         Ok(held) => held,
         // The policy's own words are about a condition that was judged.

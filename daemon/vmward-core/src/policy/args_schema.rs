@@ -11,6 +11,7 @@ use std::sync::Arc;
 use jsonschema::{
     PatternOptions, ValidationError, Validator, error::ValidationErrorKind, paths::Location,
 };
+use regex::RegexBuilder;
 use serde_json::{Map, Value};
 
 use graph::Graph;
@@ -23,7 +24,8 @@ const MISTAKE_CHARS_MAX: usize = 200;
 const PATTERN_MEMORY_MAX: usize = 1 << 20;
 
 /// Most steps that checking one call's arguments may take: a step is one part of
-/// the schema that is asked about one value, or so.
+/// the schema that is asked about one value, or so; of a pattern, which is looked at
+/// byte by byte, [`super::predicate::PATTERN_STEPS_MAX`] of its own steps are all.
 pub const STEPS_MAX: u64 = 250_000;
 /// Mistakes are named where finding them takes at most as many: the validator
 /// keeps every one that it comes across, with all that led to it.
@@ -152,13 +154,27 @@ pub fn patterns(schema: &Value) -> usize {
 /// A mistake in a schema.
 fn explain(error: &ValidationError<'_>) -> Mistake {
     let text = match error.kind() {
-        ValidationErrorKind::Format { format } if format == "regex" => format!(
-            "the pattern {} is not understood; look-around and back-references are not supported",
-            error.instance()
-        ),
+        ValidationErrorKind::Format { format } if format == "regex" => {
+            let pattern = error.instance();
+            if is_too_large(pattern) {
+                format!("a pattern takes too much memory, make its repetitions shorter: {pattern}")
+            } else {
+                format!(
+                    "the pattern {pattern} is not understood; look-around and back-references are \
+                     not supported"
+                )
+            }
+        }
         _ => error.to_string(),
     };
     Mistake::at(error.instance_path(), shorten(&text))
+}
+
+/// Is it a pattern that is understood, and too large?
+fn is_too_large(pattern: &Value) -> bool {
+    let mut builder = RegexBuilder::new(pattern.as_str().unwrap_or_default());
+    let built = builder.size_limit(PATTERN_MEMORY_MAX).build();
+    matches!(built, Err(regex::Error::CompiledTooBig(_)))
 }
 
 /// A mistake in a call's arguments: `/args/count: the value is ...`.

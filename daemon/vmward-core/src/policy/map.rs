@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 
 use super::{
     facts::Facts,
-    predicate::{Path, Predicate},
+    predicate::{Path, Predicate, Work},
 };
 use crate::effect::Effect;
 use builtin::What;
@@ -94,8 +94,9 @@ impl Mapped {
 /// Looks a call up: the policy's entries, then the built-in ones. `facts.effect`
 /// and `facts.vm` are not known yet and must be `None`.
 pub fn look_up(own: &[MapEntry], facts: &Facts<'_>) -> Mapped {
+    let work = Work::default();
     for entry in own {
-        match matches(entry, facts) {
+        match matches(entry, facts, &work) {
             Ok(true) => {
                 return Mapped::Known {
                     pointer: entry.pointer.clone(),
@@ -172,14 +173,14 @@ pub fn tools_with(effect: Effect) -> BTreeSet<&'static str> {
 }
 
 /// Does the entry apply? An error where one of its conditions cannot be judged.
-fn matches(entry: &MapEntry, facts: &Facts<'_>) -> Result<bool, String> {
+fn matches(entry: &MapEntry, facts: &Facts<'_>, work: &Work) -> Result<bool, String> {
     let server = entry.server.as_deref();
     if entry.tool != facts.tool || (server.is_some() && server != facts.server) {
         return Ok(false);
     }
     for predicate in &entry.when {
         let holds = predicate
-            .holds(facts)
+            .holds(facts, work)
             .map_err(|error| format!("{} cannot be judged: {error}", predicate.pointer))?;
         if !holds {
             return Ok(false);

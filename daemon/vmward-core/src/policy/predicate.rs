@@ -15,8 +15,15 @@ use operand::Operand;
 pub use operand::{PATTERN_BYTES_MAX, TEXT_BYTES_MAX};
 pub use path::{PATH_BYTES_MAX, Path};
 
+pub use super::pattern::{PATTERN_STEPS_MAX, Work};
 use super::{facts::Facts, names::is_pattern, suggest};
 use crate::effect::Effect;
+
+/// What any pattern is expected to be tried on, in bytes.
+const SHORT_BYTES: u64 = 1024;
+
+/// Values of a condition that are tried on another one.
+const COMPARED_MAX: usize = 64;
 
 /// What a condition asks of the value in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,15 +188,26 @@ impl Predicate {
         }
     }
 
-    /// Can both never hold of one call?
+    /// Can both never hold of one call? Two bounds are not looked at.
     pub(super) fn excludes(&self, other: &Self) -> bool {
-        let (Some(own), Some(others)) = (self.wanted(), other.wanted()) else {
+        let both_ways = matches!(
+            (&self.operand, &other.operand),
+            (Operand::Exists(one), Operand::Exists(other)) if one != other
+        );
+        self.path.text() == other.path.text()
+            && (both_ways || self.never_suits(other) || other.never_suits(self))
+    }
+
+    /// Are its values known, and does the other one hold of none of them?
+    fn never_suits(&self, other: &Self) -> bool {
+        let Some(own) = self.wanted().filter(|own| own.len() <= COMPARED_MAX) else {
             return false;
         };
-        self.path.text() == other.path.text()
-            && !own
-                .iter()
-                .any(|one| others.iter().any(|other| is_same(one, other)))
+        let suits = |value| {
+            let held = other.operand.holds(other.op, Some(value), &Work::default());
+            held == Ok(true)
+        };
+        !own.iter().any(suits)
     }
 
     /// Does the other one hold wherever this one does?
@@ -210,7 +228,23 @@ impl Predicate {
             return None;
         }
         let found = effect.map(|effect| Value::from(effect.name()));
-        self.operand.holds(self.op, found.as_ref()).ok()
+        self.operand
+            .holds(self.op, found.as_ref(), &Work::default())
+            .ok()
+    }
+
+    /// Longest text in bytes that its pattern is ever tried on, where the pattern is
+    /// so large that this is less than one expects.
+    pub(super) fn tried_on(&self) -> Option<u64> {
+        let Operand::Matches(pattern) = &self.operand else {
+            return None;
+        };
+        Some(pattern.longest()).filter(|longest| *longest < SHORT_BYTES)
+    }
+
+    /// Does it ask about the effect, of which a call may have two?
+    pub fn asks_effect(&self) -> bool {
+        self.path.fixed() == Some(fixed::Fixed::Effect)
     }
 
     /// What it asks of the value.
@@ -220,8 +254,9 @@ impl Predicate {
 
     /// Does it hold? An error, as a sentence for the agent, where the operator
     /// means nothing for what stands there, or where a server could read another
-    /// argument in its place; the call is then denied.
-    pub fn holds(&self, facts: &Facts<'_>) -> Result<bool, String> {
+    /// argument in its place, or where `work`, which all conditions on the call
+    /// share, is not enough for a pattern; the call is then denied.
+    pub fn holds(&self, facts: &Facts<'_>, work: &Work) -> Result<bool, String> {
         if let Some(name) = self.path.look_alike(facts) {
             let path = self.path.text();
             return Err(format!(
@@ -231,7 +266,9 @@ impl Predicate {
         }
         let found = self.path.find(facts);
         let wrong = |what: String| format!("{} is {what}", self.path.text());
-        self.operand.holds(self.op, found.as_deref()).map_err(wrong)
+        self.operand
+            .holds(self.op, found.as_deref(), work)
+            .map_err(wrong)
     }
 
     /// As in `args.force neq true`.

@@ -285,3 +285,37 @@ fn arguments_that_would_take_forever_to_check_are_denied_unchecked() {
         assert!(format!("{explained:?}").contains(message));
     }
 }
+
+#[test]
+fn patterns_that_would_take_too_long_together_deny_the_call() {
+    let condition = |n: usize| json!({"path": "args.x", "op": "regex", "value": format!("[ab]*a[ab]{{300}}z{n}")});
+    let deny_if: Vec<Value> = (0..450).map(condition).collect();
+    let text = "ab".repeat(32_000);
+    let with = |tool: &str, text: &str| {
+        let arguments = json!({"x": text});
+        Request {
+            arguments: arguments.as_object().expect("an object").clone(),
+            ..request(tool, None, Target::None)
+        }
+    };
+    let rules = json!({"tools": {"vm_list": {"deny_if": deny_if}}});
+    let mut engine = engine_with(&rules);
+    let answer = engine.authorize(with("vm_list", &text), at(0));
+    let message = &denied(&answer, ReasonCode::Condition).message;
+    assert!(
+        message.contains("cannot be judged: args.x is too long"),
+        "{message}"
+    );
+    allowed(&engine.authorize(with("vm_list", "web-1"), at(0)));
+
+    // What is only recorded takes nothing from the rules that decide.
+    let own = json!({"deny_if": [{"path": "args.x", "op": "regex", "value": ".*stop.*"}]});
+    let shadow = json!({"mode": "shadow", "deny_if": deny_if});
+    let rules = json!({"tools": {"vm_list": own}, "all_tools": shadow});
+    let mut engine = engine_with(&rules);
+    allowed(&engine.authorize(with("vm_list", &text), at(0)));
+    let explained = engine.explain(&with("vm_list", &text), at(0));
+    assert_eq!(explained.decision, Verdict::Allow);
+    let own = explained.rules.first().expect("the tool's rule");
+    assert!(own.steps.iter().all(|step| step.passes), "{own:?}");
+}

@@ -7,6 +7,7 @@ use jsonschema::paths::Location;
 use serde_json::Value;
 
 use super::{Mistake, keywords};
+use crate::policy::pattern;
 
 /// Most times that parts of a schema are asked about one and the same value.
 pub(super) const ASKED_MAX: u64 = 10_000;
@@ -21,6 +22,10 @@ const IF_AGAIN: u64 = 64;
 pub(super) struct Part {
     /// Steps that its own keywords take for one value.
     pub(super) steps: u64,
+    /// Size of the patterns that a text is matched with.
+    pub(super) pattern: u64,
+    /// Size of those that each member's name is matched with.
+    pub(super) name_pattern: u64,
     /// Compares the items of an array with each other.
     pub(super) compares: bool,
     /// Asked about the same value, and how often.
@@ -29,8 +34,10 @@ pub(super) struct Part {
     pub(super) named: BTreeMap<String, usize>,
     /// Asked about each other member.
     pub(super) unnamed: Vec<usize>,
-    /// Asked about each member, or its name.
+    /// Asked about each member.
     pub(super) members: Vec<usize>,
+    /// Asked about each member's name.
+    pub(super) names: Vec<usize>,
     /// Asked about the item at that place.
     pub(super) prefix: Vec<usize>,
     /// Asked about each item behind those.
@@ -119,6 +126,10 @@ impl Builder {
         }
         let own = &mut self.parts[part];
         own.steps = own.steps.saturating_add(count(below.len()));
+        if key == "patternProperties" {
+            let sizes = below.iter().map(|(name, _)| pattern::size(name));
+            own.name_pattern = sizes.fold(0, u64::saturating_add);
+        }
         let numbers = below.iter().map(|(_, below)| *below);
         match key {
             "allOf" | "anyOf" | "oneOf" | "not" | "if" | "then" | "else" | "dependentSchemas" => {
@@ -126,9 +137,9 @@ impl Builder {
             }
             "properties" => own.named.extend(below),
             "additionalProperties" => own.unnamed.extend(numbers),
-            "patternProperties" | "propertyNames" | "unevaluatedProperties" => {
-                own.members.extend(numbers);
-            }
+            "patternProperties" | "unevaluatedProperties" => own.members.extend(numbers),
+            "propertyNames" => own.names.extend(numbers),
+            "pattern" => own.pattern = value.as_str().map_or(0, pattern::size),
             "prefixItems" => own.prefix.extend(numbers),
             "items" => own.rest.extend(numbers),
             "contains" | "unevaluatedItems" => own.items.extend(numbers),
@@ -216,6 +227,7 @@ impl Builder {
                 same,
                 members,
                 items,
+                name_pattern: of.name_pattern,
                 ..Part::default()
             };
         }
@@ -287,6 +299,7 @@ impl Builder {
             let lists = [
                 &mut part.unnamed,
                 &mut part.members,
+                &mut part.names,
                 &mut part.prefix,
                 &mut part.rest,
                 &mut part.items,

@@ -223,6 +223,11 @@ fn a_schema_with_a_mistake_is_refused_with_its_place() {
              look-around and back-references are not supported",
         ),
         (
+            in_a(json!({"pattern": "([a-z]{100}){1000}"})),
+            "at /properties/a/pattern: a pattern takes too much memory, make its repetitions \
+             shorter: \"([a-z]{100}){1000}\"",
+        ),
+        (
             json!({"properties": {"a/b": {"pattern": "("}}}),
             "at /properties/a~1b/pattern: the pattern \"(\" is not understood; \
              look-around and back-references are not supported",

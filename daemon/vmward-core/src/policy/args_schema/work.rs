@@ -10,10 +10,16 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::graph::{Graph, Part};
+use super::{
+    STEPS_MAX,
+    graph::{Graph, Part},
+};
+use crate::policy::pattern::{self, PATTERN_STEPS_MAX};
 
 /// Bytes of text that are looked at in one step.
 const BYTES_A_STEP: usize = 64;
+/// Steps of a pattern that are taken in one step.
+const PATTERN_STEPS: u64 = PATTERN_STEPS_MAX / STEPS_MAX;
 /// To find two equal items, short lists are compared pair by pair.
 const PAIRS: u64 = 8;
 
@@ -43,6 +49,7 @@ impl<'a> Walk<'a> {
                 0
             };
             let once = part.steps.saturating_add(own_size(value));
+            let once = once.saturating_add(own_patterns(part, value));
             self.spend(times.saturating_mul(once.saturating_add(compared)))?;
             for (below, more) in &part.same {
                 let sum = asked.entry(*below).or_default();
@@ -60,6 +67,7 @@ impl<'a> Walk<'a> {
             }
             Value::Object(members) => {
                 for (name, member) in members {
+                    self.name(name, &all)?;
                     let below = |part: &'a Part| at_name(part, name);
                     let steps = text_steps(name);
                     self.inside(member, steps, &all, below)?;
@@ -90,6 +98,23 @@ impl<'a> Walk<'a> {
             return Some(());
         }
         self.value(value, asked)
+    }
+
+    /// A member's name, which is matched and may be asked about like any text.
+    fn name(&mut self, name: &str, all: &[(&'a Part, u64)]) -> Option<()> {
+        let mut asked: BTreeMap<usize, u64> = BTreeMap::new();
+        for (part, times) in all {
+            let steps = pattern_steps(part.name_pattern, name);
+            self.spend(times.saturating_mul(steps))?;
+            for number in &part.names {
+                let sum = asked.entry(*number).or_default();
+                *sum = sum.saturating_add(*times);
+            }
+        }
+        if asked.is_empty() {
+            return Some(());
+        }
+        self.value(&Value::from(name), asked)
     }
 
     fn spend(&mut self, steps: u64) -> Option<()> {
@@ -128,6 +153,16 @@ fn own_size(value: &Value) -> u64 {
         Value::String(text) => text_steps(text),
         _ => 1,
     }
+}
+
+/// Steps for matching it, where it is a text, with the part's pattern.
+fn own_patterns(part: &Part, value: &Value) -> u64 {
+    let text = value.as_str();
+    text.map_or(0, |text| pattern_steps(part.pattern, text))
+}
+
+fn pattern_steps(size: u64, text: &str) -> u64 {
+    pattern::steps(size, text.len()) / PATTERN_STEPS
 }
 
 /// The same with all that is inside it.

@@ -3,9 +3,9 @@
 //! A wrong yes costs one line in the policy's `effect_map`; a wrong no costs a
 //! VM. So words count by their beginning, and glued words are taken apart.
 
-use serde_json::{Map, Value};
+mod chosen;
 
-use super::arguments;
+use serde_json::{Map, Value};
 
 /// Beginnings of words that speak for a stop.
 const STEMS: &[&str] = &[
@@ -14,6 +14,7 @@ const STEMS: &[&str] = &[
     "coredump",
     "crash",
     "cycle",
+    "deactivat",
     "decommission",
     "delet",
     "deprovision",
@@ -27,12 +28,15 @@ const STEMS: &[&str] = &[
     "freez",
     "halt",
     "hibernat",
+    "ipmi",
     "kexec",
     "kill",
+    "kubectl",
     "migrat",
     "monitor",
     "paus",
     "power",
+    "pkill",
     "purge",
     "qmp",
     "quit",
@@ -49,7 +53,11 @@ const STEMS: &[&str] = &[
     "shell",
     "shelve",
     "shut",
+    "sigkill",
+    "sigstop",
+    "sigterm",
     "ssh",
+    "standby",
     "stop",
     "suspend",
     "sysrq",
@@ -57,25 +65,28 @@ const STEMS: &[&str] = &[
     "teardown",
     "terminat",
     "undefin",
+    "undeploy",
+    "uninstall",
     "virsh",
     "wipe",
 ];
 /// Words that do so only when they stand alone.
 const WORDS: &[&str] = &[
-    "bash", "cmd", "drop", "eval", "hmp", "nmi", "off", "panic", "pct", "qm", "raw", "rm", "run",
-    "script", "sh", "unplug",
+    "bash", "cmd", "del", "drop", "eval", "hmp", "nmi", "off", "panic", "pct", "qm", "raw", "rm",
+    "run", "script", "sendkey", "sendkeys", "sh", "signal", "unplug",
 ];
 /// Words that do so only beside what a VM is called: `move_file` and `dump_table`
 /// are harmless.
 const BESIDE_NOUNS: &[&str] = &[
     "bounce",
     "cancel",
-    "deactivate",
+    "close",
     "disable",
     "down",
     "dump",
     "eject",
     "end",
+    "exit",
     "inactive",
     "move",
     "nuke",
@@ -100,85 +111,54 @@ const MEDIA: &[&str] = &["cd", "cdrom", "dvd", "floppy", "iso", "media", "medium
 const DOWNS: &[&str] = &[
     "bring", "go", "pull", "put", "scale", "spin", "take", "tear", "wind",
 ];
+/// `send_key` can be Ctrl-Alt-Del.
+const KEYS: &[&str] = &["key", "keys", "keystroke", "keystrokes"];
+const PRESSES: &[&str] = &["inject", "press", "send"];
+/// `proxmox_api` passes on whatever it is given.
+const PLATFORMS: &[&str] = &[
+    "esxi",
+    "hyperv",
+    "kubevirt",
+    "kvm",
+    "libvirt",
+    "nova",
+    "openstack",
+    "proxmox",
+    "pve",
+    "qemu",
+    "vcenter",
+    "vsphere",
+    "xen",
+];
 /// A name that begins with one of these reads. A server's name may stand before
 /// the first four: `libvirt_list_domains`.
 const READS: &[&str] = &["list", "get", "show", "describe"];
 const READS_FIRST: &[&str] = &["status", "info"];
+/// One with these takes a state for a filter, too.
+const FINDS: &[&str] = &["count", "filter", "find", "query", "search", "watch"];
 /// `get_or_kill` does more than read.
 const JOINTS: &[&str] = &["and", "or", "then"];
 /// What a VM is called, to take `stopvm` apart.
 const NOUNS: &[&str] = &["vms", "vm", "domain", "guest", "instance", "machine"];
-/// Arguments that hold a program: whatever stands there could do anything.
-const PROGRAMS: &[&str] = &["command", "commands", "cmd", "argv", "script", "qmp", "hmp"];
-/// Arguments that choose what is done.
-const CHOICES: &[&str] = &["action", "operation", "op", "method", "verb", "signal"];
-/// Arguments that choose a state; for a tool that reads they are a filter.
-const STATES: &[&str] = &[
-    "state",
-    "desired_state",
-    "desiredstate",
-    "target_state",
-    "targetstate",
-    "power_state",
-    "powerstate",
-    "run_state",
-    "runstate",
-    "mode",
-];
-/// Arguments that say whether it is to run; a filter as well for a tool that
-/// reads.
-const SWITCHES: &[&str] = &["power", "powered", "powered_on", "running", "is_running"];
-/// What such an argument has in it for a no.
-const NOES: &[&str] = &["0", "false", "no"];
-
 /// What makes the tool suspect, for the message.
 pub(super) fn why(tool: &str, arguments: &Map<String, Value>) -> Option<String> {
+    if !tool.is_ascii() {
+        // A Cyrillic or full-width letter, or a sign that nobody sees, hides a word.
+        return Some("its name has letters or signs outside of ASCII in it".to_owned());
+    }
     let words = split(tool);
     let reads = reads(&words);
     if let Some(word) = stop_word(&words, has_noun(&words)).filter(|_| !reads) {
         return Some(format!("its name has {word:?} in it"));
     }
-    for key in PROGRAMS {
-        if arguments::is_set(arguments, key) {
-            return Some(format!("its argument {key:?} could do anything"));
-        }
-    }
-    let (states, switches) = if reads {
-        (&[][..], &[][..])
-    } else {
-        (STATES, SWITCHES)
-    };
-    for key in CHOICES.iter().chain(states).chain(switches) {
-        for value in arguments::values(arguments, key) {
-            let chosen = split(value.as_str().unwrap_or_default());
-            let of_vm = has_noun(&words) || has_noun(&chosen);
-            if let Some(word) = stop_word(&chosen, of_vm).filter(|word| !is_on(key, word)) {
-                return Some(format!("its argument {key:?} has {word:?} in it"));
-            }
-        }
-    }
-    switched_off(arguments, switches)
+    chosen::why(arguments, has_noun(&words), reads || finds(&words))
 }
 
-/// An argument that says that it is not to run.
-fn switched_off(arguments: &Map<String, Value>, switches: &[&str]) -> Option<String> {
-    let is_no = |value: &Value| match value {
-        Value::Bool(on) => !on,
-        Value::Number(number) => number.as_f64() == Some(0.0),
-        Value::String(text) => {
-            let text = text.trim();
-            NOES.iter().any(|no| no.eq_ignore_ascii_case(text))
-        }
-        Value::Null | Value::Array(_) | Value::Object(_) => false,
-    };
-    let off = |key: &&&str| arguments::values(arguments, key).any(is_no);
-    let key = switches.iter().find(off)?;
-    Some(format!("its argument {key:?} is off"))
-}
-
-/// `"power": "powered"` switches nothing off.
-fn is_on(key: &str, word: &str) -> bool {
-    SWITCHES.contains(&key) && word == "powered"
+/// Does it look for something, by what may then be a state? It might do more.
+fn finds(words: &[String]) -> bool {
+    let mut first = words.iter().take(2);
+    let joined = words.iter().any(|word| JOINTS.contains(&word.as_str()));
+    !joined && first.any(|word| FINDS.contains(&word.as_str()))
 }
 
 /// The first word that speaks for a stop. `of_vm`: it is about a VM.
@@ -189,6 +169,8 @@ fn stop_word(words: &[String], of_vm: bool) -> Option<&String> {
         "dump" => of_vm && !has(WRITTEN_DOWN),
         "eject" => of_vm && !has(MEDIA),
         "down" => of_vm || has(DOWNS),
+        "api" => has(PLATFORMS),
+        word if KEYS.contains(&word) => has(PRESSES),
         word => of_vm && BESIDE_NOUNS.contains(&word),
     };
     words.iter().find(|word| is_stop_word(word) || beside(word))

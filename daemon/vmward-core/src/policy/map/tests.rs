@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{builtin::find, *};
 use crate::policy::facts::CallerFacts;
 
+mod guessed;
 mod shipped;
 
 fn facts<'a>(

@@ -73,6 +73,14 @@ impl Checker {
                 let place = object.place("value");
                 self.places
                     .insert(predicate.pointer.clone(), (place.start, place.end));
+                if let Some(bytes) = predicate.tried_on() {
+                    let message = format!(
+                        "the pattern is so large that a call with more than {bytes} bytes there is \
+                         denied without trying it"
+                    );
+                    let help = "make its repetitions shorter";
+                    self.warn(object.place("value"), message, help);
+                }
                 if let Some(text) = predicate.wildcard() {
                     let message =
                         format!("{op:?} compares the whole of it: {text:?} stands for itself");

@@ -1,6 +1,8 @@
 //! Host rules: the built-in ones, changed by the policy's, and the policy's own.
 
-use std::{collections::BTreeMap, path::Path};
+mod deputy;
+
+use std::collections::BTreeMap;
 
 use super::{
     Checker, LEAVE_OUT,
@@ -22,8 +24,6 @@ const WHO_KEYS: [&str; 3] = ["unit", "uid", "exe"];
 const EFFECTS_EXAMPLE: &str = "\"effects\": [\"stop\"] or \"all\"";
 /// The last number means "no user".
 pub(in crate::policy) const UID_MAX: u32 = u32::MAX - 1;
-/// libvirt's daemons that drive QEMU. They act for whoever asks them.
-const DEPUTIES: [&str; 2] = ["libvirtd", "virtqemud"];
 
 impl Checker {
     /// `rules`: the built-in ones.
@@ -155,10 +155,9 @@ impl Checker {
         None
     }
 
-    /// The unit or program, unless it is one of libvirt's daemons.
+    /// The unit or program, unless it acts for others.
     fn no_deputy(&mut self, item: &Node, name: String) -> Option<String> {
-        let stem = Path::new(&name).file_stem();
-        if !stem.is_some_and(|stem| DEPUTIES.iter().any(|deputy| stem == *deputy)) {
+        if !deputy::is_one(&name) {
             return Some(name);
         }
         let message =

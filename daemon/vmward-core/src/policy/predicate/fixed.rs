@@ -8,7 +8,7 @@ use super::{Op, Part, PredicateError, compare::kind, operand::Operand, path::Pat
 use crate::{
     effect::Effect,
     ids::VmUuid,
-    policy::{names::check_unit, parse::UID_MAX, suggest},
+    policy::{names::check_unit, parse::UID_MAX, pattern::Work, suggest},
 };
 
 /// What can stand in a place that is not an argument.
@@ -57,7 +57,7 @@ pub(super) fn check(path: &Path, op: Op, operand: &Operand) -> Result<(), Predic
 /// Is it true of some users and not of others? Of all between two users it is true
 /// where it is true of both.
 fn bound(op: Op, operand: &Operand) -> Result<(), PredicateError> {
-    let of = |uid: u32| operand.holds(op, Some(&Value::from(uid)));
+    let of = |uid: u32| operand.holds(op, Some(&Value::from(uid)), &Work::default());
     let which = match (of(0), of(UID_MAX)) {
         (Ok(true), Ok(true)) => "every",
         (Ok(false), Ok(false)) => "no",

@@ -9,6 +9,7 @@ use super::{
     Op, Part, PredicateError,
     compare::{is_scalar, kind, order, same},
 };
+use crate::policy::pattern::{self, PATTERN_STEPS_MAX, Work};
 
 /// Longest pattern in bytes.
 pub const PATTERN_BYTES_MAX: usize = 1024;
@@ -16,6 +17,8 @@ pub const PATTERN_BYTES_MAX: usize = 1024;
 pub const TEXT_BYTES_MAX: usize = 64 << 10;
 /// Memory that a compiled pattern, and its cache, may take.
 const PATTERN_MEMORY_MAX: usize = 1 << 20;
+/// How much larger the anchors make a pattern.
+const ANCHORS: u64 = 2;
 
 /// The operator with its value, typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,11 +40,33 @@ pub(super) enum Operand {
 pub(super) struct Pattern {
     text: String,
     regex: regex::Regex,
+    /// As [`pattern::size`] says.
+    size: u64,
 }
 
 impl Pattern {
+    /// For a text of the policy or of this program.
     pub(super) fn is_match(&self, text: &str) -> bool {
         self.regex.is_match(text)
+    }
+
+    /// Longest text in bytes that a call's work is enough for.
+    pub(super) fn longest(&self) -> u64 {
+        (PATTERN_STEPS_MAX / self.size).saturating_sub(1)
+    }
+
+    /// The same for a text that anybody sends; the error says what is wrong with it.
+    fn judge(&self, text: &str, work: &Work) -> Result<bool, String> {
+        if text.len() > TEXT_BYTES_MAX {
+            return Err(format!("too long: more than {TEXT_BYTES_MAX} bytes"));
+        }
+        if !work.take(self.size, text.len()) {
+            return Err(format!(
+                "too long for the pattern: with those tried before it, it could take more than \
+                 {PATTERN_STEPS_MAX} steps"
+            ));
+        }
+        Ok(self.is_match(text))
     }
 }
 
@@ -78,8 +103,8 @@ impl Operand {
     }
 
     /// Does it hold for what was found? The error says what was found and why
-    /// the operator means nothing for it.
-    pub(super) fn holds(&self, op: Op, found: Option<&Value>) -> Result<bool, String> {
+    /// the operator means nothing for it, or that a pattern would take too long.
+    pub(super) fn holds(&self, op: Op, found: Option<&Value>, work: &Work) -> Result<bool, String> {
         if let Self::Exists(wanted) = self {
             return Ok(found.is_some() == *wanted);
         }
@@ -103,10 +128,7 @@ impl Operand {
             }
             (Self::Bound(bound), Value::Number(number)) => Ok(is_within(op, order(number, bound))),
             (Self::Bound(_), _) => mismatch("a number"),
-            (Self::Matches(_), Value::String(text)) if text.len() > TEXT_BYTES_MAX => {
-                Err(format!("too long: more than {TEXT_BYTES_MAX} bytes"))
-            }
-            (Self::Matches(pattern), Value::String(text)) => Ok(pattern.is_match(text)),
+            (Self::Matches(pattern), Value::String(text)) => pattern.judge(text, work),
             (Self::Matches(_), _) => mismatch("a string"),
             (Self::Contains(Value::String(part)), Value::String(text)) => {
                 Ok(text.contains(part.as_str()))
@@ -234,6 +256,7 @@ impl Pattern {
         Ok(Self {
             text: text.to_owned(),
             regex,
+            size: pattern::size(text).saturating_add(ANCHORS),
         })
     }
 }

@@ -18,7 +18,7 @@ fn predicate(path: &str, op: &str, value: Option<&Value>) -> Result<Predicate, P
 /// Asks of a call with these arguments.
 fn ask(predicate: &Predicate, arguments: &Map<String, Value>) -> Result<bool, String> {
     let labels = BTreeMap::new();
-    predicate.holds(&Facts {
+    let facts = Facts {
         tool: "t",
         server: None,
         effect: None,
@@ -35,7 +35,8 @@ fn ask(predicate: &Predicate, arguments: &Map<String, Value>) -> Result<bool, St
             exe: None,
             agent: None,
         },
-    })
+    };
+    predicate.holds(&facts, &Work::default())
 }
 
 /// `args.x OP value` where `x` is `found`, or missing where that is nothing.

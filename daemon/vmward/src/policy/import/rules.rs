@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 mod conditions;
+mod pattern;
 
 use conditions::not_told;
 

@@ -1,8 +1,6 @@
-use vmward_core::policy::facts::Facts;
-use vmward_core::policy::predicate::{Path, Predicate};
-
 use super::*;
 
+mod patterns;
 mod refused;
 mod yaml;
 
@@ -173,26 +171,6 @@ fn patterns_still_match_anywhere() {
             "      - name: n\n        conditions: [{{path: args.a, op: regex, value: '{pattern}'}}]\n"
         ));
         assert_eq!(rule["require"][0]["value"], expected);
-    }
-}
-
-#[test]
-fn a_pattern_of_lines_matches_each_line_of_the_text() {
-    let (rule, _) = rules(
-        "      - name: n\n        conditions: [{path: args.a, op: regex, value: '(?m)^b$'}]\n",
-    );
-    let path = Path::parse("args.a").expect("a path");
-    let value = rule["require"][0].get("value");
-    let predicate = Predicate::new(String::new(), path, "regex", value, None).expect("good");
-    for (text, expected) in [
-        ("b", true),
-        ("a\nb\nc", true),
-        ("b\nc", true),
-        ("ab\nc", false),
-    ] {
-        let arguments = json!({ "a": text });
-        let facts = Facts::of("t", arguments.as_object().expect("an object"));
-        assert_eq!(predicate.holds(&facts), Ok(expected), "{text:?}");
     }
 }
 

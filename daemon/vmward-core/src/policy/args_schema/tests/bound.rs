@@ -205,6 +205,38 @@ fn a_call_of_the_longest_size_passes_an_ordinary_schema() {
 }
 
 #[test]
+fn a_text_costs_as_much_as_its_patterns_are_large() {
+    let large = "^[ab]*a[ab]{300}$";
+    let long = "ab".repeat(16 << 10);
+    for schema in [
+        json!({"properties": {"a": {"pattern": large}}}),
+        json!({"additionalProperties": {"allOf": [{"pattern": large}]}}),
+    ] {
+        assert_eq!(check(&schema, &json!({"a": "a".repeat(400)})), Ok(()));
+        assert_eq!(unfit(&schema, &json!({"a": long})), Err(Unfit::TooMuch));
+    }
+    for schema in [
+        json!({"patternProperties": {large: true}}),
+        json!({"patternProperties": {large: true}, "unevaluatedProperties": false}),
+        json!({"propertyNames": {"$ref": "#/$defs/n"}, "$defs": {"n": {"pattern": large}}}),
+    ] {
+        assert_eq!(check(&schema, &json!({"a".repeat(400): 1})), Ok(()));
+        assert_eq!(
+            unfit(&schema, &json!({long.clone(): 1})),
+            Err(Unfit::TooMuch)
+        );
+    }
+    let ordinary = json!({"items": {"pattern": "^[a-z0-9-]{1,63}$"}});
+    let names = json!({"a": vec!["web-1.example.org"; 1_000]});
+    assert!(check(&json!({"properties": {"a": ordinary}}), &names).is_err());
+    let names = json!({"a": vec!["web-1"; 3_000]});
+    assert_eq!(
+        check(&json!({"properties": {"a": ordinary}}), &names),
+        Ok(())
+    );
+}
+
+#[test]
 fn what_nothing_asks_about_costs_nothing() {
     let arguments = json!({"deep": nested(100, json!([1, 2, 3]))});
     assert_eq!(

@@ -41,6 +41,32 @@ fn patterns_are_bounded() {
 }
 
 #[test]
+fn patterns_on_one_call_share_a_bounded_amount_of_work() {
+    let large = json!("[ab]*a[ab]{300}z.*");
+    let text = |bytes: usize| Some(json!("a".repeat(bytes)));
+    assert_eq!(holds("regex", &large, text(4 << 10)), Ok(false));
+    assert_eq!(
+        holds("regex", &large, text(TEXT_BYTES_MAX)),
+        Err(
+            "args.x is too long for the pattern: with those tried before it, it could take more \
+             than 3000000 steps"
+                .to_owned()
+        )
+    );
+    // An ordinary one is tried on the longest text there is.
+    let ordinary = json!("(?s:.*)(?:dev|web)-[0-9]{1,4}(?s:.*)");
+    assert_eq!(holds("regex", &ordinary, text(TEXT_BYTES_MAX)), Ok(false));
+    // Together they are not.
+    let arguments = json!({"x": "a".repeat(4_000)});
+    let facts = Facts::of("t", arguments.as_object().expect("an object"));
+    let predicate = predicate("args.x", "regex", Some(&large)).expect("a condition");
+    let work = Work::default();
+    assert_eq!(predicate.holds(&facts, &work), Ok(false));
+    assert!(predicate.holds(&facts, &work).is_err());
+    assert_eq!(predicate.holds(&facts, &Work::default()), Ok(false));
+}
+
+#[test]
 fn a_value_that_the_operator_cannot_take_is_refused() {
     for (op, value, message) in [
         (

@@ -20,6 +20,30 @@ fn conditions_that_never_hold_together_are_named() {
         of_rule(&format!(r#"{{"require":[{a}],"deny_if":[{either}]}}"#)),
         [format!("{a}: {}", said("/tools/t/deny_if/0"))]
     );
+    for (one, op, value) in [
+        (r#""a""#, "neq", r#""a""#),
+        (r#""a""#, "regex", r#""b.*""#),
+        (r#""a""#, "lt", "5"),
+        ("1", "gt", "5"),
+        ("1", "exists", "false"),
+    ] {
+        let one = eq("args.x", one);
+        let other = format!(r#"{{"path":"args.x","op":"{op}","value":{value}}}"#);
+        for (first, second) in [(&one, &other), (&other, &one)] {
+            assert_eq!(
+                of_rule(&format!(r#"{{"require":[{first},{second}]}}"#)),
+                [format!("{second}: {}", said("/tools/t/require/0"))]
+            );
+        }
+    }
+    let (there, missing) = (
+        r#"{"path":"args.x","op":"exists"}"#,
+        r#"{"path":"args.x","op":"exists","value":false}"#,
+    );
+    assert_eq!(
+        of_rule(&format!(r#"{{"require":[{there},{missing}]}}"#)),
+        [format!("{missing}: {}", said("/tools/t/require/0"))]
+    );
     let (one, same) = (eq("args.x", "1"), eq("args.x", "1.0"));
     for harmless in [
         format!(r#"{{"require":[{a},{either}]}}"#),

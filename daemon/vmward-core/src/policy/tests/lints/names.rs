@@ -60,3 +60,21 @@ fn an_entry_that_takes_back_what_the_built_in_map_knows_is_named() {
         assert_eq!(entry(sure), [""; 0], "{sure}");
     }
 }
+
+#[test]
+fn a_pattern_too_large_for_an_ordinary_text_is_named() {
+    let of = |pattern: &str| {
+        let condition = format!(r#"{{"path":"args.note","op":"regex","value":"{pattern}"}}"#);
+        lints(
+            "deny",
+            &format!(r#""tools":{{"t":{{"deny_if":[{condition}]}}}}"#),
+        )
+    };
+    assert_eq!(
+        of("(a{100}){30}"),
+        [
+            r#""(a{100}){30}": the pattern is so large that a call with more than 488 bytes there is denied without trying it"#
+        ]
+    );
+    assert_eq!(of("[a-z]{1,1000}"), [""; 0]);
+}

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Draft, Source};
+use super::{Draft, Source, pattern};
 use crate::policy::import::{
     Note,
     limits::{self, Counter},
@@ -87,7 +87,10 @@ impl Draft {
             return reader.error(node.line, message);
         }
         let value = match (op, value) {
-            ("regex", Value::String(pattern)) => json!(anywhere(&pattern)),
+            ("regex", Value::String(pattern)) => match pattern::of_go(&pattern) {
+                Ok(pattern) => json!(anywhere(&pattern)),
+                Err(message) => return self.lost.push(Note::new(node.line, message)),
+            },
             (_, value) => value,
         };
         match op {
