@@ -4,11 +4,11 @@
 use std::fs;
 use std::time::Duration;
 
-use vmward_tests::daemon::Mode;
-use vmward_tests::guest::{Guest, run, text, virsh};
+use vmward_tests::daemon::{Daemon, Mode};
+use vmward_tests::guest::{Guest, parts, run, text, virsh};
 use vmward_tests::wait;
 
-use crate::Scene;
+use crate::{Scene, assert_in_vm};
 
 /// Who asks gets a lease.
 const ANYTHING: &str = r#"{"version": "1", "default": "allow"}"#;
@@ -102,7 +102,7 @@ fn each_of_libvirt_s_operations_works_with_its_lease() {
 
 /// In libvirt's own words, as far as no virsh command leads to them. Whether QEMU
 /// can do it is not asked; only that nothing was made harmless on its way.
-const AS_LIBVIRT_SAYS: [&str; 9] = [
+const AS_LIBVIRT_SAYS: [&str; 11] = [
     r#"{"execute":"chardev-add","arguments":{"id":"charserial9","backend":{"type":"pty","data":{}}}}"#,
     r#"{"execute":"chardev-add","arguments":{"id":"charchannel9","backend":{"type":"socket","data":{"addr":{"type":"unix","data":{"path":"/var/tmp/domain-with-a-name-of-some-length/org.qemu.guest_agent.0-or-so"}},"wait":false,"server":true}}}}"#,
     r#"{"execute":"netdev_add","arguments":{"type":"tap","fds":"a:b","vhost":true,"vhostfds":"c:d","id":"hostnet9"}}"#,
@@ -112,6 +112,8 @@ const AS_LIBVIRT_SAYS: [&str; 9] = [
     r#"{"execute":"qom-set","arguments":{"property":"limits","path":"/objects/throttle-group9","value":{}}}"#,
     r#"{"execute":"pmemsave","arguments":{"val":0,"size":16,"filename":"/var/cache/libvirt/qemu/qemu.mem.aB3dE6"}}"#,
     r#"{"execute":"screendump","arguments":{"filename":"/var/cache/libvirt/qemu/qemu.screendump.aB3dE6"}}"#,
+    r#"{"execute":"memsave","arguments":{"val":0,"size":16,"filename":"/var/lib/libvirt/qemu/domain-1-mon-4/qemu.mem.aB3dE6"}}"#,
+    r#"{"execute":"screendump","arguments":{"filename":"/var/lib/libvirt/qemu/domain-1-mon-4/qemu.screendump.aB3dE6","format":"png"}}"#,
 ];
 
 #[test]
@@ -144,4 +146,19 @@ fn what_libvirt_says_in_its_daily_work_passes() {
     let audit = scene.daemon.audit();
     let refused = audit.select(|r| r["kind"] == "kernel" && r["verdict"] == "refused");
     assert!(refused.is_empty(), "{refused:?}");
+}
+
+/// As people look at a console: libvirt has QEMU write a file, and reads it itself.
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
+fn a_screenshot_is_nobody_s_stop() {
+    const SCREEN: &str = "<video><model type='vga'/></video>";
+    assert_in_vm();
+    let guest = Guest::start_changed("mon-5", |xml| parts::with_devices(xml, SCREEN));
+    let daemon = Daemon::start(Mode::Enforce);
+    daemon.wait_protected("mon-5");
+    let output = virsh(&["screenshot", "mon-5", "/var/tmp/mon-5.ppm"]);
+    assert!(output.status.success(), "{}", text(&output));
+    guest.assert_ticks();
+    assert_eq!(daemon.audit().select(|r| r["verdict"] == "refused"), []);
 }

@@ -1,5 +1,6 @@
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::sync_channel;
+use std::time::Instant;
 
 use super::*;
 use crate::process::identify;
@@ -17,8 +18,19 @@ fn qemu(dir: &Path) -> (Child, Process) {
     let mut command = Command::new(program);
     let command = command.args(["-c", "read end", "-uuid", UUID]);
     let child = command.stdin(Stdio::piped()).spawn().unwrap();
+    has_begun(child.id());
     let process = identify(child.id()).unwrap();
     (child, process)
+}
+
+/// Its parent goes on while the kernel still sets up what its arguments are.
+fn has_begun(pid: u32) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let arguments = || fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
+    while !arguments().contains(UUID) {
+        assert!(Instant::now() < deadline, "it does not begin");
+        std::thread::yield_now();
+    }
 }
 
 fn status(state: &str, pid: u32) -> String {
