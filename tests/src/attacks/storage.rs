@@ -3,7 +3,7 @@
 
 use std::process::Output;
 
-use super::{Attack, Harm, attack, of_all};
+use super::{Attack, Harm, Refusal, attack, of_all};
 use crate::guest::{Guest, run};
 
 /// Where the guests' boot sector is, and what they have printed.
@@ -40,6 +40,7 @@ pub const ATTACKS: &[Attack] = &[
         // As above.
         harm: Harm::Host,
         hook: "fs_context_parse_param",
+        refusal: Refusal::Says("permission denied"),
         ..row("storage/give-up-the-journal", |_| {
             run("mount", &["-o", "remount,abort", HOME])
         })
