@@ -86,8 +86,6 @@ fn at_most(pattern: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
 
     #[test]
@@ -127,44 +125,5 @@ mod tests {
         assert!(!work.take(PATTERN_STEPS_MAX / 4, 1));
         assert!(work.take(1, 1));
         assert!(!work.take(u64::MAX, usize::MAX));
-    }
-
-    /// `cargo test --release -p vmward-core -- --ignored --nocapture steps_take`
-    #[test]
-    #[ignore = "measures, and asserts nothing"]
-    fn how_long_the_steps_take() {
-        let mut seed = 1_u32;
-        let mut random = |letters: &[u8], bytes: usize| -> String {
-            let letter = |_| {
-                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                char::from(letters[seed as usize / 65_536 % letters.len()])
-            };
-            (0..bytes).map(letter).collect()
-        };
-        for pattern in [
-            "[ab]*a[ab]{300}z",
-            "[ab]*a[ab]{40}z",
-            "[ab]*a[ab]{12}z",
-            r"(?:\w{1,30}-){1,8}x",
-            "(?:.{1,60}-){1,6}prod",
-            ".*-[a-z0-9]{1,200}x",
-            r"[\w-]*a[\w-]{100}é",
-            "(a?){200}(a|b|ab|ba)*z",
-            "(?s:.*)(?:stop)(?s:.*)",
-        ] {
-            let size = size(pattern);
-            let bytes = usize::try_from(PATTERN_STEPS_MAX / size).unwrap_or(0);
-            let bytes = bytes.min(64 << 10);
-            let Ok(regex) = regex::Regex::new(&format!("^(?:{pattern})$")) else {
-                println!("{pattern} {size}: too large");
-                continue;
-            };
-            for letters in [&b"ab"[..], b"ab-", b"a"] {
-                let text = random(letters, bytes);
-                let begun = Instant::now();
-                let found = regex.is_match(&text);
-                println!("{pattern} {size} x {bytes}: {found} {:?}", begun.elapsed());
-            }
-        }
     }
 }
