@@ -269,6 +269,4 @@ pub struct Offsets {
     pub fs_parameter_key: u32,
     /// `fs_context.root`
     pub fs_context_root: u32,
-    /// `dentry.d_sb`
-    pub dentry_sb: u32,
 }

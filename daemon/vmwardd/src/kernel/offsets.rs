@@ -137,7 +137,6 @@ fn of_other_doors(find: &Finder<'_>) -> Result<Offsets, KernelError> {
         skb_len: find.field("sk_buff", &["len"])?,
         fs_parameter_key: find.field("fs_parameter", &["key"])?,
         fs_context_root: find.field("fs_context", &["root"])?,
-        dentry_sb: find.field("dentry", &["d_sb"])?,
         bpf_prog_attach_type: find.field("bpf_prog", &["expected_attach_type"])?,
         bpf_prog_aux_attach: find.field("bpf_prog_aux", &["attach_btf_id"])?,
         sched_ext_ops: find.type_number("sched_ext_ops"),

@@ -12,7 +12,7 @@ use crate::emit::{Report, emit};
 use crate::input::{DM_SUSPEND, ioctl, user};
 use crate::lsm::kernel_files::name_of_file;
 use crate::maps::{is_active, offset};
-use crate::objects::{find, host_wall, identify, of_inode};
+use crate::objects::{find, host_wall, identify, inode_of, of_inode};
 use crate::task::{Task, read};
 use crate::verdict::Attempt;
 
@@ -68,9 +68,12 @@ fn is_guarded(fd: u32) -> bool {
     if !task.has_files_alone() {
         return true;
     }
-    let file = task.file(fd);
-    let inode = file.and_then(|file| read(file, offset!(file_inode)));
-    inode.and_then(of_inode).is_some()
+    inode_behind(task, fd).and_then(of_inode).is_some()
+}
+
+/// The inode of a task's open file.
+fn inode_behind(task: Task, fd: u32) -> Option<u64> {
+    read(task.file(fd)?, offset!(file_inode))
 }
 
 /// Do files of VMs lie on the file system of an open file, or vmward's own? Where
@@ -81,12 +84,14 @@ fn holds_vms(fd: u32) -> bool {
     if !task.has_files_alone() {
         return true;
     }
-    let Some((_, dev)) = task.file(fd).and_then(|file| {
-        let inode: u64 = read(file, offset!(file_inode))?;
-        identify(inode)
-    }) else {
+    let Some((_, dev)) = inode_behind(task, fd).and_then(identify) else {
         return true;
     };
+    is_of_vms(dev)
+}
+
+/// Do files of VMs lie on the file system of this device, or vmward's own?
+fn is_of_vms(dev: u32) -> bool {
     find(object::FILE_SYSTEM, 0, dev).is_some()
 }
 
@@ -99,9 +104,8 @@ pub fn abort(context: u64) -> i32 {
         // One that is not mounted yet.
         return 0;
     }
-    let sb: u64 = read(root, offset!(dentry_sb)).unwrap_or(0);
-    let dev: u32 = read(sb, offset!(sb_dev)).unwrap_or(0);
-    if find(object::FILE_SYSTEM, 0, dev).is_none() {
+    // What cannot be read is no file system of VMs.
+    if !identify(inode_of(root)).is_some_and(|(_, dev)| is_of_vms(dev)) {
         return 0;
     }
     host_wall(&Attempt {
