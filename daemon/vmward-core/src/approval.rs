@@ -14,8 +14,8 @@
 //!
 //! An approval is bound to everything that was shown to the approver: caller, the
 //! agent that it names, tool and server, effect, the VM and its very process, the
-//! arguments in canonical form, and the policy. Whatever of it changes, the call is another call. It is used
-//! once, by a call that passes every rule again.
+//! arguments in canonical form, and the policy. Whatever of it changes, the call is
+//! another call. It is used once, by a call that passes every rule again.
 //!
 //! Everybody who makes the call while it waits asks for it, and none of them may
 //! say yes; nor may who said yes use it. A grant may have several users, and two

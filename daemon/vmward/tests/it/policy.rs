@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const SEED: &str = include_str!("../../../vmward-core/tests/data/policy.json");
+/// The question about a stop, as far as it is the same.
+const EXPLAIN: [&str; 5] = ["explain", "--policy", "policy.json", "--tool", "vm_stop"];
 
 /// A folder with files, and the command run in it.
 struct Folder(TempDir);
@@ -156,15 +158,7 @@ fn explain_names_the_rule_that_decides_and_each_of_its_steps() {
     let text = with(&json!({"tools": {"vm_stop": forced}}));
     let folder = Folder::with(&[("policy.json", &text)]);
     let args = r#"{"identifier":"web-1","force":true}"#;
-    let call = [
-        "explain",
-        "--policy",
-        "policy.json",
-        "--tool",
-        "vm_stop",
-        "--args",
-        args,
-    ];
+    let call = [&EXPLAIN[..], &["--args", args]].concat();
     let text = folder.policy(3, &call);
     for part in [
         "deny: vm_stop is denied where args.force eq true (condition)\n",

@@ -116,9 +116,9 @@ impl Shell {
             name: vm.name.clone(),
             process,
         });
-        if let Err(error) = self.running.keep(vms.collect()) {
-            self.vms.change();
-            self.complain("the file of running VMs", &error);
+        match self.running.keep(vms.collect()) {
+            Ok(()) => self.vms.are_kept(),
+            Err(error) => self.complain("the file of running VMs", &error),
         }
     }
 }

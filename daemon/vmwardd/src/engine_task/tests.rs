@@ -19,6 +19,13 @@ const VM: Process = Process {
     pid: 0x7fff_fff0,
     start_ticks: 5,
 };
+const PROTECTED: Protected = Protected {
+    uuid: [1; 16],
+    process: VM,
+    observe: false,
+    disarmed_until_s: 0,
+    deputy_pid: 0,
+};
 
 fn shell(dir: &Path) -> Shell {
     shell_with(dir, SEED)
@@ -143,13 +150,7 @@ fn a_vm_that_ended_without_a_daemon_ended_under_the_lease_that_the_kernel_names(
 fn an_event_that_comes_after_its_vm_was_missed_makes_no_second_end() {
     let dir = tempfile::tempdir().unwrap();
     let mut shell = shell(dir.path());
-    shell.vms.adopt(&Protected {
-        uuid: [1; 16],
-        process: VM,
-        observe: false,
-        disarmed_until_s: 0,
-        deputy_pid: 0,
-    });
+    shell.vms.adopt(&PROTECTED);
     let now = convert::now();
     let mut batch = batch::Batch::default();
     shell.ended_unseen(VM, now, &mut batch);
@@ -167,13 +168,7 @@ fn which_vms_run_is_written_again_where_it_could_not_be() {
     // What stands in the way of a rename, root's too.
     let file = dir.path().join("vms-running.json");
     std::fs::create_dir_all(file.join("in the way")).unwrap();
-    shell.vms.adopt(&Protected {
-        uuid: [1; 16],
-        process: VM,
-        observe: false,
-        disarmed_until_s: 0,
-        deputy_pid: 0,
-    });
+    shell.vms.adopt(&PROTECTED);
     assert!(shell.step(Vec::new()).is_none());
     assert!(file.is_dir());
     std::fs::remove_dir_all(&file).unwrap();

@@ -266,14 +266,14 @@ impl Vms {
             .map(|(process, guarded)| (*process, guarded))
     }
 
-    /// Are others under protection than when this was last asked?
-    pub(super) fn have_changed(&mut self) -> bool {
-        std::mem::take(&mut self.changed)
+    /// Are others under protection than were kept last?
+    pub(super) fn have_changed(&self) -> bool {
+        self.changed
     }
 
-    /// Whoever asks next shall hear that they have changed.
-    pub(super) fn change(&mut self) {
-        self.changed = true;
+    /// Which are under protection is kept.
+    pub(super) fn are_kept(&mut self) {
+        self.changed = false;
     }
 
     /// The kernel has this about a VM now.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Folder, SEED, with};
+use super::{EXPLAIN, Folder, SEED, with};
 
 #[test]
 fn a_call_that_names_two_vms_is_refused_as_the_daemon_does() {
@@ -30,33 +30,17 @@ fn a_call_that_names_two_vms_is_refused_as_the_daemon_does() {
         let text = folder.policy(status, &["test", cases]);
         assert_eq!(text.contains(why), status == 1, "{cases}: {text}");
     }
-    let explain = [
-        "explain",
-        "--policy",
-        "policy.json",
-        "--tool",
-        "vm_stop",
-        "--args",
-        r#"{"identifier":"a"}"#,
-        "--vm",
-    ];
-    let text = folder.policy(1, &[&explain[..], &["b"]].concat());
+    let of_a = ["--args", r#"{"identifier":"a"}"#, "--vm"];
+    let explain = |status, vm| folder.policy(status, &[&EXPLAIN[..], &of_a, &[vm]].concat());
+    let text = explain(1, "b");
     assert!(text.contains(why), "{text}");
-    folder.policy(0, &[&explain[..], &["a"]].concat());
+    explain(0, "a");
 }
 
 #[test]
 fn what_is_no_instant_is_wrong_usage() {
     let folder = Folder::with(&[("policy.json", SEED)]);
-    let explain = [
-        "explain",
-        "--policy",
-        "policy.json",
-        "--tool",
-        "vm_stop",
-        "--when",
-        "yesterday",
-    ];
+    let explain = [&EXPLAIN[..], &["--when", "yesterday"]].concat();
     for call in [
         &["simulate", "policy.json", "--since", "bogus"][..],
         &explain,
