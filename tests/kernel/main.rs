@@ -21,6 +21,7 @@ mod mounted;
 mod own;
 mod restart;
 mod rpc;
+mod starting;
 mod storage;
 mod suite;
 mod systemd;

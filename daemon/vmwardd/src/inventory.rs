@@ -79,7 +79,7 @@ pub enum Run {
     Unprotectable(String),
 }
 
-/// A domain that runs, by libvirt's status file.
+/// A domain that runs or starts, by libvirt's status file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ByFile {
     /// The identity.
@@ -88,6 +88,8 @@ pub struct ByFile {
     pub name: String,
     /// The process to protect.
     pub process: Process,
+    /// It only starts: libvirt may still have to end it.
+    pub is_starting: bool,
 }
 
 /// Processes that are no VMs and hold some.
@@ -127,7 +129,8 @@ pub enum Sighting {
         /// What is to be guarded beside them.
         beside: Beside,
     },
-    /// These run, whatever libvirt says or does not. Each process is told of once.
+    /// These run, whatever libvirt says or does not. Each process is told of once
+    /// when it starts, and once when it runs.
     Running {
         /// These.
         running: Vec<ByFile>,

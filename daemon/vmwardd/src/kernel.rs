@@ -236,6 +236,15 @@ impl Kernel {
         self.cgroups.cover(vm.process, vm.observe)
     }
 
+    /// Guards a VM that starts from everybody but libvirt and PID 1. One that is
+    /// protected stays so.
+    ///
+    /// # Errors
+    /// When the map refuses: it is full, or not ours to write.
+    pub fn guard_start(&mut self, vm: &Protected) -> Result<(), KernelError> {
+        self.maps.put_starting(vm)
+    }
+
     /// Takes a VM out of protection, where it is still the same process.
     ///
     /// # Errors

@@ -22,6 +22,9 @@ pub mod role {
     /// The program that asks libvirt, a child of vmward's daemon, which is
     /// [`super::VmRow::owner_tgid`]: guarded like it, with none of its rights.
     pub const INVENTORY: u32 = 5;
+    /// A VM that starts or comes in: may be ended by libvirt, which cleans up what did
+    /// not start, and by PID 1, by nobody else.
+    pub const STARTING: u32 = 6;
 }
 
 /// Bits of [`VmRow::flags`].

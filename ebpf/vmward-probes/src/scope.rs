@@ -20,13 +20,31 @@ pub struct Vm {
 /// libvirt's daemon or one of vmward's own. A reused process id is told apart by the
 /// start time; where that cannot be read the answer is yes, since a doubt about
 /// a guarded id must not open the door.
+///
+/// A VM that starts is none of them: see [`guarded_or_starting`].
 pub fn guarded(task: Task, tgid: u32) -> Option<Vm> {
     // SAFETY: the copy may race with the daemon's removal of the row; the
-    // start time below is part of the same copy.
+    // start time in it is part of the same copy.
     let row = *unsafe { VMS.get(tgid) }?;
+    if row.role == role::STARTING {
+        return None;
+    }
+    same_process(task, Vm { tgid, row })
+}
+
+/// As [`guarded`], and a VM that starts: signals to it are refused, and nothing else is,
+/// since libvirt and those who act for it still set it up.
+pub fn guarded_or_starting(task: Task, tgid: u32) -> Option<Vm> {
+    // SAFETY: as above.
+    let row = *unsafe { VMS.get(tgid) }?;
+    same_process(task, Vm { tgid, row })
+}
+
+#[inline(always)]
+fn same_process(task: Task, found: Vm) -> Option<Vm> {
     match task.start_ticks() {
-        Some(ticks) if ticks != row.start_ticks => None,
-        _ => Some(Vm { tgid, row }),
+        Some(ticks) if ticks != found.row.start_ticks => None,
+        _ => Some(found),
     }
 }
 
@@ -54,11 +72,11 @@ pub fn is_of_vmward(role: u32) -> bool {
     role == role::OWN || role == role::INVENTORY
 }
 
-/// Whom it holds up when what was found does not go on: its VM, or virtlogd, and so
-/// all of them.
+/// Whom it holds up when what was found does not go on: its VM, one that starts too, or
+/// virtlogd, and so all of them.
 pub fn held_up(found: Vm) -> Option<Vm> {
     match found.row.role {
-        role::VM | role::HELPER | role::LOGGER => answerable(found),
+        role::VM | role::HELPER | role::LOGGER | role::STARTING => answerable(found),
         _ => None,
     }
 }

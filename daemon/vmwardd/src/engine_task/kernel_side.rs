@@ -35,6 +35,13 @@ impl KernelSide {
         }
     }
 
+    pub(super) fn guard_start(&mut self, vm: &Protected) -> Result<(), KernelError> {
+        match self {
+            KernelSide::On(kernel) => kernel.guard_start(vm),
+            KernelSide::Off => Ok(()),
+        }
+    }
+
     pub(super) fn unprotect(&mut self, process: Process) -> Result<(), KernelError> {
         match self {
             KernelSide::On(kernel) => kernel.unprotect(process),

@@ -1,7 +1,7 @@
 //! Lines from a pipe, each bounded in length and in time.
 
 use std::io::{self, BufRead, BufReader};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::process::ChildStdout;
 use std::time::Duration;
@@ -95,6 +95,15 @@ pub(super) fn pause(stop: &UnixStream, pause: Duration) -> bool {
     let mut stop = [PollFd::new(stop.as_fd(), PollFlags::POLLIN)];
     // Where that cannot be known, the thread ends rather than spins.
     wait_for(&mut stop, pause).unwrap_or(true)
+}
+
+/// As [`pause`], over as well when there is something to read from `hint`.
+pub(super) fn pause_or(stop: &UnixStream, hint: BorrowedFd<'_>, limit: Duration) -> bool {
+    let mut both = [stop.as_fd(), hint].map(|end| PollFd::new(end, PollFlags::POLLIN));
+    match wait_for(&mut both, limit) {
+        Ok(_) => is_ready(&both, 0),
+        Err(_) => true,
+    }
 }
 
 /// True when one of them is ready, false when none was within the limit.

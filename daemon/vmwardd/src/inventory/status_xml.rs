@@ -121,8 +121,19 @@ pub(super) struct Status {
     pub(super) pid: u32,
     number: Option<u32>,
     pub(super) uuid: Option<VmUuid>,
-    /// The domain is to be protected: see [`is_settled`].
-    pub(super) is_settled: bool,
+    /// How far it is.
+    pub(super) stage: Stage,
+}
+
+/// What is libvirt's to do with a domain, and what is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// It starts or comes in: libvirt may have to end it, and nobody else has.
+    Starting,
+    /// It runs, and is to be protected.
+    Settled,
+    /// It is over: libvirt cleans up.
+    Over,
 }
 
 /// Reads the facts. libvirt is the only writer, so the layout is known:
@@ -131,7 +142,7 @@ pub(super) fn parse(text: &str) -> Option<Status> {
     let (_, after) = text.split_at(text.find("<domstatus ")?);
     let (tag, body) = after.split_once('>')?;
     let pid = attribute(tag, "pid")?.parse().ok().filter(|pid| *pid > 1)?;
-    let is_settled = is_settled(attribute(tag, "state")?, attribute(tag, "reason"));
+    let stage = stage(attribute(tag, "state")?, attribute(tag, "reason"));
     let domain = body.find("<domain ").and_then(|at| body.get(at..));
     let number = domain
         .and_then(|domain| domain.split_once('>'))
@@ -144,18 +155,18 @@ pub(super) fn parse(text: &str) -> Option<Status> {
         pid,
         number,
         uuid,
-        is_settled,
+        stage,
     })
 }
 
-/// Is a domain in this state to be protected? As `vmward-inventory` decides by what
-/// libvirt answers, in the words of libvirt's files: one that starts, comes in, goes
-/// out or is over is libvirt's to clean up.
-fn is_settled(state: &str, reason: Option<&str>) -> bool {
+/// How far is a domain in this state? As `vmward-inventory` decides by what
+/// libvirt answers, in the words of libvirt's files. One that goes out to another
+/// host looks like one that comes in, and is protected already.
+fn stage(state: &str, reason: Option<&str>) -> Stage {
     match state {
-        "running" | "blocked" | "pmsuspended" => true,
-        "paused" => !matches!(reason, Some("starting up" | "migration")),
-        _ => false,
+        "paused" if matches!(reason, Some("starting up" | "migration")) => Stage::Starting,
+        "running" | "blocked" | "paused" | "pmsuspended" => Stage::Settled,
+        _ => Stage::Over,
     }
 }
 
@@ -218,26 +229,26 @@ mod tests {
     }
 
     #[test]
-    fn a_domain_is_settled_as_libvirt_calls_its_state() {
-        for (state, reason, settled) in [
-            ("running", "booted", true),
-            ("running", "post-copy failed", true),
-            ("blocked", "unknown", true),
-            ("pmsuspended", "unknown", true),
-            ("paused", "user", true),
-            ("paused", "from snapshot", true),
-            ("paused", "starting up", false),
-            ("paused", "migration", false),
-            ("shutdown", "user", false),
-            ("crashed", "panicked", false),
-            ("shutoff", "destroyed", false),
-            ("nostate", "unknown", false),
-            ("dreaming", "unknown", false),
+    fn a_domain_is_as_far_as_libvirt_calls_its_state() {
+        for (state, reason, stage) in [
+            ("running", "booted", Stage::Settled),
+            ("running", "post-copy failed", Stage::Settled),
+            ("blocked", "unknown", Stage::Settled),
+            ("pmsuspended", "unknown", Stage::Settled),
+            ("paused", "user", Stage::Settled),
+            ("paused", "from snapshot", Stage::Settled),
+            ("paused", "starting up", Stage::Starting),
+            ("paused", "migration", Stage::Starting),
+            ("shutdown", "user", Stage::Over),
+            ("crashed", "panicked", Stage::Over),
+            ("shutoff", "destroyed", Stage::Over),
+            ("nostate", "unknown", Stage::Over),
+            ("dreaming", "unknown", Stage::Over),
         ] {
             let tag = format!("state='{state}' reason='{reason}'");
             let text = status("4711").replace("state='running' reason='booted'", &tag);
             let found = parse(&text).unwrap();
-            assert_eq!(found.is_settled, settled, "{tag}");
+            assert_eq!(found.stage, stage, "{tag}");
             assert_eq!(found.pid, 4711, "{tag}");
         }
     }

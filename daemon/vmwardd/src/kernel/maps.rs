@@ -117,14 +117,7 @@ impl Maps {
     /// The state comes before the row that makes it matter.
     pub(super) fn protect(&mut self, vm: &Protected) -> Result<(), KernelError> {
         let pid = vm.process.pid;
-        let row = VmRow {
-            uuid: vm.uuid,
-            start_ticks: vm.process.start_ticks,
-            flags: if vm.observe { vm_flag::OBSERVE } else { 0 },
-            role: role::VM,
-            owner_tgid: 0,
-            disarmed_until_s: vm.disarmed_until_s,
-        };
+        let row = row_of(vm, role::VM);
         let before =
             absent_is_none(self.vms.get(&pid, 0)).map_err(failed("look up a VM", "VMS"))?;
         let same = before.is_some_and(|b| b.start_ticks == row.start_ticks);
@@ -147,6 +140,16 @@ impl Maps {
                 .map_err(failed("add a VM", "VMS"))?;
         }
         self.calls.protect(vm)
+    }
+
+    /// A VM that starts, where there is no row about the process yet.
+    pub(super) fn put_starting(&mut self, vm: &Protected) -> Result<(), KernelError> {
+        let before = absent_is_none(self.vms.get(&vm.process.pid, 0))
+            .map_err(failed("look up a VM", "VMS"))?;
+        if before.is_some_and(|before| before.start_ticks == vm.process.start_ticks) {
+            return Ok(());
+        }
+        self.put_row(vm.process.pid, row_of(vm, role::STARTING))
     }
 
     /// Where it still is the same process.
@@ -262,6 +265,17 @@ impl Maps {
             events: read(total::EVENTS)?,
             lost: read(total::LOST)?,
         })
+    }
+}
+
+fn row_of(vm: &Protected, role: u32) -> VmRow {
+    VmRow {
+        uuid: vm.uuid,
+        start_ticks: vm.process.start_ticks,
+        flags: if vm.observe { vm_flag::OBSERVE } else { 0 },
+        role,
+        owner_tgid: 0,
+        disarmed_until_s: vm.disarmed_until_s,
     }
 }
 

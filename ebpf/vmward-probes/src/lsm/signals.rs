@@ -4,11 +4,11 @@ use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 use vmward_abi::{WORD_LEN, effect, role, vector};
 
-use crate::lsm::own;
+use crate::lsm::{libvirt, own};
 use crate::maps::offset;
 use crate::objects::host_wall;
-use crate::scope::{Vm, guarded, held_up, is_of_vmward};
-use crate::task::{Task, current_tgid, load, number, read};
+use crate::scope::{Vm, guarded, guarded_or_starting, held_up, is_of_vmward};
+use crate::task::{INIT, Task, current_tgid, load, number, read};
 use crate::verdict::{Attempt, end_of, libvirt_side, wall};
 
 const SIGTRAP: u32 = 5;
@@ -79,7 +79,7 @@ fn decide(
     signal: u32,
     of_vm: impl FnOnce(&Vm) -> i32,
 ) -> i32 {
-    let Some(found) = guarded(target, tgid) else {
+    let Some(found) = guarded_or_starting(target, tgid) else {
         return 0;
     };
     if is_of_vmward(found.row.role) {
@@ -100,13 +100,13 @@ fn decide(
 fn try_vm(vm: &Vm, tgid: u32, signal: u32) -> i32 {
     // QEMU signals its own vCPU threads all the time, and its helpers in order.
     let actor = current_tgid();
-    if actor == vm.tgid {
+    if actor == vm.tgid || (vm.row.role == role::STARTING && cleans_up(actor)) {
         return 0;
     }
     if tgid != vm.tgid && (is_helper_of(vm, actor) || libvirt_side(vm, Task::current()).0) {
         return 0;
     }
-    let helper = if vm.row.role == role::VM && tgid == vm.tgid {
+    let helper = if vm.row.role != role::LOGGER && tgid == vm.tgid {
         0
     } else {
         tgid
@@ -119,6 +119,12 @@ fn try_vm(vm: &Vm, tgid: u32, signal: u32) -> i32 {
             ..attempt(vector::SIGNAL, signal)
         },
     )
+}
+
+/// Who may end a VM that starts, or comes in: it is on record all the same, see
+/// `signal_generate`.
+fn cleans_up(actor: u32) -> bool {
+    actor == INIT || libvirt::is_current()
 }
 
 /// A helper may signal itself and the others of its VM: some are two processes.

@@ -8,7 +8,7 @@ use crate::emit::{Report, emit};
 use crate::lsm::signals::{attempt, is_benign};
 use crate::maps::{LEASES, VM_STATES, VMS, is_active, offset};
 use crate::objects::one_less;
-use crate::scope::{Vm, guarded, of_vm};
+use crate::scope::{Vm, guarded_or_starting, of_vm};
 use crate::task::{Task, current_tgid, load, read};
 use crate::verdict::{Attempt, is_passing};
 
@@ -37,7 +37,11 @@ pub fn signal_generate(ctx: BtfTracePointContext) -> i32 {
 }
 
 fn witness_signal(target: Task, tgid: u32, signal: u32, info: u64) -> Option<()> {
-    let found = guarded(target, tgid)?;
+    let found = guarded_or_starting(target, tgid)?;
+    if found.row.role == role::STARTING {
+        witness_start(&found, signal);
+        return None;
+    }
     if found.row.role == role::LOGGER {
         witness_logger(&found, signal);
         return None;
@@ -70,6 +74,25 @@ fn witness_logger(logger: &Vm, signal: u32) {
     emit(logger, &attempt, &Report::of(event_kind::WITNESSED));
 }
 
+/// Who ends a VM that starts, where no wall has told of it: libvirt, PID 1, the kernel.
+#[inline(never)]
+fn witness_start(vm: &Vm, signal: u32) {
+    static WORD: [u8; WORD_LEN] = *b"a VM that starts\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    if !is_active() || current_tgid() == vm.tgid {
+        return;
+    }
+    if is_passing(vm, &attempt(vector::SIGIO, signal))
+        || is_passing(vm, &attempt(vector::SIGNAL, signal))
+    {
+        return;
+    }
+    let attempt = Attempt {
+        word: WORD.as_ptr() as u64,
+        ..attempt(vector::SIGNAL, signal)
+    };
+    emit(vm, &attempt, &Report::of(event_kind::WITNESSED));
+}
+
 /// Did no hook judge this signal? Kernels before 7.x describe a user's signal,
 /// with a code of 0 or less; later ones describe it with nothing, as they do
 /// some of their own, and only the wall's note tells them apart.
@@ -99,7 +122,7 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
 
 fn witness_exit(task: Task) -> Option<()> {
     let tgid = current_tgid();
-    let vm = guarded(task, tgid)?;
+    let vm = guarded_or_starting(task, tgid)?;
     if !is_active() || !task.group_is_dead() {
         return None;
     }

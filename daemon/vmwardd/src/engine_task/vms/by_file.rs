@@ -7,7 +7,9 @@ use vmward_core::ids::Process;
 use super::super::batch::Batch;
 use super::super::shell::Shell;
 use super::{Guarded, Vms};
+use crate::counters::count;
 use crate::inventory::ByFile;
+use crate::process::life::Life;
 
 impl Vms {
     /// Is this process to be protected by its status file? Not one that is already,
@@ -26,6 +28,7 @@ impl Shell {
             uuid,
             name,
             process,
+            is_starting,
         } in found
         {
             if !self.vms.is_missing(*process) {
@@ -42,6 +45,10 @@ impl Shell {
                     deputy_pid
                 },
             };
+            if *is_starting {
+                self.guard_start(*process, &wanted);
+                continue;
+            }
             let pid = process.pid;
             tracing::info!(
                 vm = name,
@@ -50,6 +57,31 @@ impl Shell {
             );
             self.protect(*process, wanted, batch);
         }
+    }
+
+    /// A VM that starts, or comes in, is libvirt's to clean up, and nobody else's to
+    /// end. From when it runs it is protected as all are.
+    fn guard_start(&mut self, process: Process, wanted: &Guarded) {
+        if let Err(error) = self.kernel.guard_start(&wanted.row(process)) {
+            count(&self.counters.kernel_errors);
+            self.complain("kernel", &error);
+            return;
+        }
+        // As in `protect`.
+        if self.vms.lives.of(process) == Life::Ended {
+            self.unprotect(process);
+            return;
+        }
+        self.vms.lives.let_go(process);
+        // For the record of what is tried on it.
+        if let Err(error) = self.vms.names.learn(wanted.uuid, &wanted.name) {
+            self.complain("file of VM names", &error);
+        }
+        tracing::info!(
+            vm = wanted.name,
+            pid = process.pid,
+            "guarded while it starts"
+        );
     }
 }
 

@@ -12,7 +12,7 @@ use crate::process::life::Life;
 use crate::process::threads;
 
 impl Guarded {
-    fn row(&self, process: Process) -> Protected {
+    pub(super) fn row(&self, process: Process) -> Protected {
         Protected {
             uuid: *self.uuid.as_bytes(),
             process,

@@ -40,6 +40,7 @@ fn status(state: &str, pid: u32) -> String {
     )
 }
 
+const STARTING: &str = "state='paused' reason='starting up'";
 const RUNNING: &str = "state='running' reason='booted'";
 
 /// As libvirt does: a new file in the place of the old.
@@ -49,27 +50,30 @@ fn put(dir: &Path, text: &str) {
 }
 
 #[test]
-fn a_domain_is_told_once_and_only_when_it_has_settled() {
+fn a_domain_is_told_once_when_it_starts_and_once_when_it_runs() {
     let dir = tempfile::tempdir().unwrap();
     let (child, process) = qemu(dir.path());
     let mut files = StatusFiles::default();
     let mut look = || files.look(dir.path());
     assert_eq!(look(), [], "there is no file yet");
-    for unsettled in [
-        "state='paused' reason='starting up'",
-        "state='paused' reason='migration'",
-        "state='shutdown' reason='user'",
-    ] {
-        put(dir.path(), &status(unsettled, process.pid));
-        assert_eq!(look(), [], "{unsettled}");
-    }
-    put(dir.path(), &status(RUNNING, process.pid));
-    let expected = ByFile {
+    let expected = |is_starting| ByFile {
         uuid: UUID.parse().unwrap(),
         name: "web-1".to_owned(),
         process,
+        is_starting,
     };
-    assert_eq!(look(), [expected]);
+    put(
+        dir.path(),
+        &status("state='shutdown' reason='user'", process.pid),
+    );
+    assert_eq!(look(), [], "it is over");
+    put(dir.path(), &status(STARTING, process.pid));
+    assert_eq!(look(), [expected(true)]);
+    let comes_in = "state='paused' reason='migration'";
+    put(dir.path(), &status(comes_in, process.pid));
+    assert_eq!(look(), [], "the process is the same, and only starts");
+    put(dir.path(), &status(RUNNING, process.pid));
+    assert_eq!(look(), [expected(false)]);
     assert_eq!(look(), [], "nothing has changed");
     let paused = status("state='paused' reason='user'", process.pid);
     put(dir.path(), &paused);
