@@ -18,19 +18,27 @@ const NOTICED: Duration = Duration::from_secs(90);
 /// A file system of its own, on a disk of its own, for as long as this lives.
 struct Volume {
     name: &'static str,
+    image: String,
 }
 
 impl Volume {
     #[track_caller]
     fn make(name: &'static str) -> Self {
-        let volume = Self { name };
+        Self::make_in("/run", name, "16M")
+    }
+
+    /// Its disk is a file in `folder`.
+    #[track_caller]
+    fn make_in(folder: &str, name: &'static str, size: &str) -> Self {
+        let image = format!("{folder}/{name}.img");
+        let volume = Self { name, image };
         let script = r#"
             set -e; modprobe --all loop ext4 dm-mod
-            truncate -s 16M /run/$1.img; mkfs.ext4 -q -F /run/$1.img
-            loop=$(losetup --find --show /run/$1.img)
+            truncate -s $3 $2; mkfs.ext4 -q -F $2
+            loop=$(losetup --find --show $2)
             dmsetup create $1 --table "0 $(blockdev --getsz $loop) linear $loop 0"
             mkdir -p /run/$1; mount /dev/mapper/$1 /run/$1"#;
-        let output = run("bash", &["-c", script, "-", name]);
+        let output = run("bash", &["-c", script, "-", name, &volume.image, size]);
         assert!(output.status.success(), "{}", text(&output));
         volume
     }
@@ -71,9 +79,9 @@ impl Volume {
 
 impl Drop for Volume {
     fn drop(&mut self) {
-        let script = "umount /run/$1; dmsetup remove $1; losetup -j /run/$1.img -O NAME -n | \
-            xargs -r losetup -d; rm /run/$1.img";
-        run("bash", &["-c", script, "-", self.name]);
+        let script = "umount /run/$1; dmsetup remove $1; losetup -j $2 -O NAME -n | \
+            xargs -r losetup -d; rm $2";
+        run("bash", &["-c", script, "-", self.name, &self.image]);
     }
 }
 
@@ -82,9 +90,12 @@ impl Drop for Volume {
 fn a_file_system_with_a_vms_disk_is_not_frozen_and_a_suspended_device_is_on_record() {
     assert_in_vm();
     take_enforcement_out();
-    let (with_disk, without) = (Volume::make("with-disk"), Volume::make("without"));
+    let below = Volume::make_in("/run", "below", "64M");
+    let with_disk = Volume::make_in(&below.place(), "with-disk", "16M");
+    let without = Volume::make("without");
     // The control: nothing keeps anybody from it.
     with_disk.can_be_frozen();
+    below.can_be_frozen();
 
     let guest = Guest::start_changed("storage-1", |xml| {
         let disk = parts::disk_at(Path::new(&with_disk.place()), "storage-1");
@@ -108,6 +119,10 @@ fn a_file_system_with_a_vms_disk_is_not_frozen_and_a_suspended_device_is_on_reco
     assert_eq!(record["actor"]["comm"], "fsfreeze", "{record:#}");
     guest.assert_ticks();
     without.can_be_frozen();
+    // The disk's disk is a file there.
+    let output = below.freeze();
+    assert!(!output.status.success(), "what lies below was frozen");
+    assert!(text(&output).contains("not permitted"), "{}", text(&output));
 
     // Nor does it give up its journal, by either way to say so.
     let output = with_disk.abort();
@@ -126,7 +141,7 @@ fn a_file_system_with_a_vms_disk_is_not_frozen_and_a_suspended_device_is_on_reco
     assert_eq!(record["vector"], "storage", "{record:#}");
     assert_eq!(record["actor"]["comm"], "dmsetup", "{record:#}");
     let words = audit.select(|r| r["vector"] == "storage");
-    assert_eq!(words.len(), 3, "going on is no stop: {words:#?}");
+    assert_eq!(words.len(), 4, "going on is no stop: {words:#?}");
     guest.assert_ticks();
 
     daemon.give_up();
@@ -135,6 +150,7 @@ fn a_file_system_with_a_vms_disk_is_not_frozen_and_a_suspended_device_is_on_reco
     assert!(output.status.success(), "{}", text(&output));
     Guest::wait_gone(pid);
     with_disk.can_be_frozen();
+    below.can_be_frozen();
 }
 
 /// A page of it that the guest writes to for the first time would end QEMU.

@@ -245,7 +245,8 @@ pub(crate) fn device_of_mount(number: u64) -> Option<u32> {
     mount(number).map(|mount| mount.dev)
 }
 
-fn device(mount: &MountInfo) -> Option<u32> {
+/// The device of a mount, as the kernel numbers it.
+pub(crate) fn device(mount: &MountInfo) -> Option<u32> {
     let (major, minor) = mount.majmin.split_once(':')?;
     kernel_dev(major.parse().ok()?, minor.parse().ok()?)
 }

@@ -6,16 +6,16 @@
 
 pub mod armed;
 pub mod life;
+mod storage;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod threads;
 pub mod view;
 
-use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 
-use procfs::process::{FDTarget, MMPermissions, MMapPath, MemoryMap};
+use procfs::process::{MMPermissions, MMapPath, MemoryMap};
 use vmward_core::ids;
 
 use crate::executable;
@@ -112,26 +112,6 @@ impl ProcHandle {
         files.sort_unstable();
         files.dedup();
         files
-    }
-
-    /// The devices of the file systems on which it has files open, as the kernel
-    /// numbers them.
-    pub fn file_systems(&self) -> BTreeSet<u32> {
-        let mounts = self.process.mountinfo().ok();
-        let Some(mounts) = mounts.map(executable::devices) else {
-            return BTreeSet::new();
-        };
-        let files = self.process.fd().into_iter().flatten().flatten();
-        let files = files.filter(|file| matches!(file.target, FDTarget::Path(_)));
-        files
-            .filter_map(|file| {
-                let info = self.read_small(&format!("fdinfo/{}", file.fd))?;
-                let mount = executable::field(&info, "mnt_id:")?;
-                // libvirt hands files over that it has opened outside.
-                let inside = mounts.get(&mount).copied();
-                inside.or_else(|| executable::device_of_mount(mount))
-            })
-            .collect()
     }
 
     /// The process that traces this one; `None` when nobody does.
@@ -289,19 +269,6 @@ mod tests {
         testing::end(child);
         assert_eq!(handle.stat(), None);
         assert!(!is_alive(process));
-    }
-
-    #[test]
-    fn the_file_system_of_a_file_is_there_while_the_file_is_open() {
-        let file = tempfile::tempfile_in("/dev/shm").unwrap();
-        let (dev, _) = executable::file_number(Path::new("/dev/shm")).unwrap();
-        let handle = ProcHandle::open(std::process::id()).unwrap();
-        assert!(handle.file_systems().contains(&dev));
-        drop(file);
-        let (child, _) = testing::child();
-        let other = ProcHandle::open(child.id()).unwrap();
-        assert!(!other.file_systems().contains(&dev), "it has none there");
-        testing::end(child);
     }
 
     #[test]

@@ -132,8 +132,8 @@ fn is_libvirts(name: &CStr, entry: &Entry) -> bool {
     }
 }
 
-/// What VMs have open beside that: the files that are their memory, and the file
-/// systems of all. Looking is slow, and a VM gets such a file only when it starts, or
+/// What VMs have open beside that: the files that are their memory, and what all of
+/// them lie on. Looking is slow, and a VM gets such a file only when it starts, or
 /// memory or a disk is plugged in.
 #[derive(Default)]
 pub(super) struct OpenFiles {
@@ -144,7 +144,7 @@ pub(super) struct OpenFiles {
 #[derive(Default)]
 struct OfVm {
     memory: Vec<(u32, u64)>,
-    file_systems: BTreeSet<u32>,
+    storage: BTreeSet<u32>,
 }
 
 impl OpenFiles {
@@ -164,7 +164,7 @@ impl OpenFiles {
                 };
                 OfVm {
                     memory: memory(&process.shared_files(), |number| is_kept(*vm, number)),
-                    file_systems: process.file_systems(),
+                    storage: process.storage(),
                 }
             });
         }
@@ -175,12 +175,12 @@ impl OpenFiles {
         self.known.get(&vm).map_or(&[], |known| &known.memory)
     }
 
-    /// The devices of the file systems on which VMs have files open, as the kernel
-    /// numbers them.
-    pub(super) fn file_systems(&self) -> impl Iterator<Item = u32> {
+    /// The devices of the file systems on which VMs have files open, and of what lies
+    /// below those and below their disks, as the kernel numbers them.
+    pub(super) fn storage(&self) -> impl Iterator<Item = u32> {
         self.known
             .values()
-            .flat_map(|known| known.file_systems.iter().copied())
+            .flat_map(|known| known.storage.iter().copied())
     }
 }
 

@@ -114,7 +114,7 @@ impl Files {
         let folders = lifeline::FOLDERS.into_iter().chain([LOGS]).map(Path::new);
         let folders = folders.chain(self.folders.iter().map(PathBuf::as_path));
         let of_folders = folders.filter_map(|path| Some(executable::file_number(path)?.0));
-        let all = of_folders.chain(self.open.file_systems());
+        let all = of_folders.chain(self.open.storage());
         all.map(|dev| {
             let kind = object::FILE_SYSTEM;
             (ObjectKey { id: 0, dev, kind }, own(object_class::STORAGE))
