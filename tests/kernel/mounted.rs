@@ -5,11 +5,11 @@ use std::process::Output;
 use std::time::Duration;
 
 use vmward_tests::audit::is_kernel;
-use vmward_tests::daemon::Mode;
+use vmward_tests::daemon::{Mode, take_enforcement_out};
 use vmward_tests::guest::{run, text};
 use vmward_tests::wait;
 
-use crate::Scene;
+use crate::{Scene, assert_in_vm};
 
 /// Longer than three of the looks at what is under guard.
 const LOOKS: Duration = Duration::from_secs(8);
@@ -32,7 +32,9 @@ fn is_refused_for(limit: Duration, script: &str) {
     let passed = wait::within(limit, || {
         let output = sh(script);
         let said = text(&output);
-        let refused = said.contains("not permitted") || said.contains("permission denied");
+        // In the words of mount(8) and umount(8).
+        let words = ["not permitted", "permission denied", "must be superuser"];
+        let refused = words.iter().any(|word| said.contains(word));
         (!refused).then_some(said)
     });
     assert_eq!(passed, None, "{script}");
@@ -54,6 +56,94 @@ fn what_is_mounted_among_configuration_stays_under_guard() {
     );
     works("mkdir -p /tmp/root/run && mount --bind /run /tmp/root/run && umount /tmp/root/run");
     works("touch /run/a /var/a && rm /run/a /var/a");
+}
+
+/// Shares the mounts of the host, as systemd does, for as long as it lives.
+struct Shared;
+
+impl Shared {
+    fn make() -> Self {
+        works("mount --make-rshared /");
+        Self
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        works("mount --make-rprivate /");
+    }
+}
+
+/// `script` in a copy of the host's mounts that is shared with them.
+fn in_a_shared_copy(script: &str) -> String {
+    format!("unshare --mount --propagation unchanged sh -c '{script}'")
+}
+
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
+fn what_is_done_to_a_shared_copy_of_the_mounts_is_done_to_the_host() {
+    assert_in_vm();
+    take_enforcement_out();
+    let _shared = Shared::make();
+    // The control: it comes to the host.
+    works("mkdir -p /run/libvirt/qemu");
+    works(&in_a_shared_copy("mount -t tmpfs none /run/libvirt/qemu"));
+    works("grep -q /run/libvirt/qemu /proc/self/mounts");
+    works(&in_a_shared_copy("umount /run/libvirt/qemu"));
+
+    let scene = Scene::new("shared-1", Mode::Enforce);
+    let state = "$(ls -dt /var/tmp/vmward-test-*/state | head -n 1)";
+    let attacks = [
+        "umount --lazy /sys/fs/bpf",
+        "mount -t tmpfs none /sys/fs/bpf",
+        "mount -t tmpfs none /run/libvirt/qemu",
+        &format!("mount -t tmpfs none {state}"),
+    ];
+    for attack in attacks {
+        is_refused_for(Duration::ZERO, &in_a_shared_copy(attack));
+    }
+    let refusals = wait::until("a record of each", LOOKS, || {
+        let audit = scene.daemon.audit();
+        let all = audit.select(|r| r["verdict"] == "refused" && r["vector"] == "mount");
+        (all.len() >= attacks.len()).then_some(all)
+    });
+    let by: Vec<_> = refusals.iter().map(|r| &r["actor"]["comm"]).collect();
+    assert_eq!(by, ["umount", "mount", "mount", "mount"]);
+    // What a container does with mounts of its own is its own affair.
+    works("unshare --mount mount -t tmpfs none /run/libvirt/qemu");
+    works(&in_a_shared_copy("mount -t tmpfs none /mnt && umount /mnt"));
+    works("test -e /sys/fs/bpf/vmward");
+    scene.guest.assert_ticks();
+}
+
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
+fn pins_that_were_made_read_only_keep_no_daemon_away() {
+    let mut scene = Scene::new("read-only-1", Mode::Enforce);
+    works("vmward-attack own set-read-only /sys/fs/bpf");
+    let record = scene.daemon.audit().one("who did it", |r| {
+        r["vector"] == "mount" && r["verdict"] == "witnessed"
+    });
+    assert_eq!(record["word"], "mount_setattr", "{record}");
+    assert_eq!(record["actor"]["comm"], "vmward-attack", "{record}");
+    works("! mkdir /sys/fs/bpf/other");
+    // A container's own mounts are its own affair.
+    works("unshare --mount vmward-attack own set-read-only /tmp");
+
+    scene.daemon.stop();
+    scene.daemon.start_again(&[]);
+    scene.daemon.wait_protected(&scene.guest.name);
+    assert!(
+        scene
+            .daemon
+            .log()
+            .contains("somebody has made it read-only"),
+        "{}",
+        scene.daemon.log()
+    );
+    let audit = scene.daemon.audit();
+    let mounts = audit.select(|r| r["vector"] == "mount");
+    assert_eq!(mounts.len(), 1, "{mounts:#?}");
 }
 
 #[test]

@@ -175,6 +175,14 @@ pub struct Offsets {
     pub mount_vfsmount: u32,
     /// `mount.mnt_ns`
     pub mount_ns: u32,
+    /// `mount.mnt_parent`
+    pub mount_parent: u32,
+    /// `mount.mnt_share`
+    pub mount_share: u32,
+    /// `task_struct.nsproxy`
+    pub task_nsproxy: u32,
+    /// `nsproxy.mnt_ns`
+    pub nsproxy_mnt_ns: u32,
     /// `mnt_namespace.ns`
     pub mnt_namespace_ns: u32,
     /// `ns_common.inum`

@@ -31,6 +31,8 @@ const PWRITEV2: u64 = 328;
 const REBOOT: u64 = 169;
 const DELETE_MODULE: u64 = 176;
 const PROCESS_MADVISE: u64 = 440;
+const MOUNT_SETATTR: u64 = 442;
+const OPEN_TREE_ATTR: u64 = 467;
 const SCHED_SETPARAM: u64 = 142;
 const SCHED_SETSCHEDULER: u64 = 144;
 const SCHED_SETAFFINITY: u64 = 203;
@@ -120,6 +122,8 @@ fn wide(number: u64) -> u64 {
         MADVISE_32 => MADVISE,
         DELETE_MODULE_32 => DELETE_MODULE,
         PROCESS_MADVISE => PROCESS_MADVISE,
+        MOUNT_SETATTR => MOUNT_SETATTR,
+        OPEN_TREE_ATTR => OPEN_TREE_ATTR,
         SCHED_SETPARAM_32 | SCHED_SETSCHEDULER_32 | SCHED_SETAFFINITY_32 | SCHED_SETATTR_32 => {
             SCHED_SETATTR
         }
@@ -207,6 +211,8 @@ pub enum Call {
     HoldFiles,
     /// ioctl(2) that suspends a device of disks, fails it or takes it away.
     HoldDevice,
+    /// mount_setattr(2), open_tree_attr(2): the options of mounts.
+    SetMount,
     /// None: a worker of `io_uring` does what somebody has queued.
     Queued,
     /// Any other, or none that can be told.
@@ -225,6 +231,7 @@ pub fn call() -> Call {
     let call = running();
     match call.number {
         PROCESS_MADVISE => Call::ProcessMadvise,
+        MOUNT_SETATTR | OPEN_TREE_ATTR => Call::SetMount,
         IOPL | IOPERM => Call::Ports,
         REBOOT => Call::Reboot,
         SCHED_SETPARAM | SCHED_SETSCHEDULER | SCHED_SETAFFINITY | SCHED_SETATTR => Call::Schedule,

@@ -236,6 +236,12 @@ impl Task {
         read(mm, offset!(mm_exe_file))
     }
 
+    /// Address of its `struct mnt_namespace`.
+    pub fn mount_namespace(self) -> u64 {
+        let all: u64 = read(self.0, offset!(task_nsproxy)).unwrap_or(0);
+        read(all, offset!(nsproxy_mnt_ns)).unwrap_or(0)
+    }
+
     /// Is the task traced? A doubt counts as yes.
     pub fn is_traced(self) -> bool {
         read::<u32>(self.0, offset!(task_ptrace)) != Some(0)

@@ -93,6 +93,7 @@ pub(super) fn audit_as_before(_guest: &Guest) {
 
 const AUDIT: &str = "host/audit-";
 const SCHEDULER: &str = "host/scheduler";
+const FUNCTION: &str = "host/bpf-function-";
 const BREAKPOINTS: &str = "host/breakpoint-multi";
 
 /// What the running kernel lacks that an attack cannot do without.
@@ -101,6 +102,11 @@ pub fn lacks(row: &Attack) -> Option<&'static str> {
     let has_schedulers = Path::new("/sys/kernel/sched_ext").exists();
     if row.id == SCHEDULER && !has_schedulers {
         return Some("this kernel has no sched_ext");
+    }
+    if row.id.starts_with(FUNCTION) {
+        let functions = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+        let is_there = functions.contains(" bpf_send_signal_task\n");
+        return (!is_there).then_some("this kernel has no bpf_send_signal_task");
     }
     let line = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
     let is_off = line.split_whitespace().any(|word| word == "audit=0");
@@ -317,6 +323,10 @@ pub const ATTACKS: &[Attack] = &[
         program(g, "bpf-subprogram")
     }),
     bpf("host/bpf-send-signal-long", |g| program(g, "bpf-long")),
+    bpf("host/bpf-function-network", |g| program(g, "bpf-network")),
+    bpf("host/bpf-function-network-long", |g| {
+        program(g, "bpf-network-long")
+    }),
     bpf("host/bpf-send-signal-writable", |g| {
         program(g, "bpf-writable")
     }),

@@ -31,6 +31,18 @@ pub enum KernelError {
         /// The pin directory.
         path: PathBuf,
     },
+    /// The pins' file system is mounted read-only, and cannot be mounted otherwise.
+    #[error(
+        "{path} is mounted read-only, and that cannot be changed from here; mount it anew where \
+         vmwardd runs: mount -o remount,bind,rw {path}"
+    )]
+    ReadOnly {
+        /// Where it is mounted.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
     /// The kernel's own type information cannot be read.
     #[error("Failed to read the kernel's BTF from {path}")]
     Btf {

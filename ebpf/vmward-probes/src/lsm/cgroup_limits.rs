@@ -45,6 +45,8 @@ pub fn set(vm: Vm, needed: u32, folder: Folder, place: &Place, name: &Name) -> O
 fn is_upkeep(place: &Place, name: &Name) -> bool {
     let (first, second) = match input() {
         Input::Text([b'm', b'a', b'x', ..]) => return true,
+        // `default 100`
+        Input::Text([b'd', _, _, _, _, _, _, _, first, second, ..]) => (first, second),
         Input::Text([first, second, ..]) => (first, second),
         _ => (0, 0),
     };
@@ -52,15 +54,13 @@ fn is_upkeep(place: &Place, name: &Name) -> bool {
         return false;
     }
     // A weight of one digit is less than a tenth of what others have.
+    let is_weight = name.is("cpu.weight") || name.is("io.weight") || name.is("io.bfq.weight");
     name.is("cpu.idle") && first == b'0'
-        || name.is("cpu.weight") && second.is_ascii_digit()
+        || is_weight && first.is_ascii_digit() && second.is_ascii_digit()
         || (name.is("memory.min")
             || name.is("memory.low")
             || name.is("memory.oom.group")
-            || name.is("memory.zswap.writeback")
-            || name.is("cpu.weight.nice")
-            || name.is("io.weight")
-            || name.is("io.bfq.weight"))
+            || name.is("memory.zswap.writeback"))
 }
 
 /// Less memory than is in use, so that the kernel ends somebody or lets all wait; or

@@ -1,12 +1,14 @@
 //! Other BPF programs: those that could send a VM a signal, make its system
 //! calls fail or write into its memory; that could answer in the place of a hook;
-//! that could schedule its threads, or take its monitor's socket. Fail mode: closed for
-//! what can carry such a call.
+//! that could schedule its threads, or take its monitor's socket. Fail mode: closed.
 //!
 //! The hook is asked before a loaded program gets its descriptor: the verifier
 //! is done, and what the program calls stands in its instructions, where nobody
 //! can change it any more.
 
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::generated::bpf_loop;
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 use vmward_abi::{effect, fact, object, vector};
@@ -14,25 +16,17 @@ use vmward_abi::{effect, fact, object, vector};
 use crate::lsm::own::try_bpf;
 use crate::maps::{FACTS, offset};
 use crate::objects::{fact, find, host_wall, is_own, own_wall};
-use crate::task::{INIT, current_tgid, forget, number, opaque, read};
+use crate::task::{INIT, current_tgid, number, opaque, read};
 use crate::verdict::Attempt;
 
 /// Instructions are read in chunks of so many.
 const CHUNK: usize = 8;
-/// The longest program that is looked through, in chunks.
-const CHUNKS_MAX: usize = 128;
 /// A lesson is no longer than this, in chunks.
 const LESSON_CHUNKS: usize = 2;
 /// See [`differ`].
 static SHIFT: u32 = 63;
 /// `BPF_JMP | BPF_CALL`, in the low byte of an instruction.
 const CALL: u64 = 0x85;
-/// KPROBE, TRACEPOINT, `PERF_EVENT`, `RAW_TRACEPOINT`, `RAW_TRACEPOINT_WRITABLE`,
-/// TRACING, EXT, LSM, SYSCALL: the kinds of programs that have all of
-/// these calls.
-const KINDS: u32 =
-    1 << 2 | 1 << 5 | 1 << 7 | 1 << 17 | 1 << 24 | 1 << 26 | 1 << 28 | 1 << 29 | 1 << 31;
-
 /// TRACING, STRUCT_OPS, LSM.
 const TRACING: u32 = 26;
 const STRUCT_OPS: u32 = 27;
@@ -83,10 +77,9 @@ fn try_prog(prog: u64) -> i32 {
     if kind == TRACING && place == MODIFY_RETURN {
         return own_wall(&attempt);
     }
-    let doubt = kind >= 32 || KINDS & 1 << kind != 0;
     let takes = kind == TRACING && place == ITERATOR && vmward_takes_sockets(aux) != 0;
     let dangerous = takes || decides(kind, place, aux);
-    if !dangerous && vmward_is_dangerous(first, length, doubt.into()) == 0 {
+    if !dangerous && vmward_is_dangerous(first, length) == 0 {
         return 0;
     }
     host_wall(&attempt)
@@ -149,38 +142,60 @@ fn differ(one: u64, other: u64, shift: u32) -> u64 {
     (bits | bits.wrapping_neg()) >> shift
 }
 
-/// Does it make one of the calls? Where a program is too long to tell, the
-/// answer is `doubt`. Verified by itself.
+/// What is looked for in a program, and what was found so far.
+#[repr(C)]
+struct Search {
+    first: u64,
+    calls: [u64; 5],
+    /// 0 once one of them was found.
+    differs: u64,
+    /// Not 0 once something could not be read.
+    unread: u64,
+}
+
+/// Does it make one of the calls, however long it is? Verified by itself.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn vmward_is_dangerous(first: u64, length: u32, doubt: u32) -> i32 {
-    opaque(is_dangerous(first, length as usize, doubt != 0).into())
+extern "C" fn vmward_is_dangerous(first: u64, length: u32) -> i32 {
+    opaque(is_dangerous(first, length).into())
 }
 
 #[inline(always)]
-fn is_dangerous(first: u64, length: usize, doubt: bool) -> bool {
-    let calls = [call(0), call(1), call(2), call(3), call(4)];
-    // Each look-up has two outcomes, and the loop is long.
-    forget(&calls);
+fn is_dangerous(first: u64, length: u32) -> bool {
+    let mut search = Search {
+        first,
+        calls: [call(0), call(1), call(2), call(3), call(4)],
+        differs: 1,
+        unread: 0,
+    };
+    // What follows a program in memory is no instruction of it; a chunk may begin
+    // inside and end outside, and then a doubt refuses.
+    let chunks = length.div_ceil(CHUNK as u32);
+    let look: extern "C" fn(u32, *mut Search) -> u64 = look_at_chunk;
+    // SAFETY: the callback takes what it is given, and that lives until it returns.
+    let looked = unsafe { bpf_loop(chunks, look as *mut c_void, (&raw mut search).cast(), 0) };
+    looked != i64::from(chunks) || search.unread != 0 || search.differs == 0
+}
+
+/// Called back by the kernel: 0 to go on, 1 to end.
+#[inline(never)]
+extern "C" fn look_at_chunk(number: u32, search: *mut Search) -> u64 {
+    // SAFETY: the kernel hands over what `is_dangerous` has given it.
+    let search = unsafe { &mut *search };
+    let Some(words) = chunk(search.first, number as usize) else {
+        search.unread = 1;
+        return 1;
+    };
     // SAFETY: a live static; volatile so that its value is not known.
     let shift = unsafe { core::ptr::read_volatile(&raw const SHIFT) };
-    let mut differs = 1;
-    for number in 0..CHUNKS_MAX {
-        if number * CHUNK >= length {
-            return differs == 0;
-        }
-        // What follows a program in memory is no instruction of it; a chunk may
-        // begin inside and end outside, and then a doubt refuses.
-        let Some(words) = chunk(first, number) else {
-            return true;
-        };
-        for word in words {
-            for call in calls {
-                differs &= differ(word, call, shift);
-            }
+    let mut differs = search.differs;
+    for word in words {
+        for call in search.calls {
+            differs &= differ(word, call, shift);
         }
     }
-    differs == 0 || doubt
+    search.differs = differs;
+    0
 }
 
 /// The daemon has loaded a program that makes one call, to see how this kernel

@@ -1,24 +1,30 @@
 //! Mounts over, and unmounts of, what keeps vmward, its pins and the folders on
 //! the way to them, or the VMs: the folders where libvirt knows of them. Another
 //! root puts all of these out of reach at once. Only in the host's own mount
-//! namespace and in vmwardd's; what a container mounts in its own is its own affair.
+//! namespace and in vmwardd's, and where a mount is shared with one there; what a
+//! container mounts in its own is its own affair.
 
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
-use vmward_abi::{fact, object_class, vector};
+use vmward_abi::{WORD_LEN, event_kind, fact, object_class, vector};
 
 use super::config;
 use super::own::Deed;
 use super::storage;
-use crate::maps::{is_own_mounts, offset};
+use crate::cgroups::host_with_vms;
+use crate::emit::{Report, emit};
+use crate::maps::{is_active, is_own_mounts, offset};
 use crate::objects::{fact, host_wall, inode_of, is_canary, is_own, of_inode, own_wall};
-use crate::task::read;
+use crate::task::{Task, opaque, read};
 use crate::verdict::Attempt;
 
 const MS_MOVE: u64 = 1 << 13;
 /// `MS_REMOUNT`, `MS_UNBINDABLE`, `MS_PRIVATE`, `MS_SLAVE`, `MS_SHARED`: no mount comes
 /// over another.
 const IN_PLACE: u64 = 1 << 5 | 1 << 17 | 1 << 18 | 1 << 19 | 1 << 20;
+
+/// Most mounts that are looked at of those that one is shared with.
+const PEERS_MAX: usize = 64;
 
 /// What the kernel takes for "no such option of mine" from a security module.
 const ENOPARAM: i32 = -519;
@@ -169,7 +175,7 @@ fn try_place(mount: u64, dentry: u64, change: Change) -> i32 {
     let Some(row) = of_inode(inode_of(dentry)) else {
         return 0;
     };
-    if is_own() || !is_of_host(mount) && !is_canary() {
+    if is_own() || !changes_host(mount, change) && !is_canary() {
         return 0;
     }
     let attempt = Attempt::new(vector::MOUNT, 0);
@@ -181,14 +187,82 @@ fn try_place(mount: u64, dentry: u64, change: Change) -> i32 {
     }
 }
 
+/// The options of one of the host's mounts are changed, by the call of which no other
+/// hook is told. Which mount it is about does not show here, so it is recorded and not
+/// refused: who binds a folder read-only does the same.
+pub fn witness_options() -> i32 {
+    static WORD: [u8; WORD_LEN] = *b"mount_setattr\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    if is_active()
+        && is_namespace_of_host(Task::current().mount_namespace())
+        && let Some(host) = host_with_vms()
+    {
+        let attempt = Attempt {
+            word: WORD.as_ptr() as u64,
+            ..Attempt::new(vector::MOUNT, 0)
+        };
+        emit(&host, &attempt, &Report::of(event_kind::WITNESSED));
+    }
+    0
+}
+
+/// Does it change what the host sees? A mount in another namespace does, too, where
+/// the one that it is on is shared with the host: the kernel then does the same there.
+fn changes_host(mount: u64, change: Change) -> bool {
+    if is_of_host(mount) {
+        return true;
+    }
+    let whole = mount.wrapping_sub(offset!(mount_vfsmount) as u64);
+    match change {
+        Change::Cover => vmward_has_peer_in_host(whole) != 0,
+        Change::Unmount => {
+            let parent = read::<u64>(whole, offset!(mount_parent)).unwrap_or(0);
+            vmward_has_peer_in_host(parent) != 0
+        }
+        Change::InPlace => false,
+    }
+}
+
+/// Is one of those with which the `struct mount` at this address is shared in the
+/// host's namespace? Where there are too many to tell, yes. Verified by itself.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn vmward_has_peer_in_host(mount: u64) -> i32 {
+    opaque(has_peer_in_host(mount).into())
+}
+
+#[inline(always)]
+fn has_peer_in_host(mount: u64) -> bool {
+    let peers = offset!(mount_share) as u64;
+    let ring = mount.wrapping_add(peers);
+    let mut at = ring;
+    for _ in 0..PEERS_MAX {
+        let Some(next) = read::<u64>(at, 0) else {
+            return true;
+        };
+        if next == ring {
+            return false;
+        }
+        if is_in_host(next.wrapping_sub(peers)) {
+            return true;
+        }
+        at = next;
+    }
+    true
+}
+
 /// Is the `struct vfsmount` at this address in the host's mount namespace, or in
 /// vmwardd's own, where what comes over libvirt's folders hides them from it alone? A
 /// mount that is not attached yet is in none.
 fn is_of_host(mount: u64) -> bool {
-    let whole = mount.wrapping_sub(offset!(mount_vfsmount) as u64);
-    let Some(namespace) = read::<u64>(whole, offset!(mount_ns)) else {
-        return false;
-    };
+    is_in_host(mount.wrapping_sub(offset!(mount_vfsmount) as u64))
+}
+
+/// The same of a `struct mount`.
+fn is_in_host(mount: u64) -> bool {
+    read(mount, offset!(mount_ns)).is_some_and(is_namespace_of_host)
+}
+
+fn is_namespace_of_host(namespace: u64) -> bool {
     let at = offset!(mnt_namespace_ns) + offset!(ns_common_inum);
     let number = read::<u32>(namespace, at).unwrap_or(0);
     number != 0 && (u64::from(number) == fact(fact::HOST_MOUNTS) || is_own_mounts(number))

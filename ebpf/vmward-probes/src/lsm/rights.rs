@@ -14,8 +14,9 @@ use aya_ebpf::programs::LsmContext;
 use vmward_abi::{WORD_LEN, effect, vector};
 
 use crate::input::{Call, call};
-use crate::lsm::storage;
+use crate::lsm::{mounts, storage};
 use crate::maps::offset;
+use crate::name::Name;
 use crate::objects::{host_wall, own_wall};
 use crate::task::{INIT, Task, current_tgid, read};
 use crate::verdict::Attempt;
@@ -57,9 +58,13 @@ fn try_boot(user_namespace: u64) -> i32 {
     // is nothing left to keep a host for: everything else has been ended, and
     // refused, it would wait for ever. What it is about to do is recorded while
     // there still is somebody to write it down: see `exec.rs`.
+    //
+    // systemd itself does not make this call in order, but where a unit's end is told
+    // to restart the host at once (`SuccessAction=reboot-immediate`), or after a crash
+    // of its own. Refused, it goes on.
     let in_container = read::<i32>(user_namespace, offset!(user_ns_level)).unwrap_or(0) > 0;
     let actor = Task::current();
-    if in_container || current_tgid() == INIT && !actor.is_traced() {
+    if in_container || current_tgid() == INIT && !actor.is_traced() && !runs_systemd(actor) {
         return 0;
     }
     // Below a process namespace, whatever its user namespace, reboot(2) ends what is
@@ -68,6 +73,13 @@ fn try_boot(user_namespace: u64) -> i32 {
         return 0;
     }
     host_wall(&Attempt::new(vector::REBOOT, effect::HOST_REBOOT))
+}
+
+fn runs_systemd(actor: Task) -> bool {
+    let path = offset!(file_path) + offset!(path_dentry);
+    let file = actor.exe_file().unwrap_or(0);
+    let dentry: u64 = read(file, path).unwrap_or(0);
+    Name::at(read(dentry, offset!(dentry_name)).unwrap_or(0)).is("systemd")
 }
 
 fn try_call(capability: i32) -> i32 {
@@ -89,6 +101,8 @@ fn try_call(capability: i32) -> i32 {
         Call::HoldFiles | Call::HoldDevice if capability != CAP_SYS_ADMIN => return 0,
         Call::HoldFiles => return storage::hold_files(),
         Call::HoldDevice => return storage::hold_device(),
+        Call::SetMount if capability == CAP_SYS_ADMIN => return mounts::witness_options(),
+        Call::SetMount => return 0,
         Call::SetExe => {
             return own_wall(&Attempt {
                 word: SET_EXE.as_ptr() as u64,

@@ -31,6 +31,7 @@ const OFTEN_CALLED: &str = "__x64_sys_ppoll";
 
 /// Kinds of programs.
 const KPROBE: u32 = 2;
+const SCHED_CLS: u32 = 3;
 const TRACEPOINT: u32 = 5;
 const PERF_EVENT: u32 = 7;
 const RAW_TRACEPOINT: u32 = 17;
@@ -62,6 +63,8 @@ pub(crate) fn run(what: &str, pid: i32) -> Result<(), Failed> {
         }
         "bpf-writable" => attach::raw_tracepoint(RAW_TRACEPOINT_WRITABLE, &signal)?,
         "bpf-long" => attach::raw_tracepoint(RAW_TRACEPOINT, &long(&signal))?,
+        "bpf-network" => attach::once_on_a_packet(SCHED_CLS, &by_function(pid)?)?,
+        "bpf-network-long" => attach::once_on_a_packet(SCHED_CLS, &long(&by_function(pid)?))?,
         "bpf-subprogram" => attach::raw_tracepoint(RAW_TRACEPOINT, &subprogram(&signal))?,
         "bpf-write-user" => attach::raw_tracepoint(RAW_TRACEPOINT, &write_user(pid))?,
         "bpf-tracepoint" => attach::tracepoint(TRACEPOINT, "raw_syscalls/sys_enter", &signal)?,
@@ -82,7 +85,7 @@ pub(crate) fn run(what: &str, pid: i32) -> Result<(), Failed> {
         _ => {
             return usage(
                 "host: bpf-send-signal | bpf-send-signal-thread | bpf-writable | bpf-long | \
-                 bpf-subprogram | bpf-write-user | bpf-tracepoint | bpf-kprobe | \
+                 bpf-network | bpf-network-long | bpf-subprogram | bpf-write-user | bpf-tracepoint | bpf-kprobe | \
                  bpf-perf-event | bpf-fentry | bpf-typed-tracepoint | bpf-lsm PID",
             );
         }
@@ -168,6 +171,35 @@ fn where_it_runs(pid: i32, deed: &[u64]) -> Vec<u64> {
 /// SIGKILL from within.
 fn signal(pid: i32, helper: i32) -> Vec<u64> {
     where_it_runs(pid, &[set(1, libc::SIGKILL), call(helper)])
+}
+
+/// SIGKILL by functions of the kernel, which programs about packets may call, too
+/// (since 6.13): wherever it runs.
+fn by_function(pid: i32) -> Result<Vec<u64>, Failed> {
+    let function = |name| {
+        let number = types::find(types::FUNCTION, name)?;
+        Ok::<_, Failed>(insn(0x85, 0, 2, 0, number.cast_signed()))
+    };
+    let copy = |to, from| insn(0xbf, to, from, 0, 0);
+    // The whole process, and no value that comes along.
+    let (whole, none) = (1, 0);
+    Ok(vec![
+        set(1, pid),
+        function("bpf_task_from_pid")?,
+        insn(0x55, 0, 0, 2, 0),
+        set(0, 0),
+        insn(0x95, 0, 0, 0, 0),
+        copy(6, 0),
+        copy(1, 6),
+        set(2, libc::SIGKILL),
+        set(3, whole),
+        set(4, none),
+        function("bpf_send_signal_task")?,
+        copy(1, 6),
+        function("bpf_task_release")?,
+        set(0, 0),
+        insn(0x95, 0, 0, 0, 0),
+    ])
 }
 
 /// Junk over the stack of whoever makes a system call.

@@ -42,6 +42,7 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
         ["move-mount", from, to] => move_mount(from, to),
         ["bind-mount", from, to] => bind_mount(from, to),
         ["remount-read-only", path] => remount_read_only(path),
+        ["set-read-only", path] => set_read_only(path),
         ["pivot-root", folder] => pivot_and_back(folder),
         ["old-move-mount", from, to] => {
             let none = None::<&str>;
@@ -56,7 +57,7 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
         _ => usage(
             "own: map ID | program ID | each-map | each-program | pin PATH | pin-read-only PATH | \
              truncate PATH | traced-start PROGRAM... | said-to-be PATH | move-mount FROM TO | old-move-mount FROM TO | bind-mount FROM TO | \
-             remount-read-only PATH | pivot-root FOLDER",
+             remount-read-only PATH | set-read-only PATH | pivot-root FOLDER",
         ),
     }
 }
@@ -94,6 +95,26 @@ fn remount_read_only(path: &str) -> Result<(), Failed> {
     Errno::result(set)?;
     // SAFETY: numbers and null pointers.
     let done = unsafe { libc::syscall(libc::SYS_fsconfig, fs, RECONFIGURE, none, none, 0) };
+    Ok(Errno::result(done).map(drop)?)
+}
+
+/// One mount alone, by the call that no hook sees.
+#[expect(unsafe_code, reason = "a raw system call")]
+fn set_read_only(path: &str) -> Result<(), Failed> {
+    let path = std::ffi::CString::new(path).map_err(io::Error::other)?;
+    // What is set, what is cleared, propagation, users.
+    let options: [u64; 4] = [libc::MOUNT_ATTR_RDONLY, 0, 0, 0];
+    // SAFETY: a path and options that are alive, only read.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            0,
+            options.as_ptr(),
+            size_of_val(&options),
+        )
+    };
     Ok(Errno::result(done).map(drop)?)
 }
 

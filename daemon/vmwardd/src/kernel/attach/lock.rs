@@ -6,7 +6,9 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::Flock;
+use nix::mount::MsFlags;
 use nix::sys::statfs::statfs;
+use nix::sys::statvfs::{FsFlags, statvfs};
 
 use super::super::KernelError;
 use crate::lock::{InstanceLock, ask_older};
@@ -25,6 +27,38 @@ pub struct PinLock {
     warnings: Vec<String>,
 }
 
+/// Whoever has made the mount read-only, which `mount_setattr(2)` lets root do past every
+/// wall, keeps no daemon from its pins: it is written to again, in the mount namespace
+/// that the daemon has.
+fn make_writable(mount: &Path) -> Result<(), KernelError> {
+    let flags = statvfs(mount).map_or(FsFlags::empty(), |stat| stat.flags());
+    if !flags.contains(FsFlags::ST_RDONLY) {
+        return Ok(());
+    }
+    let kept = [
+        (FsFlags::ST_NOSUID, MsFlags::MS_NOSUID),
+        (FsFlags::ST_NODEV, MsFlags::MS_NODEV),
+        (FsFlags::ST_NOEXEC, MsFlags::MS_NOEXEC),
+        (FsFlags::ST_RELATIME, MsFlags::MS_RELATIME),
+    ];
+    let kept = kept.into_iter().filter(|(is, _)| flags.contains(*is));
+    let kept = kept.fold(MsFlags::MS_REMOUNT | MsFlags::MS_BIND, |all, (_, flag)| {
+        all | flag
+    });
+    let none = None::<&str>;
+    let path = mount.display();
+    match nix::mount::mount(none, mount, none, kept, none) {
+        Ok(()) => {
+            tracing::warn!(%path, "somebody has made it read-only; it can be written to again");
+            Ok(())
+        }
+        Err(source) => Err(KernelError::ReadOnly {
+            path: mount.to_owned(),
+            source: source.into(),
+        }),
+    }
+}
+
 impl PinLock {
     /// Takes it for the pins in `pin_dir`, which need not be there. There is one a
     /// host, whatever the folder: two walls would both decide.
@@ -32,7 +66,7 @@ impl PinLock {
     /// # Errors
     /// [`KernelError::Lock`] when a daemon with programs in the kernel runs, whatever
     /// its configuration; [`KernelError::NoBpfFs`] for a folder that can hold no pins,
-    /// and is not to be removed as if it did.
+    /// and is not to be removed as if it did; [`KernelError::ReadOnly`].
     pub fn take(pin_dir: &Path) -> Result<PinLock, KernelError> {
         let parent = pin_dir.parent().unwrap_or(Path::new("/"));
         if !statfs(parent).is_ok_and(|s| s.filesystem_type().0 == BPF_FS_MAGIC) {
@@ -41,6 +75,7 @@ impl PinLock {
             });
         }
         let host = InstanceLock::of_host()?;
+        make_writable(parent)?;
         let mut lock = PinLock {
             pin_dir: pin_dir.to_owned(),
             warnings: host.warning().map(str::to_owned).into_iter().collect(),

@@ -12,6 +12,7 @@ use crate::own;
 
 const BPF_MAP_CREATE: libc::c_long = 0;
 const BPF_PROG_LOAD: libc::c_long = 5;
+const BPF_PROG_TEST_RUN: libc::c_long = 10;
 const BPF_RAW_TRACEPOINT_OPEN: libc::c_long = 17;
 const BPF_LINK_CREATE: libc::c_long = 28;
 /// `union bpf_attr` for loading, in words, up to the type to attach to.
@@ -28,6 +29,8 @@ const KPROBE_TYPE: &str = "/sys/bus/event_source/devices/kprobe/type";
 const UPROBE_TYPE: &str = "/sys/bus/event_source/devices/uprobe/type";
 /// A place in a file that is a program.
 const BEYOND_HEADERS: u64 = 64;
+/// More than the head of a frame.
+const PACKET_LEN: usize = 64;
 const EVENTS: &str = "/sys/kernel/tracing/events";
 
 /// On every system call.
@@ -36,6 +39,18 @@ pub(super) fn raw_tracepoint(kind: u32, program: &[u64]) -> Result<Vec<OwnedFd>,
     let name = c"sys_enter";
     let link = open_tracepoint(name.as_ptr() as u64, &program)?;
     Ok(vec![program, link])
+}
+
+/// On nothing: the kernel runs it for a packet that it is given.
+pub(super) fn once_on_a_packet(kind: u32, program: &[u64]) -> Result<Vec<OwnedFd>, Failed> {
+    let program = load(kind, 0, 0, program)?;
+    let packet = [0_u8; PACKET_LEN];
+    // Program and result, lengths in and out, bytes in and out.
+    let lengths = PACKET_LEN as u64;
+    let attr = [descriptor(&program), lengths, packet.as_ptr() as u64, 0];
+    let ran = raw_bpf(BPF_PROG_TEST_RUN, &attr);
+    Errno::result(ran)?;
+    Ok(vec![program])
 }
 
 /// On what the kernel's type `target` is.
@@ -150,11 +165,16 @@ fn descriptor(program: &OwnedFd) -> u64 {
     program.as_raw_fd().cast_unsigned().into()
 }
 
-#[expect(unsafe_code, reason = "a raw system call")]
 fn bpf(command: libc::c_long, attr: &[u64]) -> Result<OwnedFd, Failed> {
-    // SAFETY: the attribute and what it points to are alive, only read.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, command, attr.as_ptr(), size_of_val(attr)) };
+    let fd = raw_bpf(command, attr);
     Ok(own(Errno::result(fd)?)?)
+}
+
+#[expect(unsafe_code, reason = "a raw system call")]
+fn raw_bpf(command: libc::c_long, attr: &[u64]) -> libc::c_long {
+    // SAFETY: the attribute and what it points to are alive, only read but for a result
+    // in it.
+    unsafe { libc::syscall(libc::SYS_bpf, command, attr.as_ptr(), size_of_val(attr)) }
 }
 
 /// For every process, on one processor: the program runs on all of them where
