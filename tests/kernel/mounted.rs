@@ -1,7 +1,7 @@
 //! What somebody mounts or links where vmward looks: it must neither take a guard away
 //! nor put anything under guard that is not vmward's or libvirt's.
 
-use std::process::Output;
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use vmward_tests::audit::is_kernel;
@@ -113,6 +113,27 @@ fn what_is_done_to_a_shared_copy_of_the_mounts_is_done_to_the_host() {
     works("unshare --mount mount -t tmpfs none /run/libvirt/qemu");
     works(&in_a_shared_copy("mount -t tmpfs none /mnt && umount /mnt"));
     works("test -e /sys/fs/bpf/vmward");
+    // Nor where the host's mounts are made to follow those of a copy.
+    let copy = Command::new("unshare")
+        .args(["--mount", "--propagation", "unchanged", "sleep", "600"])
+        .spawn();
+    let mut copy = copy.unwrap();
+    let is_apart = format!(
+        "test $(readlink /proc/{0}/ns/mnt) != $(readlink /proc/self/ns/mnt)",
+        copy.id()
+    );
+    wait::until("the copy", LOOKS, || {
+        sh(&is_apart).status.success().then_some(())
+    });
+    works("mount --make-rslave /");
+    let inside = format!(
+        "nsenter --target {} --mount umount --lazy /sys/fs/bpf",
+        copy.id()
+    );
+    is_refused_for(Duration::ZERO, &inside);
+    works("test -e /sys/fs/bpf/vmward");
+    copy.kill().unwrap();
+    copy.wait().unwrap();
     scene.guest.assert_ticks();
 }
 

@@ -179,6 +179,8 @@ pub struct Offsets {
     pub mount_parent: u32,
     /// `mount.mnt_share`
     pub mount_share: u32,
+    /// `mount.mnt_slave_list`
+    pub mount_slave_list: u32,
     /// `task_struct.nsproxy`
     pub task_nsproxy: u32,
     /// `nsproxy.mnt_ns`

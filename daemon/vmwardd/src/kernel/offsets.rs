@@ -114,6 +114,7 @@ fn of_walls(find: &Finder<'_>) -> Result<Offsets, KernelError> {
         mount_ns: find.field("mount", &["mnt_ns"])?,
         mount_parent: find.field("mount", &["mnt_parent"])?,
         mount_share: find.field("mount", &["mnt_share"])?,
+        mount_slave_list: find.field("mount", &["mnt_slave_list"])?,
         task_nsproxy: find.field("task_struct", &["nsproxy"])?,
         nsproxy_mnt_ns: find.field("nsproxy", &["mnt_ns"])?,
         mnt_namespace_ns: find.field("mnt_namespace", &["ns"])?,

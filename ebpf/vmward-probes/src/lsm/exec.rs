@@ -39,11 +39,12 @@ pub fn bprm_creds_for_exec(ctx: LsmContext) -> i32 {
     earlier
 }
 
-/// systemd's way from the request to the end: it signals every process, waits
-/// for them, and restarts or halts the host. At an orderly shutdown vmward has
-/// let go of the VMs before that, and this program is not asked any more; a
-/// forced one ends VMs that are still under protection. The daemon lives until
-/// the first of those signals, and takes this down before it ends.
+/// systemd's way from the request to the end: it becomes `systemd-shutdown`, which
+/// signals every process, waits for them, and restarts or halts the host. At an orderly
+/// shutdown vmward has let go of the VMs before that, and this program is not asked any
+/// more; a forced one ends VMs that are still under protection. The daemon lives until
+/// the first of those signals, and takes this down before it ends. Whatever else PID 1
+/// becomes can do the same.
 #[inline(never)]
 fn witness_shutdown(program: u64) -> Option<()> {
     if !running(fact::VMS_ENFORCED) && !running(fact::VMS_OBSERVED) {
@@ -52,7 +53,8 @@ fn witness_shutdown(program: u64) -> Option<()> {
     let file: u64 = read(program, offset!(binprm_file))?;
     let dentry: u64 = read(file, offset!(file_path) + offset!(path_dentry))?;
     let name = Name::at(read(dentry, offset!(dentry_name))?);
-    if !name.is("systemd-shutdown") || !is_active() {
+    // Which it starts anew as after an update of its own, and then ends nothing.
+    if name.is("systemd") || !is_active() {
         return None;
     }
     let attempt = Attempt {

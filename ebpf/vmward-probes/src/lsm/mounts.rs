@@ -223,7 +223,8 @@ fn changes_host(mount: u64, change: Change) -> bool {
 }
 
 /// Is one of those with which the `struct mount` at this address is shared in the
-/// host's namespace? Where there are too many to tell, yes. Verified by itself.
+/// host's namespace, or does one of them have others that follow it, as the host's may
+/// be made to? Where there are too many to tell, yes. Verified by itself.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn vmward_has_peer_in_host(mount: u64) -> i32 {
@@ -232,6 +233,9 @@ extern "C" fn vmward_has_peer_in_host(mount: u64) -> i32 {
 
 #[inline(always)]
 fn has_peer_in_host(mount: u64) -> bool {
+    if has_followers(mount) {
+        return true;
+    }
     let peers = offset!(mount_share) as u64;
     let ring = mount.wrapping_add(peers);
     let mut at = ring;
@@ -242,12 +246,21 @@ fn has_peer_in_host(mount: u64) -> bool {
         if next == ring {
             return false;
         }
-        if is_in_host(next.wrapping_sub(peers)) {
+        let peer = next.wrapping_sub(peers);
+        if is_in_host(peer) || has_followers(peer) {
             return true;
         }
         at = next;
     }
     true
+}
+
+/// The list of those that follow a mount is a ring or, on newer kernels, none: empty
+/// where it leads to itself or nowhere.
+fn has_followers(mount: u64) -> bool {
+    let list = mount.wrapping_add(offset!(mount_slave_list) as u64);
+    let first: u64 = read(list, 0).unwrap_or(list);
+    first != 0 && first != list
 }
 
 /// Is the `struct vfsmount` at this address in the host's mount namespace, or in
