@@ -9,6 +9,7 @@ mod explain;
 mod lifecycle;
 mod of_host;
 mod rules;
+mod salvaging;
 mod scopes;
 mod shares;
 mod summer_time;
