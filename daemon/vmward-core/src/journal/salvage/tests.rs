@@ -2,6 +2,8 @@
 
 mod made;
 
+use proptest::prelude::*;
+
 use self::made::{
     GRANT, PROCESS, allow, approval, at, boot, charged, lease, leased, lines, log, logged, person,
     record, repaired,
@@ -297,4 +299,24 @@ fn the_record_of_a_former_versions_entry_tells_what_it_charged() {
             other => panic!("{other:?}"),
         });
     assert_eq!(charged.collect::<Vec<_>>(), [1, 1]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn no_bytes_are_too_bad_for_a_repair(
+        before in prop::collection::vec(any::<u8>(), 0..80),
+        text in "[0-9a-f]{8} \\{.{0,40}",
+        after in prop::collection::vec(any::<u8>(), 0..80),
+        record in ".{0,60}",
+    ) {
+        let whole = lines(&[boot(), allow(1)]).concat();
+        let bytes = [before, text.into_bytes(), whole, after].concat();
+        let mut log = log(&[logged(1), logged(2)]);
+        log.insert(2, record);
+        let (state, _) = repaired(&bytes, &log);
+        let ids: Vec<u64> = charged(&state).iter().map(|one| one.0).collect();
+        prop_assert_eq!(ids, [1, 2]);
+    }
 }
