@@ -20,7 +20,9 @@ use crate::{
     effect::Effect,
     engine::{Outcome, ReasonCode, Shadow, Via},
     ids::{DecisionId, Process, VmUuid},
+    journal::JournalEntry,
     lease::{Lease, LeaseState},
+    limit::Charge,
 };
 
 /// The format that [`Genesis::format`] names.
@@ -88,6 +90,16 @@ impl AuditBody {
         Self::Daemon(DaemonRecord {
             event: event.to_owned(),
             detail,
+            charged: None,
+        })
+    }
+
+    /// So many uses of a host rule were charged.
+    pub fn host_rule_charged(name: &str, times: u64, charged: OutOfBandCharge) -> Self {
+        Self::Daemon(DaemonRecord {
+            event: "host-rule-charged".to_owned(),
+            detail: Some(format!("{name}, used {times} times")),
+            charged: Some(charged),
         })
     }
 
@@ -133,6 +145,9 @@ pub struct DaemonRecord {
     /// For people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// Of `host-rule-charged`, what was charged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub charged: Option<OutOfBandCharge>,
 }
 
 /// Allowed or denied.
@@ -240,6 +255,10 @@ pub struct DecisionRecord {
     /// approved. A journal that lacks it lost lines.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub journalled: bool,
+    /// What such an allow was charged, for a journal that lost it. Former versions
+    /// did not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub charges: Option<Vec<Charge>>,
     /// When it was decided, where the record was recovered and that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decided: Option<String>,
@@ -316,9 +335,35 @@ pub struct VmRecord {
     /// The lease that covered it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<DecisionId>,
+    /// What it was charged, where it was a stop beside the gateway that counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub charged: Option<OutOfBandCharge>,
     /// Who did it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<Actor>,
+}
+
+/// What was charged for something that did not ask: a stop beside the gateway, or the
+/// uses of a host rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutOfBandCharge {
+    /// Names the charge, like a decision.
+    pub id: DecisionId,
+    /// What was charged.
+    pub charges: Vec<Charge>,
+}
+
+impl OutOfBandCharge {
+    /// What the journal's entry says; none where it is of something else.
+    pub fn of(entry: &JournalEntry) -> Option<Self> {
+        match entry {
+            JournalEntry::OutOfBand { id, charges, .. } => Some(Self {
+                id: *id,
+                charges: charges.clone(),
+            }),
+            _ => None,
+        }
+    }
 }
 
 /// Kernel events that nobody will ever see.

@@ -9,6 +9,7 @@
 mod batch;
 mod error;
 mod replay;
+pub mod salvage;
 mod tail;
 #[cfg(test)]
 mod tests;

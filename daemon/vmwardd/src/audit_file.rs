@@ -23,7 +23,7 @@ use vmward_core::clock::Now;
 use vmward_core::ids::DecisionId;
 
 pub use self::resumed::{Journalled, Requests, Resumed, Said, Written};
-pub use self::rotate::Rotation;
+pub use self::rotate::{Rotation, files_since};
 use self::scan::scan;
 use crate::audit_text;
 use crate::feed::Feed;
@@ -176,6 +176,21 @@ impl AuditFile {
             audit.append(AuditBody::daemon("audit-put-aside", Some(what.clone())), at);
         }
         Ok((audit, resumed))
+    }
+
+    /// What [`AuditFile::open`] would find, with nothing opened, made or put aside.
+    ///
+    /// # Errors
+    /// The system's errors.
+    pub fn look(dir: &Path, boot_id: &str, wanted: &HashSet<DecisionId>) -> io::Result<Resumed> {
+        let mut resumed = Resumed::default();
+        match File::open(dir.join(AUDIT_FILE)) {
+            Ok(mut file) => drop(scan(&mut file, boot_id, wanted, &mut resumed)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        rotate::look_back(dir, boot_id, wanted, &mut resumed)?;
+        Ok(resumed)
     }
 
     /// Passes every record on once it is written.

@@ -49,6 +49,7 @@ fn decision(text: &mut Text, record: &DecisionRecord) -> serde_json::Result<()> 
         args_digest,
         recovered,
         journalled,
+        charges,
         decided,
     } = record;
     text.member(r#"{"kind":"decision","decision":"#, decision)?;
@@ -72,6 +73,7 @@ fn decision(text: &mut Text, record: &DecisionRecord) -> serde_json::Result<()> 
     text.string(r#","args_digest":""#, args_digest)?;
     text.member(r#","recovered":"#, recovered)?;
     text.optional(r#","journalled":"#, journalled.then_some(&true))?;
+    text.optional(r#","charges":"#, charges.as_ref())?;
     text.optional_string(r#","decided":""#, decided.as_ref())?;
     text.copy("}");
     Ok(())

@@ -32,6 +32,18 @@ pub struct Cli {
     /// every limit starts anew. It goes on record. For a daemon that is stopped.
     #[arg(long, conflicts_with_all = ["check", "policy_only", "detach"])]
     pub new_journal: bool,
+    /// Repair a journal that cannot be gone on with: every line that is whole goes on,
+    /// what the audit log has is charged again, what nothing proves to be open is
+    /// closed. The damaged file stays beside it, and it goes on record. For a daemon
+    /// that is stopped.
+    #[arg(long, conflicts_with_all = ["check", "policy_only", "detach", "new_journal"])]
+    pub repair_journal: bool,
+    /// Only tell what --repair-journal would do.
+    #[arg(long, requires = "repair_journal")]
+    pub dry_run: bool,
+    /// Repair the journal also where a charge may be lost, which then goes on record.
+    #[arg(long, requires = "repair_journal")]
+    pub accept_loss: bool,
     /// Play the victim of the self-test; vmwardd starts this itself.
     #[arg(long, value_name = "DIR", hide = true)]
     pub canary: Option<PathBuf>,
@@ -39,8 +51,9 @@ pub struct Cli {
 
 const EXIT_STATUS: &str = "\
 Exit status:
-   0  stopped as asked, or --check found nothing wrong
+   0  stopped as asked; --check found nothing wrong; the journal was repaired
   64  wrong usage
+  65  --repair-journal: a charge may be lost, and --accept-loss was not given
   69  the kernel lacks something, or its self-test failed
   70  a fault in vmwardd itself
   73  a directory, lock or file could not be made

@@ -23,9 +23,17 @@ pub enum Point {
     /// The records that wait were taken to be written; the audit log has no line
     /// yet.
     BeforeLog,
+    /// A repair of the journal is on record.
+    RepairRecorded,
+    /// The damaged journal has another name as well.
+    RepairKept,
+    /// A new journal stands beside the old one.
+    BeforeRename,
+    /// It has its name, which may not survive a power cut.
+    AfterRename,
 }
 
-/// An allow is on its way: from here on the points count. What a daemon writes
+/// An allow, or a repair, is on its way: from here on the points count. What a daemon writes
 /// while it starts is not what the tests are about.
 #[cfg(feature = "crash-points")]
 pub fn arm() {
@@ -51,6 +59,10 @@ pub fn point(here: Point) {
         Point::BeforeAnswer => "before-answer",
         Point::AfterAnswer => "after-answer",
         Point::BeforeLog => "before-log",
+        Point::RepairRecorded => "repair-recorded",
+        Point::RepairKept => "repair-kept",
+        Point::BeforeRename => "before-rename",
+        Point::AfterRename => "after-rename",
     };
     let armed = ARMED.load(std::sync::atomic::Ordering::Relaxed);
     if armed && std::env::var("VMWARD_CRASH_AT").is_ok_and(|at| at == name) {

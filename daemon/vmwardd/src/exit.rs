@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 /// The command line is wrong.
 pub const USAGE: u8 = 64;
+/// A journal cannot be repaired without a loss.
+pub const DATA: u8 = 65;
 /// The kernel or another service lacks something.
 pub const UNAVAILABLE: u8 = 69;
 /// A fault of the daemon itself.

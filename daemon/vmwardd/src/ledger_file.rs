@@ -22,6 +22,8 @@ use crate::secure_file::open_own;
 pub const COMPACT_BYTES: u64 = 4 * 1024 * 1024;
 /// Longest journal that is read at start; far more than compaction leaves.
 pub const JOURNAL_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// The journal's name in the state directory.
+pub const JOURNAL_FILE: &str = "journal.jsonl";
 /// How much room is made at once: for some hundred decisions.
 const ROOM_BYTES: u64 = 1024 * 1024;
 
@@ -244,7 +246,7 @@ impl FileStorage {
     /// # Errors
     /// The system's errors.
     pub fn open(dir: &Path) -> io::Result<FileStorage> {
-        let path = dir.join("journal.jsonl");
+        let path = dir.join(JOURNAL_FILE);
         let file = open_own(&path)?;
         let len = file.metadata()?.len();
         let dir = File::open(dir)?;
@@ -274,7 +276,9 @@ impl FileStorage {
             .open(&new_path)?;
         new.write_all(bytes)?;
         new.sync_all()?;
+        crash::point(Point::BeforeRename);
         std::fs::rename(&new_path, &self.path)?;
+        crash::point(Point::AfterRename);
         Ok(new)
     }
 

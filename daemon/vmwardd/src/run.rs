@@ -9,6 +9,7 @@ mod new_journal;
 mod on_record;
 mod own;
 mod reload;
+mod repair_journal;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -50,11 +51,8 @@ const FIRST_LOOK_DEADLINE: Duration = Duration::from_secs(5);
 pub fn run(cli: &Cli) -> Result<(), Failure> {
     let (config, reloader) = reload::read_config(cli.config.as_deref())?;
     log::init();
-    if cli.detach {
-        return detach::detach(&config);
-    }
-    if cli.new_journal {
-        return new_journal::new_journal(&config);
+    if let Some(done) = beside_the_daemon(&config, cli) {
+        return done;
     }
     let policy = policy_store::load(&config.policy).or_exit(CONFIG)?;
     if let Some(warning) = policy_store::without_labels(&policy, config.is_unwatched()) {
@@ -125,6 +123,18 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     join_engine(runtime.block_on(stop_engine(&engine)), engine_thread);
     say_stopped(enforces);
     outcome
+}
+
+/// What is done while no daemon runs, where that is what was asked for.
+fn beside_the_daemon(config: &Config, cli: &Cli) -> Option<Result<(), Failure>> {
+    if cli.detach {
+        return Some(detach::detach(config));
+    }
+    if cli.new_journal {
+        return Some(new_journal::new_journal(config));
+    }
+    let repair = || repair_journal::repair_journal(config, cli);
+    cli.repair_journal.then(repair)
 }
 
 /// Opens the sockets, and says every warning that there is by now.

@@ -115,6 +115,7 @@ fn a_decision_names_the_caller_and_its_lease() {
         args_digest: "a".to_owned(),
         recovered: false,
         journalled: false,
+        charges: None,
         decided: None,
     };
     check(
@@ -163,6 +164,17 @@ fn the_small_records_keep_their_names() {
     check(
         &loss,
         &json!({ "kind": "loss", "from": 4, "to": 6, "count": 3 }),
+    );
+    let charged = OutOfBandCharge {
+        id: DecisionId(12),
+        charges: Vec::new(),
+    };
+    check(
+        &AuditBody::host_rule_charged("fence", 2, charged),
+        &json!({
+            "kind": "daemon", "event": "host-rule-charged", "detail": "fence, used 2 times",
+            "charged": { "id": 12, "charges": [] },
+        }),
     );
     let outcome = OutcomeRecord {
         decision_id: DecisionId(12),

@@ -222,6 +222,7 @@ impl Engine {
         // Nothing is lost with an allow that took nothing.
         let takes = !charges.is_empty() || lease.is_some() || approved.is_some();
         record.journalled = takes;
+        record.charges = takes.then(|| charges.clone());
         let audit = AuditBody::Decision(Box::new(record));
         let journal = takes.then(|| {
             JournalEntry::Allow(Box::new(AllowEntry {

@@ -51,6 +51,7 @@ impl Engine {
             args_digest: request.args_digest,
             recovered: false,
             journalled: false,
+            charges: None,
             decided: None,
         }
     }

@@ -9,6 +9,7 @@ mod explain;
 mod lifecycle;
 mod of_host;
 mod rules;
+mod salvaging;
 mod scopes;
 mod shares;
 mod summer_time;
@@ -190,6 +191,8 @@ fn an_allow_carries_a_lease_a_journal_entry_and_a_record_that_agree() {
         (Verdict::Allow, lease.id)
     );
     assert_eq!(record.policy_hash, engine.policy().hash());
+    // A journal that loses the entry can be told again what it charged.
+    assert_eq!(record.charges.as_ref(), Some(&entry.charges));
     assert_eq!(
         record.message,
         "vm_stop of web-1 is allowed; 9 of 10 are left; the lease for force_stop lapses in 30 s"

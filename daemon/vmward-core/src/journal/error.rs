@@ -47,6 +47,8 @@ pub enum ReplayError {
 }
 
 /// What a person can do about a journal that cannot be gone on with.
-pub const REMEDY: &str = "restore the file as it was, or stop vmwardd and run `vmwardd \
-                          --new-journal` (with the daemon's `--config`, where it has one), which \
-                          puts it aside and starts with empty counters";
+pub const REMEDY: &str = "stop vmwardd and run `vmwardd --repair-journal` (with the daemon's \
+                          `--config`, where it has one), which goes on with every line that is \
+                          whole and charges again what the audit log has; `--dry-run` beside it \
+                          only tells. Or restore the file as it was. `vmwardd --new-journal` puts \
+                          it aside and starts with empty counters";

@@ -163,7 +163,7 @@ impl Replay {
             JournalEntry::Boot { .. } => {}
             JournalEntry::Allow(entry) => self.allow(*entry, boot_id),
             JournalEntry::Release { id, .. } => {
-                self.charges.remove(&id);
+                self.uncharge(id);
                 self.leases.remove(&id);
             }
             JournalEntry::Settle { id, .. } => {
@@ -215,7 +215,7 @@ impl Replay {
     /// set forward would, so the journal gets a mark when that happens
     /// ([`crate::engine::Engine::clock_mark`]). The processes of the former boot
     /// are gone, and with them the leases; no disarm outlives it.
-    fn enter_boot(&mut self, boot_id: String, at: Now) {
+    pub(super) fn enter_boot(&mut self, boot_id: String, at: Now) {
         let last = std::mem::replace(&mut self.last, at);
         if self.boot_id.as_ref() == Some(&boot_id) {
             return;
@@ -251,8 +251,12 @@ impl Replay {
             charges,
             lease,
             approval,
-            audit,
+            mut audit,
         } = entry;
+        if let AuditBody::Decision(record) = &mut audit {
+            // Former versions did not say it there.
+            record.charges.get_or_insert_with(|| charges.clone());
+        }
         self.charge(id, at, charges);
         if let Some(approval) = approval {
             self.approvals.remove(&approval);
@@ -279,10 +283,14 @@ impl Replay {
         });
     }
 
-    fn charge(&mut self, id: DecisionId, at: Now, charges: Vec<Charge>) {
+    pub(super) fn charge(&mut self, id: DecisionId, at: Now, charges: Vec<Charge>) {
         self.next_id = self.next_id.max(id.0.saturating_add(1));
         let charges = charges.into_iter().map(|charge| (charge, at.boot_ns));
         self.charges.insert(id, charges.collect());
+    }
+
+    pub(super) fn uncharge(&mut self, id: DecisionId) {
+        self.charges.remove(&id);
     }
 
     fn counter(&mut self, entry: CounterEntry) {

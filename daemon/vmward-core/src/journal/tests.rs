@@ -199,9 +199,11 @@ fn a_bad_line_before_the_last_stops_everything_and_says_where() {
     assert_eq!(
         error.to_string(),
         format!(
-            "journal line 2 (at byte {offset}) is damaged; restore the file as it was, or stop \
-             vmwardd and run `vmwardd --new-journal` (with the daemon's `--config`, where it has \
-             one), which puts it aside and starts with empty counters"
+            "journal line 2 (at byte {offset}) is damaged; stop vmwardd and run `vmwardd \
+             --repair-journal` (with the daemon's `--config`, where it has one), which goes on \
+             with every line that is whole and charges again what the audit log has; `--dry-run` \
+             beside it only tells. Or restore the file as it was. `vmwardd --new-journal` puts it \
+             aside and starts with empty counters"
         )
     );
     let source = std::error::Error::source(&error).expect("a source");

@@ -232,6 +232,7 @@ fn a_file_that_is_missing_or_changed_breaks_the_chain_unless_it_was_removed_on_r
             "audit-000001.jsonl, {}",
             last_of_it["hash"].as_str().unwrap()
         )),
+        charged: None,
     });
     let at = Now {
         boot_ns: 0,

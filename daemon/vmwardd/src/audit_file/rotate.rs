@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -13,7 +13,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use vmward_core::audit::AuditBody;
 use vmward_core::audit::chain::Chain;
 use vmward_core::audit::files::{REMOVED, ROTATED, rotated_name, rotated_number};
-use vmward_core::clock::Now;
+use vmward_core::clock::{Now, parse_rfc3339};
 use vmward_core::ids::DecisionId;
 
 use super::scan::scan;
@@ -125,6 +125,32 @@ pub(super) fn rotated(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     }
     all.sort_unstable();
     Ok(all)
+}
+
+/// The files of the log in `dir`, oldest first, from the newest on as far back as one
+/// whose first record is older than `since_ns`, in nanoseconds since 1970.
+///
+/// # Errors
+/// The system's errors.
+pub fn files_since(dir: &Path, since_ns: i64) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    let newest = Some(dir.join(AUDIT_FILE)).filter(|path| path.exists());
+    let before = rotated(dir)?.into_iter().rev().map(|(_, path)| path);
+    for path in newest.into_iter().chain(before) {
+        let mut line = Vec::new();
+        BufReader::new(File::open(&path)?).read_until(b'\n', &mut line)?;
+        files.push(path);
+        if time_ns(&line).is_some_and(|first_ns| first_ns < since_ns) {
+            break;
+        }
+    }
+    files.reverse();
+    Ok(files)
+}
+
+fn time_ns(line: &[u8]) -> Option<i64> {
+    let record: serde_json::Value = serde_json::from_slice(line).ok()?;
+    parse_rfc3339(record.get("time")?.as_str()?)
 }
 
 /// The chain that an empty file goes on with: that of the newest file that was put

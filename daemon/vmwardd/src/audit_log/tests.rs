@@ -26,6 +26,7 @@ fn record(number: usize) -> AuditBody {
     AuditBody::Daemon(DaemonRecord {
         event: "test".to_owned(),
         detail: Some(format!("{number} {}", "x".repeat(1000))),
+        charged: None,
     })
 }
 

@@ -5,6 +5,7 @@ use vmward_core::audit::{LeaseNote, Verdict, VmRef};
 use vmward_core::effect::Effect;
 use vmward_core::engine::{ReasonCode, Shadow, Via};
 use vmward_core::ids::{DecisionId, VmUuid};
+use vmward_core::limit::{Charge, CounterKey};
 
 use super::*;
 
@@ -63,6 +64,17 @@ fn shadow() -> impl Strategy<Value = Option<Shadow>> {
     prop::option::of(shadow)
 }
 
+fn charges() -> impl Strategy<Value = Option<Vec<Charge>>> {
+    let charge = (string(), string(), 1..3_u32, maybe(), any::<Option<u32>>());
+    let charge = charge.prop_map(|(counter, key, cost, maker, window_s)| Charge {
+        key: CounterKey { counter, key },
+        cost,
+        maker,
+        window_s,
+    });
+    prop::option::of(prop::collection::vec(charge, 0..3))
+}
+
 fn record() -> impl Strategy<Value = DecisionRecord> {
     let verdict = prop::sample::select(vec![
         (Verdict::Allow, ReasonCode::Allowed, Via::Tool, None),
@@ -83,14 +95,14 @@ fn record() -> impl Strategy<Value = DecisionRecord> {
     let maybes = prop::array::uniform4(maybe());
     let flags = any::<[bool; 3]>();
     let ids = (any::<u64>(), prop::option::of(any::<u64>()));
-    let parts = (who(), vm(), lease(), shadow());
+    let parts = (who(), vm(), lease(), shadow(), charges());
     (verdict, texts, maybes, flags, ids, parts).prop_map(
         |(verdict, texts, maybes, flags, ids, parts)| {
             let (decision, reason_code, via, effect) = verdict;
             let [tool, rule, message, policy_hash, args_digest] = texts;
             let [server, arguments, reason, decided] = maybes;
             let [claimed, recovered, journalled] = flags;
-            let (caller, vm, lease, shadow) = parts;
+            let (caller, vm, lease, shadow, charges) = parts;
             DecisionRecord {
                 decision,
                 decision_id: DecisionId(ids.0),
@@ -113,6 +125,7 @@ fn record() -> impl Strategy<Value = DecisionRecord> {
                 args_digest,
                 recovered,
                 journalled,
+                charges,
                 decided,
             }
         },

@@ -287,6 +287,7 @@ impl Shell {
             record.lease = None;
             record.approval = None;
             record.journalled = false;
+            record.charges = None;
         }
     }
 

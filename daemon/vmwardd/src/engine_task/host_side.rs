@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use vmward_core::audit::AuditBody;
+use vmward_core::audit::{AuditBody, OutOfBandCharge};
 use vmward_core::clock::{NS_PER_S, Now};
 use vmward_core::policy::facts::VmFacts;
 use vmward_core::policy::host::HostRule as PolicyRule;
@@ -277,7 +277,12 @@ impl Shell {
         }
         let journal = self.engine.host_rule_used(name, times, now);
         let limited = self.engine.host_rule_room(name, now).is_some();
-        self.make_durable(&journal, ledger) && (!journal.is_empty() || !limited)
+        let written = self.make_durable(&journal, ledger);
+        if let Some(charged) = journal.iter().find_map(OutOfBandCharge::of) {
+            self.audit
+                .append(AuditBody::host_rule_charged(name, times, charged), now);
+        }
+        written && (!journal.is_empty() || !limited)
     }
 
     /// Which rules in the kernel are about which VM.

@@ -20,7 +20,8 @@ use vmward_core::journal::{JournalEntry, Replay, ReplayError, ReplayedState, enc
 use vmward_core::lease::{KernelLease, Lease, LeaseState};
 use vmward_core::policy::Policy;
 
-use self::behind::{behind, refusing, undecided};
+pub use self::behind::refusal;
+use self::behind::{behind, refusing, wanted};
 use super::KernelSide;
 use super::batch::Batch;
 use super::denials::Denials;
@@ -113,25 +114,20 @@ pub fn recover(
             let why = damaged(&path, &error);
             let (audit, resumed) = open_audit(&HashSet::new())?;
             let engine = Engine::new(policy, boot_id);
-            return Ok(refusing(engine, storage, why, (audit, resumed), boot_id));
+            let log = (audit, resumed);
+            return Ok(refusing(engine, storage, why, log, boot_id, now));
         }
     };
     let (spool, left) = open_spool(&config.state_dir, &mut warnings);
     let spooled = left.records.iter().filter_map(AuditBody::decision_id);
-    let wanted: HashSet<DecisionId> = replayed
-        .decisions
-        .iter()
-        .map(|found| found.id)
-        .chain(spooled.clone())
-        .chain(undecided(&replayed))
-        .collect();
-    let (mut audit, resumed) = open_audit(&wanted)?;
+    let (mut audit, resumed) = open_audit(&wanted(&replayed, &left))?;
     let approvals = config.approvals.core(&config.grants);
     if let Some(why) = behind(&path, &replayed, &resumed, &left, &policy, &approvals, now) {
         let mut engine = Engine::new(policy, boot_id);
         // Their records stay in the spool, for the start that finds a good journal.
         spooled.for_each(|id| engine.skip_ids(id));
-        return Ok(refusing(engine, storage, why, (audit, resumed), boot_id));
+        let log = (audit, resumed);
+        return Ok(refusing(engine, storage, why, log, boot_id, now));
     }
     if let Some(torn) = replayed.torn {
         tracing::warn!(

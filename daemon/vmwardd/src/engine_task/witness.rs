@@ -3,7 +3,8 @@
 
 use vmward_abi::{HOST_UUID, finishing_cause, vector};
 use vmward_core::audit::{
-    Actor, AuditBody, KernelRecord, KernelVerdict, LossRecord, Requester, VmRecord, VmRef,
+    Actor, AuditBody, KernelRecord, KernelVerdict, LossRecord, OutOfBandCharge, Requester,
+    VmRecord, VmRef,
 };
 use vmward_core::clock::Now;
 use vmward_core::effect::Effect;
@@ -240,6 +241,7 @@ impl Shell {
             signal: None,
             exit_code: None,
             lease: None,
+            charged: None,
             actor: None,
         })));
     }
@@ -249,11 +251,10 @@ impl Shell {
         let seen = self.evidence.take(event.vm);
         let cause = seen.cause(died_of);
         let last = seen.last.filter(|last| last.cause == cause);
-        if let Some(last) = &last
-            && [OBSERVED, HOST_RULE].contains(&cause)
-        {
-            self.charge_stop(event, &last.actor, now, batch);
-        }
+        let charged = last
+            .as_ref()
+            .filter(|_| [OBSERVED, HOST_RULE].contains(&cause))
+            .and_then(|last| self.charge_stop(event, &last.actor, now, batch));
         let code = i32::try_from((event.exit_code >> 8) & 0xff).ok();
         // A VM ends once in the log; what comes late only adds to it.
         let name = if self.evidence.was_unseen(event.vm) {
@@ -269,6 +270,7 @@ impl Shell {
             signal: (died_of != 0).then(|| signal(died_of)),
             exit_code: code.filter(|_| died_of == 0),
             lease: self.lease_of(event, last.as_ref()),
+            charged,
             actor: last.map(|last| last.actor),
         };
         tracing::info!(vm = record.vm.name, pid = record.pid, cause, "the VM ended");
@@ -279,8 +281,14 @@ impl Shell {
 
     /// A stop beside the gateway counts as if it had been asked for, by the grant
     /// of whoever did it: the one that its user, its primary group and its unit
-    /// give it without a claim.
-    fn charge_stop(&mut self, event: &KernelEvent, by: &Actor, now: Now, batch: &mut Batch) {
+    /// give it without a claim. Returns what its record has to say of that.
+    fn charge_stop(
+        &mut self,
+        event: &KernelEvent,
+        by: &Actor,
+        now: Now,
+        batch: &mut Batch,
+    ) -> Option<OutOfBandCharge> {
         let VmRef { uuid, name } = self.reference(event);
         let uuid = uuid.unwrap_or_else(|| VmUuid::from_bytes(event.vm_uuid));
         let vm = VmTarget {
@@ -296,10 +304,10 @@ impl Shell {
             gids: &[by.gid],
             unit: by.unit.as_deref(),
         });
-        let charged = self
+        let (journal, rows) = self
             .engine
             .charge_out_of_band(effect, &vm, by.uid, grant, now);
-        let (journal, rows) = charged;
+        let charged = journal.iter().find_map(OutOfBandCharge::of);
         batch.journal(journal);
         let over = rows.iter().filter(|row| row.remaining == 0);
         for row in over {
@@ -311,6 +319,7 @@ impl Shell {
                 "a stop beside the gateway used up"
             );
         }
+        charged
     }
 
     /// The lease under which it ended: the one used, or one that was live. Where
@@ -341,6 +350,7 @@ impl Shell {
             signal: None,
             exit_code: None,
             lease: None,
+            charged: None,
             actor: None,
         })));
         self.leases_of_ended(process, now, batch);

@@ -21,10 +21,27 @@ pub(super) fn put_on_record(
     event: &str,
     detail: &str,
 ) -> anyhow::Result<Resumed> {
+    put_all_on_record(log_dir, state_dir, event, detail, Vec::new())
+}
+
+/// The same, behind other records.
+///
+/// # Errors
+/// As [`put_on_record`].
+pub(super) fn put_all_on_record(
+    log_dir: &Path,
+    state_dir: &Path,
+    event: &str,
+    detail: &str,
+    before: Vec<AuditBody>,
+) -> anyhow::Result<Resumed> {
     let now = convert::now();
     let boot_id = clock::boot_id()?;
     let (mut audit, resumed) =
         AuditFile::open_kept(log_dir, state_dir, &boot_id, now, &HashSet::new())?;
+    for body in before {
+        audit.append(body, now);
+    }
     audit.append(AuditBody::daemon(event, Some(detail.to_owned())), now);
     audit.sync()?;
     match audit.fault() {

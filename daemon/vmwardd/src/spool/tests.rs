@@ -8,6 +8,7 @@ fn record(event: &str) -> AuditBody {
     AuditBody::Daemon(DaemonRecord {
         event: event.to_owned(),
         detail: None,
+        charged: None,
     })
 }
 

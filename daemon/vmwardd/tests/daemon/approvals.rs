@@ -98,7 +98,7 @@ pub(crate) fn authorize(daemon: &Daemon, tool: &str, vm: &str) -> Value {
 
 /// Asks as the administrator.
 #[track_caller]
-fn admin(daemon: &Daemon, method: &str, params: &Value) -> Value {
+pub(crate) fn admin(daemon: &Daemon, method: &str, params: &Value) -> Value {
     Daemon::call_at(&daemon.admin_socket(), method, params)
 }
 
@@ -117,7 +117,7 @@ pub(crate) fn dies_with_an_approved_call(daemon: &mut Daemon, step: &str) {
 }
 
 #[track_caller]
-fn pending(daemon: &Daemon, vm: &str) -> u64 {
+pub(crate) fn pending(daemon: &Daemon, vm: &str) -> u64 {
     let answer = authorize(daemon, "vm_stop", vm);
     assert_eq!(answer["decision"], "pending", "{answer}");
     answer["approval"]["id"].as_u64().unwrap()

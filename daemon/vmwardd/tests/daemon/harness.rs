@@ -157,8 +157,13 @@ impl Daemon {
     }
 
     pub(crate) fn run_another(&self, flags: &[&str]) -> Output {
+        self.run_another_with(flags, &[])
+    }
+
+    pub(crate) fn run_another_with(&self, flags: &[&str], env: &[(&str, &str)]) -> Output {
         command(&["--config", &self.config])
             .args(flags)
+            .envs(env.iter().copied())
             .output()
             .unwrap()
     }

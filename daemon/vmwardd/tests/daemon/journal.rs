@@ -8,7 +8,7 @@ use vmward_wire::v1::{Decision, ReasonCode};
 use crate::harness::{Daemon, Options};
 
 /// A way to damage the journal.
-type Damage = fn(&Path);
+pub(crate) type Damage = fn(&Path);
 
 /// What is in the journal, without the room behind it.
 pub(crate) fn lines_of(journal: &Path) -> String {
@@ -16,7 +16,7 @@ pub(crate) fn lines_of(journal: &Path) -> String {
     text.trim_end_matches('\0').to_owned()
 }
 
-fn keep_lines(journal: &Path, keep: impl Fn(usize) -> bool) {
+pub(crate) fn keep_lines(journal: &Path, keep: impl Fn(usize) -> bool) {
     let text = lines_of(journal);
     let lines = text.split_inclusive('\n').enumerate();
     let kept: String = lines
@@ -27,7 +27,7 @@ fn keep_lines(journal: &Path, keep: impl Fn(usize) -> bool) {
     std::fs::write(journal, kept).unwrap();
 }
 
-const DAMAGES: [(&str, Damage); 5] = [
+pub(crate) const DAMAGES: [(&str, Damage); 5] = [
     ("one bit of the last line", |journal| {
         let mut bytes = lines_of(journal).into_bytes();
         let at = bytes.len() - 30;

@@ -11,6 +11,7 @@ fn note(detail: &str) -> AuditBody {
     AuditBody::Daemon(DaemonRecord {
         event: "started".to_owned(),
         detail: Some(detail.to_owned()),
+        charged: None,
     })
 }
 

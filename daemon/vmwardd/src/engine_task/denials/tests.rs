@@ -38,6 +38,7 @@ fn denied(uid: u32, id: u64) -> DecisionRecord {
         args_digest: String::new(),
         recovered: false,
         journalled: false,
+        charges: None,
         decided: None,
     }
 }

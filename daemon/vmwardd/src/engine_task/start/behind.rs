@@ -7,18 +7,23 @@
 
 mod requests;
 
-pub(super) use self::requests::undecided;
+use std::collections::HashSet;
+use std::io;
+
+use self::requests::undecided;
 
 use vmward_core::approval::ApprovalConfig;
 use vmward_core::audit::AuditBody;
 use vmward_core::clock::{self, NS_PER_S, Now};
 use vmward_core::engine::Engine;
-use vmward_core::journal::{REMEDY, ReplayedState};
+use vmward_core::ids::DecisionId;
+use vmward_core::journal::{REMEDY, Replay, ReplayedState};
 use vmward_core::policy::Policy;
 
-use super::Recovered;
+use super::{Recovered, damaged};
 use crate::audit_file::{AuditFile, Resumed, Written};
-use crate::ledger_file::{FileStorage, Ledger};
+use crate::config::Config;
+use crate::ledger_file::{FileStorage, JOURNAL_FILE, Ledger};
 use crate::spool::Left;
 
 /// No lease is unfinished for longer.
@@ -78,16 +83,55 @@ fn age_ns(written: &Written, boot_id: &str, now: Now) -> i64 {
     at_ns.map_or(0, |at_ns| now.wall_ns.saturating_sub(at_ns))
 }
 
+/// Why a daemon with this configuration would decide nothing by this journal; nothing
+/// where it would. Nothing is changed, on disk or elsewhere.
+///
+/// # Errors
+/// The audit log cannot be read.
+pub fn refusal(
+    config: &Config,
+    policy: &Policy,
+    journal: &[u8],
+    left: &Left,
+    boot_id: &str,
+    now: Now,
+) -> io::Result<Option<String>> {
+    let path = config.state_dir.join(JOURNAL_FILE).display().to_string();
+    let replayed = match Replay::read(journal) {
+        Ok(replay) => replay.finish(boot_id, now),
+        Err(error) => return Ok(Some(damaged(&path, &error))),
+    };
+    let wanted = wanted(&replayed, left);
+    let resumed = AuditFile::look(&config.log_dir, boot_id, &wanted)?;
+    let approvals = config.approvals.core(&config.grants);
+    Ok(behind(
+        &path, &replayed, &resumed, left, policy, &approvals, now,
+    ))
+}
+
+/// The decisions that are looked for in the audit log.
+pub(super) fn wanted(replayed: &ReplayedState, left: &Left) -> HashSet<DecisionId> {
+    let spooled = left.records.iter().filter_map(AuditBody::decision_id);
+    let decisions = replayed.decisions.iter().map(|found| found.id);
+    decisions
+        .chain(spooled)
+        .chain(undecided(replayed))
+        .collect()
+}
+
 /// A state that denies every call, since the journal cannot be gone on with. It is
 /// kept as it is.
 pub(super) fn refusing(
     mut engine: Engine,
     storage: FileStorage,
     why: String,
-    (audit, resumed): (AuditFile, Resumed),
+    (mut audit, resumed): (AuditFile, Resumed),
     boot_id: &str,
+    now: Now,
 ) -> Recovered {
     tracing::error!(why, "the journal is damaged; every call will be denied");
+    // A repair asks the log which daemons have decided anything.
+    audit.append(AuditBody::daemon("journal-refused", Some(why.clone())), now);
     // Numbers of decisions that the log has are not used again.
     if let Some(newest) = resumed.newest {
         engine.skip_ids(newest);
@@ -105,9 +149,6 @@ pub(super) fn refusing(
 
 #[cfg(test)]
 mod tests {
-    use vmward_core::ids::DecisionId;
-    use vmward_core::journal::Replay;
-
     use super::*;
     use crate::audit_file::Journalled;
 

@@ -110,6 +110,7 @@ pub(in crate::engine_task) fn vm_body(
         signal: None,
         exit_code: None,
         lease: None,
+        charged: None,
         actor: None,
     }))
 }

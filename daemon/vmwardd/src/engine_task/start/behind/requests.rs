@@ -22,7 +22,7 @@ use crate::audit_file::{Requests, Said};
 /// Requests of which the log may say more than the journal, by the decisions that
 /// opened them: its records of these are looked for. What was denied has come to its
 /// end, and stays in the journal for long.
-pub(in super::super) fn undecided(replayed: &ReplayedState) -> impl Iterator<Item = DecisionId> {
+pub(super) fn undecided(replayed: &ReplayedState) -> impl Iterator<Item = DecisionId> {
     let all = replayed.approvals.iter();
     let open = all.filter(|one| one.state != ApprovalState::Denied);
     open.map(|one| one.id)
