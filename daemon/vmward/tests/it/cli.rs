@@ -63,6 +63,18 @@ fn status_shows_hooks_vms_and_counters_as_a_table() {
 }
 
 #[test]
+fn status_says_what_it_does_not_show() {
+    let output = status("enforce", true).run(&["status", "--json"]);
+    assert!(!out(&status("enforce", true).run(&["status"])).contains("others"));
+    let mut answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    answer["others"] = json!({"leases": 1, "limits": 20, "approvals_waiting": 3});
+    let daemon = FakeDaemon::start(move |_| Ok(answer.clone()));
+    let text = out(&daemon.run(&["status"]));
+    let told = "others   1 leases, 20 limits and 3 requests for approval are not shown";
+    assert!(text.contains(told), "{text}");
+}
+
+#[test]
 fn status_begins_with_an_alarm_when_nothing_is_refused() {
     for (mode, ready, alarm) in [
         ("observe", true, "!! OBSERVE MODE"),

@@ -18,4 +18,5 @@ mod journal;
 mod protocol;
 mod questions;
 mod reload;
+mod status;
 mod strict;
