@@ -239,6 +239,22 @@ fn questions_that_make_no_sense_are_wrong_usage_and_never_asked() {
     assert_eq!(daemon.asked(method::AUTHORIZE), [] as [Value; 0]);
 }
 
+#[test]
+fn options_that_contradict_each_other_are_wrong_usage() {
+    for (arguments, why) in [
+        (&["events", "--admin"][..], "is for the admin socket"),
+        (&["audit", "verify"], "asks no daemon"),
+    ] {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_vmward"))
+            .args(arguments)
+            .args(["--socket", "/nonexistent/policy.sock"])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{}", err(&output));
+        assert!(err(&output).contains(why), "{}", err(&output));
+    }
+}
+
 fn run(daemon: &FakeDaemon, command: &[&str]) -> Output {
     let ask = [
         "run", "--vm", "web-1", "--effect", "stop", "--reason", "update", "--",
