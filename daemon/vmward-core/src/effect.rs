@@ -115,6 +115,14 @@ impl Effect {
         self == Self::HostReboot
     }
 
+    /// Is all that a lease for it ever covers one step, which the kernel lets happen
+    /// once? Nothing that follows could need the lease then. Other operations have
+    /// several steps, or parts of others among them, and libvirt may take the later
+    /// ones when its client has ended.
+    pub fn is_one_step(self) -> bool {
+        self == Self::Reset
+    }
+
     /// Does a QEMU process (or host) that still runs at the deadline prove that the effect
     /// did not happen? A reboot, a reset and a pause leave it running, and a
     /// save or a migration may be under way.

@@ -26,6 +26,7 @@ mod restore;
 #[cfg(test)]
 mod tests;
 mod types;
+mod view;
 mod weigh;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -40,6 +41,7 @@ pub use types::{
     Authorized, Caller, Closed, Decision, Denial, LimitRow, Outcome, Pending, Permit, Rearmed,
     ReasonCode, ReleaseError, Released, ReportError, Request, Shadow, Target, Via, VmTarget,
 };
+pub use view::Viewer;
 
 use crate::{
     approval::{ApprovalConfig, Approvals},

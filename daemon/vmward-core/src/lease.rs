@@ -13,6 +13,9 @@
 //!    +-- kernel row gone, VM runs -----> lost               (charged)
 //! ```
 //!
+//! A lease for a reset is also done when it is given back after its use: the kernel
+//! takes one reset by it, and nothing else.
+//!
 //! The kernel decides by its own row; this is the daemon's copy of it. A refund
 //! needs all of: the kernel never saw the lease used, the VM's process still
 //! runs at the deadline, that is proof for this effect, and the caller did not

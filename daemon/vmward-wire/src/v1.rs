@@ -20,8 +20,8 @@ pub use self::answer::write_answer;
 pub use self::call::read_call;
 pub use self::hello::{HelloParams, HelloResult};
 pub use self::status::{
-    HookStatus, HostRuleStatus, KernelStatus, LeaseStatus, LibvirtStatus, Mode, PolicyStatus,
-    StatusParams, StatusResult, VmStatus,
+    HookStatus, HostRuleStatus, KernelStatus, LeaseStatus, LibvirtStatus, Mode, OthersStatus,
+    PolicyStatus, StatusParams, StatusResult, VmStatus,
 };
 
 /// The number that `hello` exchanges.

@@ -5,11 +5,12 @@
 
 pub(crate) mod chain;
 pub(crate) mod files;
+mod packed;
 mod reader;
 mod render;
 mod verify;
 
-use std::{path::Path, process::ExitCode};
+use std::{fs::File, io::BufReader, path::Path, process::ExitCode};
 
 use anyhow::Context;
 
@@ -29,7 +30,7 @@ pub(crate) fn tail(log: &Path, count: usize, follow: bool, json: bool) -> anyhow
             print(&format!("{}\n", render::line(line)))
         }
     };
-    let mut follower = Follower::open(log).with_context(|| cannot_read(log))?;
+    let mut follower = open(log)?;
     let newest = follower.last(count).with_context(|| cannot_read(log))?;
     let older = older(log, count.saturating_sub(newest.len()))?;
     for line in older.into_iter().chain(newest) {
@@ -64,11 +65,19 @@ fn older(log: &Path, count: usize) -> anyhow::Result<Vec<String>> {
         if left == 0 {
             break;
         }
-        let older = Follower::open(path).and_then(|mut file| file.last(left));
-        let older = older.with_context(|| cannot_read(path))?;
+        let older = open(path)?.last(left).with_context(|| cannot_read(path))?;
         lines.splice(0..0, older);
     }
     Ok(lines)
+}
+
+fn open(path: &Path) -> anyhow::Result<Follower> {
+    let opened = File::open(path).with_context(|| cannot_read(path))?;
+    let checked = packed::check(path, &mut BufReader::new(opened));
+    checked
+        .with_context(|| cannot_read(path))?
+        .map_err(anyhow::Error::msg)?;
+    Follower::open(path).with_context(|| cannot_read(path))
 }
 
 fn cannot_read(log: &Path) -> String {

@@ -1,12 +1,16 @@
 //! The arguments, and which module each command goes to.
 
 pub(crate) mod approvals;
+mod contradictions;
 pub(crate) mod policy;
 pub(crate) mod protection;
 
 use std::{ffi::OsString, io::IsTerminal as _, path::PathBuf, process::ExitCode, time::Duration};
 
-use clap::{Args, Parser, Subcommand, builder::NonEmptyStringValueParser};
+use clap::{
+    Args, CommandFactory as _, Parser, Subcommand, builder::NonEmptyStringValueParser,
+    error::ErrorKind,
+};
 use serde_json::{Map, Value};
 use tracing_subscriber::EnvFilter;
 use vmward_wire::{
@@ -224,14 +228,12 @@ pub(crate) fn start(cli: Cli) -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .with_env_filter(EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| "warn".into()))
         .init();
-    let is_for_people = matches!(
-        &cli.command,
-        Command::Approvals(_)
-            | Command::Disarm(_)
-            | Command::Arm(_)
-            | Command::Events(EventsArgs { admin: true, .. })
-    );
-    let usual = if is_for_people {
+    if let Err(why) = contradictions::check(&cli) {
+        Cli::command()
+            .error(ErrorKind::ArgumentConflict, why)
+            .exit();
+    }
+    let usual = if contradictions::is_for_people(&cli.command) {
         vmward_wire::ADMIN_SOCKET
     } else {
         vmward_wire::POLICY_SOCKET
@@ -299,10 +301,13 @@ impl Socket {
 }
 
 fn parse_effect(text: &str) -> Result<Effect, String> {
-    serde_json::from_value(Value::from(text.replace('-', "_"))).map_err(|_error| {
-        "it is one of stop, force_stop, reboot, reset, pause, save, migrate, delete, host_reboot"
-            .to_owned()
-    })
+    match serde_json::from_value(Value::from(text.replace('-', "_"))) {
+        Ok(Effect::HostReboot) => Err("it is done to the host and to no VM: use --host".to_owned()),
+        Ok(effect) => Ok(effect),
+        Err(_) => Err(
+            "it is one of stop, force_stop, reboot, reset, pause, save, migrate, delete".to_owned(),
+        ),
+    }
 }
 
 fn parse_holder(text: &str) -> Result<Holder, String> {
@@ -320,8 +325,6 @@ fn parse_arguments(text: &str) -> Result<Map<String, Value>, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
@@ -347,6 +350,9 @@ mod tests {
         assert_eq!(parse_effect("force-stop"), Ok(Effect::ForceStop));
         assert_eq!(parse_effect("force_stop"), Ok(Effect::ForceStop));
         parse_effect("kill").expect_err("no such effect");
+        // An effect is named with its VM.
+        let error = parse_effect("host-reboot").expect_err("it has no VM");
+        assert!(error.contains("use --host"), "{error}");
     }
 
     #[test]

@@ -15,7 +15,8 @@ Exit status:
   5  the audit log's chain is broken
   6  for `policy diff`: the policies differ
 `vmward run` and `vmward wrap` return the status of the command that they ran,
-128 + N when signal N ended it; `run` returns 126 or 127 when it could not start.";
+128 + N when signal N ended it; `run` returns 126 or 127 when it could not start, and asks
+for nothing where it sees that beforehand.";
 
 /// How `vmward` itself ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,7 +16,7 @@ const TOKEN_FILE_BYTES_MAX: u64 = 4096;
 /// Where systemd puts the credentials of the unit that this process belongs to.
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
-/// For `authorize`, `run`, `mcp` and `wrap`.
+/// For `authorize`, `run`, `mcp`, `wrap` and `status`.
 #[derive(Debug, Default, Args)]
 pub(crate) struct Identity {
     /// Ask as this grant of vmward.toml; it must be yours

@@ -1,9 +1,18 @@
 //! `vmward run`: a person's command, under the same policy as an agent's call.
 //!
 //! This process holds the lease, so the command, its child, may use it and
-//! nobody else. When the command has ended, so has the permission.
+//! nobody else. When the command has ended, a lease that was not used is given
+//! back. One that was used is not taken away: libvirt may still be at work for a
+//! command that has ended, as after `virsh shutdown`.
 
-use std::{io, process::ExitCode, time::Duration};
+mod program;
+
+use std::{
+    ffi::OsString,
+    io,
+    process::{ExitCode, ExitStatus},
+    time::Duration,
+};
 
 use tokio::{
     process::{Child, Command},
@@ -18,10 +27,21 @@ use crate::{
     authorize,
     cli::{RunArgs, Socket},
     exit::{self, Exit},
+    text::plain,
 };
 
-/// Asks, runs, reports. Returns the command's own exit status.
+/// Asks, runs, reports. Returns the command's own exit status. A command that
+/// cannot be there is not asked for: an allow is charged.
 pub(crate) fn run(socket: &Socket, args: RunArgs) -> anyhow::Result<ExitCode> {
+    let program = args.command.first().cloned().unwrap_or_default();
+    let name = plain(&program.to_string_lossy());
+    if let Err(unfit) = program::look(&program) {
+        eprintln!(
+            "vmward: Failed to start {name}: {}; vmwardd was not asked",
+            unfit.why()
+        );
+        return Ok(ExitCode::from(unfit.status()));
+    }
     let params = AuthorizeParams {
         vm: args.vm,
         effect: authorize::effect_or_host(args.effect, args.host),
@@ -39,22 +59,38 @@ pub(crate) fn run(socket: &Socket, args: RunArgs) -> anyhow::Result<ExitCode> {
     if verdict.decision != Decision::Allow {
         return Ok(Exit::Denied.into());
     }
+    let ended = start(args.command)?;
+    let (outcome, detail, code) = told(ended, &name);
+    if let Err(error) = settle(socket, &verdict, outcome, detail) {
+        // The lease lapses by itself; the command's status matters more.
+        eprintln!("vmward: The outcome could not be reported: {error:#}");
+    }
+    Ok(code)
+}
+
+/// How the command ended, inside what came of starting it.
+type Ended = io::Result<io::Result<ExitStatus>>;
+
+/// Runs the command to its end.
+fn start(command: Vec<OsString>) -> io::Result<Ended> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let program = args.command.first().cloned().unwrap_or_default();
-    let program = program.to_string_lossy();
-    let ended: io::Result<io::Result<_>> = runtime.block_on(async {
+    Ok(runtime.block_on(async {
         // Before the command starts: from now on no signal may end this
         // process without the outcome being reported.
         let mut signals = Signals::catch()?;
-        let mut command = args.command.into_iter();
+        let mut command = command.into_iter();
         let mut command = Command::new(command.next().unwrap_or_default())
             .args(command)
             .spawn()?;
         Ok(signals.wait(&mut command).await)
-    });
-    let (outcome, detail, code) = match ended {
+    }))
+}
+
+/// What the daemon is told of it, and this process's own exit status.
+fn told(ended: Ended, name: &str) -> (Outcome, String, ExitCode) {
+    match ended {
         Ok(Ok(status)) if status.success() => (
             Outcome::Unknown,
             "the command succeeded".to_owned(),
@@ -74,7 +110,7 @@ pub(crate) fn run(socket: &Socket, args: RunArgs) -> anyhow::Result<ExitCode> {
             )
         }
         Err(error) => {
-            eprintln!("vmward: Failed to start {program}: {error}");
+            eprintln!("vmward: Failed to start {name}: {error}");
             let code = if error.kind() == io::ErrorKind::NotFound {
                 127
             } else {
@@ -86,12 +122,7 @@ pub(crate) fn run(socket: &Socket, args: RunArgs) -> anyhow::Result<ExitCode> {
                 ExitCode::from(code),
             )
         }
-    };
-    if let Err(error) = settle(socket, &verdict, outcome, detail) {
-        // The lease lapses by itself; the command's status matters more.
-        eprintln!("vmward: The outcome could not be reported: {error:#}");
     }
-    Ok(code)
 }
 
 /// The signals that would end this process.
@@ -114,7 +145,7 @@ impl Signals {
 
     /// Waits for the command. What a terminal sends reaches the command by
     /// itself; what is sent to this process alone is passed on.
-    async fn wait(&mut self, command: &mut Child) -> io::Result<std::process::ExitStatus> {
+    async fn wait(&mut self, command: &mut Child) -> io::Result<ExitStatus> {
         loop {
             let forward = tokio::select! {
                 status = command.wait() => return status,

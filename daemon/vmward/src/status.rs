@@ -14,7 +14,17 @@ use crate::{
 
 /// Asks and prints.
 pub(crate) fn status(socket: &Socket, json: bool) -> anyhow::Result<ExitCode> {
-    let answer = socket.look()?.call_value(method::STATUS, &Map::new())?;
+    // As the grant whose counters are asked for. A token that was lost must not
+    // hide how things are.
+    let mut client = match socket.open() {
+        Ok(client) => client,
+        Err(error) if Exit::of(&error) == Exit::Unreachable => return Err(error),
+        Err(error) => {
+            eprintln!("vmward: Asked without grant and token: {error:#}");
+            socket.look()?
+        }
+    };
+    let answer = client.call_value(method::STATUS, &Map::new())?;
     let text = if json {
         format!("{answer}\n")
     } else {
@@ -133,6 +143,14 @@ fn remarks(status: &StatusResult) -> String {
         let _infallible = writeln!(
             text,
             "waiting  {waiting} requests for approval: vmward approvals list"
+        );
+    }
+    if let Some(others) = &status.others {
+        let _infallible = writeln!(
+            text,
+            "others   {} leases, {} limits and {} requests for approval are not shown: only root \
+             sees those of other grants and of VMs",
+            others.leases, others.limits, others.approvals_waiting
         );
     }
     if let Some(rules) = status.policy.shadow_rules.filter(|count| *count > 0) {

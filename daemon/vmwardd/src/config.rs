@@ -9,10 +9,13 @@ use vmward_core::grant::Grants;
 mod approvals;
 mod calls;
 mod check;
+mod faults;
 mod grants;
+mod read;
 
 pub use self::approvals::ApprovalsConfig;
 pub use self::calls::{ArmingConfig, RpcRefusal};
+pub use self::faults::Faults;
 use crate::audit_file::Rotation;
 use crate::cli::CONFIG_DEFAULT;
 use crate::kernel::CallRules;
@@ -115,40 +118,13 @@ pub enum ConfigError {
     File(#[from] SecureFileError),
     /// The file is not what it should be.
     #[error("Configuration {path} is wrong")]
-    Parse {
+    Wrong {
         /// The file.
         path: PathBuf,
-        /// Where and why, with the line.
+        /// Each mistake, with its place.
         #[source]
-        source: Told,
+        source: Faults,
     },
-    /// The values do not fit.
-    #[error("Configuration {path} is wrong: {what}")]
-    Value {
-        /// The file.
-        path: PathBuf,
-        /// Which value, and what to write instead.
-        what: String,
-    },
-}
-
-/// What the parser says, with each key named once.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Told(String);
-
-impl Told {
-    /// Of a key that can be spelled in two ways, the parser names both.
-    fn of(error: &toml::de::Error) -> Told {
-        let text = error.to_string();
-        let mut told = text.clone();
-        for word in text.split('`').filter(|word| word.contains('_')) {
-            if text.contains(&format!("`{}`", word.replace('_', "-"))) {
-                told = told.replace(&format!(", `{word}`"), "");
-            }
-        }
-        Told(told)
-    }
 }
 
 impl Config {
@@ -172,15 +148,10 @@ impl Config {
     }
 
     fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
-        let config: Config = toml::from_str(text).map_err(|source| ConfigError::Parse {
+        read::read(text).map_err(|source| ConfigError::Wrong {
             path: path.to_owned(),
-            source: Told::of(&source),
-        })?;
-        check::check(&config).map_err(|what| ConfigError::Value {
-            path: path.to_owned(),
-            what,
-        })?;
-        Ok(config)
+            source,
+        })
     }
 
     /// Is there no hypervisor to watch?
@@ -304,6 +275,66 @@ mod tests {
         }
         assert!(written.contains("audit-keep-days = 90"), "{written}");
         assert_eq!(parse(&written).unwrap(), Config::default(), "{written}");
+    }
+
+    #[test]
+    fn every_mistake_is_told_at_once_with_its_place() {
+        let text = "mood = 1\nmode = \"enfroce\"\nstate_dir = \"state\"\naudit-file-mib = 0\n\
+                    [[grants]]\nname = \"a b\"\nuid = -1\n[[grants]]\nname = \"c\"\n\
+                    [[grants]]\nname = \"d\"\nuid = 1\n[approvals]\nexpire = 0\n\
+                    denied_for = 99999999\n[arming]\nrefuse = [\"autodestroy\", \"x\", 3]\n";
+        let told = message(&parse(text).unwrap_err());
+        let places: Vec<&str> = told
+            .lines()
+            .filter_map(|line| line.strip_prefix("line ")?.split(": ").next())
+            .collect();
+        let expected = [
+            "1, column 1",
+            "2, column 8",
+            "3, column 13",
+            "4, column 18",
+            "6, column 8",
+            "7, column 7",
+            "8, column 1",
+            "14, column 10",
+            "15, column 14",
+            "17, column 26",
+            "17, column 31",
+        ];
+        assert_eq!(places, expected, "{told}");
+        assert!(
+            told.starts_with("Configuration vmward.toml is wrong: 11 mistakes\n"),
+            "{told}"
+        );
+        let shown = "line 2, column 8: unknown variant `enfroce`, expected `enforce` or `observe`\n \
+                     2 | mode = \"enfroce\"\n   |        ^^^^^^^^^\n";
+        assert!(told.contains(shown), "{told}");
+        assert!(
+            !told.contains("missing field"),
+            "the name is wrong, and there: {told}"
+        );
+    }
+
+    #[test]
+    fn every_mistake_in_the_toml_itself_is_told() {
+        let told =
+            message(&parse("mode = enforce\nmood = 1\npolicy = \"a\npolicy = 3\n").unwrap_err());
+        for line in [1, 3] {
+            assert!(told.contains(&format!("line {line}, ")), "{line}: {told}");
+        }
+        assert!(!told.contains("mood`"), "{told}");
+        assert!(
+            told.ends_with("when the file can be read as TOML"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn a_file_of_another_kind_does_not_take_all_day() {
+        let keys: Vec<String> = (0..5000).map(|n| format!("key{n} = 1\n")).collect();
+        let told = message(&parse(&keys.concat()).unwrap_err());
+        assert!(told.contains(": 50 mistakes\n"), "{told}");
+        assert!(told.ends_with("is told when this is right"), "{told}");
     }
 
     #[test]

@@ -333,11 +333,6 @@ impl Client {
         .await?
     }
 
-    async fn status(&self, request: &mut Request) -> Result<v1::StatusResult, ErrorObject> {
-        let v1::StatusParams {} = request.params()?;
-        self.ask(Message::Status).await
-    }
-
     fn caller(&self) -> CallerFacts {
         CallerFacts {
             grant: self.account.grant(&self.peer).to_owned(),

@@ -39,6 +39,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use vmward_core::engine::Viewer;
 use vmward_core::ids::Process;
 use vmward_core::policy::Policy;
 use vmward_wire::rpc::ErrorObject;
@@ -145,8 +146,13 @@ pub enum Message {
     Approval(ApprovalCall),
     /// A person takes protection away, or puts it back.
     Protection(Box<ProtectionCall>),
-    /// Somebody wants to see everything.
-    Status(oneshot::Sender<v1::StatusResult>),
+    /// Somebody wants to see how things are.
+    Status {
+        /// Who, where it is not shown everything.
+        viewer: Option<Viewer>,
+        /// Where the answer goes.
+        reply: oneshot::Sender<v1::StatusResult>,
+    },
     /// libvirt was looked at.
     Sighting(Sighting),
     /// The kernel saw something. The credit goes back when it is taken down.

@@ -50,6 +50,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "getrandom",
             "jiff",
             "regex-syntax",
+            "rustix",
             "saphyr-parser",
             "serde",
             "serde_json",

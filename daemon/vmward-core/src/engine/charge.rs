@@ -1,6 +1,6 @@
 //! What a call is charged, and on whose counters.
 
-use std::{borrow::Borrow, collections::BTreeMap, sync::Arc};
+use std::{borrow::Borrow, sync::Arc};
 
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     clock::{self, Now},
-    limit::{Counter, LimitError, Load, Want, Whose},
+    limit::{LimitError, Load, Want, Whose},
     policy::{LIMIT_MAX, LimitRule, RuleMode, Scope, rule::Increment},
 };
 
@@ -252,7 +252,7 @@ impl Engine {
             .collect()
     }
 
-    fn row(&self, want: &Want, now: Now) -> LimitRow {
+    pub(super) fn row(&self, want: &Want, now: Now) -> LimitRow {
         let view = self.limiter.state(want, now.boot_ns);
         LimitRow {
             counter: want.counter.clone(),
@@ -292,37 +292,6 @@ impl Engine {
     /// What is taken of the limiter's memory.
     pub fn limiter_load(&mut self, now: Now) -> Load {
         self.limiter.load(now.boot_ns)
-    }
-
-    /// Every limit of the policy for every key that holds a call.
-    pub fn limits(&self, now: Now) -> Vec<LimitRow> {
-        let mut rows = Vec::new();
-        self.each_limit(now, |row| rows.push(row));
-        rows
-    }
-
-    /// The same one by one: there can be tens of thousands.
-    pub fn each_limit(&self, now: Now, mut tell: impl FnMut(LimitRow)) {
-        // Rules that share a counter may each have a max of their own.
-        let mut limits: BTreeMap<&str, Vec<&LimitRule>> = BTreeMap::new();
-        for limit in self.policy.limits() {
-            let others = limits.entry(&limit.counter).or_default();
-            let is_same = |other: &&LimitRule| {
-                (other.scope, other.max, other.window) == (limit.scope, limit.max, limit.window)
-            };
-            if !others.iter().any(is_same) {
-                others.push(limit);
-            }
-        }
-        for Counter { counter, key, .. } in self.limiter.counters() {
-            let limits = limits.get(counter).into_iter().flatten();
-            for limit in limits.filter(|limit| is_of_scope(key, limit.scope)) {
-                let row = self.row(&want(limit, Key::known(key.to_owned()), 1), now);
-                if row.remaining < row.max {
-                    tell(row);
-                }
-            }
-        }
     }
 }
 

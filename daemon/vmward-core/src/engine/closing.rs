@@ -126,6 +126,8 @@ impl Engine {
 
     /// The holder gives a lease back before its deadline. It is unusable from
     /// now on and the VM is free for another; the refund waits for the deadline.
+    /// One that was used is not taken, but for one that covers nothing more: that
+    /// is done, and charged.
     pub fn release(
         &mut self,
         id: DecisionId,
@@ -138,6 +140,15 @@ impl Engine {
         }
         match lease.state {
             LeaseState::Granted => lease.state = LeaseState::Released,
+            LeaseState::Executing if lease.effect.is_one_step() => {
+                let mut lease = lease.clone();
+                lease.state = LeaseState::Done;
+                return Ok(Released {
+                    audit: AuditBody::lease(&lease, false),
+                    lease,
+                    journal: self.spent(id, now).journal,
+                });
+            }
             LeaseState::Executing => return Err(ReleaseError::InUse(id)),
             _ => return Err(ReleaseError::Unknown(id)),
         }
@@ -151,6 +162,19 @@ impl Engine {
             audit: AuditBody::lease(&lease, false),
             lease,
         })
+    }
+
+    /// Ends a lease that was used and that covers nothing more. Nothing for any
+    /// other: what its operation has still to do decides over that.
+    pub fn spent(&mut self, id: DecisionId, now: Now) -> Closed {
+        let mut closed = Closed::default();
+        let is_spent = self.leases.get(&id).is_some_and(|lease| {
+            lease.state == LeaseState::Executing && lease.effect.is_one_step()
+        });
+        if is_spent {
+            self.settle(id, LeaseState::Done, false, now, &mut closed);
+        }
+        closed
     }
 
     fn settle(

@@ -359,7 +359,7 @@ pub enum ReleaseError {
 
 /// A lease that its holder gave back: take it out of the kernel, then write this
 /// down. Where the kernel's row turns out to be used, call
-/// [`super::Engine::lease_claimed`] too.
+/// [`super::Engine::lease_claimed`] and [`super::Engine::spent`] too.
 #[derive(Clone, Debug)]
 pub struct Released {
     /// The lease, for its kernel row.

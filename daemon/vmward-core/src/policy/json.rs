@@ -160,7 +160,7 @@ impl Reader<'_> {
         loop {
             let key_start = self.at;
             if self.peek() != Some(b'"') {
-                return Err(self.no_key());
+                return Err(self.unexpected("a key in double quotes"));
             }
             let key = self.string()?;
             let key_end = self.at;
@@ -190,14 +190,6 @@ impl Reader<'_> {
         }
     }
 
-    fn no_key(&self) -> Finding {
-        let mut error = self.unexpected("a key in double quotes");
-        if self.peek() == Some(b'}') {
-            error.help = Some("remove the comma before it".to_owned());
-        }
-        error
-    }
-
     fn array(&mut self, depth: usize) -> Result<Value, Finding> {
         let mut items = Vec::new();
         self.at += 1;
@@ -219,8 +211,15 @@ impl Reader<'_> {
         self.skip_space();
         match self.peek() {
             Some(b',') => {
+                let comma = self.at;
                 self.at += 1;
                 self.skip_space();
+                if self.peek() == Some(end) {
+                    let end = char::from(end);
+                    let message = format!("a trailing comma: only {end:?} follows it");
+                    let help = "remove the comma; JSON has them between values only";
+                    return Err(finding(comma, comma + 1, &message, Some(help)));
+                }
                 Ok(false)
             }
             Some(byte) if byte == end => {

@@ -1,6 +1,7 @@
 //! Text to [`Policy`], or every mistake in it.
 
 mod condition;
+mod contradictions;
 mod effect_map;
 mod host;
 mod hours;

@@ -7,6 +7,7 @@
 mod compare;
 mod fixed;
 mod operand;
+mod pair;
 mod path;
 
 use serde_json::Value;
@@ -21,9 +22,6 @@ use crate::effect::Effect;
 
 /// What any pattern is expected to be tried on, in bytes.
 const SHORT_BYTES: u64 = 1024;
-
-/// Values of a condition that are tried on another one.
-const COMPARED_MAX: usize = 64;
 
 /// What a condition asks of the value in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,45 +178,16 @@ impl Predicate {
         texts.find(|text| is_pattern(text))
     }
 
-    /// The values that it must have, where those are all that it can have.
-    fn wanted(&self) -> Option<&[Value]> {
-        match (self.op, &self.operand) {
-            (Op::Eq | Op::In, Operand::OneOf(values)) => Some(values),
-            _ => None,
+    /// Does it hold of a call of this tool? Nothing where it asks about something
+    /// else.
+    pub(super) fn holds_of_tool(&self, tool: &str) -> Option<bool> {
+        if !self.path.is_tool() {
+            return None;
         }
-    }
-
-    /// Can both never hold of one call? Two bounds are not looked at.
-    pub(super) fn excludes(&self, other: &Self) -> bool {
-        let both_ways = matches!(
-            (&self.operand, &other.operand),
-            (Operand::Exists(one), Operand::Exists(other)) if one != other
-        );
-        self.path.text() == other.path.text()
-            && (both_ways || self.never_suits(other) || other.never_suits(self))
-    }
-
-    /// Are its values known, and does the other one hold of none of them?
-    fn never_suits(&self, other: &Self) -> bool {
-        let Some(own) = self.wanted().filter(|own| own.len() <= COMPARED_MAX) else {
-            return false;
-        };
-        let suits = |value| {
-            let held = other.operand.holds(other.op, Some(value), &Work::default());
-            held == Ok(true)
-        };
-        !own.iter().any(suits)
-    }
-
-    /// Does the other one hold wherever this one does?
-    pub(super) fn is_within(&self, other: &Self) -> bool {
-        let (Some(own), Some(others)) = (self.wanted(), other.wanted()) else {
-            return false;
-        };
-        self.path.text() == other.path.text()
-            && own
-                .iter()
-                .all(|one| others.iter().any(|other| is_same(one, other)))
+        let found = Value::from(tool);
+        self.operand
+            .holds(self.op, Some(&found), &Work::default())
+            .ok()
     }
 
     /// Does it hold of a call with this effect, or without one? Nothing where it asks
@@ -279,12 +248,6 @@ impl Predicate {
             None => format!("{path} {op}"),
         }
     }
-}
-
-/// `1` is `1.0`.
-fn is_same(one: &Value, other: &Value) -> bool {
-    let numbers = one.as_f64().zip(other.as_f64());
-    one == other || numbers.is_some_and(|(one, other)| one.total_cmp(&other).is_eq())
 }
 
 #[cfg(test)]

@@ -157,11 +157,20 @@ fn syntax_errors_point_at_the_character() {
     check(
         r#"{"version": "1",}"#,
         r#"
-policy.json:1:17: expected a key in double quotes, found '}'
+policy.json:1:16: a trailing comma: only '}' follows it
  1 | {"version": "1",}
-   |                 ^
-   = help: remove the comma before it
+   |                ^
+   = help: remove the comma; JSON has them between values only
 "#,
+    );
+    check(
+        "{\"tools\": [1,\n  2,\n  ]}",
+        r"
+policy.json:2:4: a trailing comma: only ']' follows it
+ 2 |   2,
+   |    ^
+   = help: remove the comma; JSON has them between values only
+",
     );
     check(
         "",

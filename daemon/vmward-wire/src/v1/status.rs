@@ -30,13 +30,18 @@ pub struct StatusResult {
     pub libvirt: LibvirtStatus,
     /// Every running VM.
     pub vms: Vec<VmStatus>,
-    /// Every live lease.
+    /// Every live lease that the caller is shown.
     pub leases: Vec<LeaseStatus>,
-    /// Every counter that holds a call.
+    /// Every counter that holds a call and that the caller is shown.
     pub limits: Vec<LimitState>,
-    /// Requests for approval that wait for a person.
+    /// Requests for approval that wait for a person, among those that the caller
+    /// is shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approvals_waiting: Option<u64>,
+    /// How much there is that the caller is not shown; `None` where it is shown
+    /// everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub others: Option<OthersStatus>,
     /// The host rules that the kernel honours now; `None` where the kernel side
     /// is off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -48,6 +53,17 @@ pub struct StatusResult {
     pub counters: BTreeMap<String, u64>,
     /// What does not work as it should, each as a sentence. Empty is good.
     pub degraded: Vec<String>,
+}
+
+/// What is other grants' business: how much of it there is, and nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OthersStatus {
+    /// Live leases.
+    pub leases: u64,
+    /// Counters that hold a call, those of VMs among them.
+    pub limits: u64,
+    /// Requests for approval that wait for a person.
+    pub approvals_waiting: u64,
 }
 
 /// What happens to a stop without a lease.

@@ -8,8 +8,9 @@ use std::{
 };
 
 use anyhow::Context;
-
 use vmward_core::audit::files::rotated_number;
+
+use super::packed;
 
 /// The files of the log, oldest first: those that the daemon put aside, and then
 /// the one that it writes. A file that was put aside and is named itself is the
@@ -69,9 +70,17 @@ pub(crate) fn each_line(
 ) -> anyhow::Result<Read> {
     let mut read = Read::default();
     let opened = open(log).with_context(|| cannot_read(log))?;
+    for path in packed::beside(log).with_context(|| cannot_read(log))? {
+        eprintln!(
+            "vmward: {} is compressed and is not read; decompress it first",
+            path.display()
+        );
+    }
     let newest = opened.len();
     for (path, mut file) in opened {
         read.files += 1;
+        let checked = packed::check(&path, &mut file).with_context(|| cannot_read(&path))?;
+        checked.map_err(anyhow::Error::msg)?;
         let mut bytes = Vec::new();
         for number in 1.. {
             bytes.clear();

@@ -51,7 +51,8 @@ pub(crate) enum PolicyCommand {
         /// The policy to try
         #[arg(value_name = "FILE")]
         policy: PathBuf,
-        /// The log; a rotated one may be given, too
+        /// The log; a rotated one may be given, too. One that was compressed is read from
+        /// standard input: zcat FILE | vmward policy simulate ... --log /dev/stdin
         #[arg(long, value_name = "PATH", default_value = vmward_wire::AUDIT_LOG)]
         log: PathBuf,
         /// Tell only of decisions from this instant on, such as 2026-11-23T00:00:00Z; those

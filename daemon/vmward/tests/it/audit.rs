@@ -282,3 +282,47 @@ fn a_log_whose_newest_records_were_taken_away_is_found_by_the_head_that_the_daem
     fs::write(&path, format!("{changed}\n")).unwrap();
     verify(5, "audit.jsonl:2: CHAIN BROKEN");
 }
+
+/// vmwardd compresses none, so somebody else did: no broken chain, and no log.
+#[test]
+fn a_compressed_log_is_no_broken_chain_and_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit-000001.jsonl.gz");
+    fs::write(&path, b"\x1f\x8b\x08\0\n\xff").unwrap();
+    for command in [&["verify"][..], &["tail"]] {
+        let output = audit(command, &path);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        let told = format!(
+            "{0} is compressed with gzip, which vmward does not read",
+            path.display()
+        );
+        assert!(said.contains(&told), "{said}");
+        assert!(
+            said.contains(&format!("`zcat {} |", path.display())),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn a_rotated_file_that_was_compressed_is_named_beside_the_broken_chain() {
+    let lines = lines(3);
+    let (folder, path) = log(&lines[1..]);
+    fs::write(folder.path().join("audit-000001.jsonl.gz"), b"\x1f\x8b").unwrap();
+    let output = audit(&["verify"], &path);
+    assert_eq!(output.status.code(), Some(5), "{output:?}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("audit-000001.jsonl.gz is compressed and is not read"),
+        "{said}"
+    );
+    fs::write(
+        folder.path().join("audit-000001.jsonl"),
+        format!("{}\n", lines[0]),
+    )
+    .unwrap();
+    let output = audit(&["verify"], &path);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!said.contains("compressed"), "{said}");
+}

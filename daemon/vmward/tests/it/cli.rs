@@ -1,5 +1,6 @@
 //! `status`, `authorize` and `run`.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Output, Stdio};
 
 use serde_json::{Value, json};
@@ -59,6 +60,18 @@ fn status_shows_hooks_vms_and_counters_as_a_table() {
         text.contains("refused  2") && !text.contains("zero"),
         "{text}"
     );
+}
+
+#[test]
+fn status_says_what_it_does_not_show() {
+    let output = status("enforce", true).run(&["status", "--json"]);
+    assert!(!out(&status("enforce", true).run(&["status"])).contains("others"));
+    let mut answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    answer["others"] = json!({"leases": 1, "limits": 20, "approvals_waiting": 3});
+    let daemon = FakeDaemon::start(move |_| Ok(answer.clone()));
+    let text = out(&daemon.run(&["status"]));
+    let told = "others   1 leases, 20 limits and 3 requests for approval are not shown";
+    assert!(text.contains(told), "{text}");
 }
 
 #[test]
@@ -226,6 +239,22 @@ fn questions_that_make_no_sense_are_wrong_usage_and_never_asked() {
     assert_eq!(daemon.asked(method::AUTHORIZE), [] as [Value; 0]);
 }
 
+#[test]
+fn options_that_contradict_each_other_are_wrong_usage() {
+    for (arguments, why) in [
+        (&["events", "--admin"][..], "is for the admin socket"),
+        (&["audit", "verify"], "asks no daemon"),
+    ] {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_vmward"))
+            .args(arguments)
+            .args(["--socket", "/nonexistent/policy.sock"])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{}", err(&output));
+        assert!(err(&output).contains(why), "{}", err(&output));
+    }
+}
+
 fn run(daemon: &FakeDaemon, command: &[&str]) -> Output {
     let ask = [
         "run", "--vm", "web-1", "--effect", "stop", "--reason", "update", "--",
@@ -268,13 +297,42 @@ fn run_does_not_start_a_command_that_is_denied() {
 #[test]
 fn run_reports_a_command_that_could_not_start_as_not_attempted() {
     let daemon = FakeDaemon::with_quota(1);
-    let output = run(&daemon, &["/no/such/command"]);
+    // Only the kernel finds that the program's interpreter is missing.
+    let program = daemon.folder.path().join("program");
+    std::fs::write(&program, "#!/no/such/interpreter\n").unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let output = run(&daemon, &[program.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(127));
     assert_eq!(
         daemon.asked(method::COMPLETE)[0]["outcome"],
         "not_attempted"
     );
     assert_eq!(daemon.asked(method::LEASE_RELEASE), [json!({ "lease": 1 })]);
+}
+
+/// An allow is charged: nobody pays for a typing error.
+#[test]
+fn run_asks_nothing_for_a_program_that_is_not_there() {
+    let daemon = FakeDaemon::with_quota(1);
+    let plain = daemon.folder.path().join("plain");
+    std::fs::write(&plain, "").unwrap();
+    let plain = plain.to_str().unwrap();
+    for (program, status, why) in [
+        ("/no/such/command", 127, "there is no such file"),
+        ("no-such-command", 127, "it is in no folder of PATH"),
+        (plain, 126, "Permission denied"),
+        ("/", 126, "it is no file"),
+    ] {
+        let output = run(&daemon, &[program]);
+        assert_eq!(output.status.code(), Some(status), "{}", err(&output));
+        let said = err(&output);
+        assert!(
+            said.contains(&format!("Failed to start {program}: {why}")),
+            "{said}"
+        );
+        assert!(said.contains("vmwardd was not asked"), "{said}");
+    }
+    assert_eq!(daemon.asked(method::AUTHORIZE), [] as [Value; 0]);
 }
 
 #[test]

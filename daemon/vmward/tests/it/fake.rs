@@ -18,6 +18,9 @@ use vmward_wire::{
 /// The one VM of these tests.
 pub(crate) const UUID: &str = "4dea22b3-1d52-d8f3-2516-782e98ab3fa0";
 
+/// Neither of the daemon's own names: it answers what is asked at either.
+const SOCKET: &str = "fake.sock";
+
 type Answer = Result<Value, ErrorObject>;
 type Asked = Arc<Mutex<Vec<Request>>>;
 
@@ -31,7 +34,7 @@ pub(crate) struct FakeDaemon {
 impl FakeDaemon {
     pub(crate) fn start(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let listener = UnixListener::bind(folder.path().join("policy.sock")).unwrap();
+        let listener = UnixListener::bind(folder.path().join(SOCKET)).unwrap();
         let asked = Asked::default();
         let answer = Arc::new(answer);
         let log = Arc::clone(&asked);
@@ -71,7 +74,7 @@ impl FakeDaemon {
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
-        self.folder.path().join("policy.sock")
+        self.folder.path().join(SOCKET)
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {

@@ -115,11 +115,31 @@ fn a_credential_that_systemd_handed_over_is_taken() {
 }
 
 #[test]
+fn status_asks_as_the_grant_whose_counters_it_shows() {
+    let daemon = FakeDaemon::with_quota(9);
+    let file = token_file(daemon.folder.path(), "vmwt_12\n", 0o600);
+    let mut command = daemon.command(&["status", "--json", "--grant", "ci"]);
+    command.env("VMWARD_TOKEN_FILE", &file);
+    assert_eq!(command.output().unwrap().status.code(), Some(0));
+    let hello = &daemon.asked(method::HELLO)[0];
+    assert_eq!(
+        (&hello["grant"], &hello["token"]),
+        (&"ci".into(), &"vmwt_12".into())
+    );
+}
+
+#[test]
 fn status_asks_as_nobody_so_that_a_lost_token_does_not_hide_it() {
     let daemon = FakeDaemon::with_quota(9);
     let mut command = daemon.command(&["status", "--json"]);
     command.env("VMWARD_TOKEN_FILE", "/nonexistent/token");
-    command.output().unwrap();
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let said = text(&output.stderr);
+    assert!(
+        said.contains("Asked without grant and token: Failed to open"),
+        "{said}"
+    );
     assert_eq!(daemon.asked(method::STATUS).len(), 1);
     assert_eq!(daemon.asked(method::HELLO)[0].get("token"), None);
 }

@@ -129,7 +129,7 @@ fn a_missing_reason_target_or_daemon_and_an_unknown_vm_are_told() {
     );
     std::fs::remove_file(daemon.socket()).unwrap();
     let all = [&["disarm", "--all"], &reason[..]].concat();
-    check(&daemon, &all, 4, "policy.sock");
+    check(&daemon, &all, 4, "fake.sock");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use vmward_core::approval::{APPROVALS_MAX, ApprovalConfig};
 use vmward_core::grant::Grants;
 
+use super::check::Wrong;
 use crate::secure_file::check_program;
 
 /// Longest life of a request, and longest memory of a no, in seconds: a day.
@@ -57,26 +58,37 @@ impl ApprovalsConfig {
         }
     }
 
-    /// Says which value is wrong and what to write instead.
-    pub(super) fn check(&self) -> Result<(), String> {
+    /// Says which values are wrong and what to write instead.
+    pub(super) fn check(&self) -> Vec<Wrong> {
+        let mut all = Vec::new();
         if !(1..=SECONDS_MAX).contains(&self.expire) {
-            return Err(format!(
+            let what = format!(
                 "approvals.expire must be 1 to {SECONDS_MAX} seconds, not {}",
                 self.expire
-            ));
+            );
+            all.push(Wrong::new(&["approvals", "expire"], what));
         }
         if self.denied_for > SECONDS_MAX {
-            return Err(format!(
+            let what = format!(
                 "approvals.denied-for must be at most {SECONDS_MAX} seconds, not {}",
                 self.denied_for
-            ));
+            );
+            all.push(Wrong::new(&["approvals", "denied-for"], what));
         }
         if !(1..=APPROVALS_MAX).contains(&self.per_grant) {
-            return Err(format!(
+            let what = format!(
                 "approvals.per-grant must be 1 to {APPROVALS_MAX}, not {}",
                 self.per_grant
-            ));
+            );
+            all.push(Wrong::new(&["approvals", "per-grant"], what));
         }
+        if let Err(what) = self.check_notify() {
+            all.push(Wrong::new(&["approvals", "notify"], what));
+        }
+        all
+    }
+
+    fn check_notify(&self) -> Result<(), String> {
         let Some(program) = self.notify.first() else {
             return Ok(());
         };
@@ -119,13 +131,13 @@ mod tests {
             (0o755, None),
         ] {
             std::fs::set_permissions(&program, std::fs::Permissions::from_mode(mode)).unwrap();
-            match (notify(&program).check(), why) {
+            match (notify(&program).check_notify(), why) {
                 (Ok(()), None) => {}
                 (Err(text), Some(why)) => assert!(text.contains(why), "{text}"),
                 (outcome, _) => panic!("{mode:o}: {outcome:?}"),
             }
         }
-        let error = notify(Path::new("tell")).check().unwrap_err();
+        let error = notify(Path::new("tell")).check_notify().unwrap_err();
         assert!(error.contains("absolute path"), "{error}");
     }
 
@@ -136,7 +148,9 @@ mod tests {
                 expire,
                 ..ApprovalsConfig::default()
             };
-            assert!(config.check().unwrap_err().contains("approvals.expire"));
+            let wrong = config.check();
+            assert_eq!(wrong.len(), 1);
+            assert!(wrong[0].what.contains("approvals.expire"));
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use serde::Deserialize;
 
+use super::check::Wrong;
 use crate::kernel::CallRules;
 
 /// What happens to a clear stop without lease where a client sends it.
@@ -45,22 +46,24 @@ impl ArmingConfig {
         }
     }
 
-    /// Says which name is wrong and which there are.
-    pub(super) fn check(&self) -> Result<(), String> {
+    /// Says which names are wrong and which there are.
+    pub(super) fn check(&self) -> Vec<Wrong> {
         let mut names: Vec<&str> = CallRules::arming_names().collect();
         names.sort_unstable();
         names.dedup();
-        let unknown = self
-            .refuse
-            .iter()
-            .find(|name| !names.contains(&name.as_str()));
-        match unknown {
-            None => Ok(()),
-            Some(name) => Err(format!(
+        let unknown = self.refuse.iter().enumerate();
+        let unknown = unknown.filter(|(_, name)| !names.contains(&name.as_str()));
+        let wrong = unknown.map(|(index, name)| {
+            let what = format!(
                 "arming.refuse: there is no call {name:?}; there are {}",
                 names.join(", ")
-            )),
-        }
+            );
+            Wrong {
+                item: Some(index),
+                ..Wrong::new(&["arming", "refuse"], what)
+            }
+        });
+        wrong.collect()
     }
 }
 

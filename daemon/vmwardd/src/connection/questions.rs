@@ -1,9 +1,11 @@
-//! The methods that ask about the policy and about requests for approval.
+//! The methods that ask how things are, about the policy, and about requests for
+//! approval.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 use vmward_core::approval::Person;
+use vmward_core::engine::Viewer;
 use vmward_core::ids::DecisionId;
 use vmward_wire::rpc::{ErrorCode, ErrorObject, Request};
 use vmward_wire::v1;
@@ -20,6 +22,20 @@ use crate::engine_task::{ApprovalCall, Message};
 use crate::socket::Door;
 
 impl Client {
+    pub(super) async fn status(
+        &self,
+        request: &mut Request,
+    ) -> Result<v1::StatusResult, ErrorObject> {
+        let v1::StatusParams {} = request.params()?;
+        // Root could ask on the admin socket as well, and read the log.
+        let sees_all = self.door == Door::Admin || self.peer.uid == 0;
+        let viewer = (!sees_all).then(|| Viewer {
+            grant: self.account.so_far(&self.peer),
+            uid: self.peer.uid,
+        });
+        self.ask(|reply| Message::Status { viewer, reply }).await
+    }
+
     pub(super) async fn filter(
         &self,
         request: &mut Request,

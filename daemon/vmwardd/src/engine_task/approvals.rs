@@ -3,6 +3,7 @@
 use vmward_core::approval::{ApprovalError, ApprovalState, Person};
 use vmward_core::audit::AuditBody;
 use vmward_core::clock::{Now, ceil_ms};
+use vmward_core::engine::Viewer;
 use vmward_core::ids::DecisionId;
 use vmward_wire::rpc::{ErrorCode, ErrorObject};
 use vmward_wire::v1::approval::{Approval, ListResult, WaitResult};
@@ -181,11 +182,16 @@ impl Shell {
         }
     }
 
-    /// How many wait for a person.
-    pub(super) fn approvals_waiting(&self) -> u64 {
-        let waits =
-            |approval: &&vmward_core::approval::Approval| approval.state == ApprovalState::Pending;
-        self.engine.approvals().filter(waits).count() as u64
+    /// How many wait for a person: of those that `viewer` is shown, and of others.
+    pub(super) fn approvals_waiting(&self, viewer: Option<&Viewer>) -> (u64, u64) {
+        let (mut own, mut others) = (0, 0);
+        for approval in self.engine.approvals() {
+            if approval.state == ApprovalState::Pending {
+                let is_shown = viewer.is_none_or(|viewer| viewer.owns(&approval.binding.grant));
+                *(if is_shown { &mut own } else { &mut others }) += 1;
+            }
+        }
+        (own, others)
     }
 
     /// Ends those whose time is over.

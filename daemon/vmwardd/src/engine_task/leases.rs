@@ -48,9 +48,12 @@ impl Shell {
 
     /// Takes a released lease out of the kernel. A use that came first counts.
     fn withdraw(&mut self, lease: &Lease, now: Now, batch: &mut Batch) {
-        if self.row(lease) == KernelLease::Executing {
+        if lease.state != LeaseState::Done && self.row(lease) == KernelLease::Executing {
             batch.journal(self.engine.lease_claimed(lease.id, now));
-            return;
+            take_down(self.engine.spent(lease.id, now), batch);
+            if self.engine.lease(lease.id).is_some() {
+                return;
+            }
         }
         self.remove_row(lease);
     }

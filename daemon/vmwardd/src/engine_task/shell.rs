@@ -117,10 +117,10 @@ impl Shell {
             } => drop(reply.send(self.filter(&params, caller))),
             Message::Approval(call) => self.approval(call, now, batch),
             Message::Protection(call) => self.protection(*call, now, batch),
-            Message::Status(reply) => {
+            Message::Status { viewer, reply } => {
                 // Whoever reads the log after it finds all that was answered before.
                 self.audit.flush();
-                drop(reply.send(self.status(now)));
+                drop(reply.send(self.status(viewer.as_ref(), now)));
             }
             Message::Sighting(sighting) => {
                 self.sighted(sighting, batch);

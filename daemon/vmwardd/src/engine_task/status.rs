@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use vmward_core::clock::{NS_PER_S, Now};
 use vmward_core::disarm::Disarm;
+use vmward_core::engine::Viewer;
 use vmward_core::ids::{Process, VmUuid};
 use vmward_core::limit::{Load, Whose};
 use vmward_wire::v1;
@@ -15,7 +16,8 @@ use crate::policy_store;
 use crate::process::ProcHandle;
 
 impl Shell {
-    pub(super) fn status(&mut self, now: Now) -> v1::StatusResult {
+    /// What `viewer` is shown; everything where there is none.
+    pub(super) fn status(&mut self, viewer: Option<&Viewer>, now: Now) -> v1::StatusResult {
         let totals = self.kernel.totals();
         let protected = self.kernel.protected();
         let mut degraded = self.degraded();
@@ -36,7 +38,10 @@ impl Shell {
         degraded.extend(self.bare());
         degraded.extend(self.hidden());
         degraded.extend(self.host_rules_degraded());
-        degraded.extend(limiter_degraded(&self.engine.limiter_load(now)));
+        degraded.extend(limiter_degraded(&self.engine.limiter_load(now), viewer));
+        let (leases, other_leases) = self.lease_rows(viewer, now);
+        let (limits, other_limits) = self.limit_rows(viewer, now);
+        let (approvals_waiting, other_approvals) = self.approvals_waiting(viewer);
         v1::StatusResult {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -61,9 +66,14 @@ impl Shell {
                 inventory_pid: self.vms.inventory.map(|process| process.pid),
             },
             vms,
-            leases: self.lease_rows(now),
-            limits: self.limit_rows(now),
-            approvals_waiting: Some(self.approvals_waiting()),
+            leases,
+            limits,
+            approvals_waiting: Some(approvals_waiting),
+            others: viewer.map(|_| v1::OthersStatus {
+                leases: other_leases,
+                limits: other_limits,
+                approvals_waiting: other_approvals,
+            }),
             host_rules: self.host_rule_rows(now),
             disarmed: {
                 let disarms = self.engine.disarms().iter();
@@ -217,28 +227,38 @@ impl Shell {
         }
     }
 
-    fn limit_rows(&self, now: Now) -> Vec<v1::LimitState> {
+    /// The rows, and how many the viewer is not shown.
+    fn limit_rows(&self, viewer: Option<&Viewer>, now: Now) -> (Vec<v1::LimitState>, u64) {
         let mut rows = Vec::new();
-        self.engine
-            .each_limit(now, |row| rows.push(convert::wire_limit(row)));
-        rows
+        let tell = |row| rows.push(convert::wire_limit(row));
+        let others = self.engine.each_limit(now, viewer, tell);
+        (rows, others)
     }
 
-    fn lease_rows(&self, now: Now) -> Vec<v1::LeaseStatus> {
-        self.engine
-            .leases()
-            .filter(|lease| lease.state.is_live())
-            .map(|lease| v1::LeaseStatus {
+    /// The rows, and how many the viewer is not shown.
+    fn lease_rows(&self, viewer: Option<&Viewer>, now: Now) -> (Vec<v1::LeaseStatus>, u64) {
+        let (mut rows, mut others) = (Vec::new(), 0);
+        for lease in self.engine.leases() {
+            if !lease.state.is_live() {
+                continue;
+            }
+            if viewer.is_some_and(|viewer| !viewer.owns(&lease.grant)) {
+                others += 1;
+                continue;
+            }
+            rows.push(v1::LeaseStatus {
                 lease: convert::wire_lease(lease, now),
                 state: lease.state.name().to_owned(),
                 grant: lease.grant.clone(),
-            })
-            .collect()
+            });
+        }
+        (rows, others)
     }
 }
 
 /// Says that calls are denied because they cannot be counted, or soon will be.
-fn limiter_degraded(load: &Load) -> Vec<String> {
+/// Which accounts, only who is shown everything learns.
+fn limiter_degraded(load: &Load, viewer: Option<&Viewer>) -> Vec<String> {
     let near = load.near.map(|whose| {
         let what = match whose {
             Whose::Share | Whose::MadeUp => {
@@ -254,13 +274,21 @@ fn limiter_degraded(load: &Load) -> Vec<String> {
         )
     });
     let short = (!load.short.is_empty()).then(|| {
-        let shown: Vec<&str> = load.short.iter().take(5).map(String::as_str).collect();
+        let whose = match viewer {
+            None => {
+                let shown: Vec<&str> = load.short.iter().take(5).map(String::as_str).collect();
+                format!(" ({})", shown.join(", "))
+            }
+            Some(viewer) if load.short.iter().any(|account| viewer.owns(account)) => {
+                " (yours is one)".to_owned()
+            }
+            Some(_) => String::new(),
+        };
         format!(
-            "calls of {} accounts ({}) were denied in the last ten minutes, because they have used \
+            "calls of {} accounts{whose} were denied in the last ten minutes, because they have used \
              up their share of the limiter with agents, sessions or names of their own making; \
              nobody else is",
-            load.short.len(),
-            shown.join(", ")
+            load.short.len()
         )
     });
     near.into_iter().chain(short).collect()
@@ -296,3 +324,6 @@ fn release() -> String {
     std::fs::read_to_string("/proc/sys/kernel/osrelease")
         .map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
 }
+
+#[cfg(test)]
+mod tests;

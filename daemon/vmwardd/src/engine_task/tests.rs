@@ -292,7 +292,10 @@ fn while_a_new_policy_is_read_the_engine_answers() {
     let (engine, thread) = spawn(shell(dir.path())).unwrap();
     let hash = || {
         let (reply, answer) = oneshot::channel();
-        assert!(engine.offer(Message::Status(reply)));
+        assert!(engine.offer(Message::Status {
+            viewer: None,
+            reply
+        }));
         answer.blocking_recv().unwrap().policy.hash
     };
     let (go_on, wait) = std::sync::mpsc::channel::<()>();
@@ -330,8 +333,19 @@ fn an_account_that_made_up_names_without_end_is_counted_and_in_the_status() {
     assert!(denied.retry_after_ms.is_some(), "{denied:?}");
     let other = ask(&mut shell, 1001, "look_again").unwrap();
     assert_eq!(other.decision, v1::Decision::Allow);
-    let status = shell.status(convert::now());
+    let status = shell.status(None, convert::now());
     assert_eq!(status.counters["decisions-unavailable"], 1);
     let told = status.degraded.iter().any(|line| line.contains("uid:1000"));
     assert!(told, "{:?}", status.degraded);
+    // Which account it is, others need not know.
+    for (grant, uid, says) in [
+        ("uid:1000", 1000, "1 accounts (yours is one) were denied"),
+        ("uid:1001", 1001, "1 accounts were denied"),
+    ] {
+        let grant = grant.to_owned();
+        let status = shell.status(Some(&Viewer { grant, uid }), convert::now());
+        let told = status.degraded.iter().find(|line| line.contains(says));
+        let told = told.unwrap_or_else(|| panic!("{:?}", status.degraded));
+        assert!(!told.contains("uid:"), "{told}");
+    }
 }

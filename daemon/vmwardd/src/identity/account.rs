@@ -69,6 +69,14 @@ impl Account {
             .get_or_init(|| self.book.grants.by_credentials(&peer.credentials()))
     }
 
+    /// The same, without settling it: a look at how things are binds nobody.
+    pub fn so_far(&self, peer: &Peer) -> String {
+        self.settled.get().cloned().unwrap_or_else(|| {
+            let credentials = peer.credentials();
+            self.book.grants.by_credentials(&credentials)
+        })
+    }
+
     /// Settles the account by what the caller claims.
     ///
     /// # Errors
@@ -95,5 +103,37 @@ impl Account {
              connection to ask as {chosen:?}, and say hello first"
         );
         Err(ErrorObject::new(ErrorCode::NotYours, message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use vmward_core::grant::{Grant, TokenHash};
+
+    use super::*;
+
+    #[test]
+    fn a_look_settles_nothing() {
+        let (server, _client) = UnixStream::pair().unwrap();
+        let peer = Peer::of(&server).unwrap();
+        let ci = Grant {
+            name: "ci".to_owned(),
+            uid: None,
+            gid: None,
+            unit: None,
+            token: Some(TokenHash::of("secret")),
+            approvals_max: None,
+        };
+        let book = AccountBook::new(Grants::new(vec![ci]).unwrap());
+        let account = Account::new(Arc::new(book));
+        assert_eq!(account.so_far(&peer), format!("uid:{}", peer.uid));
+        let claim = Claim {
+            grant: None,
+            token: Some("secret"),
+        };
+        assert_eq!(account.claim(&peer, &claim).unwrap(), "ci");
+        assert_eq!(account.so_far(&peer), "ci");
     }
 }

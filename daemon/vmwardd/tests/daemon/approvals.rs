@@ -64,7 +64,7 @@ pub(crate) fn daemon(more: &str) -> Option<Daemon> {
 
 /// Asks as another user, through the policy socket.
 #[track_caller]
-fn ask_as(uid: u32, socket: &Path, method: &str, params: &Value) -> Value {
+pub(crate) fn ask_as(uid: u32, socket: &Path, method: &str, params: &Value) -> Value {
     let answer = try_ask_as(uid, socket, method, params);
     answer.unwrap_or_else(|why| panic!("{why}"))
 }

@@ -19,4 +19,5 @@ mod protocol;
 mod questions;
 mod reload;
 mod repair;
+mod status;
 mod strict;

@@ -237,3 +237,49 @@ fn only_the_grant_of_a_live_unused_lease_may_give_it_back() {
     let in_use = engine.release(id, &caller("uid:0"), at(2)).err();
     assert_eq!(in_use, Some(ReleaseError::InUse(id)));
 }
+
+/// The kernel lets one reset happen by it and nothing else: see `claim.rs` of the
+/// programs. What has more steps stays, whoever says that it is over.
+#[test]
+fn only_a_reset_is_over_when_its_used_lease_is_given_back() {
+    for effect in Effect::ALL
+        .into_iter()
+        .filter(|effect| !effect.is_of_host())
+    {
+        let request = request("vm_stop", Some(effect), Target::Vm(vm(1)));
+        let mut engine = engine();
+        let id = allowed(&engine.authorize(request.clone(), at(0))).id();
+        assert!(
+            engine.spent(id, at(1)).leases.is_empty(),
+            "{effect:?}: unused"
+        );
+        engine.lease_claimed(id, at(1));
+        let released = engine.release(id, &caller("uid:0"), at(2));
+        if effect != Effect::Reset {
+            assert_eq!(released.err(), Some(ReleaseError::InUse(id)), "{effect:?}");
+            assert!(engine.spent(id, at(2)).leases.is_empty(), "{effect:?}");
+            denied(&engine.authorize(request, at(3)), ReasonCode::LeaseBusy);
+            continue;
+        }
+        let released = released.expect("nothing is left to cover");
+        assert_eq!(released.lease.state, LeaseState::Done);
+        assert!(matches!(released.audit, AuditBody::Lease(record) if !record.refunded));
+        let [JournalEntry::Settle { state, .. }] = released.journal.as_slice() else {
+            panic!("{:?}", released.journal)
+        };
+        assert_eq!(*state, LeaseState::Done);
+        allowed(&engine.authorize(request, at(3)));
+        assert_eq!(remaining(&engine, at(3)), 8, "both stay charged");
+    }
+}
+
+#[test]
+fn a_reset_that_the_kernel_alone_knows_of_is_over_when_its_lease_is_given_back() {
+    let request = request("vm_stop", Some(Effect::Reset), Target::Vm(vm(1)));
+    let (mut engine, id) = with_lease(&request);
+    engine.release(id, &caller("uid:0"), at(1)).expect("taken");
+    // The kernel's row says that it was used.
+    engine.lease_claimed(id, at(1));
+    check_closed(&engine.spent(id, at(1)), LeaseState::Done, false);
+    allowed(&engine.authorize(request, at(2)));
+}

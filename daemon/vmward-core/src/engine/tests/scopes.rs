@@ -69,6 +69,57 @@ fn each_scope_has_counters_of_its_own() {
 }
 
 #[test]
+fn a_viewer_is_shown_its_own_counters_and_how_many_others_there_are() {
+    // Own ones, or shared ones that name nobody; what others did to a VM is theirs.
+    for (scope, own) in [
+        ("grant", true),
+        ("session", true),
+        ("agent", true),
+        ("uid", true),
+        ("vm", false),
+        ("tool", true),
+        ("host", true),
+    ] {
+        let mut engine = engine_of(&one_an_hour(scope));
+        let request = stop(1);
+        let Caller { grant, uid, .. } = request.caller.clone();
+        allowed(&engine.authorize(request, at(0)));
+        let seen = |viewer: Option<&Viewer>| {
+            let mut keys = Vec::new();
+            let hidden = engine.each_limit(at(1), viewer, |row| keys.push(row.key));
+            (keys.len(), hidden)
+        };
+        assert_eq!(seen(None), (1, 0), "{scope}: all of them");
+        let own = if own { (1, 0) } else { (0, 1) };
+        assert_eq!(seen(Some(&Viewer { grant, uid })), own, "{scope}");
+        let stranger = Viewer {
+            grant: "uid:7".to_owned(),
+            uid: 7,
+        };
+        let shared = matches!(scope, "tool" | "host");
+        let others = if shared { (1, 0) } else { (0, 1) };
+        assert_eq!(seen(Some(&stranger)), others, "{scope}: a stranger");
+    }
+}
+
+#[test]
+fn a_name_that_somebody_else_made_up_is_not_shown() {
+    let mut engine = engine_of(&one_an_hour("vm"));
+    let mut request = stop(1);
+    request.target = Target::Unchecked("secret-project".to_owned());
+    let grant = request.caller.grant.clone();
+    allowed(&engine.authorize(request, at(0)));
+    let hidden = |grant: &str| {
+        let viewer = Viewer {
+            grant: grant.to_owned(),
+            uid: 7,
+        };
+        engine.each_limit(at(1), Some(&viewer), |_| {})
+    };
+    assert_eq!((hidden(&grant), hidden("ci")), (0, 1));
+}
+
+#[test]
 fn a_limit_of_the_host_counts_every_caller() {
     let mut engine = engine_of(&one_an_hour("host"));
     let answer = engine.authorize(stop(1), at(0));

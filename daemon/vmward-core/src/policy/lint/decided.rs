@@ -43,6 +43,7 @@ impl Linter<'_> {
             self.decided_in(rule, &Comes::with(vec![*effect]));
         }
         for (tool, rule) in policy.tools() {
+            self.decided_by_name(tool, rule);
             if let Some(comes) = self.comes_to(tool) {
                 self.decided_in(rule, &comes);
             }
@@ -51,6 +52,42 @@ impl Linter<'_> {
             let effects = Effect::ALL.into_iter();
             let effects = effects.filter(|effect| entry.covers(*effect));
             self.decided_in(&entry.rule, &Comes::with(effects.collect()));
+        }
+    }
+
+    /// Conditions on the tool's name in a tool's own rule. What claims the effect for
+    /// which a tool stands comes to its rule as well, under its own name.
+    fn decided_by_name(&mut self, tool: &str, rule: &Rule) {
+        let stands_for_effect = Effect::ALL.iter().any(|effect| effect.tool() == tool);
+        let conditions = rule.require.iter().map(|one| (one, true));
+        let conditions = conditions.chain(rule.deny_if.iter().map(|one| (one, false)));
+        for (predicate, wanted) in conditions {
+            let Some(holds) = predicate.holds_of_tool(tool) else {
+                continue;
+            };
+            let passes = holds == wanted;
+            if passes && stands_for_effect {
+                continue;
+            }
+            let does = match (wanted, passes) {
+                (true, true) => "lets every call pass",
+                (true, false) => "lets no call pass",
+                (false, true) => "denies no call",
+                (false, false) => "denies every call",
+            };
+            let but = if stands_for_effect {
+                ", but for those of others that claim its effect"
+            } else {
+                ""
+            };
+            let help = if passes {
+                "remove it, or put it into \"effects\" or \"all_tools\""
+            } else {
+                "put it into the other tool's rule, or write \"action\": \"deny\""
+            };
+            let pointer = &predicate.pointer;
+            let message = format!("{pointer} {does}: those that come here are of {tool:?}{but}");
+            self.report(&[pointer, &rule.pointer], message, help);
         }
     }
 

@@ -82,6 +82,7 @@ impl Checker {
         if let Some(node) = object.get("when") {
             self.known_before_the_map(node, &when);
         }
+        self.never_matches(&object, &when);
         let example = "what the call does, such as \"effect\": \"stop\", or \"none\"";
         let effect = self.required(&object, "effect", example);
         let mut words: Vec<(&str, Option<Effect>)> = Effect::ALL

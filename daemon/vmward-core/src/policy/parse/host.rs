@@ -11,10 +11,12 @@ use super::{
 };
 use crate::policy::{
     RuleMode,
+    error::Finding,
     host::{HostRule, Who},
     json::{Member, Node, Value},
     names::{check_unit, is_pattern},
     selector::Selector,
+    suggest,
 };
 
 const HOST_KEYS: [&str; 9] = [
@@ -33,7 +35,11 @@ impl Checker {
         mut rules: BTreeMap<String, HostRule>,
     ) -> BTreeMap<String, HostRule> {
         let members = self.members(node, "\"host_rules\"").unwrap_or_default();
+        let builtin: Vec<String> = rules.keys().cloned().collect();
         for member in members {
+            if self.is_misspelt(member, members, &builtin) {
+                continue;
+            }
             if member.key.trim().is_empty() {
                 self.at_key(member, "a host rule has no name".to_owned(), None);
             }
@@ -44,6 +50,40 @@ impl Checker {
         }
         self.unreachable_host_rules(members, &rules);
         rules
+    }
+
+    /// Is a built-in rule meant? One that has what a rule of its own needs is taken
+    /// for such a one, and a warning.
+    fn is_misspelt(&mut self, member: &Member, all: &[Member], builtin: &[String]) -> bool {
+        let name = &member.key;
+        let names: Vec<&str> = builtin.iter().map(String::as_str).collect();
+        let Some(near) = suggest::nearest(name, &names).filter(|near| near != name) else {
+            return false;
+        };
+        let Value::Object(keys) = &member.node.value else {
+            return false;
+        };
+        if all.iter().any(|other| other.key == near) {
+            return false;
+        }
+        let has = |key: &str| keys.iter().any(|member| member.key == key);
+        let help = format!("did you mean {near:?}?");
+        if has("effects") && WHO_KEYS.into_iter().any(has) {
+            let message = format!(
+                "the host rule {name:?} is one of its own, and the built-in {near:?} stays as it is"
+            );
+            self.warnings.push(Finding {
+                start: member.key_start,
+                end: member.key_end,
+                message,
+                help: Some(help),
+            });
+            return false;
+        }
+        let message =
+            format!("there is no built-in host rule {name:?}, and a new one says who may do what");
+        self.at_key(member, message, Some(&help));
+        true
     }
 
     fn host_rule(&mut self, member: &Member, builtin: Option<HostRule>) -> Option<HostRule> {

@@ -66,7 +66,7 @@ impl Checker {
 
     fn days(&mut self, node: &Node) -> Option<u8> {
         let Value::Array(items) = &node.value else {
-            return self.word(node, "days", &DAY_SETS);
+            return self.day_set(node);
         };
         if items.is_empty() {
             let message = "\"days\" is empty: no call would ever pass".to_owned();
@@ -83,6 +83,20 @@ impl Checker {
             days |= day;
         }
         Some(days)
+    }
+
+    /// A word for several days.
+    fn day_set(&mut self, node: &Node) -> Option<u8> {
+        let names = DAY_SETS.map(|(name, _)| name);
+        if let Value::String(text) = &node.value
+            && suggest::meant("days", text, &names).is_none()
+            && let Some(day) = suggest::meant("days", text, &DAYS)
+        {
+            let help = format!("write a list of days: [{day:?}]");
+            self.none_of(node, "days", &names, "", Some(&help));
+            return None;
+        }
+        self.word(node, "days", &DAY_SETS)
     }
 
     /// `HH:MM` as the minute of the day.

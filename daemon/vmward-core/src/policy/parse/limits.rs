@@ -7,6 +7,7 @@ use crate::policy::{
     LIMIT_MAX, LimitRule, Scope, Window,
     json::{Node, Value},
     rule::{Increment, WINDOW_SECONDS_MAX},
+    suggest,
 };
 
 /// Most limits of one rule.
@@ -24,6 +25,8 @@ const LIMIT_KEYS: [&str; 6] = [
 ];
 const RATE_KEYS: [&str; 3] = ["max", "window", "scope"];
 const WINDOW_WORDS: [&str; 4] = ["second", "minute", "hour", "day"];
+const OR_SECONDS: &str = " or a number of seconds";
+const WEEK_S: u32 = 7 * 86_400;
 const ZERO_MAX: &str = "to forbid a tool, write \"action\": \"deny\"";
 
 /// The first use of a counter.
@@ -179,8 +182,13 @@ impl Checker {
         match &node.value {
             Value::String(text) => {
                 let window = Window::from_word(text);
-                if window.is_none() {
-                    self.not_a_word(node, "window", &WINDOW_WORDS, " or a number of seconds");
+                match (window, seconds(text)) {
+                    (None, Some(seconds)) => {
+                        let help = format!("write {seconds}, the number of seconds");
+                        self.none_of(node, "window", &WINDOW_WORDS, OR_SECONDS, Some(&help));
+                    }
+                    (None, None) => self.not_a_word(node, "window", &WINDOW_WORDS, OR_SECONDS),
+                    (Some(_), _) => {}
                 }
                 window
             }
@@ -189,7 +197,7 @@ impl Checker {
                 Window::from_seconds(seconds)
             }
             _ => {
-                self.not_a_word(node, "window", &WINDOW_WORDS, " or a number of seconds");
+                self.not_a_word(node, "window", &WINDOW_WORDS, OR_SECONDS);
                 None
             }
         }
@@ -224,6 +232,29 @@ impl Checker {
         let path = self.args_path(from, "increment_from")?;
         Some(Increment::From(path))
     }
+}
+
+/// The length in seconds of what is no word of the language, such as `5m`, `60` or
+/// `week`, where it could be a window's.
+fn seconds(text: &str) -> Option<u32> {
+    let text = text.trim();
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let number = text.strip_suffix(unit)?;
+    let number = if number.is_empty() {
+        None
+    } else {
+        Some(number.parse::<u32>().ok()?)
+    };
+    let each = match (unit.trim(), number) {
+        ("", Some(_)) => 1,
+        ("week" | "weeks" | "weekly" | "w", _) => WEEK_S,
+        (unit, Some(2..)) => {
+            Window::from_word(suggest::meant("window", unit, &WINDOW_WORDS)?)?.seconds()
+        }
+        _ => return None,
+    };
+    let seconds = each.checked_mul(number.unwrap_or(1))?;
+    Window::from_seconds(seconds).map(Window::seconds)
 }
 
 fn counter_node(item: &Node) -> &Node {

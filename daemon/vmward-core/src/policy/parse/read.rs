@@ -219,6 +219,24 @@ impl Checker {
 
     /// Says that a value is none of the words; `or` ends their list.
     pub(super) fn not_a_word(&mut self, node: &Node, key: &str, names: &[&str], or: &str) {
+        let guess = match &node.value {
+            Value::String(text) => suggest::meant(key, text, names),
+            Value::Number(text) => names.iter().copied().find(|name| name == text),
+            _ => None,
+        };
+        let help = guess.map(|word| format!("did you mean {word:?}?"));
+        self.none_of(node, key, names, or, help.as_deref());
+    }
+
+    /// The same with a help of its own.
+    pub(super) fn none_of(
+        &mut self,
+        node: &Node,
+        key: &str,
+        names: &[&str],
+        or: &str,
+        help: Option<&str>,
+    ) {
         let listed: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
         let listed = match listed.split_last() {
             Some((last, rest)) if or.is_empty() && !rest.is_empty() => {
@@ -227,13 +245,7 @@ impl Checker {
             _ => listed.join(", "),
         };
         let message = format!("{key:?} must be {listed}{or}, found {}", node.value.kind());
-        let guess = match &node.value {
-            Value::String(text) => suggest::nearest(text, names),
-            Value::Number(text) => names.iter().copied().find(|name| name == text),
-            _ => None,
-        };
-        let help = guess.map(|word| format!("did you mean {word:?}?"));
-        self.at_node(node, message, help.as_deref());
+        self.at_node(node, message, help);
     }
 
     /// The same value as other code has it. Numbers that this could change are

@@ -2,11 +2,7 @@
 //! protected VMs.
 
 use super::{Checker, condition::Seen, read::Object};
-use crate::policy::{
-    Action, Rule, RuleMode,
-    json::{Node, Value},
-    rule::APPROVAL_TIMEOUT_S_MAX,
-};
+use crate::policy::{Action, Rule, RuleMode, json::Node, rule::APPROVAL_TIMEOUT_S_MAX};
 
 pub(super) const RULE_KEYS: [&str; 13] = [
     "description",
@@ -34,9 +30,6 @@ const CHECKS: [&str; 7] = [
     "limits",
     "rate_limit",
 ];
-
-/// Most conditions of one list that are compared with each other.
-const COMPARED_MAX: usize = 100;
 
 impl Checker {
     /// `name`: the tool, or the pointer again.
@@ -96,34 +89,6 @@ impl Checker {
         self.contradictions(object, &rule);
         self.unheard(object, &rule);
         rule
-    }
-
-    /// Conditions of which one fails whenever the others hold.
-    fn contradictions(&mut self, object: &Object<'_>, rule: &Rule) {
-        let node = |key: &str, pointer: &str| {
-            let index = pointer.rsplit('/').next()?.parse::<usize>().ok()?;
-            match &object.get(key)?.value {
-                Value::Array(items) => items.get(index),
-                _ => None,
-            }
-        };
-        let mut found = Vec::new();
-        for (number, second) in rule.require.iter().enumerate().take(COMPARED_MAX) {
-            let mut before = rule.require.iter().take(number);
-            let first = before.find(|first| first.excludes(second));
-            let denied = || {
-                let mut denied = rule.deny_if.iter().take(COMPARED_MAX);
-                denied.find(|denied| second.is_within(denied))
-            };
-            if let Some(first) = first.or_else(denied) {
-                found.push((node("require", &second.pointer), &first.pointer));
-            }
-        }
-        for (node, first) in found {
-            let message = format!("no call ever passes both this and {first}");
-            let help = "remove one of the two; \"in\" takes several values";
-            self.warn(node.unwrap_or(object.node), message, help);
-        }
     }
 
     /// Words that nobody is ever told.

@@ -75,6 +75,16 @@ impl Path {
         })
     }
 
+    /// Is it the same place, however it is written?
+    pub(super) fn is_same_place(&self, other: &Self) -> bool {
+        self.place == other.place
+    }
+
+    /// Is it the tool's name?
+    pub(super) fn is_tool(&self) -> bool {
+        self.place == Place::Tool
+    }
+
     /// Does something stand there in every call?
     pub(super) fn is_always_there(&self) -> bool {
         matches!(self.place, Place::Grant | Place::Uid | Place::Tool)

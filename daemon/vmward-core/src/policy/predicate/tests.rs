@@ -1,6 +1,7 @@
 //! What each operator means for every kind of value.
 
 mod load;
+mod pair;
 mod property;
 
 use std::collections::BTreeMap;

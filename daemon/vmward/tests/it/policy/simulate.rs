@@ -155,6 +155,37 @@ fn simulate_shows_which_decisions_another_policy_would_change() {
 }
 
 #[test]
+fn simulate_reads_a_log_that_was_compressed_from_standard_input_alone() {
+    let mut logged = Logged::under(SEED);
+    logged.call("vm_stop", json!({"identifier": "web-1"}), 0);
+    let folder = Folder::with(&[("policy.json", SEED), ("audit.jsonl", &logged.log)]);
+    let packed = folder.0.path().join("audit.jsonl.gz");
+    std::fs::write(packed, b"\x1f\x8b\x08\0\xff").unwrap();
+    let said = folder.policy(1, &["simulate", "policy.json", "--log", "audit.jsonl.gz"]);
+    assert!(
+        said.contains("audit.jsonl.gz is compressed with gzip"),
+        "{said}"
+    );
+    let log = std::fs::File::open(folder.0.path().join("audit.jsonl")).unwrap();
+    // As a pipe, which can be read once.
+    let mut cat = std::process::Command::new("cat");
+    let mut cat = cat
+        .stdin(log)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_vmward"))
+        .args(["policy", "simulate", "policy.json", "--log", "/dev/stdin"])
+        .current_dir(folder.0.path())
+        .stdin(cat.stdout.take().unwrap())
+        .output()
+        .unwrap();
+    assert!(cat.wait().unwrap().success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("1 decisions"), "{text}");
+}
+
+#[test]
 fn simulate_of_the_policy_in_force_changes_nothing() {
     let asks = with(
         &json!({"tools": {"vm_stop": {"action": "require_approval"}, "power": {}},

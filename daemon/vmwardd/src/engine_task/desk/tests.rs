@@ -255,7 +255,7 @@ fn a_full_disk_is_told_to_callers_and_in_the_status_until_it_takes_lines_again()
         answer.try_recv().unwrap().unwrap()
     };
     let trouble = || {
-        let degraded = desk.sit().status(convert::now()).degraded;
+        let degraded = desk.sit().status(None, convert::now()).degraded;
         let told = degraded.into_iter();
         told.filter(|line| line.contains("/state/journal.jsonl: No space left"))
             .count()

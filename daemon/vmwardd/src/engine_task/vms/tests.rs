@@ -91,7 +91,7 @@ fn a_vm_that_proc_does_not_show_stays_protected_until_it_ends() {
     for _ in 0..3 {
         assert_eq!(sweep(&mut shell), 1, "it still runs");
     }
-    let status = shell.status(start);
+    let status = shell.status(None, start);
     assert_eq!(status.counters["vms-hidden"], 1);
     assert!(
         status

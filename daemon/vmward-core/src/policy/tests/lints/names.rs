@@ -78,3 +78,17 @@ fn a_pattern_too_large_for_an_ordinary_text_is_named() {
     );
     assert_eq!(of("[a-z]{1,1000}"), [""; 0]);
 }
+
+#[test]
+fn a_host_rule_that_is_nearly_a_built_in_one_is_named() {
+    let own = r#"{"uid":1,"effects":"stop"}"#;
+    let said = r#""libvirt_guests": the host rule "libvirt_guests" is one of its own, and the built-in "libvirt-guests" stays as it is"#;
+    let of = |rules: &str| lints("deny", &format!(r#""host_rules":{{{rules}}}"#));
+    assert_eq!(of(&format!(r#""libvirt_guests":{own}"#)), [said]);
+    for meant in [
+        format!(r#""backup":{own}"#),
+        format!(r#""libvirt_guests":{own},"libvirt-guests":{{"enabled":false}}"#),
+    ] {
+        assert_eq!(of(&meant), [""; 0], "{meant}");
+    }
+}
