@@ -97,6 +97,8 @@ fn is_starving(name: &Name) -> bool {
     name.is("threads-max")
         || name.is("pid_max")
         || name.is("max_map_count")
+        // Of all but root, as QEMU is.
+        || name.is("file-max")
         || name.is("overcommit_memory")
         || name.is("overcommit_ratio")
         || name.is("overcommit_kbytes")
@@ -126,6 +128,8 @@ fn is_arming(name: &Name) -> bool {
         || name.is("unknown_nmi_panic")
         || name.is("panic_on_io_nmi")
         || name.is("panic_on_unrecovered_nmi")
+        || name.is("nr_open")
+        || name.is("aio-max-nr")
         || name.is("nr_hugepages")
         || name.is("nr_hugepages_mempolicy")
         || name.is("watermark_scale_factor")
