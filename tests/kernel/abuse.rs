@@ -9,6 +9,7 @@ use vmward_tests::audit::{events, is_kernel};
 use vmward_tests::daemon::{Mode, client, take_enforcement_out};
 use vmward_tests::guest::{Guest, run, text, virsh};
 use vmward_tests::wait;
+use vmward_wire::POLICY_SOCKET;
 use vmward_wire::v1::{AuthorizeParams, Lease};
 
 use crate::Scene;
@@ -86,6 +87,37 @@ fn a_lease_is_for_its_vm_its_effect_one_use_and_its_time() {
     other.assert_ticks();
     // The other guest can only be ended when nothing refuses it any more.
     scene.daemon.give_up();
+}
+
+/// Connects, and has its child ask on the connection once it has ended itself.
+const ORPHAN: &str = r#"
+import json, os, socket, sys
+line = socket.socket(socket.AF_UNIX)
+line.connect(sys.argv[1])
+parent = os.getpid()
+if os.fork():
+    os._exit(0)
+while os.getppid() == parent:
+    pass
+call = {"vm": sys.argv[2], "effect": "force_stop", "reason": "test"}
+call = {"jsonrpc": "2.0", "id": 1, "method": "authorize", "params": call}
+line.sendall(json.dumps(call).encode() + b"\n")
+print(line.makefile().readline())
+"#;
+
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
+fn a_process_that_has_ended_gets_no_lease() {
+    let open = r#"{"version": "1", "default": "allow", "tools": {}}"#;
+    let scene = Scene::with_policy("abuse-3", Mode::Enforce, open);
+    let said = run("python3", &["-c", ORPHAN, POLICY_SOCKET, "abuse-3"]);
+    let said = text(&said);
+    assert!(said.contains(r#""decision":"deny""#), "{said}");
+    assert!(said.contains("hold the lease has ended"), "{said}");
+    // Nor does it keep anybody else from one.
+    let lease = lease("abuse-3", "force_stop");
+    client().release(lease.id).expect("nobody has used it");
+    scene.guest.assert_ticks();
 }
 
 #[test]

@@ -293,7 +293,7 @@ pub const ATTACKS: &[Attack] = &[
         "control-files/move",
         "cgroup-move",
         Harm::Arms,
-        PAUSE,
+        FORCE_STOP,
         |g| {
             shell(&format!(
                 "mkdir -p /sys/fs/cgroup/elsewhere; echo {} > /sys/fs/cgroup/elsewhere/cgroup.procs",
@@ -305,7 +305,7 @@ pub const ATTACKS: &[Attack] = &[
         "control-files/move-into-frozen",
         "cgroup-move",
         Harm::Stalls,
-        PAUSE,
+        FORCE_STOP,
         |g| {
             shell(&format!(
                 "mkdir -p /sys/fs/cgroup/frozen; echo 1 > /sys/fs/cgroup/frozen/cgroup.freeze; \

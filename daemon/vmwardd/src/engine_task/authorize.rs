@@ -18,7 +18,7 @@ use super::AuthorizeCall;
 use super::batch::{Batch, PendingAnswer};
 use super::shell::Shell;
 use crate::counters::count;
-use crate::{clock, convert, crash};
+use crate::{clock, convert, crash, process};
 
 /// Longest names of tools, VMs and agents, in characters.
 pub(super) const NAME_CHARS_MAX: usize = 256;
@@ -64,6 +64,10 @@ impl Shell {
             reply,
         };
         let takes = is_allow || !journal.is_empty();
+        // Whoever inherited its connection cannot use the lease, and nobody else could
+        // have one meanwhile.
+        let is_gone = |lease: &Lease| !process::is_alive(lease.holder);
+        let gone = pending.lease.as_ref().is_some_and(is_gone);
         if let Some(AuditBody::Decision(record)) = &pending.audit
             && !takes
             && !self.denials.take(record, now.boot_ns)
@@ -72,13 +76,13 @@ impl Shell {
             drop(pending.reply.send(Err(slow_down(record))));
             return;
         }
-        if let Some(fault) = self.fault().filter(|_| takes) {
+        let fault = self.fault().filter(|_| takes);
+        let fault = fault.map(|fault| format!("vmward cannot act on it now: {fault}"));
+        let gone = gone.then(|| "the process that was to hold the lease has ended".to_owned());
+        if let Some(why) = fault.or(gone) {
             self.engine.undo(id);
             pending.journalled = false;
-            self.refuse(
-                &mut pending,
-                &format!("vmward cannot act on it now: {fault}"),
-            );
+            self.refuse(&mut pending, &why);
         } else {
             if !journal.is_empty() {
                 crash::arm();

@@ -15,6 +15,9 @@ use crate::scope::{Vm, guarded, is_of_vmward};
 use crate::task::{INIT, Task, current_tgid, read};
 use crate::verdict::{Attempt, libvirt_side};
 
+/// What moving a VM needs: in the cgroup that takes it in a limit may wait that ends it.
+pub const MOVE: u32 = effect::FORCE_STOP;
+
 /// `CGROUP_FREEZING_SELF`
 const FREEZING_SELF: u32 = 1 << 1;
 
@@ -75,8 +78,8 @@ pub fn written(inode: u64, name: &mut Name, ask: &mut u32) -> Option<Act> {
             None
         }
         File::Members | File::Kind if sorts_threads(&vm) => None,
-        File::Members => judge(vm, vector::CGROUP_MOVE, effect::PAUSE),
-        File::Kind if place.own => judge(vm, vector::CGROUP_MOVE, effect::PAUSE),
+        File::Members => judge(vm, vector::CGROUP_MOVE, MOVE),
+        File::Kind if place.own => judge(vm, vector::CGROUP_MOVE, MOVE),
         File::Kind | File::Harmless => None,
         File::Limit(effect) => cgroup_limits::set(vm, effect, folder, &place, name),
     }
@@ -118,7 +121,12 @@ fn file(name: &Name) -> File {
     } else if name.begins("cgroup.") || is_harmless(name) {
         // Which controllers, how many cgroups below, who listens for pressure.
         File::Harmless
-    } else if name.begins("memory.") {
+    } else if name.begins("memory.")
+        || name.begins("pids.")
+        || name.begins("hugetlb.")
+        || name.begins("misc.")
+    {
+        // What QEMU does not get ends it.
         File::Limit(effect::FORCE_STOP)
     } else {
         File::Limit(effect::PAUSE)
@@ -171,7 +179,7 @@ pub fn sorts_threads(vm: &Vm) -> bool {
 /// the writer hides, or writes as nobody does, is refused; what it changes in the
 /// last moment is seen at the move.
 pub fn taken_in() -> Option<Act> {
-    let attempt = Attempt::new(vector::CGROUP_MOVE, effect::PAUSE);
+    let attempt = Attempt::new(vector::CGROUP_MOVE, MOVE);
     let wanted = match input() {
         Input::Text(text) => number(&text),
         Input::Hidden => None,

@@ -112,6 +112,9 @@ fn is_starving(name: &Name) -> bool {
         || name.is("softlockup_panic")
         || name.is("hardlockup_panic")
         || name.is("panic_on_rcu_stall")
+        || name.is("max_rcu_stall_to_panic")
+        // `panic_on_unrecoverable_memory_failure`, as far as a name is read.
+        || name.is("panic_on_unrecoverable_memory_f")
         // Whom the three keys that restart a host interrupt.
         || name.is("cad_pid")
         // Memory that no processor may keep in its cache.
@@ -128,6 +131,8 @@ fn is_arming(name: &Name) -> bool {
         || name.is("unknown_nmi_panic")
         || name.is("panic_on_io_nmi")
         || name.is("panic_on_unrecovered_nmi")
+        || name.is("dirty_bytes")
+        || name.is("dirty_ratio")
         || name.is("nr_open")
         || name.is("aio-max-nr")
         || name.is("nr_hugepages")

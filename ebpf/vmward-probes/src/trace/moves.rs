@@ -3,10 +3,11 @@
 
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use vmward_abi::{effect, event_kind, role, vector};
+use vmward_abi::{event_kind, role, vector};
 
 use crate::cgroups::cover;
 use crate::emit::{Report, emit};
+use crate::lsm::cgroup_files::MOVE;
 use crate::lsm::libvirt;
 use crate::maps::is_active;
 use crate::scope::{guarded, vm_of};
@@ -33,7 +34,7 @@ fn witness_move(cgroup: u64, task: Task) -> Option<()> {
         return None;
     }
     cover(&vm, number(cgroup));
-    let attempt = Attempt::new(vector::CGROUP_MOVE, effect::PAUSE);
+    let attempt = Attempt::new(vector::CGROUP_MOVE, MOVE);
     // What a wall let through with a lease is on the record and stays.
     if is_passing(&vm, &attempt) {
         return None;

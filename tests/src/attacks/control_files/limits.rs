@@ -77,7 +77,7 @@ pub const ATTACKS: &[Attack] = &[
     limit("control-files/cpuset-partition", PAUSE, |g| {
         inside(g, "echo root > cpuset.cpus.partition")
     }),
-    moves("control-files/thread-mode", PAUSE, |g| {
+    moves("control-files/thread-mode", FORCE_STOP, |g| {
         inside(
             g,
             "mkdir -p part; trap 'rmdir part || true' EXIT; echo threaded > part/cgroup.type",
@@ -92,7 +92,7 @@ pub const ATTACKS: &[Attack] = &[
         );
         inside(g, &script)
     }),
-    moves("control-files/move-thread-to-emulator", PAUSE, |g| {
+    moves("control-files/move-thread-to-emulator", FORCE_STOP, |g| {
         let thread = g.vcpu_thread();
         inside(g, &format!("echo {thread} > emulator/cgroup.threads"))
     }),

@@ -1,7 +1,7 @@
 //! Cgroups of version 1: a hierarchy of its own beside the unified one, in which
 //! every process is as soon as it is mounted.
 
-use super::{Attack, FREEZER, Harm, PAUSE, row, shell};
+use super::{Attack, FORCE_STOP, FREEZER, Harm, row, shell};
 use crate::guest::Guest;
 use std::process::Output;
 
@@ -14,7 +14,7 @@ fn into_frozen(file: &str, id: i32) -> Output {
 }
 
 const fn moves(id: &'static str, run: fn(&Guest) -> Output) -> Attack {
-    row(id, "cgroup-move", Harm::Stalls, PAUSE, run)
+    row(id, "cgroup-move", Harm::Stalls, FORCE_STOP, run)
 }
 
 /// See the module's text.
