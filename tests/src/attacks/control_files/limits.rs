@@ -83,8 +83,7 @@ pub const ATTACKS: &[Attack] = &[
             "mkdir -p part; trap 'rmdir part || true' EXIT; echo threaded > part/cgroup.type",
         )
     }),
-    // Two deeds.
-    moves("control-files/move-thread", None, |g| {
+    moves("control-files/move-thread", FORCE_STOP, |g| {
         let script = format!(
             "mkdir -p part; trap 'rmdir part 2>/dev/null || true' EXIT; \
              echo threaded > part/cgroup.type; echo {} > part/cgroup.threads",

@@ -70,7 +70,7 @@ pub const ATTACKS: &[Attack] = &[
     }),
     // The leader goes, and all with it.
     Attack {
-        lease: PAUSE,
+        lease: FORCE_STOP,
         ..moves("control-files/move-by-thread", |g| {
             into_frozen(&format!("/bin/echo {} > $d/cgroup.procs", g.vcpu_thread()))
         })

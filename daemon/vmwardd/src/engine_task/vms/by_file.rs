@@ -50,11 +50,7 @@ impl Shell {
                 continue;
             }
             let pid = process.pid;
-            tracing::info!(
-                vm = name,
-                pid,
-                "protecting a VM by its status file: libvirt was not heard of it yet"
-            );
+            tracing::info!(vm = name, pid, "protecting a VM by its status file");
             self.protect(*process, wanted, batch);
         }
     }
