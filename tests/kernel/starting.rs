@@ -29,15 +29,15 @@ impl Slow {
     fn define(name: &str) -> Self {
         let fifo = PathBuf::from(format!("/var/tmp/{name}.fifo"));
         let _left_by_a_former_run = fs::remove_file(&fifo);
-        mkfifo(&fifo, Mode::S_IRWXU).unwrap();
-        fs::set_permissions(&fifo, Permissions::from_mode(0o666)).unwrap();
+        mkfifo(&fifo, Mode::S_IRWXU).expect("/var/tmp is writable");
+        fs::set_permissions(&fifo, Permissions::from_mode(0o666)).expect("it is ours");
         let entry = format!(
             "<sysinfo type='fwcfg'><entry name='opt/vmward' file='{}'/></sysinfo><devices>",
             fifo.display()
         );
         let xml = text(&run("xtask", &["guest", "xml", name])).replacen("<devices>", &entry, 1);
         let file = format!("/var/tmp/{name}.xml");
-        fs::write(&file, xml).unwrap();
+        fs::write(&file, xml).expect("/var/tmp is writable");
         let output = virsh(&["define", &file]);
         assert!(output.status.success(), "{}", text(&output));
         let guest = Guest {
@@ -58,7 +58,7 @@ impl Slow {
 
     /// Lets QEMU go on.
     fn go_on(&self) {
-        fs::write(&self.fifo, "x").unwrap();
+        fs::write(&self.fifo, "x").expect("QEMU reads it");
     }
 }
 
