@@ -89,20 +89,24 @@ fn a_lease_is_for_its_vm_its_effect_one_use_and_its_time() {
     scene.daemon.give_up();
 }
 
-/// Connects, and has its child ask on the connection once it has ended itself.
+/// Has the daemon get to know it, and its child ask on the connection once it has ended
+/// itself.
 const ORPHAN: &str = r#"
 import json, os, socket, sys
 line = socket.socket(socket.AF_UNIX)
 line.connect(sys.argv[1])
+answers = line.makefile()
+def ask(method, params):
+    call = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+    line.sendall(json.dumps(call).encode() + b"\n")
+    return answers.readline()
+ask("hello", {"version": 1})
 parent = os.getpid()
 if os.fork():
     os._exit(0)
 while os.getppid() == parent:
     pass
-call = {"vm": sys.argv[2], "effect": "force_stop", "reason": "test"}
-call = {"jsonrpc": "2.0", "id": 1, "method": "authorize", "params": call}
-line.sendall(json.dumps(call).encode() + b"\n")
-print(line.makefile().readline())
+print(ask("authorize", {"vm": sys.argv[2], "effect": "force_stop", "reason": "test"}))
 "#;
 
 #[test]
