@@ -6,7 +6,7 @@
 
 pub mod armed;
 pub mod life;
-mod storage;
+pub mod storage;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod threads;

@@ -3,6 +3,7 @@
 //! misreads the VM when it starts the next time. And those that are the guest's
 //! memory: whoever cuts one short ends QEMU at its next look.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, CString};
 use std::fs;
@@ -14,6 +15,7 @@ use vmward_core::ids::Process;
 
 use super::guarded::tree::names;
 use crate::executable::Entry;
+use crate::process::storage::HostStorage;
 use crate::process::{ProcHandle, SharedFile};
 
 /// Where libvirtd keeps what it knows of running VMs.
@@ -157,6 +159,8 @@ impl OpenFiles {
             self.known.clear();
         }
         self.known.retain(|vm, _| vms.contains(vm));
+        // Looked at once for all of them, and only where there is one to look at.
+        let host = LazyCell::new(HostStorage::look);
         for vm in vms {
             self.known.entry(*vm).or_insert_with(|| {
                 let Some(process) = ProcHandle::open(vm.pid) else {
@@ -164,7 +168,7 @@ impl OpenFiles {
                 };
                 OfVm {
                     memory: memory(&process.shared_files(), |number| is_kept(*vm, number)),
-                    storage: process.storage(),
+                    storage: process.storage(&host),
                 }
             });
         }

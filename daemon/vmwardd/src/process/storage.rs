@@ -2,7 +2,7 @@
 //! loop device, what a device of the device mapper or an array is made of. Whoever
 //! freezes a file system there freezes what lies on it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -20,63 +20,56 @@ const INIT: i32 = 1;
 
 impl ProcHandle {
     /// The devices of the file systems on which it has files open and those of the
-    /// disks that it has open, with all that lies below them, as the kernel numbers
-    /// them.
-    pub fn storage(&self) -> BTreeSet<u32> {
-        let mut devices = self.file_systems();
-        devices.extend(self.disks());
-        Host::new().all_below(devices)
+    /// disks that it has open, with all that lies below them on `host`, as the kernel
+    /// numbers them.
+    pub fn storage(&self, host: &HostStorage) -> BTreeSet<u32> {
+        let mounts = self.process.mountinfo().map(executable::devices);
+        let mounts = mounts.unwrap_or_default();
+        let mut devices = BTreeSet::new();
+        for file in self.process.fd().into_iter().flatten().flatten() {
+            let FDTarget::Path(path) = &file.target else {
+                continue;
+            };
+            devices.extend(self.file_system(file.fd, &mounts));
+            // Others could be on a server that does not answer.
+            if path.starts_with("/dev") {
+                devices.extend(self.disk(file.fd));
+            }
+        }
+        host.all_below(devices)
     }
 
-    fn disks(&self) -> Vec<u32> {
-        let files = self.process.fd().into_iter().flatten().flatten();
-        // Others could be on a server that does not answer.
-        let files = files.filter(
-            |file| matches!(&file.target, FDTarget::Path(path) if path.starts_with("/dev")),
-        );
-        let meta = files.filter_map(|file| {
-            // The link leads to the very file, whatever its name is by now.
-            let link = format!("/proc/{}/fd/{}", self.process.pid, file.fd);
-            fs::metadata(link).ok()
-        });
-        let disks = meta.filter(|meta| meta.file_type().is_block_device());
-        let number = |meta: fs::Metadata| {
-            let number = meta.rdev();
-            let (major, minor) = (libc::major(number), libc::minor(number));
-            kernel_dev(major, minor)
-        };
-        disks.filter_map(number).collect()
+    /// That of an open file, where `mounts` are the process's own.
+    fn file_system(&self, fd: i32, mounts: &BTreeMap<u64, u32>) -> Option<u32> {
+        let info = self.read_small(&format!("fdinfo/{fd}"))?;
+        let mount = executable::field(&info, "mnt_id:")?;
+        // libvirt hands files over that it has opened outside.
+        let inside = mounts.get(&mount).copied();
+        inside.or_else(|| executable::device_of_mount(mount))
     }
 
-    fn file_systems(&self) -> BTreeSet<u32> {
-        let mounts = self.process.mountinfo().ok();
-        let Some(mounts) = mounts.map(executable::devices) else {
-            return BTreeSet::new();
-        };
-        let files = self.process.fd().into_iter().flatten().flatten();
-        let files = files.filter(|file| matches!(file.target, FDTarget::Path(_)));
-        files
-            .filter_map(|file| {
-                let info = self.read_small(&format!("fdinfo/{}", file.fd))?;
-                let mount = executable::field(&info, "mnt_id:")?;
-                // libvirt hands files over that it has opened outside.
-                let inside = mounts.get(&mount).copied();
-                inside.or_else(|| executable::device_of_mount(mount))
-            })
-            .collect()
+    /// The disk that an open file is, where it is one.
+    fn disk(&self, fd: i32) -> Option<u32> {
+        // The link leads to the very file, whatever its name is by now.
+        let meta = fs::metadata(format!("/proc/{}/fd/{fd}", self.process.pid)).ok()?;
+        if !meta.file_type().is_block_device() {
+            return None;
+        }
+        let number = meta.rdev();
+        kernel_dev(libc::major(number), libc::minor(number))
     }
 }
 
 /// Where devices are listed, and what is mounted where.
-struct Host {
+pub struct HostStorage {
     block: PathBuf,
     /// Later ones cover earlier ones.
     mounts: Vec<(PathBuf, u32)>,
 }
 
-impl Host {
+impl HostStorage {
     /// This host, with the mounts of its first process.
-    fn new() -> Self {
+    pub fn look() -> Self {
         let mounts = Process::new(INIT).and_then(|init| init.mountinfo());
         let mounts = mounts.into_iter().flatten();
         let mounts = mounts.filter_map(|mount| {
@@ -183,7 +176,7 @@ mod tests {
 
         fn below(&self, device: u32) -> BTreeSet<u32> {
             let mounts = [("/", dev(8, 1)), ("/srv", dev(8, 2)), ("/srv", IMAGES)];
-            let host = Host {
+            let host = HostStorage {
                 block: self.block(),
                 mounts: mounts.map(|(point, dev)| (point.into(), dev)).into(),
             };
@@ -221,14 +214,15 @@ mod tests {
 
     #[test]
     fn the_file_system_of_a_file_is_there_while_the_file_is_open() {
+        let host = HostStorage::look();
         let file = tempfile::tempfile_in("/dev/shm").unwrap();
         let (dev, _) = file_number(Path::new("/dev/shm")).unwrap();
         let handle = ProcHandle::open(std::process::id()).unwrap();
-        assert!(handle.storage().contains(&dev));
+        assert!(handle.storage(&host).contains(&dev));
         drop(file);
         let (child, _) = testing::child();
         let other = ProcHandle::open(child.id()).unwrap();
-        assert!(!other.storage().contains(&dev), "it has none there");
+        assert!(!other.storage(&host).contains(&dev), "it has none there");
         testing::end(child);
     }
 }

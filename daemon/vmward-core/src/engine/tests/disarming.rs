@@ -8,7 +8,7 @@ use crate::{
     journal::{Replay, ReplayedState, encode_line},
 };
 
-fn operator() -> Operator {
+pub(super) fn operator() -> Operator {
     Operator {
         person: Person {
             uid: 0,

@@ -2,11 +2,10 @@
 
 use proptest::prelude::*;
 
-use super::super::{approvals::person, *};
+use super::super::{approvals::person, disarming::operator, *};
 use crate::{
-    approval::Person,
     audit::{OutOfBandCharge, VmRecord, VmRef, chain::Chain},
-    disarm::{Disarm, DisarmedVm, Operator},
+    disarm::{Disarm, DisarmedVm},
     journal::{
         Replay, ReplayedState, encode_batch,
         salvage::{LogFacts, Report, Situation, salvage},
@@ -183,17 +182,6 @@ impl Host {
         let state = self.replayed(&salvaged.lines);
         let engine = Engine::restore(policy(POLICY), &state);
         (engine, state, salvaged.report)
-    }
-}
-
-fn operator() -> Operator {
-    Operator {
-        person: Person {
-            uid: 0,
-            loginuid: Some(1000),
-        },
-        pid: 812,
-        comm: "vmward".to_owned(),
     }
 }
 
