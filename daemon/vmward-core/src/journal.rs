@@ -155,7 +155,8 @@ pub struct AllowEntry {
     /// The request for approval that it used up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<DecisionId>,
-    /// The audit record, in case that a crash keeps it from the log.
+    /// The audit record, in case that a crash keeps it from the log. What it charged
+    /// is above.
     pub audit: AuditBody,
 }
 

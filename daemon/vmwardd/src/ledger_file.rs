@@ -18,8 +18,14 @@ use crate::crash::{self, Point};
 use crate::secure_file::open_own;
 
 /// Rewritten as a snapshot beyond this size, and beyond twice the last snapshot:
-/// where that much is live, rewriting it at every turn would gain nothing.
-pub const COMPACT_BYTES: u64 = 4 * 1024 * 1024;
+/// where that much is live, rewriting it at every turn would gain nothing. Nobody
+/// decides meanwhile, so it is seldom; and what a start reads is in memory for a
+/// moment, four times as large, so it is not seldom at will. A daemon that is killed over and over by its tests has more of them.
+pub const COMPACT_BYTES: u64 = if cfg!(feature = "crash-points") {
+    1024 * 1024
+} else {
+    8 * 1024 * 1024
+};
 /// Longest journal that is read at start; far more than compaction leaves.
 pub const JOURNAL_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// The journal's name in the state directory.

@@ -4,6 +4,7 @@
 use std::{
     fs::File,
     io::Write,
+    sync::Barrier,
     thread,
     time::{Duration, Instant},
 };
@@ -34,6 +35,8 @@ pub(super) struct Series {
     subject: Subject,
     /// Nanoseconds of each sample; sorted once all are taken.
     samples: Vec<u64>,
+    /// How many of them ended while all callers were at work, and how long that was.
+    in_time: usize,
     busy: Duration,
 }
 
@@ -43,6 +46,7 @@ impl Series {
             name: name.into(),
             subject,
             samples: Vec::new(),
+            in_time: 0,
             busy: Duration::ZERO,
         }
     }
@@ -50,10 +54,15 @@ impl Series {
     fn run(&mut self, slice: Duration) -> Result<()> {
         let start = Instant::now();
         let end = start + slice;
+        let before = self.samples.len();
         match &mut self.subject {
             Subject::Callers(callers) => match callers.as_mut_slice() {
                 [caller] => repeat(end, &mut self.samples, || caller.time())?,
-                callers => together(callers, end, &mut self.samples)?,
+                callers => {
+                    self.in_time += together(callers, slice, &mut self.samples)?;
+                    self.busy += slice;
+                    return Ok(());
+                }
             },
             Subject::Sync(file, bytes) => repeat(end, &mut self.samples, || {
                 let start = Instant::now();
@@ -63,6 +72,7 @@ impl Series {
             })?,
             Subject::Polkit(polkit) => repeat(end, &mut self.samples, || polkit.time())?,
         }
+        self.in_time += self.samples.len() - before;
         self.busy += start.elapsed();
         Ok(())
     }
@@ -75,7 +85,7 @@ impl Series {
 
     /// Samples a second, of all callers together.
     pub(super) fn per_second(&self) -> f64 {
-        let count = u32::try_from(self.samples.len()).unwrap_or(u32::MAX);
+        let count = u32::try_from(self.in_time).unwrap_or(u32::MAX);
         f64::from(count) / self.busy.as_secs_f64().max(f64::EPSILON)
     }
 
@@ -112,24 +122,37 @@ fn repeat(
     }
 }
 
-fn together(callers: &mut [Caller], end: Instant, samples: &mut Vec<u64>) -> Result<()> {
+/// All callers at once for this long, from when the last has its thread. Returns how
+/// many calls ended within it: those still on their way then have no crowd around them.
+fn together(callers: &mut [Caller], slice: Duration, samples: &mut Vec<u64>) -> Result<usize> {
+    let begin = Barrier::new(callers.len());
+    let begin = &begin;
     thread::scope(|scope| {
         let threads: Vec<_> = callers
             .iter_mut()
             .map(|caller| {
                 scope.spawn(move || {
-                    let mut own = Vec::new();
-                    repeat(end, &mut own, || caller.time()).map(|()| own)
+                    begin.wait();
+                    let end = Instant::now() + slice;
+                    let (mut own, mut late) = (Vec::new(), 0);
+                    repeat(end, &mut own, || {
+                        let time = caller.time();
+                        late += usize::from(Instant::now() > end);
+                        time
+                    })
+                    .map(|()| (own.len() - late, own))
                 })
             })
             .collect();
+        let mut in_time = 0;
         for thread in threads {
-            let own = thread
+            let (counted, own) = thread
                 .join()
                 .map_err(|_panic| anyhow!("a caller's thread panicked"))??;
+            in_time += counted;
             samples.extend(own);
         }
-        Ok(())
+        Ok(in_time)
     })
 }
 

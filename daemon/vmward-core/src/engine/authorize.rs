@@ -222,18 +222,20 @@ impl Engine {
         // Nothing is lost with an allow that took nothing.
         let takes = !charges.is_empty() || lease.is_some() || approved.is_some();
         record.journalled = takes;
-        record.charges = takes.then(|| charges.clone());
-        let audit = AuditBody::Decision(Box::new(record));
         let journal = takes.then(|| {
-            JournalEntry::Allow(Box::new(AllowEntry {
+            let entry = AllowEntry {
                 id,
                 at: now,
-                charges,
+                charges: charges.clone(),
                 lease: lease.clone(),
                 approval: approved,
-                audit: audit.clone(),
-            }))
+                // Without the charges: they stand beside it.
+                audit: AuditBody::Decision(Box::new(record.clone())),
+            };
+            JournalEntry::Allow(Box::new(entry))
         });
+        record.charges = takes.then_some(charges);
+        let audit = AuditBody::Decision(Box::new(record));
         Authorized {
             decision: Decision::Allow(permit),
             journal: journal.into_iter().collect(),

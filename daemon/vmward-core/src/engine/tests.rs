@@ -182,10 +182,14 @@ fn an_allow_carries_a_lease_a_journal_entry_and_a_record_that_agree() {
     let [JournalEntry::Allow(entry)] = answer.journal.as_slice() else {
         panic!("{:?}", answer.journal)
     };
-    assert_eq!((&entry.lease, &entry.audit), (&answer.lease, &answer.audit));
-    let AuditBody::Decision(record) = &answer.audit else {
+    let (AuditBody::Decision(record), AuditBody::Decision(kept)) = (&answer.audit, &entry.audit)
+    else {
         panic!("{:?}", answer.audit)
     };
+    assert_eq!(kept.charges, None, "the entry has them");
+    let mut whole = kept.clone();
+    whole.charges = Some(entry.charges.clone());
+    assert_eq!((&entry.lease, &whole), (&answer.lease, record));
     assert_eq!(
         (record.decision, record.decision_id),
         (Verdict::Allow, lease.id)

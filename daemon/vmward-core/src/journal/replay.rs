@@ -254,7 +254,7 @@ impl Replay {
             mut audit,
         } = entry;
         if let AuditBody::Decision(record) = &mut audit {
-            // Former versions did not say it there.
+            // They stand beside it, where one version wrote them twice.
             record.charges.get_or_insert_with(|| charges.clone());
         }
         self.charge(id, at, charges);
