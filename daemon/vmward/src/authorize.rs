@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 use vmward_wire::v1::{
-    AuthorizeParams, AuthorizeResult, Decision, Effect, approval::ApprovalState, method,
+    AuthorizeParams, AuthorizeResult, Decision, approval::ApprovalState, method,
 };
 
 use crate::{
@@ -20,14 +20,10 @@ use crate::{
 /// Asks and prints. Allowed ends with 0, denied with 3.
 pub(crate) fn authorize(socket: &Socket, args: AuthorizeArgs) -> anyhow::Result<ExitCode> {
     let params = AuthorizeParams {
-        tool: args.tool,
-        server: args.server,
-        arguments: args.args.unwrap_or_default(),
-        vm: args.vm,
-        effect: effect_or_host(args.effect, args.host),
         reason: args.reason,
         agent: args.agent,
         holder: args.holder,
+        ..args.call.params()
     };
     let (answer, verdict) = ask(socket, &params, Duration::from_secs(args.wait))?;
     let text = if args.json {
@@ -40,15 +36,6 @@ pub(crate) fn authorize(socket: &Socket, args: AuthorizeArgs) -> anyhow::Result<
         Decision::Allow => Exit::Done.into(),
         Decision::Deny | Decision::Pending => Exit::Denied.into(),
     })
-}
-
-/// The effect that was named, or the one that `--host` stands for.
-pub(crate) fn effect_or_host(effect: Option<Effect>, host: bool) -> Option<Effect> {
-    if host {
-        Some(Effect::HostReboot)
-    } else {
-        effect
-    }
 }
 
 /// Asks, waits for a person where one must approve, and asks again. Returns the

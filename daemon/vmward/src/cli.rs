@@ -1,6 +1,7 @@
 //! The arguments, and which module each command goes to.
 
 pub(crate) mod approvals;
+pub(crate) mod call;
 mod contradictions;
 pub(crate) mod policy;
 pub(crate) mod protection;
@@ -21,6 +22,7 @@ use vmward_wire::{
 
 use self::{
     approvals::{ApprovalsCommand, EventsArgs},
+    call::CallArgs,
     protection::{ArmArgs, DisarmArgs},
 };
 use crate::{
@@ -96,24 +98,8 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct AuthorizeArgs {
-    /// The tool to be called
-    #[arg(long, required_unless_present_any = ["effect", "host"], conflicts_with = "effect")]
-    pub(crate) tool: Option<String>,
-    /// The tool's arguments, as a JSON object
-    #[arg(long, value_name = "JSON", requires = "tool", value_parser = parse_arguments)]
-    pub(crate) args: Option<Map<String, Value>>,
-    /// The MCP server that offers the tool
-    #[arg(long, requires = "tool")]
-    pub(crate) server: Option<String>,
-    /// The effect, for a caller that names no tool
-    #[arg(long, requires = "vm", value_parser = parse_effect)]
-    pub(crate) effect: Option<Effect>,
-    /// The effect `host_reboot`: this host is restarted, halted or given another kernel at once
-    #[arg(long, conflicts_with_all = ["tool", "effect", "vm"])]
-    pub(crate) host: bool,
-    /// The VM, by name or UUID
-    #[arg(long)]
-    pub(crate) vm: Option<String>,
+    #[command(flatten)]
+    pub(crate) call: CallArgs,
     /// Why, for the audit log
     #[arg(long)]
     pub(crate) reason: Option<String>,

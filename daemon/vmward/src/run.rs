@@ -25,7 +25,7 @@ use vmward_wire::{
 
 use crate::{
     authorize,
-    cli::{RunArgs, Socket},
+    cli::{RunArgs, Socket, call::effect_or_host},
     exit::{self, Exit},
     text::plain,
 };
@@ -44,7 +44,7 @@ pub(crate) fn run(socket: &Socket, args: RunArgs) -> anyhow::Result<ExitCode> {
     }
     let params = AuthorizeParams {
         vm: args.vm,
-        effect: authorize::effect_or_host(args.effect, args.host),
+        effect: effect_or_host(args.effect, args.host),
         reason: Some(args.reason),
         holder: Holder::Caller,
         ..AuthorizeParams::default()

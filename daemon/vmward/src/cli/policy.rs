@@ -3,11 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use serde_json::{Map, Value};
 use vmward_core::clock;
-use vmward_wire::v1::Effect;
 
-use super::{parse_arguments, parse_effect};
+use super::call::CallArgs;
 
 /// The policy that the daemon reads.
 const POLICY: &str = "/etc/vmward/policy.json";
@@ -97,24 +95,8 @@ pub(crate) enum PolicyCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArgs {
-    /// The tool
-    #[arg(long, required_unless_present_any = ["effect", "host"], conflicts_with = "effect")]
-    pub(crate) tool: Option<String>,
-    /// The tool's arguments, as a JSON object
-    #[arg(long, value_name = "JSON", requires = "tool", value_parser = parse_arguments)]
-    pub(crate) args: Option<Map<String, Value>>,
-    /// The MCP server that offers the tool
-    #[arg(long, requires = "tool")]
-    pub(crate) server: Option<String>,
-    /// The effect, for a call that names no tool
-    #[arg(long, requires = "vm", value_parser = parse_effect)]
-    pub(crate) effect: Option<Effect>,
-    /// The effect `host_reboot`, which is done to the host and to no VM
-    #[arg(long, conflicts_with_all = ["tool", "effect", "vm"])]
-    pub(crate) host: bool,
-    /// The VM, by name or UUID
-    #[arg(long)]
-    pub(crate) vm: Option<String>,
+    #[command(flatten)]
+    pub(crate) call: CallArgs,
     /// Why, for rules that want to know
     #[arg(long)]
     pub(crate) reason: Option<String>,

@@ -16,7 +16,6 @@ use super::{
     config, read_policy,
 };
 use crate::{
-    authorize::effect_or_host,
     cli::{Socket, policy::ExplainArgs},
     exit::Exit,
     text::{plain, print, word},
@@ -76,11 +75,11 @@ fn alone(args: ExplainArgs) -> anyhow::Result<(Explanation, Judged)> {
         when: clock::rfc3339(now_ns),
     };
     let call = Call {
-        tool: args.tool,
-        arguments: args.args.unwrap_or_default(),
-        server: args.server,
-        effect: effect_or_host(args.effect, args.host).map(super::case::effect),
-        vm: args.vm.map(Vm::Name),
+        effect: args.call.effect().map(super::case::effect),
+        tool: args.call.tool,
+        arguments: args.call.args.unwrap_or_default(),
+        server: args.call.server,
+        vm: args.call.vm.map(Vm::Name),
         who,
         reason: args.reason,
     };
@@ -94,13 +93,8 @@ fn alone(args: ExplainArgs) -> anyhow::Result<(Explanation, Judged)> {
 /// The daemon's answer, read and as it came.
 fn ask(socket: &Socket, args: ExplainArgs) -> anyhow::Result<(Explanation, serde_json::Value)> {
     let params = AuthorizeParams {
-        tool: args.tool,
-        server: args.server,
-        arguments: args.args.unwrap_or_default(),
-        vm: args.vm,
-        effect: effect_or_host(args.effect, args.host),
         reason: args.reason,
-        ..AuthorizeParams::default()
+        ..args.call.params()
     };
     let answer = socket.open()?.call_value(method::EXPLAIN, &params)?;
     let explanation = serde_json::from_value(answer.clone())
