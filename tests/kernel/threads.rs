@@ -1,9 +1,12 @@
-//! Threads that others of a VM's user take from it.
+//! Threads that others of a VM's user take from it, and what its own are kept busy with.
 
 use std::process::Output;
+use std::time::Duration;
 
+use vmward_tests::audit::is_kernel;
 use vmward_tests::daemon::{Daemon, Mode, take_enforcement_out};
 use vmward_tests::guest::{Guest, run, text};
+use vmward_tests::wait;
 
 use crate::assert_in_vm;
 
@@ -52,6 +55,58 @@ fn whoever_uses_up_the_threads_of_its_user_takes_none_from_a_vm() {
     let output = start_thread_in_a_crowd(&guest, "more");
     assert!(output.status.success(), "{}", text(&output));
     assert!(text(&output).contains("return"), "{}", text(&output));
+    guest.assert_ticks();
+    daemon.give_up();
+}
+
+/// Perf events on a thread of a VM: each costs it time at every switch, those that sample
+/// at every sample. With three thousand a thread a guest got a fifth of its ticks.
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
+fn a_crowd_of_perf_events_on_a_thread_is_refused_and_what_a_profiler_has_is_not() {
+    assert_in_vm();
+    take_enforcement_out();
+    let guest = Guest::start("events-1");
+    let open = |how: &str, count: &str| {
+        let thread = guest.vcpu_thread().to_string();
+        let output = run(
+            "vmward-attack",
+            &["sched", "perf-events", how, &thread, count],
+        );
+        (output.status.success(), text(&output))
+    };
+
+    // The control: as many as are asked for.
+    for (how, count) in [("sampling", "17"), ("counting", "65")] {
+        let (done, said) = open(how, count);
+        assert!(
+            done && said.contains(&format!("{count} are open")),
+            "{said}"
+        );
+    }
+
+    let mut daemon = Daemon::start(Mode::Enforce);
+    daemon.wait_protected(&guest.name);
+    let refused = |r: &serde_json::Value| {
+        is_kernel(r, "refused", "events-1")
+            && r["vector"] == "sched"
+            && r["word"] == "perf events, too many"
+            && r["actor"]["comm"] == "vmward-attack"
+    };
+    for (tries, (how, most, more)) in [("sampling", "16", "17"), ("counting", "64", "65")]
+        .into_iter()
+        .enumerate()
+    {
+        let (done, said) = open(how, most);
+        assert!(done, "{how}: {said}");
+        assert_eq!(daemon.audit().select(refused).len(), tries, "{how}");
+        let (done, said) = open(how, more);
+        assert!(!done && said.contains("Operation not permitted"), "{said}");
+        assert!(said.contains(&format!("{most} are open")), "{said}");
+        wait::until("a record of it", Duration::from_secs(30), || {
+            (daemon.audit().select(refused).len() == tries + 1).then_some(())
+        });
+    }
     guest.assert_ticks();
     daemon.give_up();
 }

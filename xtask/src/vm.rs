@@ -233,7 +233,7 @@ fn run_folder(host: Host, mode: Mode) -> Result<PathBuf> {
                 .with_context(|| format!("Failed to copy {}", built.display()))?;
         }
     }
-    guest::assemble(&folder.join("tick.img"))?;
+    guest::assemble(&folder)?;
     folder
         .canonicalize()
         .with_context(|| format!("Failed to resolve {}", folder.display()))

@@ -209,6 +209,12 @@ pub struct Offsets {
     pub perf_event_attr: u32,
     /// `perf_event.hw.target`
     pub perf_event_target: u32,
+    /// `task_struct.perf_event_ctxp`
+    pub task_perf: u32,
+    /// The second context of events, where a task has two: before 6.2
+    pub task_perf_second: u32,
+    /// `perf_event_context.nr_events`
+    pub perf_context_events: u32,
     /// `bpf_prog.expected_attach_type`
     pub bpf_prog_attach_type: u32,
     /// `bpf_prog_aux.attach_btf_id`

@@ -109,6 +109,14 @@ pub fn number(argument: u64) -> u64 {
     argument
 }
 
+fn events_at(task: u64, place: usize) -> u32 {
+    let context: u64 = read_or_zero(task, place);
+    if context == 0 {
+        return 0;
+    }
+    read_or_zero(context, offset!(perf_context_events))
+}
+
 impl Task {
     /// The task at a pointer that a hook was given.
     pub fn from_arg(pointer: *const u8) -> Self {
@@ -188,6 +196,17 @@ impl Task {
         let at = all.wrapping_add(u64::from(fd) * 8);
         let file: u64 = (fd < max).then(|| read(at, 0)).flatten()?;
         (file != 0).then_some(file)
+    }
+
+    /// How many perf events count its work, without those that only its processor has.
+    pub fn perf_events(self) -> u32 {
+        let second = offset!(task_perf_second);
+        let second = if second == OFFSET_ABSENT as usize {
+            offset!(task_perf)
+        } else {
+            second
+        };
+        events_at(self.0, offset!(task_perf)).max(events_at(self.0, second))
     }
 
     /// A thread of a process that works off what the process has queued in `io_uring`.

@@ -16,9 +16,10 @@ use clap::{Args, Subcommand};
 
 use crate::{process, wait};
 
-const SOURCE: &str = include_str!("tick.s");
-const SECTOR: usize = 512;
-/// Where the VM keeps the boot sector, the serial logs and the serial sockets.
+/// The boot sector, and what starts it: source, its address, and how long it is.
+const SECTOR: Part = Part("tick", include_str!("tick.s"), "0x7c00", 512);
+const FIRMWARE: Part = Part("firmware", include_str!("firmware.s"), "0", 64 * 1024);
+/// Where the VM keeps these, the serial logs and the serial sockets.
 const HOME: &str = "/var/lib/vmward-guests";
 /// The image of the file system that is there.
 const HOUSE: &str = "/var/lib/vmward-guests.img";
@@ -75,47 +76,61 @@ pub(crate) fn run(args: &GuestArgs) -> Result<()> {
     Ok(())
 }
 
-/// Builds the boot sector with the assembler that every linker comes with.
-pub(super) fn assemble(image: &Path) -> Result<()> {
-    let source = image.with_extension("s");
-    let object = image.with_extension("o");
-    fs::write(&source, SOURCE).context("Failed to write the guest's source")?;
-    process::output(
-        Command::new("as")
-            .arg("--32")
-            .arg(&source)
-            .arg("-o")
-            .arg(&object),
-    )?;
-    process::output(
-        Command::new("ld")
-            .args([
-                "-m",
-                "elf_i386",
-                "--oformat",
-                "binary",
-                "-Ttext",
-                "0x7c00",
-                "-e",
-                "_start",
-            ])
-            .arg(&object)
-            .arg("-o")
-            .arg(image),
-    )?;
-    let size = fs::read(image)
-        .context("Failed to read the guest's boot sector")?
-        .len();
-    if size != SECTOR {
-        bail!("the guest's boot sector has {size} bytes instead of {SECTOR}");
+/// A piece of the guest: the name of its files, its source, where it is at home, and
+/// how many bytes it has.
+struct Part(&'static str, &'static str, &'static str, usize);
+
+impl Part {
+    fn image(&self) -> String {
+        format!("{}.img", self.0)
     }
-    Ok(())
+
+    /// Builds it in a folder, with the assembler that every linker comes with.
+    fn assemble(&self, folder: &Path) -> Result<()> {
+        let Self(name, text, address, bytes) = self;
+        let at = |ending: &str| folder.join(format!("{name}.{ending}"));
+        let (source, object, image) = (at("s"), at("o"), folder.join(self.image()));
+        fs::write(&source, text).context("Failed to write the guest's source")?;
+        process::output(
+            Command::new("as")
+                .arg("--32")
+                .arg("-I")
+                .args([folder, &source])
+                .arg("-o")
+                .arg(&object),
+        )?;
+        process::output(
+            Command::new("ld")
+                .args(["-m", "elf_i386", "--oformat", "binary"])
+                .args(["-Ttext", address, "-e", "_start"])
+                .arg(&object)
+                .arg("-o")
+                .arg(&image),
+        )?;
+        let size = fs::metadata(&image)
+            .with_context(|| format!("Failed to read the guest's {name}"))?
+            .len();
+        if size != *bytes as u64 {
+            bail!("the guest's {name} has {size} bytes instead of {bytes}");
+        }
+        Ok(())
+    }
 }
 
-/// Puts the boot sector where domains can boot it.
-pub(super) fn install(image: &Path) -> Result<()> {
+/// Builds the guest in a folder.
+pub(super) fn assemble(folder: &Path) -> Result<()> {
+    // The firmware has the boot sector in it.
+    SECTOR.assemble(folder)?;
+    FIRMWARE.assemble(folder)
+}
+
+/// Puts what was built in a folder where domains can boot it.
+pub(super) fn install(folder: &Path) -> Result<()> {
     house()?;
-    fs::copy(image, format!("{HOME}/tick.img")).context("Failed to install the boot sector")?;
+    for image in [SECTOR.image(), FIRMWARE.image()] {
+        fs::copy(folder.join(&image), format!("{HOME}/{image}"))
+            .with_context(|| format!("Failed to install {image}"))?;
+    }
     Ok(())
 }
 
@@ -176,7 +191,10 @@ fn xml(name: &str) -> String {
   <name>{name}</name>
   <memory unit='MiB'>16</memory>
   <vcpu>1</vcpu>
-  <os><type arch='x86_64' machine='pc'>hvm</type><boot dev='fd'/></os>
+  <os>
+    <type arch='x86_64' machine='pc'>hvm</type>
+    <loader readonly='yes' type='rom'>{HOME}/firmware.img</loader>
+  </os>
   <features><acpi/></features>
   <on_poweroff>destroy</on_poweroff>
   <on_reboot>restart</on_reboot>

@@ -67,7 +67,7 @@ pub(super) fn systemd(order: &Order, run: &Path, phases: &mut Phases) -> Result<
 
 fn domains(order: &Order, run: &Path, phases: &mut Phases) -> Result<()> {
     let names: Vec<_> = (1..=order.domains).map(|n| format!("web-{n}")).collect();
-    guest::install(&run.join("tick.img"))?;
+    guest::install(run)?;
     if !names.is_empty() {
         phases.enter("starting the domains")?;
         guest::start(&names)?;

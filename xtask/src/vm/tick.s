@@ -8,7 +8,7 @@
 #   p  power off    r  reset    i  ignore the power button from now on
 #   c  tell pvpanic of a crash  w  arm the ib700 watchdog and never stroke it
 #
-# Built by `as --32` and `ld --oformat binary -Ttext 0x7c00`.
+# Built by `as --32` and `ld --oformat binary -Ttext 0x7c00`. firmware.s starts it.
 
 .intel_syntax noprefix
 .code16
@@ -17,7 +17,7 @@
 .set COM1_DATA,   0x3f8
 .set COM1_IRQS,   0x3f9
 .set COM1_LINE,   0x3fd
-.set PM1_STATUS,  0x600         # where SeaBIOS puts the PIIX4's PM block
+.set PM1_STATUS,  0x600         # where firmware.s puts the PIIX4's PM block
 .set PM1_ENABLE,  0x602
 .set PM1_CONTROL, 0x604
 .set POWER_BUTTON, 0x100

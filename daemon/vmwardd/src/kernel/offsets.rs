@@ -129,6 +129,9 @@ fn of_walls(find: &Finder<'_>) -> Result<Offsets, KernelError> {
         binprm_file: find.field("linux_binprm", &["file"])?,
         perf_event_attr: find.field("perf_event", &["attr"])?,
         perf_event_target: find.inner("perf_event", &["hw"], "hw_perf_event", "target")?,
+        task_perf: find.field("task_struct", &["perf_event_ctxp"])?,
+        task_perf_second: find.second_perf_context(),
+        perf_context_events: find.field("perf_event_context", &["nr_events"])?,
         ..of_other_doors(find)?
     })
 }
@@ -237,6 +240,16 @@ impl Finder<'_> {
         let status = self.lookup("thread_info", "status");
         info.zip(status)
             .map_or(OFFSET_ABSENT, |(info, status)| info + status)
+    }
+
+    /// Where a task has its second context of perf events: a kernel that numbers them has
+    /// two, one beside the other.
+    fn second_perf_context(&self) -> u32 {
+        let number = self.enumerator("perf_event_task_context", "perf_sw_context");
+        match (self.lookup("task_struct", "perf_event_ctxp"), number) {
+            (Some(first), Ok(number)) => first + number * POINTER_LEN,
+            _ => OFFSET_ABSENT,
+        }
     }
 
     /// The number of a struct's type; none where this kernel does not have it.

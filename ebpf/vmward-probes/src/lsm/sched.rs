@@ -21,15 +21,24 @@ enum What {
     Nice = 2,
     IoPriority = 3,
     Memory = 4,
+    Events = 5,
 }
 
-static WORDS: [[u8; WORD_LEN]; 5] = [
+static WORDS: [[u8; WORD_LEN]; 6] = [
     [0; WORD_LEN],
     *b"setscheduler\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
     *b"nice\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
     *b"ioprio\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
     *b"move-memory\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+    *b"perf events, too many\0\0\0\0\0\0\0\0\0\0\0",
 ];
+
+/// Perf events on one thread: more than those who measure have, and few enough that the
+/// thread gets on with its work. Each costs at every switch of the processor.
+const EVENTS_MAX: u32 = 64;
+/// The same where the new one samples, which interrupts the thread up to a hundred
+/// thousand times a second.
+const SAMPLING_MAX: u32 = 16;
 
 /// Policy, priority, deadline, utilisation clamp, affinity, timer slack, and
 /// the CPU set of a cgroup that the thread is moved to.
@@ -78,6 +87,16 @@ pub fn task_movememory(ctx: LsmContext) -> i32 {
         return earlier;
     }
     try_sched(Task::from_arg(ctx.arg(0)), What::Memory)
+}
+
+/// One perf event more on a thread that has many: it spends its time on them.
+#[inline(always)]
+pub fn try_crowd(target: Task, samples: bool) -> i32 {
+    let max = if samples { SAMPLING_MAX } else { EVENTS_MAX };
+    if target.perf_events() < max {
+        return 0;
+    }
+    try_sched(target, What::Events)
 }
 
 /// Part of each hook's own frame: the way to what is vmward's own is long.

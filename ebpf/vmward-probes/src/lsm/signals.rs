@@ -4,7 +4,7 @@ use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 use vmward_abi::{WORD_LEN, effect, role, vector};
 
-use crate::lsm::{libvirt, own};
+use crate::lsm::{libvirt, own, sched};
 use crate::maps::offset;
 use crate::objects::host_wall;
 use crate::scope::{Vm, guarded, guarded_or_starting, held_up, is_of_vmward};
@@ -13,7 +13,9 @@ use crate::verdict::{Attempt, end_of, libvirt_side, wall};
 
 const SIGTRAP: u32 = 5;
 const SIGIO: u32 = 29;
-/// The flags of a `struct perf_event_attr`, and `sigtrap` among them (since 5.13).
+/// Of a `struct perf_event_attr`: how often it samples, the flags, and `sigtrap` among
+/// them (since 5.13).
+const PERF_PERIOD: usize = 16;
 const PERF_FLAGS: usize = 40;
 const PERF_SIGTRAP: u64 = 1 << 37;
 
@@ -182,7 +184,8 @@ fn try_owned_vm(vm: &Vm, owner: u64, signal: u32) -> i32 {
 /// counts (`sigtrap`). The kernel sends that one itself, and asks nobody then.
 ///
 /// And one that is a breakpoint in a program (uprobe): in the middle of an instruction
-/// it ends whoever runs it, and which program that is, does not show.
+/// it ends whoever runs it, and which program that is, does not show. And the last of too
+/// many: see [`sched::try_crowd`].
 ///
 /// match-proto: include/linux/lsm_hook_defs.h:LSM_HOOK(int, 0, perf_event_alloc, struct perf_event *event)
 #[lsm(hook = "perf_event_alloc")]
@@ -196,16 +199,18 @@ pub fn perf_event_alloc(ctx: LsmContext) -> i32 {
     if kind as usize == offset!(uprobe_pmu) {
         return try_uprobe();
     }
-    let flags: u64 = read(event, offset!(perf_event_attr) + PERF_FLAGS).unwrap_or(PERF_SIGTRAP);
-    if flags & PERF_SIGTRAP == 0 {
-        return 0;
-    }
     let target: u64 = read(event, offset!(perf_event_target)).unwrap_or(0);
     if target == 0 {
         // Of a processor and no task: the kernel takes no sigtrap there.
         return 0;
     }
-    try_perf(Task::at(number(target)))
+    let target = Task::at(number(target));
+    let flags: u64 = read(event, offset!(perf_event_attr) + PERF_FLAGS).unwrap_or(PERF_SIGTRAP);
+    if flags & PERF_SIGTRAP != 0 {
+        return try_perf(target);
+    }
+    let period: u64 = read(event, offset!(perf_event_attr) + PERF_PERIOD).unwrap_or(1);
+    sched::try_crowd(target, period != 0)
 }
 
 fn try_uprobe() -> i32 {

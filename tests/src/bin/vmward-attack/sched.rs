@@ -1,5 +1,7 @@
 //! Starving a thread by the scheduler.
 
+use std::os::fd::{FromRawFd, OwnedFd};
+
 use nix::errno::Errno;
 
 use super::{Failed, number, usage};
@@ -56,9 +58,11 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
         ["move-pages", rest @ ..] => move_pages(number(rest, 0)?),
         ["migrate-pages", rest @ ..] => migrate_pages(number(rest, 0)?),
         ["page-out", rest @ ..] => page_out(number(rest, 0)?),
+        ["perf-events", "sampling", rest @ ..] => crowd(rest, 10_000),
+        ["perf-events", "counting", rest @ ..] => crowd(rest, 0),
         _ => usage(
             "sched: deadline|clamp|setattr-nice TID | nice process|group PID | \
-             move-pages|migrate-pages|page-out PID",
+             move-pages|migrate-pages|page-out PID | perf-events sampling|counting TID COUNT",
         ),
     }
 }
@@ -119,6 +123,28 @@ fn page_out(pid: i32) -> Result<(), Failed> {
     // SAFETY: the part is alive and only read; what it names is not ours.
     let done = unsafe { libc::syscall(call, fd, &raw const part, 1_usize, PAGE_OUT, 0_u32) };
     Ok(Errno::result(done).map(drop)?)
+}
+
+/// Opens so many perf events on a thread, each of which has the processor's clock
+/// interrupt it after so many nanoseconds, or only counts them; lets all of them go.
+#[expect(unsafe_code, reason = "raw system calls")]
+fn crowd(args: &[&str], period_ns: u64) -> Result<(), Failed> {
+    let (tid, count): (i32, i32) = (number(args, 0)?, number(args, 1)?);
+    // type software, size, config cpu-clock, the period.
+    let mut attr = [0_u64; 16];
+    attr[0] = 1 | 128 << 32;
+    attr[2] = period_ns;
+    let mut open = Vec::new();
+    for _ in 0..count {
+        let at = attr.as_ptr();
+        // SAFETY: the structure is as long as it says.
+        let fd = unsafe { libc::syscall(libc::SYS_perf_event_open, at, tid, -1, -1, 0) };
+        let fd = Errno::result(fd).inspect_err(|_| println!("{} are open", open.len()))?;
+        // SAFETY: it was just given, and nobody else has it.
+        open.push(unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).unwrap_or(-1)) });
+    }
+    println!("{} are open", open.len());
+    Ok(())
 }
 
 /// From the first node of memory to itself: a test VM has no other.
