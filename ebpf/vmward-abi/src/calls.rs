@@ -36,6 +36,9 @@ pub mod procedure_flag {
     pub const NO_DOMAIN: u32 = 1 << 5;
     /// A wall meets what it does: refusing here is only the friendlier way.
     pub const STOP: u32 = 1 << 6;
+    /// A snapshot, its description behind the domain and flags behind that: where they
+    /// ask for disks alone and for the VM's end, it is a stop, and refused in any case.
+    pub const HALTS: u32 = 1 << 7;
 }
 
 /// Bits of [`Call::flags`].

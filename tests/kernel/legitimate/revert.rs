@@ -1,5 +1,5 @@
-//! Reverting to a snapshot: libvirt's first act is its last kill, and it takes no
-//! refusal. So it is refused where it is asked for.
+//! Reverting to a snapshot, and one of the disks that ends the VM: libvirt's first act is
+//! its last kill, and it takes no refusal. So it is refused where it is asked for.
 
 use std::time::Duration;
 
@@ -49,6 +49,47 @@ fn a_revert_is_refused_before_it_begins_and_done_under_a_lease() {
     progress::assert_goes_on(guest);
     hosted.daemon.wait_protected("revert-1");
     hosted.assert_order("a revert");
+}
+
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
+fn a_snapshot_of_disks_that_halts_is_refused_before_it_begins_and_done_under_a_lease() {
+    let hosted = with_snapshots(&["halt-1"]);
+    let guest = hosted.guest("halt-1");
+    let before = guest.pid();
+    let order = |name| {
+        [
+            "snapshot-create-as",
+            "halt-1",
+            name,
+            "--disk-only",
+            "--halt",
+        ]
+    };
+    // A lease for less does not open it.
+    for refused in [
+        virsh(&order("two")),
+        leased("halt-1", "save", &order("two")),
+    ] {
+        let said = text(&refused);
+        assert!(!refused.status.success(), "it was let through: {said}");
+        assert!(said.contains("Operation not permitted"), "{said}");
+        guest.assert_ticks();
+        assert_eq!((guest.pid(), guest.state().as_str()), (before, "running"));
+        hosted.assert_order("a refused snapshot");
+    }
+    let refusals = hosted
+        .daemon
+        .audit()
+        .select(|r| is_kernel(r, "refused", "halt-1") && r["word"] == "snapshot-create");
+    assert_eq!(refusals.len(), 2, "{refusals:#?}");
+
+    // Without an end it is nobody's business.
+    virsh_done(&["snapshot-create-as", "halt-1", "three", "--disk-only"]);
+    guest.assert_ticks();
+    assert_done(&leased("halt-1", "force_stop", &order("four")));
+    assert_off(guest, before);
+    hosted.assert_order("a snapshot that halts");
 }
 
 /// A client can send its call so that nobody reads it. Then the kill is refused

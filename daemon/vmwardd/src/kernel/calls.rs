@@ -13,7 +13,7 @@ use vmward_abi::effect::{
     DELETE, FORCE_STOP, MIGRATE, PAUSE, REBOOT, RESET, SAVE, STOP as SHUTDOWN,
 };
 use vmward_abi::procedure_flag::{
-    AUTODESTROY, HOST, NO_DOMAIN, REFUSE, STOP, STRING_FIRST, WITNESS,
+    AUTODESTROY, HALTS, HOST, NO_DOMAIN, REFUSE, STOP, STRING_FIRST, WITNESS,
 };
 use vmward_abi::{
     CALLS_KEPT, Call, Calls, HOST_UUID, ProcedureKey, ProcedureRow, UNREAD_UUID, WORD_LEN,
@@ -98,7 +98,9 @@ const STOPS: &[Procedure] = &[
     ),
 ];
 
-/// What may stop a VM, by its arguments or by chance: never refused here.
+/// What may stop a VM, by its arguments or by chance: never refused here, but for the
+/// snapshot of a VM's disks that ends it. That begins with libvirt's last kill, as a
+/// revert does; with the VM's memory in it, it begins with an order that is refused.
 const MAYBES: &[Procedure] = &[
     row(REMOTE, 53, "core-dump", PAUSE, SAVED | RESET, 0),
     row(REMOTE, 334, "core-dump", PAUSE, SAVED | RESET, 0),
@@ -119,7 +121,14 @@ const MAYBES: &[Procedure] = &[
     row(REMOTE, 364, "migrate-start-post-copy", MIGRATE, MIGRATED, 0),
     row(REMOTE, 164, "abort-job", MIGRATE, MIGRATED, 0),
     row(REMOTE, 442, "abort-job", MIGRATE, MIGRATED, 0),
-    row(REMOTE, 185, "snapshot-create", PAUSE, SAVED | RESET, 0),
+    row(
+        REMOTE,
+        185,
+        "snapshot-create",
+        FORCE_STOP,
+        SAVED | RESET,
+        HALTS,
+    ),
     row(REMOTE, 193, "snapshot-delete", PAUSE, PAUSE, STRING_FIRST),
 ];
 

@@ -43,6 +43,8 @@ const STRING_MAX: u32 = 4 << 20;
 const UUID_AND_ID: u32 = 20;
 /// The flag of a start that binds the guest to the connection.
 const START_AUTODESTROY: u32 = 2;
+/// The flags of a snapshot that ends the VM and has its disks alone.
+const SNAPSHOT_OF_DISKS_AND_HALT: u32 = 8 | 16;
 /// The self-test's VM: refused whatever the configuration says.
 const CANARY_UUID: [u8; 16] = [0; 16];
 
@@ -224,6 +226,12 @@ impl Sent {
         }
         if order.has(procedure_flag::AUTODESTROY) {
             order.autodestroy = u32::from(self.number(at)? & START_AUTODESTROY != 0);
+        }
+        if order.has(procedure_flag::HALTS) {
+            let asked = self.number(self.after_string(at)?)?;
+            if asked & SNAPSHOT_OF_DISKS_AND_HALT == SNAPSHOT_OF_DISKS_AND_HALT {
+                order.flags |= procedure_flag::STOP | procedure_flag::REFUSE;
+            }
         }
         Ok(true)
     }
