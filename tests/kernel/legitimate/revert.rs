@@ -84,8 +84,18 @@ fn a_snapshot_of_disks_that_halts_is_refused_before_it_begins_and_done_under_a_l
         .select(|r| is_kernel(r, "refused", "halt-1") && r["word"] == "snapshot-create");
     assert_eq!(refusals.len(), 2, "{refusals:#?}");
 
-    // Without an end it is nobody's business.
+    // Without an end it is nobody's business, nor is what a backup does after it: the
+    // disk's former image is written to again, and takes the place of the new one.
     virsh_done(&["snapshot-create-as", "halt-1", "three", "--disk-only"]);
+    guest.assert_ticks();
+    virsh_done(&[
+        "blockcommit",
+        "halt-1",
+        "vda",
+        "--active",
+        "--pivot",
+        "--wait",
+    ]);
     guest.assert_ticks();
     assert_done(&leased("halt-1", "force_stop", &order("four")));
     assert_off(guest, before);

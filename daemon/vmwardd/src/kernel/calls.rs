@@ -1,9 +1,8 @@
 //! libvirt's procedures that matter, and the maps in which the programs note who
 //! asked for them.
 //!
-//! Numbers and what comes before the domain in a message:
-//! `src/remote/remote_protocol.x`, `src/remote/qemu_protocol.x` and
-//! `src/admin/admin_protocol.x` of libvirt.
+//! Numbers and what comes before the domain in a message: `remote_protocol.x` and
+//! `qemu_protocol.x` in `src/remote`, `src/admin/admin_protocol.x` of libvirt.
 
 use std::collections::BTreeSet;
 
@@ -98,9 +97,8 @@ const STOPS: &[Procedure] = &[
     ),
 ];
 
-/// What may stop a VM, by its arguments or by chance: never refused here, but for the
-/// snapshot of a VM's disks that ends it. That begins with libvirt's last kill, as a
-/// revert does; with the VM's memory in it, it begins with an order that is refused.
+/// What may stop a VM, by its arguments or by chance: never refused here, but for a
+/// snapshot of disks alone that ends the VM, which begins as a revert does.
 const MAYBES: &[Procedure] = &[
     row(REMOTE, 53, "core-dump", PAUSE, SAVED | RESET, 0),
     row(REMOTE, 334, "core-dump", PAUSE, SAVED | RESET, 0),

@@ -127,19 +127,19 @@ fn of_walls(find: &Finder<'_>) -> Result<Offsets, KernelError> {
         bpf_prog_insns: find.field("bpf_prog", &["insnsi"])?,
         bpf_prog_aux_id: find.field("bpf_prog_aux", &["id"])?,
         binprm_file: find.field("linux_binprm", &["file"])?,
+        ..of_other_doors(find)?
+    })
+}
+
+/// What the doors beside those need: perf events, other BPF programs, cgroups by the
+/// number of a thread.
+fn of_other_doors(find: &Finder<'_>) -> Result<Offsets, KernelError> {
+    Ok(Offsets {
         perf_event_attr: find.field("perf_event", &["attr"])?,
         perf_event_target: find.inner("perf_event", &["hw"], "hw_perf_event", "target")?,
         task_perf: find.field("task_struct", &["perf_event_ctxp"])?,
         task_perf_second: find.second_perf_context(),
         perf_context_events: find.field("perf_event_context", &["nr_events"])?,
-        ..of_other_doors(find)?
-    })
-}
-
-/// What the doors beside those need: other BPF programs, breakpoints, cgroups by the
-/// number of a thread.
-fn of_other_doors(find: &Finder<'_>) -> Result<Offsets, KernelError> {
-    Ok(Offsets {
         sock_protocol: find.field("sock", &["sk_protocol"])?,
         skb_data: find.field("sk_buff", &["data"])?,
         skb_len: find.field("sk_buff", &["len"])?,

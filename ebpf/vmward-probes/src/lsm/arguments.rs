@@ -53,6 +53,8 @@ const SAVE_MEMORY: &[u8] = b"memsave\",\"arguments\":{\"val\":";
 const SAVE_PHYSICAL: &[u8] = b"pmemsave\",\"arguments\":{\"val\":";
 const AFTER_VALUE: &[u8] = b"\"size\":";
 const AFTER_SIZE: &[u8] = b"\"filename\":\"";
+/// No disk at all is one that QEMU does not know to reopen, and ends at.
+const REOPEN: &[u8] = b"blockdev-reopen\",\"arguments\":{\"options\":[{\"";
 const ACTIVATE: &[u8] = b"blockdev-set-active\",\"arguments\":{\"active\":true}";
 
 /// How long the end of a temporary file's name is.
@@ -115,6 +117,8 @@ fn judge(head: &[u8; HEAD_LEN], size: u32, order: &mut Order) -> Option<bool> {
         is(SAVE_MEMORY) && memory(head, NAME_AT + SAVE_MEMORY.len())
     } else if is(b"pmemsave\"") {
         is(SAVE_PHYSICAL) && memory(head, NAME_AT + SAVE_PHYSICAL.len())
+    } else if is(b"blockdev-reopen\"") {
+        is(REOPEN)
     } else if is(b"blockdev-set-active\"") {
         is(ACTIVATE)
     } else {

@@ -182,6 +182,17 @@ pub const ATTACKS: &[Attack] = &[
         "force_stop",
         unplug_processor,
     ),
+    order(
+        "monitor/qmp-reopen-no-disk",
+        Harm::Ends,
+        "force_stop",
+        |g| {
+            qmp(
+                g,
+                r#"{"execute":"blockdev-reopen","arguments":{"options":[]}}"#,
+            )
+        },
+    ),
     order("monitor/qmp-netdev-bridge", Harm::Ends, "force_stop", |g| {
         qmp(
             g,
