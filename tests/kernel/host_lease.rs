@@ -2,10 +2,13 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
+use serde_json::Value;
 use vmward_tests::attacks::attack;
-use vmward_tests::daemon::Mode;
+use vmward_tests::daemon::{Mode, take_enforcement_out};
 use vmward_tests::guest::{run, text};
+use vmward_tests::wait;
 
 use crate::Scene;
 
@@ -114,5 +117,39 @@ fn the_policy_decides_and_a_live_host_s_lease_is_its_holder_s() {
         r["verdict"] == "allowed-lease" && r["vector"] == "reboot"
     });
     assert_eq!(used["vm"]["name"], "(host)");
+    scene.guest.assert_ticks();
+}
+
+/// systemd has the keyboard's three keys restart nothing whenever it begins anew, as its
+/// upgrades have it do, by the call that restarts the host. The other way is no better
+/// than a restart.
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
+fn whoever_has_the_keyboard_restart_nothing_restarts_nothing() {
+    let keys = |order: &str| {
+        let script = "my $done = syscall(169, 0xfee1dead, 672274793, hex($ARGV[0]), 0);
+            die \"$!\\n\" if $done";
+        let output = run("perl", &["-e", script, order]);
+        (output.status.success(), text(&output))
+    };
+    let (off, on) = ("0", "89abcdef");
+    take_enforcement_out();
+    // The control: both are done.
+    assert!(keys(on).0 && keys(off).0);
+
+    let scene = Scene::with_policy("keys-1", Mode::Enforce, POLICY);
+    let audit = scene.daemon.audit();
+    let refused = || {
+        let of_reboot = |r: &Value| r["verdict"] == "refused" && r["vector"] == "reboot";
+        audit.select(of_reboot).len()
+    };
+    let (done, said) = keys(off);
+    assert!(done, "{said}");
+    let (done, said) = keys(on);
+    assert!(!done && said.contains("not permitted"), "{said}");
+    wait::until("its record", Duration::from_secs(30), || {
+        (refused() > 0).then_some(())
+    });
+    assert_eq!(refused(), 1, "the harmless one is on record");
     scene.guest.assert_ticks();
 }

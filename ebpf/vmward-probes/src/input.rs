@@ -56,6 +56,10 @@ const X32: u64 = 1 << 30;
 /// only where it, too, changes the file.
 const SET_MM: u64 = 35;
 const SET_EXE: [u64; 2] = [13, 14];
+/// The first of reboot(2)'s two passwords, and its order that the keyboard's three keys
+/// be the first process's affair, and restart nothing.
+const REBOOT_PASSWORD: u64 = 0xfee1_dead;
+const KEYS_OFF: u64 = 0;
 /// `O_TRUNC`: whoever uses the module.
 const FORCED: u64 = 1 << 9;
 /// `FIFREEZE`, `FS_IOC_SHUTDOWN`
@@ -205,6 +209,9 @@ pub enum Call {
     SetExe,
     /// reboot(2)
     Reboot,
+    /// reboot(2) by which the keyboard restarts nothing any more: systemd says so anew
+    /// whenever it begins anew.
+    KeysOff,
     /// sched_setscheduler(2) and the like: how a thread is scheduled.
     Schedule,
     /// ioctl(2) that freezes a file system, or shuts it down.
@@ -233,6 +240,9 @@ pub fn call() -> Call {
         PROCESS_MADVISE => Call::ProcessMadvise,
         MOUNT_SETATTR | OPEN_TREE_ATTR => Call::SetMount,
         IOPL | IOPERM => Call::Ports,
+        REBOOT if low(call.first) == REBOOT_PASSWORD && low(call.third) == KEYS_OFF => {
+            Call::KeysOff
+        }
         REBOOT => Call::Reboot,
         SCHED_SETPARAM | SCHED_SETSCHEDULER | SCHED_SETAFFINITY | SCHED_SETATTR => Call::Schedule,
         DELETE_MODULE if call.second & FORCED != 0 => Call::Tear,

@@ -69,8 +69,10 @@ fn try_boot(user_namespace: u64) -> i32 {
     }
     // Below a process namespace, whatever its user namespace, reboot(2) ends what is
     // in that one; kexec is the host's.
-    if actor.is_in_pid_namespace() && call() == Call::Reboot {
-        return 0;
+    match call() {
+        Call::KeysOff => return 0,
+        Call::Reboot if actor.is_in_pid_namespace() => return 0,
+        _ => {}
     }
     host_wall(&Attempt::new(vector::REBOOT, effect::HOST_REBOOT))
 }
@@ -89,7 +91,7 @@ fn try_call(capability: i32) -> i32 {
     static TEAR: [u8; WORD_LEN] = *b"delete_module, O_TRUNC\0\0\0\0\0\0\0\0\0\0";
     static SET_EXE: [u8; WORD_LEN] = *b"prctl, PR_SET_MM\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
     let (word, vector) = match call() {
-        Call::Other | Call::Reboot | Call::Schedule => return 0,
+        Call::Other | Call::Reboot | Call::KeysOff | Call::Schedule => return 0,
         // Of all that is queued only madvise(2) asks for it, where it takes memory for
         // broken.
         Call::Queued if capability == CAP_SYS_ADMIN => (POISON.as_ptr(), vector::KERNEL_FILE),
