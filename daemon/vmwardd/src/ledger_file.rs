@@ -20,7 +20,8 @@ use crate::secure_file::open_own;
 /// Rewritten as a snapshot beyond this size, and beyond twice the last snapshot:
 /// where that much is live, rewriting it at every turn would gain nothing. Nobody
 /// decides meanwhile, so it is seldom; and what a start reads is in memory for a
-/// moment, four times as large, so it is not seldom at will. A daemon that is killed over and over by its tests has more of them.
+/// moment, four times as large, so it is not seldom at will. A daemon that its tests
+/// kill over and over has more of them.
 pub const COMPACT_BYTES: u64 = if cfg!(feature = "crash-points") {
     1024 * 1024
 } else {
