@@ -10,7 +10,7 @@ use vmward_tests::daemon::{Mode, take_enforcement_out};
 use vmward_tests::guest::{run, text};
 use vmward_tests::wait;
 
-use crate::Scene;
+use crate::{Scene, assert_in_vm};
 
 /// Twice a day, and no VM's stop at all.
 const POLICY: &str = r#"{
@@ -133,6 +133,7 @@ fn whoever_has_the_keyboard_restart_nothing_restarts_nothing() {
         (output.status.success(), text(&output))
     };
     let (off, on) = ("0", "89abcdef");
+    assert_in_vm();
     take_enforcement_out();
     // The control: both are done.
     assert!(keys(on).0 && keys(off).0);

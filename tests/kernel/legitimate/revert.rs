@@ -1,6 +1,7 @@
 //! Reverting to a snapshot, and one of the disks that ends the VM: libvirt's first act is
 //! its last kill, and it takes no refusal. So it is refused where it is asked for.
 
+use std::process::Output;
 use std::time::Duration;
 
 use vmward_tests::attacks::{attack, rpc};
@@ -21,19 +22,25 @@ fn with_snapshots(names: &[&str]) -> Hosted {
     )
 }
 
+/// Its caller was told so, and the guest's process `before` runs as it did.
+#[track_caller]
+fn assert_refused(hosted: &Hosted, guest: &Guest, before: i32, output: &Output) {
+    let said = text(output);
+    assert!(!output.status.success(), "it was let through: {said}");
+    assert!(said.contains("Operation not permitted"), "{said}");
+    guest.assert_ticks();
+    assert_eq!((guest.pid(), guest.state().as_str()), (before, "running"));
+    hosted.assert_order("a refusal");
+}
+
 #[test]
 #[ignore = "attacks VMs: runs in the test VM"]
 fn a_revert_is_refused_before_it_begins_and_done_under_a_lease() {
     let hosted = with_snapshots(&["revert-1"]);
     let guest = hosted.guest("revert-1");
     let before = guest.pid();
-    let refused = virsh(&["snapshot-revert", "revert-1", "one"]);
-    let said = text(&refused);
-    assert!(!refused.status.success(), "it was let through: {said}");
-    assert!(said.contains("Operation not permitted"), "{said}");
-    guest.assert_ticks();
-    assert_eq!((guest.pid(), guest.state().as_str()), (before, "running"));
-    hosted.assert_order("a refused revert");
+    let output = virsh(&["snapshot-revert", "revert-1", "one"]);
+    assert_refused(&hosted, guest, before, &output);
     hosted.daemon.audit().one("the refusal", |r| {
         is_kernel(r, "refused", "revert-1") && r["word"] == "revert-to-snapshot"
     });
@@ -71,12 +78,7 @@ fn a_snapshot_of_disks_that_halts_is_refused_before_it_begins_and_done_under_a_l
         virsh(&order("two")),
         leased("halt-1", "save", &order("two")),
     ] {
-        let said = text(&refused);
-        assert!(!refused.status.success(), "it was let through: {said}");
-        assert!(said.contains("Operation not permitted"), "{said}");
-        guest.assert_ticks();
-        assert_eq!((guest.pid(), guest.state().as_str()), (before, "running"));
-        hosted.assert_order("a refused snapshot");
+        assert_refused(&hosted, guest, before, &refused);
     }
     let refusals = hosted
         .daemon

@@ -12,6 +12,7 @@ mod disguise;
 mod host;
 mod monitor;
 mod own;
+mod perf;
 mod rpc;
 mod rpc_send;
 mod sched;

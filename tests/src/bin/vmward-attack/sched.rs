@@ -1,10 +1,8 @@
 //! Starving a thread by the scheduler.
 
-use std::os::fd::{FromRawFd, OwnedFd};
-
 use nix::errno::Errno;
 
-use super::{Failed, number, usage};
+use super::{Failed, number, perf, usage};
 
 /// `SCHED_FLAG_KEEP_ALL | SCHED_FLAG_UTIL_CLAMP_MAX`
 const CLAMP_MAX: u64 = 0x08 | 0x10 | 0x40;
@@ -127,21 +125,16 @@ fn page_out(pid: i32) -> Result<(), Failed> {
 
 /// Opens so many perf events on a thread, each of which has the processor's clock
 /// interrupt it after so many nanoseconds, or only counts them; lets all of them go.
-#[expect(unsafe_code, reason = "raw system calls")]
 fn crowd(args: &[&str], period_ns: u64) -> Result<(), Failed> {
     let (tid, count): (i32, i32) = (number(args, 0)?, number(args, 1)?);
-    // type software, size, config cpu-clock, the period.
+    // type software, config cpu-clock, the period.
     let mut attr = [0_u64; 16];
-    attr[0] = 1 | 128 << 32;
+    attr[0] = 1;
     attr[2] = period_ns;
     let mut open = Vec::new();
     for _ in 0..count {
-        let at = attr.as_ptr();
-        // SAFETY: the structure is as long as it says.
-        let fd = unsafe { libc::syscall(libc::SYS_perf_event_open, at, tid, -1, -1, 0) };
-        let fd = Errno::result(fd).inspect_err(|_| println!("{} are open", open.len()))?;
-        // SAFETY: it was just given, and nobody else has it.
-        open.push(unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).unwrap_or(-1)) });
+        let event = perf::open(attr, tid, -1);
+        open.push(event.inspect_err(|_| println!("{} are open", open.len()))?);
     }
     println!("{} are open", open.len());
     Ok(())

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::{Failed, number, usage};
+use super::{Failed, number, perf, usage};
 
 /// Which the library does not name.
 const F_SETSIG: i32 = 10;
@@ -46,7 +46,7 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
         "lease" => lease(who, signal),
         "dnotify" => dnotify(who, signal),
         "inotify" => inotify(who, signal),
-        "perf" => perf(who, signal),
+        "perf" => perf_overflow(who, signal),
         "perf-sigtrap" => perf_sigtrap(who),
         _ => usage("sigio: no such file"),
     }
@@ -213,21 +213,14 @@ fn inotify(who: i32, signal: i32) -> Result<(), Failed> {
 
 /// A perf event on a thread of somebody else's, that sends the thread a SIGTRAP
 /// whenever it gives up the processor.
-#[expect(unsafe_code, reason = "raw system calls")]
 fn perf_sigtrap(who: i32) -> Result<(), Failed> {
-    // type software, size, config context-switches, period 1, remove_on_exec and
-    // sigtrap.
+    // type software, config context-switches, period 1, remove_on_exec and sigtrap.
     let mut attr = [0_u64; 16];
-    attr[0] = 1 | 128 << 32;
+    attr[0] = 1;
     attr[1] = 3;
     attr[2] = 1;
     attr[5] = 1 << 36 | 1 << 37;
-    let at = attr.as_ptr();
-    // SAFETY: the structure is as long as it says.
-    let fd = unsafe { libc::syscall(libc::SYS_perf_event_open, at, who, -1, -1, 0) };
-    let fd = i32::try_from(Errno::result(fd)?).unwrap_or(-1);
-    // SAFETY: it was just given, and nobody else has it.
-    let _event = unsafe { OwnedFd::from_raw_fd(fd) };
+    let _event = perf::open(attr, who, -1)?;
     // It counts for as long as it is open. What has ended has no program.
     let start = Instant::now();
     let program = format!("/proc/{who}/exe");
@@ -240,23 +233,19 @@ fn perf_sigtrap(who: i32) -> Result<(), Failed> {
 /// A software clock that overflows after a millisecond of work: the signal
 /// comes from an interrupt.
 #[expect(unsafe_code, reason = "raw system calls")]
-fn perf(who: i32, signal: i32) -> Result<(), Failed> {
+fn perf_overflow(who: i32, signal: i32) -> Result<(), Failed> {
     const REFRESH: libc::c_ulong = 0x2402;
-    // type software, size, config cpu-clock, period 1 ms.
+    // type software, config cpu-clock, period 1 ms.
     let mut attr = [0_u64; 14];
-    attr[0] = 1 | 112 << 32;
+    attr[0] = 1;
     attr[2] = 1_000_000;
     // wakeup_events 1, after read_format and the flags; disabled at first.
     attr[5] = 1;
     attr[6] = 1;
-    // SAFETY: the structure is as long as it says.
-    let fd = unsafe { libc::syscall(libc::SYS_perf_event_open, attr.as_ptr(), 0, -1, -1, 0) };
-    let fd = i32::try_from(Errno::result(fd)?).unwrap_or(-1);
-    // SAFETY: it was just given, and nobody else has it.
-    let event = unsafe { OwnedFd::from_raw_fd(fd) };
+    let event = perf::open(attr, 0, -1)?;
     own(&event, who, signal)?;
     // SAFETY: takes integers only.
-    Errno::result(unsafe { libc::ioctl(fd, REFRESH, 1) })?;
+    Errno::result(unsafe { libc::ioctl(event.as_raw_fd(), REFRESH, 1) })?;
     let start = Instant::now();
     while start.elapsed() < Duration::from_millis(100) {
         std::hint::spin_loop();

@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use nix::errno::Errno;
 
 use super::Failed;
-use crate::own;
+use crate::{own, perf};
 
 const BPF_MAP_CREATE: libc::c_long = 0;
 const BPF_PROG_LOAD: libc::c_long = 5;
@@ -20,6 +20,8 @@ const LOAD_LEN: usize = 15;
 
 /// `struct perf_event_attr`, in words, up to the second parameter of a probe.
 const PERF_LEN: usize = 9;
+/// Not of one thread.
+const EVERYBODY: i32 = -1;
 const PERF_SOFTWARE: u64 = 1;
 const PERF_TRACEPOINT: u64 = 2;
 /// Nanoseconds of processor time.
@@ -72,7 +74,7 @@ pub(super) fn tracepoint(kind: u32, event: &str, program: &[u64]) -> Result<Vec<
     let mut attr = [0; PERF_LEN];
     attr[0] = PERF_TRACEPOINT;
     attr[1] = number;
-    perf(attr, 0, program)
+    run_by(attr, 0, program)
 }
 
 /// At the beginning of a function.
@@ -82,7 +84,7 @@ pub(super) fn kprobe(kind: u32, function: &str, program: &[u64]) -> Result<Vec<O
     let mut attr = [0; PERF_LEN];
     attr[0] = read_number(KPROBE_TYPE)?;
     attr[7] = function.as_ptr() as u64;
-    perf(attr, 0, program)
+    run_by(attr, 0, program)
 }
 
 /// Where a file's code is run: the kernel writes a breakpoint there.
@@ -92,7 +94,7 @@ pub(super) fn uprobe(path: &str) -> Result<OwnedFd, Failed> {
     attr[0] = read_number(UPROBE_TYPE)?;
     attr[7] = path.as_ptr() as u64;
     attr[8] = BEYOND_HEADERS;
-    event(attr, 0)
+    perf::open(attr, EVERYBODY, 0)
 }
 
 /// The same by a program of the kind that brings such places along (since 6.6).
@@ -122,7 +124,7 @@ pub(super) fn clock(kind: u32, program: &[u64]) -> Result<Vec<OwnedFd>, Failed> 
     for processor in 0..processors {
         let program = load(kind, 0, 0, program)?;
         let processor = processor.try_into().map_err(io::Error::other)?;
-        all.extend(perf(attr, processor, program)?);
+        all.extend(run_by(attr, processor, program)?);
     }
     Ok(all)
 }
@@ -180,19 +182,10 @@ fn raw_bpf(command: libc::c_long, attr: &[u64]) -> libc::c_long {
 /// For every process, on one processor: the program runs on all of them where
 /// the event is a place in the kernel.
 #[expect(unsafe_code, reason = "a raw system call")]
-fn perf(attr: [u64; PERF_LEN], processor: i32, program: OwnedFd) -> Result<Vec<OwnedFd>, Failed> {
-    let event = event(attr, processor)?;
+fn run_by(attr: [u64; PERF_LEN], processor: i32, program: OwnedFd) -> Result<Vec<OwnedFd>, Failed> {
+    let event = perf::open(attr, EVERYBODY, processor)?;
     // SAFETY: takes a descriptor.
     let done = unsafe { libc::ioctl(event.as_raw_fd(), PERF_SET_BPF, program.as_raw_fd()) };
     Errno::result(done)?;
     Ok(vec![program, event])
-}
-
-#[expect(unsafe_code, reason = "a raw system call")]
-fn event(mut attr: [u64; PERF_LEN], processor: i32) -> Result<OwnedFd, Failed> {
-    attr[0] |= (size_of_val(&attr) as u64) << 32;
-    let (call, everybody, no_group) = (libc::SYS_perf_event_open, -1, -1);
-    // SAFETY: the attribute and what it points to are alive, only read.
-    let fd = unsafe { libc::syscall(call, attr.as_ptr(), everybody, processor, no_group, 0) };
-    Ok(own(Errno::result(fd)?)?)
 }
