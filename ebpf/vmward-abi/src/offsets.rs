@@ -211,7 +211,8 @@ pub struct Offsets {
     pub perf_event_target: u32,
     /// `task_struct.perf_event_ctxp`
     pub task_perf: u32,
-    /// The second context of events, where a task has two: before 6.2
+    /// The second context of events, where a task has two, which is before 6.2; else the
+    /// same
     pub task_perf_second: u32,
     /// `perf_event_context.nr_events`
     pub perf_context_events: u32,

@@ -200,13 +200,8 @@ impl Task {
 
     /// How many perf events count its work, without those that only its processor has.
     pub fn perf_events(self) -> u32 {
-        let second = offset!(task_perf_second);
-        let second = if second == OFFSET_ABSENT as usize {
-            offset!(task_perf)
-        } else {
-            second
-        };
-        events_at(self.0, offset!(task_perf)).max(events_at(self.0, second))
+        let first = events_at(self.0, offset!(task_perf));
+        first.max(events_at(self.0, offset!(task_perf_second)))
     }
 
     /// A thread of a process that works off what the process has queued in `io_uring`.

@@ -138,7 +138,7 @@ fn of_other_doors(find: &Finder<'_>) -> Result<Offsets, KernelError> {
         perf_event_attr: find.field("perf_event", &["attr"])?,
         perf_event_target: find.inner("perf_event", &["hw"], "hw_perf_event", "target")?,
         task_perf: find.field("task_struct", &["perf_event_ctxp"])?,
-        task_perf_second: find.second_perf_context(),
+        task_perf_second: find.second_perf_context()?,
         perf_context_events: find.field("perf_event_context", &["nr_events"])?,
         sock_protocol: find.field("sock", &["sk_protocol"])?,
         skb_data: find.field("sk_buff", &["data"])?,
@@ -243,13 +243,11 @@ impl Finder<'_> {
     }
 
     /// Where a task has its second context of perf events: a kernel that numbers them has
-    /// two, one beside the other.
-    fn second_perf_context(&self) -> u32 {
+    /// two, one beside the other. Else the one that it has.
+    fn second_perf_context(&self) -> Result<u32, KernelError> {
         let number = self.enumerator("perf_event_task_context", "perf_sw_context");
-        match (self.lookup("task_struct", "perf_event_ctxp"), number) {
-            (Some(first), Ok(number)) => first + number * POINTER_LEN,
-            _ => OFFSET_ABSENT,
-        }
+        let first = self.field("task_struct", &["perf_event_ctxp"])?;
+        Ok(first + number.unwrap_or(0) * POINTER_LEN)
     }
 
     /// The number of a struct's type; none where this kernel does not have it.
