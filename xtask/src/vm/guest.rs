@@ -16,9 +16,19 @@ use clap::{Args, Subcommand};
 
 use crate::{process, wait};
 
-/// The boot sector, and what starts it: source, its address, and how long it is.
-const SECTOR: Part = Part("tick", include_str!("tick.s"), "0x7c00", 512);
-const FIRMWARE: Part = Part("firmware", include_str!("firmware.s"), "0", 64 * 1024);
+/// The boot sector, and what starts it.
+const SECTOR: Part = Part {
+    name: "tick",
+    source: include_str!("tick.s"),
+    address: "0x7c00",
+    bytes: 512,
+};
+const FIRMWARE: Part = Part {
+    name: "firmware",
+    source: include_str!("firmware.s"),
+    address: "0",
+    bytes: 64 * 1024,
+};
 /// Where the VM keeps these, the serial logs and the serial sockets.
 const HOME: &str = "/var/lib/vmward-guests";
 /// The image of the file system that is there.
@@ -76,21 +86,28 @@ pub(crate) fn run(args: &GuestArgs) -> Result<()> {
     Ok(())
 }
 
-/// A piece of the guest: the name of its files, its source, where it is at home, and
-/// how many bytes it has.
-struct Part(&'static str, &'static str, &'static str, usize);
+/// A piece of the guest.
+struct Part {
+    /// What its files are called.
+    name: &'static str,
+    source: &'static str,
+    /// Where it is at home in memory, as the linker takes it.
+    address: &'static str,
+    /// How long it must be.
+    bytes: u64,
+}
 
 impl Part {
     fn image(&self) -> String {
-        format!("{}.img", self.0)
+        format!("{}.img", self.name)
     }
 
     /// Builds it in a folder, with the assembler that every linker comes with.
     fn assemble(&self, folder: &Path) -> Result<()> {
-        let Self(name, text, address, bytes) = self;
+        let name = self.name;
         let at = |ending: &str| folder.join(format!("{name}.{ending}"));
         let (source, object, image) = (at("s"), at("o"), folder.join(self.image()));
-        fs::write(&source, text).context("Failed to write the guest's source")?;
+        fs::write(&source, self.source).context("Failed to write the guest's source")?;
         process::output(
             Command::new("as")
                 .arg("--32")
@@ -102,7 +119,7 @@ impl Part {
         process::output(
             Command::new("ld")
                 .args(["-m", "elf_i386", "--oformat", "binary"])
-                .args(["-Ttext", address, "-e", "_start"])
+                .args(["-Ttext", self.address, "-e", "_start"])
                 .arg(&object)
                 .arg("-o")
                 .arg(&image),
@@ -110,8 +127,11 @@ impl Part {
         let size = fs::metadata(&image)
             .with_context(|| format!("Failed to read the guest's {name}"))?
             .len();
-        if size != *bytes as u64 {
-            bail!("the guest's {name} has {size} bytes instead of {bytes}");
+        if size != self.bytes {
+            bail!(
+                "the guest's {name} has {size} bytes instead of {}",
+                self.bytes
+            );
         }
         Ok(())
     }
