@@ -4,6 +4,7 @@
 //! second run is over at once. Results live in the cache, outside the checkout.
 
 mod apt;
+mod emulator;
 mod kernels;
 mod linker;
 mod packages;
@@ -20,6 +21,7 @@ use std::{
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
+pub(crate) use emulator::Emulator;
 pub(crate) use kernels::{BootKernel, Kernel};
 
 use crate::paths;
@@ -43,7 +45,7 @@ enum Part {
     Host,
     /// bpf-linker and the sources of `core`
     Bpf,
-    /// virtme-ng and the test kernels
+    /// virtme-ng, the QEMU of the test VMs and their kernels
     Vm,
     /// The root file system of a host run by systemd
     Root,
@@ -61,6 +63,7 @@ pub(crate) fn run(args: &SetupArgs) -> Result<()> {
     }
     if wants(Part::Vm) {
         vng::ensure()?;
+        emulator::ensure()?;
         let kernels = if args.kernels.is_empty() {
             Kernel::ALL
         } else {
@@ -85,11 +88,23 @@ pub(crate) fn for_build() -> Result<PathBuf> {
     linker::ensure()
 }
 
-/// What the VM needs: virtme-ng and one kernel.
-pub(crate) fn for_vm(kernel: Kernel) -> Result<(PathBuf, BootKernel)> {
+/// What a VM needs.
+pub(crate) struct Machine {
+    /// The folder with virtme-ng.
+    pub(crate) vng: PathBuf,
+    pub(crate) emulator: Emulator,
+    pub(crate) kernel: BootKernel,
+}
+
+/// What a VM with this kernel needs.
+pub(crate) fn for_vm(kernel: Kernel) -> Result<Machine> {
     let _lock = lock()?;
     packages::ensure()?;
-    Ok((vng::ensure()?, kernels::ensure(kernel)?))
+    Ok(Machine {
+        vng: vng::ensure()?,
+        emulator: emulator::ensure()?,
+        kernel: kernels::ensure(kernel)?,
+    })
 }
 
 /// What the VM of a host run by systemd needs besides: its disk image.

@@ -159,16 +159,16 @@ impl Finished {
 /// comes to its first program is booted once more: emulated kernels do fault in their
 /// own boot now and then, and nothing that is to be tried has begun.
 pub(crate) fn boot(args: &VmArgs) -> Result<Finished> {
-    let (vng, kernel) = setup::for_vm(args.kernel)?;
-    let accel = accel::choose(&vng, &kernel)?;
+    let machine = setup::for_vm(args.kernel)?;
+    let accel = accel::choose(&machine)?;
     let start = || -> Result<Vm> {
         let folder = run_folder(args.host, args.mode)?;
         Order::new(args, &folder)?.write(&folder)?;
         let child = match args.host {
-            Host::Bare => start_bare(args, accel, &vng, &kernel, &folder)?,
+            Host::Bare => start_bare(args, accel, &machine, &folder)?,
             Host::Systemd => {
                 let disk = setup::for_systemd_host()?;
-                systemd::start(args, accel, &kernel, &disk, &folder)?
+                systemd::start(args, accel, &machine, &disk, &folder)?
             }
         };
         Ok(Vm::new(child, folder))
@@ -242,12 +242,11 @@ fn run_folder(host: Host, mode: Mode) -> Result<PathBuf> {
 fn start_bare(
     args: &VmArgs,
     accel: accel::Accel,
-    vng: &Path,
-    kernel: &setup::BootKernel,
+    machine: &setup::Machine,
     folder: &Path,
 ) -> Result<Child> {
     let console = fs::File::create(folder.join("console.log"))?;
-    let mut command = accel::vng(vng, kernel, accel)?;
+    let mut command = accel::vng(machine, accel)?;
     command
         .args(["--memory", &args.memory, "--cpus", "2", "--verbose"])
         .args([

@@ -66,7 +66,8 @@ impl PrivateApt {
             .with_context(|| format!("Debian has no package {prefix}VERSION{suffix}"))
     }
 
-    /// Downloads a package (`name` or `name=version`) and unpacks it into `to`.
+    /// Downloads a package (`name`, `name=version` or `name/suite`) and unpacks it into
+    /// `to`.
     pub(super) fn unpack(&self, step: &Step, name: &str, to: &Path) -> Result<()> {
         // Empty, so that what an interrupted run left behind is not taken for this package.
         let debs = fresh("apt/debs")?;
@@ -81,7 +82,7 @@ impl PrivateApt {
             self.update(step)?;
             download()?;
         }
-        let package = name.split('=').next().unwrap_or(name);
+        let package = name.split(['=', '/']).next().unwrap_or(name);
         let deb = fs::read_dir(&debs)?
             .filter_map(|entry| entry.ok().map(|entry| entry.path()))
             .find(|path| {

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use super::tree;
-use crate::{build, paths, setup::BootKernel, step::step, wait};
+use crate::{build, paths, setup::Machine, step::step, wait};
 
 /// What is slow to emulate and missed by nobody is off: a fifth of the time.
 pub(super) const CPU: &str = "max,la57=off,svm=off,avx=off,avx2=off";
@@ -26,7 +26,7 @@ pub(super) enum Accel {
 }
 
 /// `VMWARD_ACCEL=kvm|tcg` decides; without it, a probe whose outcome is cached.
-pub(super) fn choose(vng: &Path, kernel: &BootKernel) -> Result<Accel> {
+pub(super) fn choose(machine: &Machine) -> Result<Accel> {
     match std::env::var("VMWARD_ACCEL").as_deref() {
         Ok("kvm") => return Ok(Accel::Kvm),
         Ok("tcg") => return Ok(Accel::Emulation),
@@ -44,7 +44,7 @@ pub(super) fn choose(vng: &Path, kernel: &BootKernel) -> Result<Accel> {
         "fails" => false,
         _ => {
             let works = step("Trying KVM", |step| {
-                let works = probe(vng, kernel)?;
+                let works = probe(machine)?;
                 step.say(if works {
                     "works"
                 } else {
@@ -60,8 +60,8 @@ pub(super) fn choose(vng: &Path, kernel: &BootKernel) -> Result<Accel> {
     Ok(if works { Accel::Kvm } else { Accel::Emulation })
 }
 
-fn probe(vng: &Path, kernel: &BootKernel) -> Result<bool> {
-    let mut child = self::vng(vng, kernel, Accel::Kvm)?
+fn probe(machine: &Machine) -> Result<bool> {
+    let mut child = vng(machine, Accel::Kvm)?
         .args(["--memory", "512M", "--", "true"])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -77,13 +77,21 @@ fn probe(vng: &Path, kernel: &BootKernel) -> Result<bool> {
 }
 
 /// The part of the command line that every boot has in common.
-pub(super) fn vng(vng: &Path, kernel: &BootKernel, accel: Accel) -> Result<Command> {
+pub(super) fn vng(machine: &Machine, accel: Accel) -> Result<Command> {
+    let Machine {
+        vng,
+        emulator,
+        kernel,
+    } = machine;
     let mut command = Command::new(vng.join("vng"));
     // vng calls its own programs by name.
     command.env("PATH", build::with_path(vng)?);
     command
         .arg("--run")
         .arg(&kernel.image)
+        .arg("--qemu")
+        .arg(&emulator.program)
+        .arg(format!("--qemu-opts=-L {}", emulator.data.display()))
         .args(["--user", "root", "--force-9p"]);
     if accel == Accel::Emulation {
         command.arg("--disable-kvm");

@@ -17,7 +17,10 @@ use super::{
     accel::{Accel, CPU},
     initramfs::{self, Share},
 };
-use crate::{paths, setup::BootKernel};
+use crate::{
+    paths,
+    setup::{BootKernel, Machine},
+};
 
 /// Nobody looks at a console, and its lines are slow. What is mounted over `/tmp` would
 /// hide this machine's folders there.
@@ -27,10 +30,13 @@ const SYSTEMD_ARGS: &str = "console=ttyS0 loglevel=4 systemd.show_status=no \
 pub(super) fn start(
     args: &VmArgs,
     accel: Accel,
-    kernel: &BootKernel,
+    machine: &Machine,
     disk: &Path,
     folder: &Path,
 ) -> Result<Child> {
+    let Machine {
+        emulator, kernel, ..
+    } = machine;
     let (workspace, target) = (paths::workspace(), paths::target());
     let shares = shares(kernel, &workspace, &target, folder)?;
     let initramfs = folder.join("initramfs.cpio");
@@ -41,7 +47,8 @@ pub(super) fn start(
     } else {
         ""
     };
-    let mut qemu = Command::new("qemu-system-x86_64");
+    let mut qemu = Command::new(&emulator.program);
+    qemu.arg("-L").arg(&emulator.data);
     qemu.args(["-nodefaults", "-no-user-config", "-display", "none"])
         .args(["-machine", "q35", "-smp", "2", "-m", &args.memory])
         .arg("-kernel")
