@@ -9,6 +9,7 @@ mod fuzz;
 mod paths;
 mod process;
 mod setup;
+mod sources;
 mod step;
 mod test;
 mod tidy;

@@ -16,7 +16,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use crate::{build, paths, setup::Kernel, vm};
+use crate::{build, paths, setup::Kernel, sources};
 use count::Count;
 pub(crate) use coverage::{CoverageArgs, check as check_coverage, run as coverage};
 use passed::Passed;
@@ -84,18 +84,20 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
     }
     if !runs.is_empty() {
         let binary = kernel_tests(&probes)?;
-        let mut programs = vm::programs()?;
-        programs.push(binary.clone());
-        let mut passed = Passed::open(&paths::target().join("test-runs"), &programs)?;
+        let mut passed = None;
+        if choice.full {
+            let file = paths::workspace().join(passed::FILE);
+            passed = Some(Passed::open(file, sources::digest()?)?);
+        }
         if !choice.is_narrowed() && !choice.resume {
             coverage::forget()?;
-            passed.forget()?;
+            passed.as_mut().map_or(Ok(()), Passed::forget)?;
         }
         let vms = Vms {
             binary: &binary,
             limit: if choice.full { FULL_VM_LIMIT } else { VM_LIMIT },
             resume: choice.resume,
-            passed: &passed,
+            passed: passed.as_ref(),
         };
         suites.extend(vms.run_all(&runs));
     }

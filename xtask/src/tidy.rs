@@ -3,11 +3,11 @@
 mod dependencies;
 mod source;
 
-use std::{fmt, fs, process::Command};
+use std::{fmt, fs};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
-use crate::{paths, process};
+use crate::{paths, sources};
 
 /// One broken rule, at one line.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl fmt::Display for Violation {
 
 pub(crate) fn run() -> Result<()> {
     let mut found = dependencies::check()?;
-    for file in files()? {
+    for file in sources::files()? {
         let path = paths::workspace().join(&file);
         // A file that is deleted but not yet committed as such is listed all the same.
         let Ok(bytes) = fs::read(&path) else { continue };
@@ -42,25 +42,4 @@ pub(crate) fn run() -> Result<()> {
         eprintln!("{violation}");
     }
     bail!("{} house rules broken", found.len())
-}
-
-/// Every file of the project, committed or about to be.
-fn files() -> Result<Vec<String>> {
-    let list = process::output(
-        Command::new("git")
-            .args([
-                "ls-files",
-                "-z",
-                "--cached",
-                "--others",
-                "--exclude-standard",
-            ])
-            .current_dir(paths::workspace()),
-    )
-    .context("the list of files comes from git")?;
-    Ok(list
-        .split('\0')
-        .filter(|name| !name.is_empty())
-        .map(str::to_owned)
-        .collect())
 }

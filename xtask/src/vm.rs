@@ -183,20 +183,6 @@ pub(crate) fn boot(args: &VmArgs) -> Result<Finished> {
     .map_err(|failure| failure.error)
 }
 
-/// The programs that a VM is given.
-pub(crate) fn programs() -> Result<Vec<PathBuf>> {
-    let xtask = env::current_exe().context("Failed to find this program's file")?;
-    let built = paths::target().join("debug");
-    let mut all = vec![xtask];
-    all.extend(
-        PRODUCT
-            .iter()
-            .chain([&ATTACKER])
-            .map(|name| built.join(name)),
-    );
-    Ok(all)
-}
-
 /// A fresh folder shared with the VM, with this very xtask and the built binaries in `bin`.
 /// What a host's services are installed from lies beside it; where none are, the
 /// command starts the product's programs itself.

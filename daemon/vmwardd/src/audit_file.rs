@@ -223,7 +223,11 @@ impl AuditFile {
         let written = self.write_all(waiting.make_contiguous());
         waiting.drain(..written);
         self.backlog = waiting;
+        let was_blocked = self.blocked;
         self.blocked = !self.backlog.is_empty();
+        if was_blocked && !self.blocked {
+            tracing::info!(path = %self.path.display(), "the audit log is written again");
+        }
     }
 
     /// Writes records, the number of those that were dropped first; returns how
@@ -251,7 +255,11 @@ impl AuditFile {
                     bytes_max = 1;
                     continue;
                 }
-                tracing::error!(%error, path = %self.path.display(), "cannot write the audit log");
+                // Once, and not at each try: `status` says so all the while.
+                if !self.blocked {
+                    let path = self.path.display();
+                    tracing::error!(%error, %path, "cannot write the audit log");
+                }
                 break;
             }
             written += chunk.len();

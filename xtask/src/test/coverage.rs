@@ -77,7 +77,11 @@ pub(super) fn keep(name: &str, run: &Path) -> Result<()> {
     if !results.exists() {
         return Ok(());
     }
-    let to = folder().join(format!("{}.jsonl", name.replace(' ', "-")));
+    let folder = folder();
+    // A run by its name alone, or one that goes on with others', finds none.
+    fs::create_dir_all(&folder)
+        .with_context(|| format!("Failed to create {}", folder.display()))?;
+    let to = folder.join(format!("{}.jsonl", name.replace(' ', "-")));
     fs::copy(&results, &to).with_context(|| format!("Failed to write {}", to.display()))?;
     Ok(())
 }

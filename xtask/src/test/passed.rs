@@ -1,11 +1,10 @@
-//! Which runs have passed with these very programs, so that a run of many hours can
-//! be taken up where it was interrupted.
+//! Which runs of the whole have passed with these very sources, so that what takes many
+//! hours can be done in parts, and on several machines: the file is kept with the sources.
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    hash::{DefaultHasher, Hash, Hasher},
-    io::{ErrorKind, Write},
+    fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
@@ -15,17 +14,22 @@ use serde::{Deserialize, Serialize};
 
 use super::Count;
 
-/// The runs that passed, in a file that is called after the programs.
+/// The file, from the top of the checkout.
+pub(super) const FILE: &str = "tests/data/full.jsonl";
+
+/// The runs that passed, by name.
 pub(super) struct Passed {
     path: PathBuf,
-    earlier: BTreeMap<String, Run>,
+    sources: String,
     /// Runs end at the same time.
-    file: Mutex<File>,
+    runs: Mutex<BTreeMap<String, Run>>,
 }
 
 /// One line of the file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Run {
+    /// The digest of those that it was run with.
+    sources: String,
     name: String,
     passed: u32,
     ignored: u32,
@@ -43,62 +47,57 @@ impl Run {
 }
 
 impl Passed {
-    /// What passed in `folder` with `programs`.
+    /// What passed with these `sources`, by the file `path`; nothing where there is none.
     ///
     /// # Errors
-    /// A program or the file cannot be read or written, or a line is none of a run.
-    pub(super) fn open(folder: &Path, programs: &[PathBuf]) -> Result<Self> {
-        fs::create_dir_all(folder)
-            .with_context(|| format!("Failed to create {}", folder.display()))?;
-        let path = folder.join(format!("{}.jsonl", digest(programs)?));
-        let earlier = read(&path)?;
-        let file = File::options()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .with_context(|| format!("Failed to open {}", path.display()))?;
-        let earlier = earlier.into_iter().map(|run| (run.name.clone(), run));
+    /// The file cannot be read, or a line is none of a run.
+    pub(super) fn open(path: PathBuf, sources: String) -> Result<Self> {
+        let mut runs = read(&path)?;
+        runs.retain(|run| run.sources == sources);
+        let runs = runs.into_iter().map(|run| (run.name.clone(), run));
         Ok(Self {
             path,
-            earlier: earlier.collect(),
-            file: Mutex::new(file),
+            runs: Mutex::new(runs.collect()),
+            sources,
         })
     }
 
     /// Begins anew.
     ///
     /// # Errors
-    /// The file cannot be emptied.
+    /// The file cannot be written.
     pub(super) fn forget(&mut self) -> Result<()> {
-        self.earlier.clear();
-        let file = self.file.get_mut().unwrap_or_else(PoisonError::into_inner);
-        file.set_len(0)
-            .with_context(|| format!("Failed to empty {}", self.path.display()))
+        let runs = self.runs.get_mut().unwrap_or_else(PoisonError::into_inner);
+        runs.clear();
+        write(&self.path, runs)
     }
 
     /// The run of this name, where it passed before.
-    pub(super) fn earlier(&self, name: &str) -> Option<&Run> {
-        self.earlier.get(name)
+    pub(super) fn earlier(&self, name: &str) -> Option<Run> {
+        let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        runs.get(name).cloned()
     }
 
-    /// Takes down a run that ended; one with a failure is to be run again.
+    /// Takes down a run that ended; one with a failure is to be run again. Those of
+    /// other sources are no longer in the file then.
     ///
     /// # Errors
     /// The file cannot be written.
     pub(super) fn take(&self, name: &str, count: Count, seconds: f32) -> Result<()> {
+        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
         if count.failed > 0 {
-            return Ok(());
+            runs.remove(name);
+        } else {
+            let run = Run {
+                sources: self.sources.clone(),
+                name: name.to_owned(),
+                passed: count.passed,
+                ignored: count.ignored,
+                seconds: seconds.round(),
+            };
+            runs.insert(name.to_owned(), run);
         }
-        let run = Run {
-            name: name.to_owned(),
-            passed: count.passed,
-            ignored: count.ignored,
-            seconds,
-        };
-        let line = format!("{}\n", serde_json::to_string(&run)?);
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.write_all(line.as_bytes())
-            .with_context(|| format!("Failed to write {}", self.path.display()))
+        write(&self.path, &runs)
     }
 }
 
@@ -124,16 +123,17 @@ fn read(path: &Path) -> Result<Vec<Run>> {
         .collect()
 }
 
-/// Sixteen digits that differ where a program does. No secret: another Rust may count
-/// otherwise, and has built other programs then.
-fn digest(programs: &[PathBuf]) -> Result<String> {
-    let mut all = DefaultHasher::new();
-    for program in programs {
-        let bytes =
-            fs::read(program).with_context(|| format!("Failed to read {}", program.display()))?;
-        bytes.hash(&mut all);
+/// Whole or not at all: it may stand for hours of work.
+fn write(path: &Path, runs: &BTreeMap<String, Run>) -> Result<()> {
+    let lines = runs.values().map(serde_json::to_string);
+    let mut text = lines.collect::<Result<Vec<_>, _>>()?.join("\n");
+    if !text.is_empty() {
+        text.push('\n');
     }
-    Ok(format!("{:016x}", all.finish()))
+    let beside = path.with_extension("new");
+    fs::write(&beside, text)
+        .and_then(|()| fs::rename(&beside, path))
+        .with_context(|| format!("Failed to write {}", path.display()))
 }
 
 #[cfg(test)]
@@ -147,37 +147,35 @@ mod tests {
     };
 
     #[test]
-    fn what_passed_with_these_programs_is_known_until_it_is_forgotten() {
+    fn what_passed_with_these_sources_is_known_until_it_fails_or_is_forgotten() {
         let dir = tempfile::tempdir().unwrap();
-        let programs = [dir.path().join("daemon"), dir.path().join("tests")];
-        for file in &programs {
-            fs::write(file, "1").unwrap();
-        }
-        let open = || Passed::open(dir.path(), &programs).unwrap();
-        let first = open();
-        assert!(first.earlier("a run").is_none());
+        let file = dir.path().join("full.jsonl");
+        let open = |sources: &str| Passed::open(file.clone(), sources.to_owned()).unwrap();
+        let first = open("1");
+        assert_eq!(first.earlier("a run"), None);
         first.take("a run", GOOD, 2.0).unwrap();
         first.take("a bad one", Count::BROKEN, 2.0).unwrap();
-        let second = open();
+        let second = open("1");
         assert_eq!(second.earlier("a run").unwrap().count(), GOOD);
-        assert!(second.earlier("a bad one").is_none());
-        fs::write(&programs[1], "2").unwrap();
-        assert!(open().earlier("a run").is_none(), "other programs");
-        fs::write(&programs[1], "1").unwrap();
-        assert!(open().earlier("a run").is_some());
-        let mut third = open();
+        assert_eq!(second.earlier("a bad one"), None);
+        let other = open("2");
+        assert_eq!(other.earlier("a run"), None, "other sources");
+        second.take("another", GOOD, 2.0).unwrap();
+        assert!(open("1").earlier("a run").is_some());
+        second.take("another", Count::BROKEN, 2.0).unwrap();
+        assert_eq!(open("1").earlier("another"), None, "it has failed since");
+        let mut third = open("1");
         third.forget().unwrap();
-        assert!(third.earlier("a run").is_none());
-        assert!(open().earlier("a run").is_none(), "begun anew");
+        assert_eq!(third.earlier("a run"), None);
+        assert_eq!(open("1").earlier("a run"), None, "begun anew");
     }
 
     #[test]
     fn a_line_that_is_no_run_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        drop(Passed::open(dir.path(), &[]).unwrap());
-        let file = fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap();
-        fs::write(file.path(), "{}\n").unwrap();
-        let error = Passed::open(dir.path(), &[]).err().unwrap();
+        let file = dir.path().join("full.jsonl");
+        fs::write(&file, "{}\n").unwrap();
+        let error = Passed::open(file, String::new()).err().unwrap();
         assert!(format!("{error:#}").contains("line 1"), "{error:#}");
     }
 }

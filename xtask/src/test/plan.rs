@@ -20,9 +20,9 @@ pub(super) struct Choice {
     /// on 6.12, and an attack for each hook on 6.1 and 7.3
     #[arg(long)]
     pub(super) full: bool,
-    /// Take up a test run that was interrupted: what has passed in a VM with these very
-    /// programs is not run again, and counted as it was
-    #[arg(long)]
+    /// Take up a whole that was interrupted: what has passed in a VM with these very
+    /// sources, by tests/data/full.jsonl, is not run again, and counted as it was
+    #[arg(long, requires = "full")]
     pub(super) resume: bool,
     /// Only the runs in VMs whose names hold these words, and nothing on this machine
     /// itself. `cargo xtask coverage` takes their results with those of earlier runs

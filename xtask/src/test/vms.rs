@@ -23,9 +23,10 @@ pub(super) struct Vms<'a> {
     pub(super) binary: &'a Path,
     /// Seconds that one run may take.
     pub(super) limit: u64,
-    /// Is what has passed with these programs not run again?
+    /// Is what has passed with these sources not run again?
     pub(super) resume: bool,
-    pub(super) passed: &'a Passed,
+    /// What has, where the whole is run.
+    pub(super) passed: Option<&'a Passed>,
 }
 
 impl Vms<'_> {
@@ -51,7 +52,7 @@ impl Vms<'_> {
     }
 
     fn earlier(&self, run: &VmRun) -> Option<Suite> {
-        let earlier = self.passed.earlier(&run.name).filter(|_| self.resume)?;
+        let earlier = self.passed.filter(|_| self.resume)?.earlier(&run.name)?;
         Some(Suite {
             name: format!("kernel {}, earlier", run.name),
             count: earlier.count(),
@@ -63,7 +64,9 @@ impl Vms<'_> {
     fn run(&self, run: &VmRun) -> Suite {
         let suite = suite(&format!("kernel {}", run.name), || self.in_vm(run));
         // Costs a second run of it at most.
-        if let Err(error) = self.passed.take(&run.name, suite.count, suite.seconds) {
+        if let Some(passed) = self.passed
+            && let Err(error) = passed.take(&run.name, suite.count, suite.seconds)
+        {
             eprintln!("{}: {error:#}", run.name);
         }
         suite
