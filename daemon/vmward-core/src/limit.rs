@@ -17,8 +17,9 @@
 //! there are.
 //!
 //! A call is let through when its caller learns of it, which is as much later than
-//! the decision as the disk takes: [`Limiter::told`] moves its stamps there. Else
-//! two windows' calls could reach their callers within one.
+//! the decision as the disk takes: [`Limiter::told`] moves its stamps there, and
+//! [`Limiter::hold_untold`] keeps them from lapsing until then. Else two windows'
+//! calls could reach their callers within one.
 //!
 //! All times are boot-time nanoseconds, negative for a former boot. A clock that
 //! steps back is read as standing still: it never frees a call.
@@ -132,6 +133,8 @@ pub struct Limiter {
     reserved: BTreeMap<DecisionId, Vec<CounterKey>>,
     /// Charges of which the caller has not learnt yet.
     untold: BTreeMap<DecisionId, Vec<CounterKey>>,
+    /// No stamp of those is older than this.
+    untold_since_ns: i64,
     /// The latest instant seen.
     last_ns: i64,
 }
@@ -144,6 +147,7 @@ impl Limiter {
             windows: BTreeMap::new(),
             reserved: BTreeMap::new(),
             untold: BTreeMap::new(),
+            untold_since_ns: i64::MIN,
             last_ns: i64::MIN,
         }
     }
@@ -177,6 +181,9 @@ impl Limiter {
         }
         self.check(wants, now_ns)?;
         self.make_room(wants, now_ns)?;
+        if self.untold.is_empty() {
+            self.untold_since_ns = now_ns;
+        }
         for want in wants.iter().map(W::borrow) {
             self.add(want, id, now_ns);
             for keys in [&mut self.reserved, &mut self.untold] {

@@ -75,6 +75,12 @@ impl Engine {
         self.limiter.told(id, now_ns);
     }
 
+    /// What was allowed and not [told](Self::told) yet counts as of now. To be called
+    /// before decisions, by who tells of them later.
+    pub fn hold_untold(&mut self, now: Now) {
+        self.limiter.hold_untold(now.boot_ns);
+    }
+
     /// Forgets an allow or an opened request for approval that could not be
     /// written down and was not answered.
     pub fn undo(&mut self, id: DecisionId) {

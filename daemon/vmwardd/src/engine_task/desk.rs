@@ -78,6 +78,7 @@ impl Desk {
         };
         let now = convert::now();
         let mut batch = Batch::default();
+        shell.engine.hold_untold(now);
         shell.authorize(*call, now, &mut batch);
         if !batch.needs_disk() {
             shell.conclude(batch, true, now);
@@ -101,6 +102,7 @@ impl Desk {
         lap.ends("waiting for clients");
         let now = convert::now();
         let mut batch = std::mem::take(&mut shell.waiting);
+        shell.engine.hold_untold(now);
         for message in messages {
             shell.handle(message, now, &mut batch);
         }

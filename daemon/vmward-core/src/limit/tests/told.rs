@@ -70,3 +70,41 @@ fn a_longer_window_that_held_when_a_call_was_made_holds_for_it_when_it_is_told()
     limiter.set_windows(&BTreeMap::from([("stops".to_owned(), WINDOW)]));
     assert_eq!(limiter.state(&want(1), 30 * SECOND).remaining, 0);
 }
+
+#[test]
+fn a_call_that_the_disk_holds_up_for_longer_than_the_window_does_not_lapse_meanwhile() {
+    let mut limiter = windows_known();
+    limiter.reserve(&[want(1)], DecisionId(1), 0).unwrap();
+    // Its caller has not learnt of it when the next one asks.
+    limiter.hold_untold(WINDOW + SECOND);
+    let refused = limiter.reserve(&[want(1)], DecisionId(2), WINDOW + SECOND);
+    assert!(
+        matches!(refused, Err(LimitError::Exceeded { index: 0, .. })),
+        "{refused:?}"
+    );
+    limiter.told(DecisionId(1), || WINDOW + 2 * SECOND);
+    limiter.hold_untold(2 * WINDOW + SECOND);
+    let refused = limiter.reserve(&[want(1)], DecisionId(3), 2 * WINDOW + SECOND);
+    let exceeded = LimitError::Exceeded {
+        index: 0,
+        retry_after_ns: SECOND,
+    };
+    assert_eq!(refused, Err(exceeded), "it counts from when it was told");
+    limiter
+        .reserve(&[want(1)], DecisionId(4), 2 * WINDOW + 2 * SECOND)
+        .unwrap();
+}
+
+#[test]
+fn what_was_told_is_held_no_longer() {
+    let mut limiter = windows_known();
+    limiter.reserve(&[want(2)], DecisionId(1), 0).unwrap();
+    limiter.told(DecisionId(1), || SECOND);
+    limiter
+        .reserve(&[want(2)], DecisionId(2), 30 * SECOND)
+        .unwrap();
+    limiter.hold_untold(WINDOW);
+    assert_eq!(limiter.state(&want(2), WINDOW).remaining, 0);
+    assert_eq!(limiter.state(&want(2), WINDOW + SECOND).remaining, 1);
+    assert_eq!(limiter.state(&want(2), 2 * WINDOW).remaining, 2);
+}
