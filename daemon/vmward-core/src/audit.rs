@@ -57,7 +57,8 @@ pub enum AuditBody {
     Protection(Box<ProtectionRecord>),
     /// The kernel judged or saw something.
     Kernel(Box<KernelRecord>),
-    /// Kernel events that nobody will ever see.
+    /// Kernel events that nobody will ever see. Between the first and the last may be others
+/// that came.
     Loss(LossRecord),
 }
 
@@ -366,7 +367,8 @@ impl OutOfBandCharge {
     }
 }
 
-/// Kernel events that nobody will ever see.
+/// Kernel events that nobody will ever see. Between the first and the last may be others
+/// that came.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LossRecord {
     /// The `kernel_seq` of the first.

@@ -7,6 +7,7 @@
 //! processors 5 may come before 4. A missing number therefore gets a moment to
 //! come before it counts as lost.
 
+use std::collections::VecDeque;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -31,12 +32,44 @@ pub(super) struct Gap {
     pub(super) to: u64,
 }
 
+/// Events that nobody will ever see: in an overload there is a gap before most of those
+/// that come, and one record tells of all that a look finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Loss {
+    /// The first number.
+    pub(super) from: u64,
+    /// The last one; between them are others that have come.
+    pub(super) to: u64,
+    pub(super) count: u64,
+}
+
+impl Loss {
+    fn of(gap: Gap) -> Self {
+        let Gap { from, to } = gap;
+        let count = to.saturating_sub(from).saturating_add(1);
+        Self { from, to, count }
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            from: self.from.min(other.from),
+            to: self.to.max(other.to),
+            count: self.count.saturating_add(other.count),
+        }
+    }
+}
+
+/// Most gaps that are waited for; beyond that the oldest are lost at once.
+const LATE_MAX: usize = 16_384;
+
 /// The newest event taken down, and the numbers that the self-test used up.
 #[derive(Debug)]
 pub(super) struct Seq {
     last: u64,
-    /// Missing below `last`, and since when (boot-time nanoseconds).
-    late: Vec<(Gap, i64)>,
+    /// Missing below `last`, by number, and since when (boot-time nanoseconds).
+    late: VecDeque<(Gap, i64)>,
+    /// What there was no room to wait for.
+    given_up: Option<Loss>,
     /// Numbers of the canary's events, which nobody hands over.
     canary: Option<Gap>,
     /// A number beyond `last` that the kernel had given out, and when.
@@ -85,7 +118,8 @@ impl Seq {
         };
         Seq {
             last,
-            late: Vec::new(),
+            late: VecDeque::new(),
+            given_up: None,
             canary,
             ahead: None,
             caught_up_ns: i64::MIN,
@@ -100,14 +134,7 @@ impl Seq {
     pub(super) fn reached(&mut self, seq: u64, now_ns: i64) {
         let expected = self.last.saturating_add(1);
         if seq < expected {
-            let one = Gap { from: seq, to: seq };
-            let late = std::mem::take(&mut self.late).into_iter();
-            self.late = late
-                .flat_map(|(gap, since)| {
-                    let rest = without(gap, Some(one)).into_iter();
-                    rest.map(move |gap| (gap, since))
-                })
-                .collect();
+            self.came_late(seq);
             return;
         }
         if seq > expected {
@@ -117,8 +144,30 @@ impl Seq {
             };
             let missing = without(missing, self.canary).into_iter();
             self.late.extend(missing.map(|gap| (gap, now_ns)));
+            while self.late.len() > LATE_MAX
+                && let Some((gap, _)) = self.late.pop_front()
+            {
+                let loss = Loss::of(gap);
+                self.given_up = Some(self.given_up.map_or(loss, |former| former.and(loss)));
+            }
         }
         self.last = seq;
+    }
+
+    /// One that was missing is none of a gap's any more.
+    fn came_late(&mut self, seq: u64) {
+        let place = self.late.partition_point(|(gap, _)| gap.to < seq);
+        let Some((gap, since)) = self.late.get(place).copied() else {
+            return;
+        };
+        if gap.from > seq {
+            return;
+        }
+        self.late.remove(place);
+        let one = Gap { from: seq, to: seq };
+        for rest in without(gap, Some(one)).into_iter().rev() {
+            self.late.insert(place, (rest, since));
+        }
     }
 
     /// Everything that was in the ring at `at_ns` has come; and what the self-test
@@ -164,17 +213,22 @@ impl Seq {
     }
 
     /// Numbers that will not come any more.
-    pub(super) fn lost(&mut self, now_ns: i64) -> Vec<Gap> {
-        let overdue = |(_, since): &mut (Gap, i64)| now_ns.saturating_sub(*since) >= LATE_NS;
-        self.late
-            .extract_if(.., overdue)
-            .map(|(gap, _)| gap)
-            .collect()
+    pub(super) fn lost(&mut self, now_ns: i64) -> Option<Loss> {
+        let is_overdue = |(_, since): &(Gap, i64)| now_ns.saturating_sub(*since) >= LATE_NS;
+        let overdue = self.late.iter().take_while(|late| is_overdue(late)).count();
+        self.give_up(overdue)
     }
 
     /// As [`Seq::lost`], when there is no more time to wait.
-    pub(super) fn lost_at_end(&mut self) -> Vec<Gap> {
-        self.late.drain(..).map(|(gap, _)| gap).collect()
+    pub(super) fn lost_at_end(&mut self) -> Option<Loss> {
+        self.give_up(self.late.len())
+    }
+
+    /// Waits no longer for the first gaps.
+    fn give_up(&mut self, gaps: usize) -> Option<Loss> {
+        let given_up = self.given_up.take().into_iter();
+        let losses = self.late.drain(..gaps).map(|(gap, _)| Loss::of(gap));
+        given_up.chain(losses).reduce(Loss::and)
     }
 
     /// Keeps the newest number for the next daemon; where events from `held` on
@@ -218,140 +272,4 @@ fn without(gap: Gap, hole: Option<Gap>) -> Vec<Gap> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::MetadataExt;
-
-    use super::*;
-
-    fn fresh(dir: &Path, canary: Option<Gap>) -> Seq {
-        Seq::resume(dir, "boot", None, true, canary)
-    }
-
-    /// What is lost once nothing is late any more.
-    fn lost(seq: &mut Seq) -> Vec<Gap> {
-        assert_eq!(seq.lost(LATE_NS - 1), [], "too early to say");
-        seq.lost(LATE_NS)
-    }
-
-    #[test]
-    fn a_gap_is_reported_once_and_exactly() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut seq = fresh(dir.path(), None);
-        seq.reached(1, 0);
-        seq.reached(5, 0);
-        seq.reached(6, 0);
-        assert_eq!(lost(&mut seq), [Gap { from: 2, to: 4 }]);
-        assert_eq!(lost(&mut seq), []);
-    }
-
-    #[test]
-    fn events_that_overtook_each_other_are_not_lost() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut seq = fresh(dir.path(), None);
-        for number in [2, 1, 6, 4, 7, 3] {
-            seq.reached(number, 0);
-        }
-        assert_eq!(lost(&mut seq), [Gap { from: 5, to: 5 }]);
-        seq.reached(9, 0);
-        assert_eq!(seq.lost_at_end(), [Gap { from: 8, to: 8 }]);
-    }
-
-    #[test]
-    fn the_canary_s_numbers_are_no_loss_and_real_ones_beside_them_are() {
-        let dir = tempfile::tempdir().unwrap();
-        let canary = Some(Gap { from: 4, to: 9 });
-        let mut seq = fresh(dir.path(), canary);
-        seq.reached(1, 0);
-        seq.caught_up(0, 0);
-        assert_eq!(lost(&mut seq), [Gap { from: 2, to: 3 }]);
-        seq.reached(10, 0);
-        seq.reached(12, 0);
-        assert_eq!(lost(&mut seq), [Gap { from: 11, to: 11 }]);
-        let mut none_before = fresh(dir.path(), Some(Gap { from: 1, to: 9 }));
-        none_before.caught_up(0, 0);
-        none_before.reached(10, 0);
-        assert_eq!(lost(&mut none_before), []);
-    }
-
-    #[test]
-    fn the_next_daemon_of_the_same_boot_goes_on_and_finds_the_gap() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut seq = fresh(dir.path(), None);
-        seq.reached(1, 0);
-        seq.store(None).unwrap();
-        let mut next = fresh(dir.path(), None);
-        next.reached(4, 0);
-        assert_eq!(lost(&mut next), [Gap { from: 2, to: 3 }]);
-        next.store(Some(3)).unwrap();
-        let mut after = fresh(dir.path(), None);
-        after.reached(5, 0);
-        assert_eq!(lost(&mut after), [Gap { from: 3, to: 4 }]);
-        let mut other_boot = Seq::resume(dir.path(), "other", None, false, None);
-        other_boot.reached(1, 0);
-        assert_eq!(lost(&mut other_boot), []);
-    }
-
-    #[test]
-    fn the_file_stays_the_one_that_the_kernel_guards() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut seq = fresh(dir.path(), None);
-        let mut stored = |number| {
-            seq.reached(number, 0);
-            seq.store(None).unwrap();
-            std::fs::metadata(dir.path().join("kernel-seq.json")).unwrap()
-        };
-        let (first, second) = (stored(9), stored(10));
-        assert_eq!(first.ino(), second.ino());
-        assert_eq!(
-            first.len(),
-            second.len(),
-            "nothing of the former stays behind"
-        );
-    }
-
-    #[test]
-    fn what_is_lost_at_the_end_is_told_once_the_ring_was_empty() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut seq = fresh(dir.path(), None);
-        seq.reached(1, 0);
-        seq.caught_up(0, 0);
-        seq.given_out(1, 10);
-        seq.caught_up(5, 10);
-        seq.given_out(5, 10);
-        seq.caught_up(10, 20);
-        seq.given_out(6, 20);
-        assert_eq!(seq.lost(i64::MAX), [], "it may still be in the ring");
-        seq.reached(2, 20);
-        // Read, perhaps; but not handed over before this.
-        seq.given_out(6, 29);
-        assert_eq!(seq.lost(i64::MAX), [], "it may be in a message");
-        seq.caught_up(25, 30);
-        seq.given_out(6, 30);
-        assert_eq!(seq.lost(30), [], "it may still be on its way");
-        seq.reached(4, 40);
-        let late = [Gap { from: 3, to: 3 }, Gap { from: 5, to: 5 }];
-        assert_eq!(seq.lost(30 + LATE_NS), late);
-        seq.reached(6, 50);
-        assert_eq!(seq.lost_at_end(), [], "none is told twice");
-    }
-
-    #[test]
-    fn the_newest_number_is_asked_for_once_a_second() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut seq = fresh(dir.path(), None);
-        assert!(seq.wants_newest(0));
-        assert!(!seq.wants_newest(LATE_NS - 1));
-        assert!(seq.wants_newest(LATE_NS));
-    }
-
-    #[test]
-    fn numbers_of_a_count_that_began_anew_hide_no_loss() {
-        // The kernel side was removed and attached again within one boot, so
-        // the log holds greater numbers than the kernel has given out.
-        let dir = tempfile::tempdir().unwrap();
-        let canary = Some(Gap { from: 4, to: 9 });
-        let mut seq = Seq::resume(dir.path(), "boot", Some(5000), true, canary);
-        seq.reached(10, 0);
-        assert_eq!(lost(&mut seq), [Gap { from: 1, to: 3 }]);
-    }
-}
+mod tests;

@@ -232,8 +232,8 @@ impl Shell {
                 }
             }
         }
-        for gap in self.seq.lost(now.boot_ns) {
-            self.lost(gap, batch);
+        if let Some(loss) = self.seq.lost(now.boot_ns) {
+            self.lost(loss, batch);
         }
     }
 
@@ -302,8 +302,8 @@ impl Shell {
         for record in self.denials.drain() {
             batch.audit(AuditBody::Denials(Box::new(record)));
         }
-        for gap in self.seq.lost_at_end() {
-            self.lost(gap, &mut batch);
+        if let Some(loss) = self.seq.lost_at_end() {
+            self.lost(loss, &mut batch);
         }
         self.commit(batch, convert::now());
         if let Err(error) = self.audit.sync() {

@@ -15,7 +15,7 @@ use vmward_core::ids::{DecisionId, Process, VmUuid};
 use super::batch::Batch;
 use super::evidence::{HOST_RULE, KERNEL_SIGNAL, LEASE, Last, OBSERVED};
 use super::flood::Source;
-use super::seq::Gap;
+use super::seq::Loss;
 use super::shell::Shell;
 use crate::counters::{count, count_by};
 use crate::kernel::{CANARY_UUID, EventKind, KernelEvent};
@@ -39,15 +39,11 @@ impl Shell {
     }
 
     /// Events that nobody will ever see.
-    pub(super) fn lost(&mut self, gap: Gap, batch: &mut Batch) {
-        let events = gap.to.saturating_sub(gap.from).saturating_add(1);
-        count_by(&self.counters.lost_events, events);
-        tracing::error!(from = gap.from, to = gap.to, "kernel events were lost");
-        batch.audit(AuditBody::Loss(LossRecord {
-            from: gap.from,
-            to: gap.to,
-            count: events,
-        }));
+    pub(super) fn lost(&mut self, loss: Loss, batch: &mut Batch) {
+        let Loss { from, to, count } = loss;
+        count_by(&self.counters.lost_events, count);
+        tracing::error!(from, to, count, "kernel events were lost");
+        batch.audit(AuditBody::Loss(LossRecord { from, to, count }));
     }
 
     fn take_down_event(&mut self, witnessed: Witnessed, now: Now, batch: &mut Batch) {
