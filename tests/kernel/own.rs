@@ -1,7 +1,9 @@
 //! vmward's own maps, programs, pins, files and process, and the host itself:
 //! out of reach of root while VMs run.
 
-use std::process::Output;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use vmward_tests::attacks::attack;
@@ -159,5 +161,67 @@ fn another_bpf_program_cannot_signal_a_vm() {
     for way in ways {
         assert_refused(way, &attack("host", way, &[&pid]));
     }
+    scene.guest.assert_ticks();
+}
+
+/// The canary of the self-test runs vmward's own program, and does as it is told.
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
+fn a_canary_that_anybody_starts_harms_nothing_of_vmwards() {
+    let scene = Scene::new("own-3", Mode::Enforce);
+    let audit = scene.daemon.audit();
+    let log = audit.path().display().to_string();
+    let dir = tempfile::tempdir().expect("there is room");
+    let mut canary = Command::new("vmwardd")
+        .arg("--canary")
+        .arg(dir.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it is installed");
+    let mut orders = canary.stdin.take().expect("it is piped");
+    let answers = BufReader::new(canary.stdout.take().expect("it is piped"));
+    let mut answers = answers.lines().map(|line| line.expect("it is text"));
+    let ready = answers.next().unwrap_or_default();
+    assert!(ready.starts_with("ready "), "{ready}");
+    let _monitor = UnixStream::connect(dir.path().join("monitor.sock")).expect("it listens");
+    let bytes = audit.bytes();
+    for order in [
+        format!("truncate {log}"),
+        "umount /sys/fs/bpf".to_owned(),
+        "umount /sys/fs/bpf".to_owned(),
+    ] {
+        writeln!(orders, "{order}").expect("it reads");
+        let answer = answers.next().unwrap_or_default();
+        let errno = answer.strip_prefix("tried ");
+        assert!(
+            errno.is_some_and(|errno| errno != "0"),
+            "{order}: {answer:?}"
+        );
+    }
+    drop(orders);
+    canary.wait().expect("it is our child");
+    assert!(audit.bytes() >= bytes, "the log lost something");
+    audit.verify();
+    let pid = scene.guest.pid().to_string();
+    assert_refused("kill -9", &run("/bin/kill", &["-9", &pid]));
+}
+
+/// There the lock's holder does not show, and folders that are mounted over say nothing.
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
+fn who_is_in_another_pid_namespace_detaches_nothing() {
+    let scene = Scene::new("own-4", Mode::Enforce);
+    let script = "for d in /run/vmward /var/lib/vmward /var/log/vmward; do \
+                  mkdir -p $d; mount -t tmpfs none $d; done; exec vmwardd --detach";
+    let output = run(
+        "unshare",
+        &["-m", "-p", "-f", "--mount-proc", "sh", "-c", script],
+    );
+    let said = text(&output);
+    assert!(!output.status.success(), "{said}");
+    assert!(said.contains("not the host's PID namespace"), "{said}");
+    let pid = scene.guest.pid().to_string();
+    assert_refused("kill -9", &run("/bin/kill", &["-9", &pid]));
     scene.guest.assert_ticks();
 }

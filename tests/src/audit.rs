@@ -17,6 +17,12 @@ pub struct AuditLog {
 }
 
 impl AuditLog {
+    /// Its newest file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The log at `path`.
     pub fn at(path: &Path) -> Self {
         Self {

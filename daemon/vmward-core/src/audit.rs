@@ -58,7 +58,7 @@ pub enum AuditBody {
     /// The kernel judged or saw something.
     Kernel(Box<KernelRecord>),
     /// Kernel events that nobody will ever see. Between the first and the last may be others
-/// that came.
+    /// that came.
     Loss(LossRecord),
 }
 

@@ -62,8 +62,9 @@ const REBOOT_PASSWORD: u64 = 0xfee1_dead;
 const KEYS_OFF: u64 = 0;
 /// `O_TRUNC`: whoever uses the module.
 const FORCED: u64 = 1 << 9;
-/// `FIFREEZE`, `FS_IOC_SHUTDOWN`
-const HOLDING: [u64; 2] = [0xc004_5877, 0x8004_587d];
+/// `FIFREEZE`, `FS_IOC_SHUTDOWN`, `XFS_IOC_SET_RESBLKS`
+const HOLDING: [u64; 3] = [0xc004_5877, 0x8004_587d, 0xc010_5872];
+const TIOCSSERIAL: u64 = 0x541f;
 /// `DM_DEV_SUSPEND`, by its kind and number as the kernel knows it.
 pub const DM_SUSPEND: u64 = 0xfd06;
 /// `MADV_HWPOISON`, `MADV_SOFT_OFFLINE`
@@ -220,6 +221,8 @@ pub enum Call {
     HoldDevice,
     /// mount_setattr(2), open_tree_attr(2): the options of mounts.
     SetMount,
+    /// ioctl(2) that gives a serial line other ports: any port, or any memory.
+    SetSerial,
     /// None: a worker of `io_uring` does what somebody has queued.
     Queued,
     /// Any other, or none that can be told.
@@ -248,6 +251,7 @@ pub fn call() -> Call {
         DELETE_MODULE if call.second & FORCED != 0 => Call::Tear,
         MADVISE if POISONING.contains(&call.third) => Call::Poison,
         PRCTL if call.first == SET_MM && SET_EXE.contains(&call.second) => Call::SetExe,
+        IOCTL if low(call.second) == TIOCSSERIAL => Call::SetSerial,
         IOCTL if HOLDING.contains(&low(call.second)) => Call::HoldFiles,
         IOCTL if is_device(low(call.second) & 0xffff) => Call::HoldDevice,
         _ => Call::Other,

@@ -81,8 +81,8 @@ pub fn inode_of(dentry: u64) -> u64 {
 
 /// Is the running process vmward's own? By the program that it runs, so that a
 /// new daemon can take over from one that has gone. A process that somebody
-/// traces does what the tracer wants, and the self-test's canary plays a
-/// stranger.
+/// traces does what the tracer wants, one in a PID namespace of its own does not see
+/// the host, and the self-test's canary plays a stranger.
 #[inline(always)]
 pub fn is_own() -> bool {
     vmward_is_own() == 1
@@ -99,12 +99,13 @@ fn runs_own(task: Task) -> bool {
     if guarded(task, current_tgid()).is_some_and(|found| found.row.role == role::VM) {
         return false;
     }
-    let traced = task.is_traced();
+    // In a PID namespace below the host's it would take VMs' numbers for others.
+    let is_elsewhere = task.is_traced() || task.is_in_pid_namespace();
     let own = match task.exe_file() {
         Some(file) => is_own_file(file),
         None => false,
     };
-    own && !traced
+    own && !is_elsewhere
 }
 
 /// vmward's program, with the NUL.

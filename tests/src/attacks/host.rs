@@ -169,6 +169,9 @@ pub const OTHER_DOORS: &[Attack] = &[
     arms("host/iopl", "reboot", "capable", |_| {
         attack("host", "iopl", &[])
     }),
+    arms("host/ports-of-a-serial-line", "reboot", "capable", |_| {
+        attack("host", "serial-ports", &[])
+    }),
     arms("host/ioperm-32-bits", "reboot", "capable", |_| {
         attack("host", "ioperm-32", &[])
     }),

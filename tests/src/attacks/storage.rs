@@ -45,4 +45,27 @@ pub const ATTACKS: &[Attack] = &[
             run("mount", &["-o", "remount,abort", HOME])
         })
     },
+    Attack {
+        // Of a file system of disks it gives up nothing, of FUSE's or Ceph's all.
+        harm: Harm::Host,
+        hook: "sb_umount",
+        // umount's own word for EPERM.
+        refusal: Refusal::Says("must be superuser"),
+        ..row("storage/unmount-by-force", |_| {
+            run("umount", &["--force", HOME])
+        })
+    },
+    Attack {
+        // The value that it has.
+        harm: Harm::Arms,
+        vector: "kernel-file",
+        hook: "file_open",
+        ..row("storage/no-room", |_| {
+            let script = format!(
+                "d=$(findmnt -no SOURCE {HOME}) && f=/sys/fs/ext4/${{d##*/}}/reserved_clusters \
+                 && v=$(cat $f) && /bin/echo $v > $f"
+            );
+            run("sh", &["-c", &script])
+        })
+    },
 ];

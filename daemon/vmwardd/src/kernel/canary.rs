@@ -119,15 +119,20 @@ fn say(monitor: &UnixStream, text: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// A write beyond the file size limit: the kernel sends SIGXFSZ, which is
-/// ignored here, but seen.
 #[expect(
     unsafe_code,
     reason = "changing a signal's disposition is unsafe in nix"
 )]
-fn provoke_kernel_signal(dir: &Path) -> io::Result<()> {
+fn ignore_file_size_signal() -> io::Result<()> {
     // SAFETY: ignoring a signal runs no handler.
     unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) }?;
+    Ok(())
+}
+
+/// A write beyond the file size limit: the kernel sends SIGXFSZ, which is
+/// ignored here, but seen.
+fn provoke_kernel_signal(dir: &Path) -> io::Result<()> {
+    ignore_file_size_signal()?;
     let mut file = fs::File::create(dir.join("xfsz"))?;
     setrlimit(Resource::RLIMIT_FSIZE, 0, 0)?;
     match file.write(b"x") {
@@ -166,10 +171,9 @@ fn attempt(word: &str, target: &str) -> io::Result<Result<(), Errno>> {
         ),
         // Never empty.
         "rmdir" => raw(libc::SYS_rmdir, &[address(&c_path(path)?)]),
-        // A pin has no content.
-        "truncate" => truncate(path, 0),
-        // The first call with MNT_EXPIRE never unmounts.
-        "umount" => umount2(path, MntFlags::MNT_EXPIRE),
+        "truncate" => lengthen(path)?,
+        // Nobody may ask for both, which the kernel looks at after the permission.
+        "umount" => umount2(path, MntFlags::MNT_EXPIRE | MntFlags::MNT_DETACH),
         // No such type of file system, and a mount onto itself.
         "mount" => mount(
             Some("none"),
@@ -190,6 +194,14 @@ fn attempt(word: &str, target: &str) -> io::Result<Result<(), Errno>> {
     })
 }
 
+/// Asks for a length that no file here may have: whoever starts a canary says which file
+/// it is, and it keeps what is in it. The kernel looks at the limit after the permission.
+fn lengthen(path: &Path) -> io::Result<Result<(), Errno>> {
+    ignore_file_size_signal()?;
+    setrlimit(Resource::RLIMIT_FSIZE, 0, 0)?;
+    Ok(truncate(path, libc::off_t::MAX))
+}
+
 /// Gives a file system the options that it has, in the way that has no other hook. The
 /// descriptor goes with this process.
 fn remount(path: &CString) -> Result<(), Errno> {
@@ -206,13 +218,14 @@ const FSCONFIG_CMD_RECONFIGURE: libc::c_long = 7;
 const BPF_PROG_GET_FD_BY_ID: libc::c_long = 13;
 const BPF_MAP_GET_FD_BY_ID: libc::c_long = 14;
 
-/// Gets a descriptor of a map or a program, which goes with this process.
+/// Gets a descriptor of a map or a program, and closes it again.
 fn by_number(command: libc::c_long, number: u32) -> Result<(), Errno> {
     let attr = [number, 0, 0, 0];
-    raw(
+    let got = call(
         libc::SYS_bpf,
         &[command, (&raw const attr) as libc::c_long, 16],
-    )
+    )?;
+    raw(libc::SYS_close, &[got])
 }
 
 /// With wrong magic numbers, which the kernel looks at after the permission.

@@ -25,6 +25,12 @@ pub enum KernelError {
         /// What it says.
         active: String,
     },
+    /// Seen from here, processes have other numbers than on the host.
+    #[error(
+        "this is not the host's PID namespace, in which VMs have the numbers that the kernel \
+         decides by; start vmwardd on the host itself"
+    )]
+    NotHostPids,
     /// The pin directory is not on a BPF file system.
     #[error("{path} is not on a BPF file system; mount one: mount -t bpf bpf /sys/fs/bpf")]
     NoBpfFs {

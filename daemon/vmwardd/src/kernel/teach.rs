@@ -147,13 +147,13 @@ pub(super) fn load(which: Call) -> Result<Option<OwnedFd>, Errno> {
     }
 }
 
-/// Has the attached programs learn every call that this kernel has.
+/// Has the attached programs learn every call that this kernel has. What they know by an
+/// earlier daemon of this boot stays true, and holds meanwhile.
 ///
 /// # Errors
 /// The kernel does not take a lesson, or nothing was learned of it.
 pub(super) fn calls(own: &mut OwnMaps) -> Result<(), KernelError> {
     for (slot, which) in (0..).zip(CALLS) {
-        own.set(fact::CALLS + slot, 0)?;
         own.set(fact::LESSON, u64::from(slot) + 1)?;
         let loaded = load(which);
         own.set(fact::LESSON, 0)?;

@@ -222,6 +222,10 @@ fn is_of_device(name: &Name, parent: u64) -> bool {
         || name.is("config")
         || name.is("delete")
         || name.is("reset")
+        || name.is("reset_subordinate")
+        || name.is("host_reset")
+        || name.is("unload_heads")
+        || name.is("eject")
         || name.is("reset_controller")
         || name.is("delete_controller")
         || name.is("sriov_numvfs")
@@ -251,10 +255,17 @@ fn takes_away(name: &Name, parent: u64) -> bool {
     if name.is("reclaim") && name_of(parent).begins("node") {
         return true;
     }
-    // A processor, or memory.
+    // A processor, memory, or a part of the host with both.
     if name.is("eject") {
         let device = name_of(parent);
-        return device.begins("LNXCPU") || device.begins("PNP0C80");
+        return device.begins("LNXCPU") || device.begins("PNP0C80") || device.begins("ACPI0004");
+    }
+    // A file system has no room any more for what VMs and vmward write; all disks of an
+    // adapter, or an array, wait.
+    if name.is("reserved_clusters")
+        || name.is("state") && (name_of(parent).begins("host") || name_of(parent).begins("dev-"))
+    {
+        return true;
     }
     // Parameters of `kvm`, `kvm_intel`, `kvm_amd`: how long a guest waits for its timer,
     // what becomes of it at an odd register.

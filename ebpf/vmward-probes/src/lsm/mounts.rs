@@ -27,6 +27,9 @@ const IN_PLACE: u64 = 1 << 5 | 1 << 17 | 1 << 18 | 1 << 19 | 1 << 20;
 const PEERS_MAX: usize = 64;
 
 /// What the kernel takes for "no such option of mine" from a security module.
+/// Whoever serves the file system is given up at once, before anybody looks whether it is
+/// in use.
+const MNT_FORCE: i32 = 1;
 const ENOPARAM: i32 = -519;
 const ABORT: [u8; 6] = *b"abort\0";
 
@@ -51,6 +54,13 @@ pub fn sb_umount(ctx: LsmContext) -> i32 {
     let mount = ctx.arg::<*const u8>(0) as u64;
     // The root of what is mounted there.
     let root: u64 = read(mount, offset!(vfsmount_root)).unwrap_or(0);
+    let flags: i32 = ctx.arg(1);
+    if flags & MNT_FORCE != 0 {
+        let verdict = storage::give_up(root);
+        if verdict != 0 {
+            return verdict;
+        }
+    }
     try_place(mount, root, Change::Unmount)
 }
 

@@ -87,6 +87,7 @@ fn runs_systemd(actor: Task) -> bool {
 fn try_call(capability: i32) -> i32 {
     static MADVISE: [u8; WORD_LEN] = *b"process_madvise\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
     static PORTS: [u8; WORD_LEN] = *b"ioperm or iopl\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    static SERIAL: [u8; WORD_LEN] = *b"TIOCSSERIAL\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
     static POISON: [u8; WORD_LEN] = *b"madvise, hwpoison\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
     static TEAR: [u8; WORD_LEN] = *b"delete_module, O_TRUNC\0\0\0\0\0\0\0\0\0\0";
     static SET_EXE: [u8; WORD_LEN] = *b"prctl, PR_SET_MM\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
@@ -98,6 +99,8 @@ fn try_call(capability: i32) -> i32 {
         Call::Queued => return 0,
         Call::ProcessMadvise => (MADVISE.as_ptr(), vector::PTRACE),
         Call::Ports => (PORTS.as_ptr(), vector::REBOOT),
+        Call::SetSerial if capability == CAP_SYS_ADMIN => (SERIAL.as_ptr(), vector::REBOOT),
+        Call::SetSerial => return 0,
         Call::Tear => (TEAR.as_ptr(), vector::KERNEL_FILE),
         Call::Poison => (POISON.as_ptr(), vector::KERNEL_FILE),
         Call::HoldFiles | Call::HoldDevice if capability != CAP_SYS_ADMIN => return 0,

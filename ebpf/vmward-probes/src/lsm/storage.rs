@@ -114,6 +114,20 @@ pub fn abort(context: u64) -> i32 {
     })
 }
 
+/// What serves a file system, whose root is the `struct dentry` at this address, is given
+/// up: a FUSE or Ceph of VMs' disks for good.
+#[inline(never)]
+pub fn give_up(root: u64) -> i32 {
+    static WORD: [u8; WORD_LEN] = *b"umount, force\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    if !identify(inode_of(root)).is_some_and(|(_, dev)| is_of_vms(dev)) {
+        return 0;
+    }
+    host_wall(&Attempt {
+        word: WORD.as_ptr() as u64,
+        ..Attempt::new(vector::STORAGE, effect::PAUSE)
+    })
+}
+
 /// A device is suspended, failed or taken away.
 #[inline(never)]
 pub fn hold_device() -> i32 {

@@ -14,6 +14,8 @@ use crate::verdict::{Attempt, libvirt_side, returned, wall};
 const ATTACH: u32 = 1 << 1;
 
 /// The limits by number, as x86 and arm64 number them.
+const RLIMIT_MEMLOCK: u32 = 8;
+
 static LIMITS: [[u8; WORD_LEN]; 16] = [
     *b"RLIMIT_CPU\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
     *b"RLIMIT_FSIZE\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
@@ -148,7 +150,11 @@ fn try_limit(target: Task, resource: u32, wanted: u64) -> i32 {
     let Some(vm) = victim(target) else {
         return 0;
     };
-    if !lowers(target, resource, wanted) || libvirt_side(&vm, Task::current()).0 {
+    if !lowers(target, resource, wanted) {
+        return 0;
+    }
+    // After a device that locked memory is gone; any other limit can end the VM.
+    if resource == RLIMIT_MEMLOCK && libvirt_side(&vm, Task::current()).0 {
         return 0;
     }
     let name = LIMITS.get(resource as usize);

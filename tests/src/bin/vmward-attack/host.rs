@@ -1,6 +1,9 @@
 //! The host's end, and other people's BPF programs.
 
+use std::fs::OpenOptions;
 use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 
 use nix::errno::Errno;
 
@@ -16,6 +19,7 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
         ["kexec-file-load"] => raw(libc::SYS_kexec_file_load, &[-1, -1, 0, 0, -1]).map(drop),
         ["ioperm"] => raw(libc::SYS_ioperm, &[0x80, 1, 1, 0, 0]).map(drop),
         ["iopl"] => raw(libc::SYS_iopl, &[3, 0, 0, 0, 0]).map(drop),
+        ["serial-ports"] => serial_ports(),
         ["ioperm-32"] => by_interrupt(101, [0x80, 1, 1]),
         ["iopl-32"] => by_interrupt(110, [3, 0, 0]),
         ["force-unload", name] => force_unload(name),
@@ -31,10 +35,35 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failed> {
         [what, rest @ ..] if what.starts_with("bpf-") => bpf::run(what, number(rest, 0)?),
         _ => usage(
             "host: reboot | kexec-load | kexec-file-load | ioperm | iopl | ioperm-32 | iopl-32 | \
+             serial-ports | \
              force-unload NAME | audit-failure N [BEFORE] | offline | offline-queued | uprobe PATH | uprobe-multi PATH | refuses | scheduler | \
              takes-sockets | modifies-return | bpf-... PID",
         ),
     }
+}
+
+/// Other ports for a serial line that is none, and back.
+fn serial_ports() -> Result<(), Failed> {
+    const TIOCGSERIAL: libc::c_long = 0x541e;
+    const TIOCSSERIAL: libc::c_long = 0x541f;
+    /// The third number of a `struct serial_struct`.
+    const PORT: usize = 2;
+    let line = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open("/dev/ttyS3")?;
+    let mut serial = [0u32; 18];
+    let about = serial.as_mut_ptr() as libc::c_long;
+    let fd = line.as_raw_fd().into();
+    raw(libc::SYS_ioctl, &[fd, TIOCGSERIAL, about, 0, 0])?;
+    let before = serial[PORT];
+    serial[PORT] = 0x220;
+    let about = serial.as_mut_ptr() as libc::c_long;
+    raw(libc::SYS_ioctl, &[fd, TIOCSSERIAL, about, 0, 0])?;
+    serial[PORT] = before;
+    let about = serial.as_mut_ptr() as libc::c_long;
+    raw(libc::SYS_ioctl, &[fd, TIOCSSERIAL, about, 0, 0]).map(drop)
 }
 
 /// A module, whoever uses it.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::Flock;
@@ -59,6 +60,15 @@ fn make_writable(mount: &Path) -> Result<(), KernelError> {
     }
 }
 
+/// The number of the host's PID namespace, the same on every host (`PROC_PID_INIT_INO`).
+const HOST_PIDS: u64 = 0xefff_fffc;
+
+/// The number of this process's PID namespace. For a clear word: who makes it up is
+/// refused by the programs all the same.
+fn pid_namespace() -> Option<u64> {
+    Some(fs::metadata("/proc/self/ns/pid").ok()?.ino())
+}
+
 impl PinLock {
     /// Takes it for the pins in `pin_dir`, which need not be there. There is one a
     /// host, whatever the folder: two walls would both decide.
@@ -66,8 +76,12 @@ impl PinLock {
     /// # Errors
     /// [`KernelError::Lock`] when a daemon with programs in the kernel runs, whatever
     /// its configuration; [`KernelError::NoBpfFs`] for a folder that can hold no pins,
-    /// and is not to be removed as if it did; [`KernelError::ReadOnly`].
+    /// and is not to be removed as if it did; [`KernelError::ReadOnly`];
+    /// [`KernelError::NotHostPids`].
     pub fn take(pin_dir: &Path) -> Result<PinLock, KernelError> {
+        if pid_namespace().is_some_and(|number| number != HOST_PIDS) {
+            return Err(KernelError::NotHostPids);
+        }
         let parent = pin_dir.parent().unwrap_or(Path::new("/"));
         if !statfs(parent).is_ok_and(|s| s.filesystem_type().0 == BPF_FS_MAGIC) {
             return Err(KernelError::NoBpfFs {
