@@ -18,6 +18,7 @@ use procfs::process::{MountInfo, MountInfos};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Statx, StatxFlags, openat, statx};
 
 use crate::kernel::Actor;
+use crate::secure_file::{SecureFileError, check_way};
 
 /// Anybody but the owner may write.
 const OTHERS_WRITE: u32 = 0o022;
@@ -39,12 +40,16 @@ pub enum ExecutableError {
         /// Its permission bits.
         mode: u32,
     },
+    /// Somebody but root could put another program in its place.
+    #[error("another program can be put in its place")]
+    Way(#[source] SecureFileError),
     /// `/proc` does not say which one it is.
     #[error("the kernel does not say which file it is")]
     Unnumbered,
 }
 
-/// The program at `path`, which only root may write.
+/// The program at the absolute `path`, which only root may write or put another
+/// in the place of.
 ///
 /// # Errors
 /// See [`ExecutableError`].
@@ -59,6 +64,7 @@ pub fn trusted(path: &Path) -> Result<Actor, ExecutableError> {
         let uid = meta.uid();
         return Err(ExecutableError::Untrusted { uid, mode });
     }
+    check_way(path).map_err(ExecutableError::Way)?;
     number(&file).ok_or(ExecutableError::Unnumbered)
 }
 

@@ -1,10 +1,14 @@
 //! Files that decide something: opened once, then the open handle is checked,
 //! so that nothing can be put in their place between check and use.
 
+mod way;
+
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+pub use self::way::check_way;
 
 /// Most symbolic links that are followed to a file.
 const LINKS_MAX: usize = 8;
@@ -178,13 +182,14 @@ fn check_folders(path: &Path) -> Result<(), SecureFileError> {
 /// Can `path` be run, and by nobody else be replaced with another program?
 ///
 /// # Errors
-/// As [`read_trusted`], and a file that is no program.
+/// As [`check_way`], and a file that others may write or that is no program.
 pub fn check_program(path: &Path) -> Result<(), SecureFileError> {
     let meta = std::fs::metadata(path).map_err(|source| SecureFileError::Read {
         path: path.to_owned(),
         source,
     })?;
     check_owner(path, &meta)?;
+    check_way(path)?;
     if meta.is_file() && meta.mode() & 0o111 != 0 {
         return Ok(());
     }

@@ -142,6 +142,21 @@ mod tests {
     }
 
     #[test]
+    fn a_program_in_a_folder_that_others_may_write_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let mode = |path: &Path, mode| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        let program = dir.path().join("tell");
+        std::os::unix::fs::symlink("/bin/sh", &program).unwrap();
+        notify(&program).check_notify().unwrap();
+        mode(dir.path(), 0o775);
+        let error = notify(&program).check_notify().unwrap_err();
+        let help = format!("chmod go-w {}", dir.path().display());
+        assert!(error.contains(&help), "{error}");
+    }
+
+    #[test]
     fn a_request_that_lapses_at_once_or_never_makes_no_sense() {
         for expire in [0, SECONDS_MAX + 1] {
             let config = ApprovalsConfig {

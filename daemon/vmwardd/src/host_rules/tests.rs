@@ -73,6 +73,30 @@ fn a_rule_goes_to_the_kernel_with_all_that_it_allows_and_only_where_it_is_in_for
 }
 
 #[test]
+fn a_program_in_a_folder_that_others_may_write_is_nobody() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let dir = tempfile::tempdir().unwrap();
+    let exe = dir.path().join("fenced");
+    symlink("/bin/bash", &exe).unwrap();
+    let look = || {
+        resolve(&rule(Who {
+            exes: vec![exe.display().to_string()],
+            ..Who::default()
+        }))
+    };
+    assert_eq!(look().missing, Vec::<String>::new());
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o775)).unwrap();
+    let found = look();
+    assert!(found.actors.is_empty(), "every shell would be the rule's");
+    let help = format!("chmod go-w {}", dir.path().display());
+    assert!(
+        found.missing[0].contains("in its place") && found.missing[0].contains(&help),
+        "{:?}",
+        found.missing
+    );
+}
+
+#[test]
 fn a_program_that_is_not_there_is_told() {
     let who = Who {
         exes: vec!["/nowhere/fence".to_owned()],
