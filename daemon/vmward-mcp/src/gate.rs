@@ -124,17 +124,7 @@ impl Gate {
             detail: Some(ending.detail),
         };
         let settled = self
-            .blocking(move |client| {
-                client.complete(&params)?;
-                match lease {
-                    // The lease may have died with its VM already.
-                    Some(lease) => match client.release(lease) {
-                        Ok(_) | Err(ClientError::Refused(_)) => Ok(()),
-                        Err(error) => Err(error),
-                    },
-                    None => Ok(()),
-                }
-            })
+            .blocking(move |client| client.settle(&params, lease))
             .await;
         if let Err(error) = settled {
             warn!(decision_id, %error, "The outcome could not be reported");

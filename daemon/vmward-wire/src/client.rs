@@ -172,6 +172,25 @@ impl Client {
         self.call(method::LEASE_RELEASE, &LeaseReleaseParams { lease })
     }
 
+    /// Reports what became of an authorized call, and gives its lease back where there
+    /// is one, whatever the daemon said to the report: a lease that is kept for nothing
+    /// keeps everybody else from the VM.
+    ///
+    /// # Errors
+    /// The first one. That the lease is used or has ended already is none.
+    pub fn settle(
+        &mut self,
+        params: &CompleteParams,
+        lease: Option<u64>,
+    ) -> Result<(), ClientError> {
+        let reported = self.complete(params).map(drop);
+        let released = match lease.map(|lease| self.release(lease)) {
+            None | Some(Ok(_) | Err(ClientError::Refused(_))) => Ok(()),
+            Some(Err(error)) => Err(error),
+        };
+        reported.and(released)
+    }
+
     /// Asks for the daemon's whole state.
     pub fn status(&mut self) -> Result<StatusResult, ClientError> {
         self.call(method::STATUS, &Map::new())

@@ -18,9 +18,8 @@ use tokio::{
     process::{Child, Command},
     signal::unix::{Signal, SignalKind, signal},
 };
-use vmward_wire::{
-    client::ClientError,
-    v1::{AuthorizeParams, AuthorizeResult, CompleteParams, Decision, Holder, Outcome},
+use vmward_wire::v1::{
+    AuthorizeParams, AuthorizeResult, CompleteParams, Decision, Holder, Outcome,
 };
 
 use crate::{
@@ -173,16 +172,11 @@ fn settle(
     outcome: Outcome,
     detail: String,
 ) -> anyhow::Result<()> {
-    let mut client = socket.open()?;
-    let decision_id = verdict.decision_id;
-    client.complete(&CompleteParams {
-        decision_id,
+    let params = CompleteParams {
+        decision_id: verdict.decision_id,
         outcome,
         detail: Some(detail),
-    })?;
-    match verdict.lease.as_ref().map(|lease| client.release(lease.id)) {
-        // The lease ended with its VM, or at its deadline.
-        None | Some(Ok(_) | Err(ClientError::Refused(_))) => Ok(()),
-        Some(Err(error)) => Err(error.into()),
-    }
+    };
+    let lease = verdict.lease.as_ref().map(|lease| lease.id);
+    Ok(socket.open()?.settle(&params, lease)?)
 }

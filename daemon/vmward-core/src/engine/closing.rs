@@ -102,18 +102,8 @@ impl Engine {
         detail: Option<String>,
         now: Now,
     ) -> Result<(Vec<JournalEntry>, AuditBody), ReportError> {
-        let recent = self.recent.get_mut(id).ok_or(ReportError::Unknown(id))?;
-        if recent.grant != by.grant {
-            return Err(ReportError::NotYours(id));
-        }
-        if recent.reported {
-            return Err(ReportError::AlreadyReported(id));
-        }
-        recent.reported = true;
         let begun = outcome != Outcome::NotAttempted;
-        if let Some(lease) = self.leases.get_mut(&id) {
-            lease.begun |= begun;
-        }
+        self.note_report(id, by, begun)?;
         let journal = vec![JournalEntry::Report { id, begun, at: now }];
         let audit = AuditBody::Outcome(OutcomeRecord {
             decision_id: id,
@@ -122,6 +112,31 @@ impl Engine {
             detail,
         });
         Ok((journal, audit))
+    }
+
+    /// A decision that made room for others is known by its lease, as long as that
+    /// is open: what the caller says of it decides over a refund.
+    fn note_report(&mut self, id: DecisionId, by: &Caller, begun: bool) -> Result<(), ReportError> {
+        let recent = self.recent.get_mut(id);
+        let lease = self.leases.get_mut(&id);
+        let (grant, reported) = match (&recent, &lease) {
+            (Some(recent), _) => (&recent.grant, recent.reported),
+            (None, Some(lease)) => (&lease.grant, lease.begun),
+            (None, None) => return Err(ReportError::Unknown(id)),
+        };
+        if *grant != by.grant {
+            return Err(ReportError::NotYours(id));
+        }
+        if reported {
+            return Err(ReportError::AlreadyReported(id));
+        }
+        if let Some(recent) = recent {
+            recent.reported = true;
+        }
+        if let Some(lease) = lease {
+            lease.begun |= begun;
+        }
+        Ok(())
     }
 
     /// The holder gives a lease back before its deadline. It is unusable from

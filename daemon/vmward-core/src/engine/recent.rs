@@ -1,14 +1,18 @@
 //! Allowed decisions that a caller may still report on.
 
-use std::collections::BTreeMap;
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::DecisionId;
 
-/// Most decisions remembered; the oldest make room. Only reports are lost with
-/// them, no quota.
-const RECENT_MAX: usize = 1024;
+/// Most decisions remembered. Where there are more, the grant that has most of them
+/// loses its oldest, so that no grant's calls make another's unknown. Only reports
+/// are lost with them, no quota.
+pub(super) const RECENT_MAX: usize = 1024;
 
 /// One allowed decision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,25 +26,54 @@ pub struct RecentDecision {
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Recent(BTreeMap<DecisionId, RecentDecision>);
+pub(super) struct Recent {
+    all: BTreeMap<DecisionId, RecentDecision>,
+    /// The same by grant. No set is empty.
+    by_grant: BTreeMap<String, BTreeSet<DecisionId>>,
+}
 
 impl Recent {
     pub(super) fn insert(&mut self, decision: RecentDecision) {
-        if self.0.len() >= RECENT_MAX {
-            self.0.pop_first();
+        if let Some(of_grant) = self.by_grant.get_mut(&decision.grant) {
+            of_grant.insert(decision.id);
+        } else {
+            let of_grant = BTreeSet::from([decision.id]);
+            self.by_grant.insert(decision.grant.clone(), of_grant);
         }
-        self.0.insert(decision.id, decision);
+        self.all.insert(decision.id, decision);
+        if self.all.len() > RECENT_MAX {
+            self.make_room();
+        }
     }
 
     pub(super) fn remove(&mut self, id: DecisionId) {
-        self.0.remove(&id);
+        let Some(decision) = self.all.remove(&id) else {
+            return;
+        };
+        if let Some(of_grant) = self.by_grant.get_mut(&decision.grant) {
+            of_grant.remove(&id);
+            if of_grant.is_empty() {
+                self.by_grant.remove(&decision.grant);
+            }
+        }
     }
 
     pub(super) fn get_mut(&mut self, id: DecisionId) -> Option<&mut RecentDecision> {
-        self.0.get_mut(&id)
+        self.all.get_mut(&id)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &RecentDecision> {
-        self.0.values()
+        self.all.values()
+    }
+
+    /// Drops the oldest decision of the grant that has most; of two such grants, the
+    /// older decision.
+    fn make_room(&mut self) {
+        let shares = self.by_grant.values();
+        let fullest = shares.max_by_key(|ids| (ids.len(), Reverse(ids.first().copied())));
+        let oldest = fullest.and_then(|ids| ids.first().copied());
+        if let Some(oldest) = oldest {
+            self.remove(oldest);
+        }
     }
 }

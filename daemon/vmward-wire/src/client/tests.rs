@@ -50,6 +50,38 @@ fn a_call_returns_the_result_that_carries_its_id() {
 }
 
 #[test]
+fn a_lease_is_given_back_although_the_report_is_refused() {
+    let (sender, asked) = mpsc::channel();
+    let (_folder, path) = fake_daemon(move |request| {
+        let method = request["method"].as_str().unwrap().to_owned();
+        let mut answer = json!({"jsonrpc": "2.0", "id": request["id"]});
+        if method == "complete" {
+            answer["error"] = json!({"code": -32005, "message": "decision 7 is not known"});
+        } else {
+            answer["result"] = json!({"ok": true});
+        }
+        sender.send(method).unwrap();
+        Some(format!("{answer}\n"))
+    });
+    let params = CompleteParams {
+        decision_id: 7,
+        outcome: crate::v1::Outcome::Failed,
+        detail: None,
+    };
+    let mut client = Client::connect(&path, LONG).unwrap();
+    let error = client.settle(&params, Some(7)).expect_err("the report's");
+    assert!(error.to_string().contains("not known"), "{error}");
+    let both: Vec<String> = asked.try_iter().collect();
+    assert_eq!(both, ["complete", "lease.release"]);
+    assert!(client.settle(&params, None).is_err());
+    assert_eq!(
+        asked.try_iter().count(),
+        1,
+        "no lease, nothing to give back"
+    );
+}
+
+#[test]
 fn an_answer_with_another_id_is_not_taken() {
     let (_folder, path) =
         fake_daemon(|_| Some("{\"jsonrpc\":\"2.0\",\"id\":99,\"result\":{\"ok\":true}}\n".into()));

@@ -172,6 +172,60 @@ fn only_the_callers_grant_may_report_and_only_once() {
     assert_eq!(report(id, "uid:0"), Some(ReportError::AlreadyReported(id)));
 }
 
+/// So many allowed calls of one grant that nothing limits.
+fn flood(engine: &mut Engine, grant: &str) {
+    for _ in 0..=recent::RECENT_MAX {
+        let mut call = request("vm_list", None, Target::None);
+        call.caller = caller(grant);
+        allowed(&engine.authorize(call, at(1)));
+    }
+}
+
+const WITH_LIST: &str = r#"{"version": "1", "default": "deny",
+    "tools": {"vm_stop": {}, "vm_list": {}}}"#;
+
+#[test]
+fn the_calls_of_one_grant_do_not_make_anothers_decision_unknown() {
+    let mut engine = Engine::new(policy(WITH_LIST), BOOT);
+    let mut call = stop(1);
+    call.effect = None;
+    let id = allowed(&engine.authorize(call, at(0))).id();
+    for grant in ["uid:7", "uid:8"] {
+        flood(&mut engine, grant);
+    }
+    engine
+        .report(id, &caller("uid:0"), Outcome::Failed, None, at(2))
+        .expect("still known");
+    assert_eq!(engine.recent.iter().count(), recent::RECENT_MAX);
+    let of = |grant: &str| {
+        let all = engine.recent.iter();
+        all.filter(|one| one.grant == grant).count()
+    };
+    assert!(
+        of("uid:7").abs_diff(of("uid:8")) <= 1,
+        "each gave up its own"
+    );
+}
+
+#[test]
+fn a_decision_that_made_room_is_known_as_long_as_its_lease_is_open() {
+    let mut engine = Engine::new(policy(WITH_LIST), BOOT);
+    let id = allowed(&engine.authorize(stop(1), at(0))).id();
+    flood(&mut engine, "uid:0");
+    let mut report = |grant| {
+        let outcome = Outcome::StillRunning;
+        let taken = engine.report(id, &caller(grant), outcome, None, at(2));
+        taken.err()
+    };
+    assert_eq!(report("uid:7"), Some(ReportError::NotYours(id)));
+    assert_eq!(report("uid:0"), None);
+    assert_eq!(report("uid:0"), Some(ReportError::AlreadyReported(id)));
+    assert!(leased(&engine, id).begun, "no refund");
+    drop(engine.close(id, KernelLease::Granted, true, at(30)));
+    let late = engine.report(id, &caller("uid:0"), Outcome::Failed, None, at(31));
+    assert_eq!(late.err(), Some(ReportError::Unknown(id)));
+}
+
 #[test]
 fn a_report_may_come_after_the_vm_ended() {
     let (mut engine, id) = with_lease(&stop(1));
