@@ -214,8 +214,15 @@ impl Proxy {
                 },
             };
             let bytes = encode(&value, "client")?;
+            let cancelled = message::cancelled(&value).and_then(|id| self.take(&id));
+            let sent = server.write_all(&bytes).await;
+            // A server does not have to answer such a call; where it does all the
+            // same, the answer goes to the client as any other.
+            if let Some(verdict) = cancelled {
+                self.settle(&verdict, "the client cancelled the call").await;
+            }
             // A server that has ended says more by its exit status.
-            if let Err(error) = server.write_all(&bytes).await {
+            if let Err(error) = sent {
                 warn!(%error, "The server takes no more messages");
                 return Ok(());
             }
@@ -279,16 +286,17 @@ impl Proxy {
             line.push(b'\n');
             self.write(&line).await?;
             let Some((id, said)) = answered else { continue };
-            let verdict = self
-                .pending
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(&id);
-            if let Some(verdict) = verdict {
+            if let Some(verdict) = self.take(&id) {
                 self.settle(&verdict, said).await;
             }
         }
         Ok(())
+    }
+
+    /// The verdict on a call that does not wait for the server any more.
+    fn take(&self, id: &Id) -> Option<AuthorizeResult> {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        pending.remove(id)
     }
 
     /// Remembers a request whose answer matters here.

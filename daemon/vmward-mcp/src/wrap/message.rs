@@ -185,6 +185,14 @@ pub(super) fn asked(value: &Value) -> Option<(Id, Asked)> {
     Some((rpc::parse_id(value.get("id")?.clone()).ok()?, asked))
 }
 
+/// The id of the request that the client does not want answered any more, where the
+/// message says that.
+pub(super) fn cancelled(value: &Value) -> Option<Id> {
+    let is_that = value.get("method") == Some(&json!("notifications/cancelled"));
+    let id = value.pointer("/params/requestId").filter(|_| is_that)?;
+    rpc::parse_id(id.clone()).ok()
+}
+
 /// The server's name, in its answer to `initialize`.
 pub(super) fn server_name(answer: &[u8]) -> Option<String> {
     let answer: Value = serde_json::from_slice(answer).ok()?;

@@ -3,13 +3,15 @@
 
 It writes down every line that reaches it, so that a test can prove which calls
 a proxy let through. `exit` as a tool name makes it end with status 7. Three
-identifiers make it tell of a failure, each in another way.
+identifiers make it tell of a failure, each in another way. It does not answer a
+call for `hangs`, and one for `late` only once it is cancelled.
 """
 
 import json
 import sys
 
 seen = open(sys.argv[1], "a", encoding="utf-8")
+late = None
 
 for line in sys.stdin:
     seen.write(line)
@@ -34,6 +36,9 @@ for line in sys.stdin:
         if message["params"]["name"] == "exit":
             sys.exit(7)
         identifier = message["params"]["arguments"]["identifier"]
+        if identifier in ("hangs", "late"):
+            late = message["id"] if identifier == "late" else late
+            continue
         if identifier == "json-error":
             error = {"code": -32603, "message": "it failed"}
             print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "error": error}), flush=True)
@@ -42,6 +47,9 @@ for line in sys.stdin:
         text = failure if identifier == "says-false" else "stopped " + identifier
         is_error = identifier == "is-error"
         result = {"content": [{"type": "text", "text": text}], "isError": is_error}
+    elif method == "notifications/cancelled" and message["params"]["requestId"] == late:
+        message["id"] = late
+        result = {"content": [{"type": "text", "text": "stopped late"}]}
     elif "id" in message:
         result = {}
     else:

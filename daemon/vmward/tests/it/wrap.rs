@@ -58,6 +58,42 @@ fn the_eleventh_call_is_answered_by_the_proxy_and_never_reaches_the_server() {
 }
 
 #[test]
+fn a_call_that_the_client_cancels_waits_no_more_and_its_late_answer_is_passed_on() {
+    let daemon = FakeDaemon::with_quota(10);
+    let mut client = start(&daemon);
+    let cancelled = |client: &mut McpClient, id: u64, identifier: &str| {
+        let params = json!({ "name": "vm_stop", "arguments": { "identifier": identifier } });
+        let call = json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params });
+        client.send(&call.to_string());
+        let params = json!({ "requestId": id, "reason": "no more" });
+        let cancel =
+            json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": params });
+        client.send(&cancel.to_string());
+    };
+    cancelled(&mut client, 1, "hangs");
+    let again = client.call(1, "vm_stop", &json!({ "identifier": "web-1" }));
+    assert_eq!(again["content"][0]["text"], "stopped web-1", "{again}");
+    cancelled(&mut client, 2, "late");
+    let late = client.receive();
+    assert_eq!(late["id"], 2, "{late}");
+    assert_eq!(late["result"]["content"][0]["text"], "stopped late");
+    assert_eq!(client.leave().0, Some(0));
+
+    let mut reported = daemon.asked(method::COMPLETE);
+    // What comes of a cancel and of an answer is reported side by side.
+    reported.sort_by_key(|report| report["decision_id"].as_u64());
+    let details: Vec<_> = reported.iter().map(|report| &report["detail"]).collect();
+    let of_the_cancelled = json!("the client cancelled the call");
+    let of_the_answered = json!("the server answered that the tool succeeded");
+    assert_eq!(
+        details,
+        [&of_the_cancelled, &of_the_answered, &of_the_cancelled]
+    );
+    assert_eq!(reported[0]["outcome"], "unknown");
+    assert_eq!(daemon.asked(method::LEASE_RELEASE).len(), 3);
+}
+
+#[test]
 fn without_a_daemon_every_call_is_denied_and_other_messages_pass() {
     let daemon = FakeDaemon::with_quota(10);
     let seen = daemon.folder.path().join("seen");

@@ -121,3 +121,16 @@ fn a_name_that_ends_early_for_some_readers_is_refused() {
         refused(&call(&params), Some(1), ErrorCode::InvalidParams, expected);
     }
 }
+
+#[test]
+fn a_cancelled_request_is_known_by_its_id() {
+    let of = |method: &str, id: Value| {
+        cancelled(&json!({ "jsonrpc": "2.0", "method": method, "params": { "requestId": id } }))
+    };
+    let method = "notifications/cancelled";
+    assert_eq!(of(method, json!(7)), Some(Id::Number(7)));
+    assert_eq!(of(method, json!("a")), Some(Id::String("a".to_owned())));
+    assert_eq!(of(method, json!(1.5)), None);
+    assert_eq!(of("notifications/progress", json!(7)), None);
+    assert_eq!(cancelled(&json!({ "method": method })), None);
+}
