@@ -28,6 +28,8 @@ use crate::{
     },
 };
 
+pub use self::approvals::Patience;
+
 /// The longest answer; a status with a thousand VMs is far longer than any
 /// request may be.
 pub const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;

@@ -1,14 +1,11 @@
 //! `vmward authorize`: ask, and show the verdict.
 
-use std::{
-    fmt::Write as _,
-    process::ExitCode,
-    time::{Duration, Instant},
-};
+use std::{fmt::Write as _, process::ExitCode, time::Duration};
 
 use serde_json::Value;
-use vmward_wire::v1::{
-    AuthorizeParams, AuthorizeResult, Decision, approval::ApprovalState, method,
+use vmward_wire::{
+    client::Patience,
+    v1::{AuthorizeParams, AuthorizeResult, Decision, approval::ApprovalState, method},
 };
 
 use crate::{
@@ -45,12 +42,12 @@ pub(crate) fn ask(
     params: &AuthorizeParams,
     wait: Duration,
 ) -> anyhow::Result<(Value, AuthorizeResult)> {
-    let end = Instant::now() + wait;
+    let patience = Patience::new(wait);
     loop {
         let mut client = socket.open()?;
         let answer = client.call_value(method::AUTHORIZE, params)?;
         let verdict: AuthorizeResult = serde_json::from_value(answer.clone())?;
-        let left = end.saturating_duration_since(Instant::now());
+        let left = patience.left();
         let Some(approval) = verdict.approval.as_ref().filter(|_| !left.is_zero()) else {
             return Ok((answer, verdict));
         };

@@ -32,7 +32,7 @@ pub use self::answer::turn_away;
 use self::answer::{Answer, decided, reply, send, unknown_method};
 use self::subscribe::Subscriber;
 use crate::counters::{SharedCounters, count};
-use crate::engine_task::{AuthorizeCall, CallerFacts, EngineHandle, Message};
+use crate::engine_task::{AuthorizeCall, CallerFacts, EngineHandle, Message, NotTaken};
 use crate::feed::Feed;
 use crate::identity::account::{Account, AccountBook};
 use crate::identity::{IdentityError, Peer};
@@ -351,28 +351,34 @@ impl Client {
         message: impl FnOnce(oneshot::Sender<T>) -> Message,
     ) -> Result<T, ErrorObject> {
         let (reply, mut answer) = oneshot::channel();
-        if !self.engine.offer(message(reply)) {
-            count(&self.counters.queue_full);
-            return Err(ErrorObject::new(
-                ErrorCode::TooBusy,
-                "too many requests are waiting; try again in a second",
-            ));
+        match self.engine.offer(message(reply)) {
+            Ok(()) => {}
+            Err(NotTaken::Ended) => return Err(stopping()),
+            Err(NotTaken::Full) => {
+                count(&self.counters.queue_full);
+                return Err(ErrorObject::new(
+                    ErrorCode::TooBusy,
+                    "too many requests are waiting; try again in a second",
+                ));
+            }
         }
         if let Ok(answer) = answer.try_recv() {
             return Ok(answer);
         }
         match timeout(ENGINE_DEADLINE, answer).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(_)) => Err(ErrorObject::new(
-                ErrorCode::Unavailable,
-                "the daemon is stopping; ask again when it is back",
-            )),
+            Ok(Err(_)) => Err(stopping()),
             Err(_) => Err(ErrorObject::new(
                 ErrorCode::Unavailable,
                 "the daemon did not decide in time; its disk may hang",
             )),
         }
     }
+}
+
+fn stopping() -> ErrorObject {
+    let message = "the daemon is stopping; ask again when it is back";
+    ErrorObject::new(ErrorCode::Unavailable, message)
 }
 
 fn refuse_identity(error: &IdentityError) -> ErrorObject {

@@ -172,6 +172,15 @@ pub enum Message {
     Stop(oneshot::Sender<()>),
 }
 
+/// Why a message is not in the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotTaken {
+    /// As many wait as there is room for.
+    Full,
+    /// The engine has ended, and the daemon is about to.
+    Ended,
+}
+
 /// The way to the engine, for everyone.
 #[derive(Clone)]
 pub struct EngineHandle {
@@ -180,27 +189,29 @@ pub struct EngineHandle {
 }
 
 impl EngineHandle {
-    /// Puts a message into the queue; false when it is full or the engine has
-    /// ended. For clients, who can be told to come again. A call of `authorize`
-    /// is decided on this very thread where that is possible, which may take as
-    /// long as the disk.
-    pub fn offer(&self, message: Message) -> bool {
+    /// Puts a message into the queue. For clients, who can be told to come again.
+    /// A call of `authorize` is decided on this very thread where that is possible,
+    /// which may take as long as the disk.
+    ///
+    /// # Errors
+    /// See [`NotTaken`].
+    pub fn offer(&self, message: Message) -> Result<(), NotTaken> {
         let message = match message {
             Message::Authorize(call) => match self.desk.decide(call) {
-                Seated::Answered => return true,
+                Seated::Answered => return Ok(()),
                 Seated::Waits => {
                     // In a full queue there is something to wake the thread.
                     let _full = self.queue.try_send(Message::Waiting);
-                    return true;
+                    return Ok(());
                 }
                 Seated::Taken(call) => Message::Authorize(call),
             },
             other => other,
         };
-        match self.queue.try_send(message) {
-            Ok(()) => true,
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => false,
-        }
+        self.queue.try_send(message).map_err(|error| match error {
+            TrySendError::Full(_) => NotTaken::Full,
+            TrySendError::Disconnected(_) => NotTaken::Ended,
+        })
     }
 
     /// To be called when an answer was sent: what is due after it is begun now.

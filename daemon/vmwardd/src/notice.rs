@@ -118,7 +118,7 @@ async fn work(
 async fn look_up(engine: &EngineHandle, id: DecisionId) -> Option<Approval> {
     let (reply, answer) = oneshot::channel();
     let asked = engine.offer(Message::Approval(ApprovalCall::Show { id, reply }));
-    if !asked {
+    if asked.is_err() {
         return None;
     }
     answer.await.ok()?.ok()

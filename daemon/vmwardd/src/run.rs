@@ -363,7 +363,7 @@ async fn heard(signal: &mut Signal) {
 /// True when the engine has made everything durable.
 async fn stop_engine(engine: &EngineHandle) -> bool {
     let (reply, answer) = oneshot::channel();
-    if !engine.offer(Message::Stop(reply)) {
+    if engine.offer(Message::Stop(reply)).is_err() {
         tracing::error!("the engine could not be told to stop");
         return false;
     }

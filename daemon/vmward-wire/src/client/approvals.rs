@@ -14,6 +14,28 @@ use crate::v1::{
 /// How long one wait for a notification lasts before it begins anew.
 const LISTEN: Duration = Duration::from_hours(1);
 
+/// How long a wait may still last. One that is longer than the clock can tell has no
+/// end.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    end: Option<Instant>,
+}
+
+impl Patience {
+    /// Begins now.
+    pub fn new(wait: Duration) -> Self {
+        let end = Instant::now().checked_add(wait);
+        Self { end }
+    }
+
+    /// What is left of it; zero when it is over.
+    pub fn left(self) -> Duration {
+        self.end.map_or(Duration::MAX, |end| {
+            end.saturating_duration_since(Instant::now())
+        })
+    }
+}
+
 impl Client {
     /// Waits until a person has decided about a request of one's own, or the
     /// request has lapsed, for as long as `patience` at most: the state is
@@ -23,10 +45,9 @@ impl Client {
         approval: u64,
         patience: Duration,
     ) -> Result<WaitResult, ClientError> {
-        let end = Instant::now() + patience;
+        let patience = Patience::new(patience);
         loop {
-            let left = end.saturating_duration_since(Instant::now());
-            let timeout_ms = u64::try_from(left.as_millis()).unwrap_or(WAIT_MS_MAX);
+            let timeout_ms = u64::try_from(patience.left().as_millis()).unwrap_or(WAIT_MS_MAX);
             let params = WaitParams {
                 approval,
                 timeout_ms: timeout_ms.min(WAIT_MS_MAX),
@@ -37,7 +58,7 @@ impl Client {
             let answer = self.call(method::APPROVAL_WAIT, &params);
             self.timeout = usual;
             let answer: WaitResult = answer?;
-            if answer.state != ApprovalState::Pending || end <= Instant::now() {
+            if answer.state != ApprovalState::Pending || patience.left().is_zero() {
                 return Ok(answer);
             }
         }

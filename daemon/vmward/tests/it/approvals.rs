@@ -93,6 +93,15 @@ fn authorize_says_what_to_do_and_waits_when_it_is_told_to() {
 }
 
 #[test]
+fn a_wait_that_is_longer_than_the_clock_can_tell_is_a_wait() {
+    let daemon = daemon();
+    let for_ever = u64::MAX.to_string();
+    let ask = ["authorize", "--tool", "vm_stop", "--wait", &for_ever];
+    let (code, said) = out(&daemon, &ask);
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
 fn run_waits_for_the_person_before_it_starts_the_command() {
     let daemon = daemon();
     let run = ["run", "--vm", "web-1", "--effect", "stop", "--reason", "x"];

@@ -82,7 +82,7 @@ impl Shell {
         if let Some(why) = fault.or(gone) {
             self.engine.undo(id);
             pending.journalled = false;
-            self.refuse(&mut pending, &why);
+            self.refuse(&mut pending, &why, now);
         } else {
             if !journal.is_empty() {
                 crash::arm();

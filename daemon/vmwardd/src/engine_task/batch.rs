@@ -249,10 +249,7 @@ impl Shell {
         let message =
             format!("the decision could not be made durable ({why}); nothing was charged");
         for pending in answers.iter_mut().filter(is_taken_back) {
-            self.refuse(pending, &message);
-            for limit in &mut pending.answer.limits {
-                self.tell_again(limit, now);
-            }
+            self.refuse(pending, &message, now);
         }
     }
 
@@ -270,9 +267,13 @@ impl Shell {
         limit.next_free_in_ms = row.next_free_in_ms;
     }
 
-    /// Turns an allow into a denial for a reason of the daemon's own.
-    pub(super) fn refuse(&self, pending: &mut PendingAnswer, message: &str) {
+    /// Turns an allow into a denial for a reason of the daemon's own. Its limits are
+    /// told as they are now: take back first what was charged.
+    pub(super) fn refuse(&self, pending: &mut PendingAnswer, message: &str, now: Now) {
         count(&self.counters.unavailable);
+        for limit in &mut pending.answer.limits {
+            self.tell_again(limit, now);
+        }
         pending.lease = None;
         pending.approval = None;
         pending.answer.decision = v1::Decision::Deny;
@@ -317,6 +318,7 @@ impl Shell {
         self.refuse(
             pending,
             "the kernel did not take the lease; see the daemon's log",
+            now,
         );
     }
 }

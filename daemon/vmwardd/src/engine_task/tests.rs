@@ -1,5 +1,7 @@
 //! The thread's state, driven message by message without a kernel.
 
+mod ended;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -265,6 +267,22 @@ fn a_caller_that_is_denied_in_a_loop_cannot_fill_the_log_and_is_still_told_no() 
 }
 
 #[test]
+fn a_denial_for_a_fault_shows_the_limits_without_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let policy = r#"{"version": "1", "default": "deny", "tools": {"look": {"limits": [
+        {"counter": "looks", "window": "day", "max": 5, "scope": "grant"}]}}}"#;
+    let mut shell = shell_with(dir.path(), policy);
+    assert_eq!(
+        ask(&mut shell, 1000, "look").unwrap().limits[0].remaining,
+        4
+    );
+    shell.ledger_fault = Some("no space left".to_owned());
+    let denied = ask(&mut shell, 1000, "look").unwrap();
+    assert!(denied.message.contains("no space left"), "{denied:?}");
+    assert_eq!(denied.limits[0].remaining, 4, "nothing was charged");
+}
+
+#[test]
 fn no_number_of_a_decision_is_used_again_where_the_journal_is_damaged() {
     let dir = tempfile::tempdir().unwrap();
     let policy = SEED.replace("vm_stop\"", "vm_list\"");
@@ -292,10 +310,8 @@ fn while_a_new_policy_is_read_the_engine_answers() {
     let (engine, thread) = spawn(shell(dir.path())).unwrap();
     let hash = || {
         let (reply, answer) = oneshot::channel();
-        assert!(engine.offer(Message::Status {
-            viewer: None,
-            reply
-        }));
+        let viewer = None;
+        engine.offer(Message::Status { viewer, reply }).unwrap();
         answer.blocking_recv().unwrap().policy.hash
     };
     let (go_on, wait) = std::sync::mpsc::channel::<()>();
@@ -312,7 +328,7 @@ fn while_a_new_policy_is_read_the_engine_answers() {
     assert_eq!(answer.unwrap().blocking_recv(), Ok(Ok(())));
     assert_eq!(hash(), expected);
     let (reply, stopped) = oneshot::channel();
-    assert!(engine.offer(Message::Stop(reply)));
+    engine.offer(Message::Stop(reply)).unwrap();
     stopped.blocking_recv().unwrap();
     thread.join().unwrap();
 }

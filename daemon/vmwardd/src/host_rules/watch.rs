@@ -26,7 +26,9 @@ const AGAIN: Duration = Duration::from_secs(10);
 pub fn start(engine: EngineHandle) {
     tokio::spawn(async move {
         loop {
-            if let Err(error) = follow(Path::new(CGROUPS), || engine.offer(Message::Units)).await {
+            if let Err(error) =
+                follow(Path::new(CGROUPS), || engine.offer(Message::Units).is_ok()).await
+            {
                 tracing::debug!(%error, "units are not noticed at once, only every two seconds");
             }
             sleep(AGAIN).await;

@@ -26,7 +26,7 @@ const DEADLINE: Duration = Duration::from_secs(45);
 /// Puts the question into the engine's queue; none where that is full.
 pub(super) fn ask(engine: &EngineHandle) -> Option<oneshot::Receiver<()>> {
     let (reply, answer) = oneshot::channel();
-    engine.offer(Message::Ping(reply)).then_some(answer)
+    engine.offer(Message::Ping(reply)).ok().map(|()| answer)
 }
 
 /// Asks until the engine is gone or hangs, and returns that. `ready` is called
