@@ -1,7 +1,10 @@
 //! The host's own lease: to restart it while VMs run.
 
 use super::*;
-use crate::lease::KernelLease;
+use crate::{
+    journal::{Replay, encode_line},
+    lease::KernelLease,
+};
 
 /// Allows VMs' stops and, once an hour, the host's restart.
 const POLICY: &str = r#"{
@@ -62,6 +65,51 @@ fn one_that_nobody_used_is_given_back_and_one_that_was_used_is_not() {
         let again = engine.authorize(reboot(), at(91)).lease;
         assert_eq!(again.is_some(), next, "{kernel:?}");
     }
+}
+
+/// The limit has room again after so many seconds?
+fn has_room(engine: &mut Engine, seconds: i64) -> bool {
+    engine.authorize(reboot(), at(seconds)).lease.is_some()
+}
+
+#[test]
+fn its_charge_goes_back_at_its_deadline_and_not_where_the_caller_said_that_it_had_begun() {
+    for (outcome, refunded) in [
+        (Outcome::NotAttempted, true),
+        (Outcome::Failed, false),
+        (Outcome::Unknown, false),
+    ] {
+        let mut engine = Engine::new(policy(POLICY), BOOT);
+        let lease = engine.authorize(reboot(), at(0)).lease.expect("a lease");
+        let by = caller("uid:0");
+        drop(engine.report(lease.id, &by, outcome, None, at(1)));
+        drop(engine.release(lease.id, &by, at(1)));
+        assert!(!has_room(&mut engine, 59), "not before its deadline");
+        assert_eq!(engine.due(at(60)), [lease.id]);
+        drop(engine.close(lease.id, KernelLease::Missing, true, at(60)));
+        assert_eq!(has_room(&mut engine, 61), refunded, "{outcome:?}");
+    }
+}
+
+#[test]
+fn a_host_that_restarted_meanwhile_has_used_it() {
+    let mut engine = Engine::new(policy(POLICY), BOOT);
+    let mut journal = vec![engine.boot_entry(at(0))];
+    journal.extend(engine.authorize(reboot(), at(1)).journal);
+    let next = Now {
+        boot_ns: 30 * NS_PER_S,
+        ..at(90)
+    };
+    journal.push(Engine::new(policy(POLICY), "boot-two").boot_entry(next));
+    let lines = journal.iter().flat_map(|entry| encode_line(entry).unwrap());
+    let replay = Replay::read(&lines.collect::<Vec<u8>>()).expect("intact");
+    let state = replay.finish("boot-two", next);
+    let mut engine = Engine::restore(policy(POLICY), &state);
+    let later = Now {
+        boot_ns: 600 * NS_PER_S,
+        ..at(660)
+    };
+    denied(&engine.authorize(reboot(), later), ReasonCode::RateLimited);
 }
 
 #[test]
