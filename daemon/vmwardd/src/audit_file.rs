@@ -53,7 +53,9 @@ pub struct AuditFile {
     backlog: VecDeque<Waiting>,
     /// The disk took nothing when it was last asked.
     blocked: bool,
+    /// How many found no room behind the backlog, and when the last of them came.
     dropped: u64,
+    dropped_at: Now,
     feed: Option<Arc<Feed>>,
     /// Where the head of the chain is kept.
     head: head::Head,
@@ -166,6 +168,7 @@ impl AuditFile {
             backlog: VecDeque::new(),
             blocked: false,
             dropped: 0,
+            dropped_at: at,
             feed: None,
             head: head::Head::default(),
         };
@@ -204,14 +207,27 @@ impl AuditFile {
         self.append_all([Waiting::new(body, at)]);
     }
 
-    /// Appends records, as [`AuditFile::append`] does one.
+    /// Appends records, as [`AuditFile::append`] does one. Where there is no room
+    /// for all, the newest go: no allow is given while the disk takes nothing, so
+    /// those of allows are the oldest that wait.
     pub(crate) fn append_all(&mut self, records: impl IntoIterator<Item = Waiting>) {
-        self.backlog.extend(records);
-        while self.backlog.len() > BACKLOG_MAX {
-            self.backlog.pop_front();
-            self.dropped = self.dropped.saturating_add(1);
+        let mut asked = false;
+        for record in records {
+            if self.backlog.len() >= BACKLOG_MAX && !asked {
+                self.flush();
+                asked = true;
+            }
+            if self.backlog.len() < BACKLOG_MAX {
+                self.backlog.push_back(record);
+                asked = false;
+            } else {
+                self.dropped = self.dropped.saturating_add(1);
+                self.dropped_at = record.at;
+            }
         }
-        self.flush();
+        if !asked {
+            self.flush();
+        }
     }
 
     /// Writes what waits, as far as the disk takes it.
@@ -219,10 +235,13 @@ impl AuditFile {
         if self.backlog.is_empty() {
             return;
         }
-        let mut waiting = std::mem::take(&mut self.backlog);
-        let written = self.write_all(waiting.make_contiguous());
-        waiting.drain(..written);
-        self.backlog = waiting;
+        self.flush_backlog();
+        if self.dropped > 0 && self.backlog.len() < BACKLOG_MAX {
+            let gap = self.dropped_record();
+            self.backlog.push_back(gap);
+            self.dropped = 0;
+            self.flush_backlog();
+        }
         let was_blocked = self.blocked;
         self.blocked = !self.backlog.is_empty();
         if was_blocked && !self.blocked {
@@ -230,14 +249,15 @@ impl AuditFile {
         }
     }
 
-    /// Writes records, the number of those that were dropped first; returns how
-    /// many of them the disk took.
+    fn flush_backlog(&mut self) {
+        let mut waiting = std::mem::take(&mut self.backlog);
+        let written = self.write_all(waiting.make_contiguous());
+        waiting.drain(..written);
+        self.backlog = waiting;
+    }
+
+    /// Writes records; returns how many of them the disk took.
     fn write_all(&mut self, records: &[Waiting]) -> usize {
-        let gap = self.dropped_record(records);
-        if !gap.is_empty() && self.write(&gap).is_err() {
-            return 0;
-        }
-        self.dropped = 0;
         let mut written = 0;
         let mut bytes_max = LINES_BYTES;
         while let Some(rest) = records.get(written..).filter(|rest| !rest.is_empty()) {
@@ -267,18 +287,15 @@ impl AuditFile {
         written
     }
 
-    /// A record of those that found no room, where there are such.
-    fn dropped_record(&self, records: &[Waiting]) -> Vec<Waiting> {
-        if self.dropped == 0 {
-            return Vec::new();
-        }
+    /// A record of those that found no room. Its place is theirs, behind all that
+    /// came before them.
+    fn dropped_record(&self) -> Waiting {
         let detail = format!(
             "{} records found no room while the log could not be written",
             self.dropped
         );
         let gap = AuditBody::daemon("audit-records-dropped", Some(detail));
-        let at = records.first().map_or_else(Now::default, |first| first.at);
-        vec![Waiting::new(gap, at)]
+        Waiting::new(gap, self.dropped_at)
     }
 
     /// Writes records with one write, all or none.

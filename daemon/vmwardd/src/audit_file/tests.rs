@@ -95,3 +95,26 @@ fn records_wait_while_the_disk_takes_nothing() {
     assert_eq!(audit.fault(), None);
     assert_eq!(verified(dir.path()), 3);
 }
+
+#[test]
+fn what_finds_no_room_on_a_full_disk_is_the_newest_and_is_told_behind_what_waited() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut audit, _) = open(dir.path());
+    let path = dir.path().join(AUDIT_FILE);
+    let good = std::mem::replace(&mut audit.file, Arc::new(File::open(&path).unwrap()));
+    audit.append(record("the-allow"), AT);
+    let flood = |n: usize| (0..n).map(|_| Waiting::new(record("refused"), AT));
+    audit.append_all(flood(BACKLOG_MAX + 2));
+    audit.append(record("refused"), AT);
+    audit.file = good;
+    audit.append(record("after"), AT);
+
+    assert_eq!(verified(dir.path()), BACKLOG_MAX + 3);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[1].contains("the-allow"), "{}", lines[1]);
+    let told = lines[BACKLOG_MAX + 1];
+    assert!(told.contains("audit-records-dropped"), "{told}");
+    assert!(told.contains("4 records found no room"), "{told}");
+    assert!(lines[BACKLOG_MAX + 2].contains("after"));
+}
