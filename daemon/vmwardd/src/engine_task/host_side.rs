@@ -7,14 +7,17 @@
 //! lie below the ceiling that it has set, so no window ever holds more than its
 //! limit, and while no daemon runs the ceiling stays where it is.
 
+mod charge;
+
 use std::collections::BTreeMap;
 
-use vmward_core::audit::{AuditBody, OutOfBandCharge};
+use vmward_core::audit::AuditBody;
 use vmward_core::clock::{NS_PER_S, Now};
 use vmward_core::policy::facts::VmFacts;
 use vmward_core::policy::host::HostRule as PolicyRule;
 use vmward_wire::v1;
 
+use self::charge::Owed;
 use super::KernelSide;
 use super::batch::Batch;
 use super::shell::Shell;
@@ -38,6 +41,8 @@ pub(super) struct HostSide {
     resolved: BTreeMap<String, Resolved>,
     /// How often each rule was used since this daemon started.
     uses: BTreeMap<String, u64>,
+    /// What the engine has charged each rule and the journal has not.
+    owed: BTreeMap<String, Owed>,
     looked_up_ns: Option<i64>,
     settled_ns: Option<i64>,
 }
@@ -236,6 +241,7 @@ impl Shell {
 
     /// Charges what the kernel let pass, and lets pass what there is room for.
     fn settle(&mut self, now: Now, ledger: &mut Ledger) -> Result<(), KernelError> {
+        self.pay_for_former(now, ledger);
         for (number, name) in self.host.numbers.clone() {
             let KernelSide::On(kernel) = &mut self.kernel else {
                 return Ok(());
@@ -248,12 +254,9 @@ impl Shell {
             let charged = state
                 .filter(|state| state.rule.id == id)
                 .map_or(uses, |state| state.rule.charged);
-            let times = uses.saturating_sub(charged);
-            let counted = self.host.uses.entry(name.clone()).or_default();
-            *counted = counted.saturating_add(times);
-            let written = self.charge(&name, times, now, ledger);
+            let charged = self.charge(&name, uses, charged, now, ledger);
             let room = self.engine.host_rule_room(&name, now);
-            let room = room.map(|room| if written { room } else { 0 });
+            let room = room.map(|room| if charged.open { room } else { 0 });
             let KernelSide::On(kernel) = &mut self.kernel else {
                 return Ok(());
             };
@@ -263,26 +266,11 @@ impl Shell {
                     id,
                     effects,
                     ceiling: room.map(|room| uses.saturating_add(room)),
-                    charged: uses,
+                    charged: charged.uses,
                 }),
             )?;
         }
         Ok(())
-    }
-
-    /// False where nothing more may be used, because it cannot be written down.
-    fn charge(&mut self, name: &str, times: u64, now: Now, ledger: &mut Ledger) -> bool {
-        if times == 0 {
-            return self.fault().is_none();
-        }
-        let journal = self.engine.host_rule_used(name, times, now);
-        let limited = self.engine.host_rule_room(name, now).is_some();
-        let written = self.make_durable(&journal, ledger);
-        if let Some(charged) = journal.iter().find_map(OutOfBandCharge::of) {
-            self.audit
-                .append(AuditBody::host_rule_charged(name, times, charged), now);
-        }
-        written && (!journal.is_empty() || !limited)
     }
 
     /// Which rules in the kernel are about which VM.
@@ -339,59 +327,4 @@ fn told(before: &BTreeMap<String, Resolved>, now: &BTreeMap<String, Resolved>) -
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn resolved(uids: &[u32]) -> Resolved {
-        Resolved {
-            effects: 2,
-            actors: uids.iter().copied().map(Actor::Uid).collect(),
-            missing: Vec::new(),
-        }
-    }
-
-    fn side(rules: &[(&str, Resolved)]) -> HostSide {
-        let mut side = HostSide::default();
-        for (name, one) in rules {
-            side.resolved.insert((*name).to_owned(), one.clone());
-        }
-        side
-    }
-
-    #[test]
-    fn a_rule_keeps_its_number_and_a_user_of_two_rules_has_both() {
-        let mut side = side(&[("b", resolved(&[7])), ("c", resolved(&[7, 8]))]);
-        assert_eq!(side.number(), Vec::<String>::new());
-        let before = side.numbers.clone();
-        side.resolved.insert("a".to_owned(), resolved(&[9]));
-        assert_eq!(side.number(), Vec::<String>::new());
-        for (number, name) in before {
-            assert_eq!(side.numbers.get(&number), Some(&name));
-        }
-        assert_eq!(side.actors().get(&Actor::Uid(7)), Some(&0b011));
-        assert_eq!(side.actors().get(&Actor::Uid(9)), Some(&0b100));
-        side.resolved.insert("b".to_owned(), resolved(&[]));
-        side.number();
-        assert_eq!(side.actors().get(&Actor::Uid(7)), Some(&0b010));
-    }
-
-    #[test]
-    fn more_rules_than_the_kernel_takes_are_told() {
-        let names: Vec<String> = (0..70).map(|n| format!("rule-{n:02}")).collect();
-        let rules: Vec<(&str, Resolved)> = names
-            .iter()
-            .map(|name| (name.as_str(), resolved(&[7])))
-            .collect();
-        let mut side = side(&rules);
-        assert_eq!(side.number().len(), 70 - HostMaps::RULES_MAX as usize);
-    }
-
-    #[test]
-    fn an_event_names_its_rule_also_when_the_policy_no_longer_does() {
-        let mut side = HostSide::default();
-        side.names.insert(5, "fencing".to_owned());
-        assert_eq!(side.name_of(0), None);
-        assert_eq!(side.name_of(5).as_deref(), Some("fencing"));
-        assert_eq!(side.name_of(10).as_deref(), Some("000000000000000a"));
-    }
-}
+mod tests;

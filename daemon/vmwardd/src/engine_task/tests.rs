@@ -1,6 +1,7 @@
 //! The thread's state, driven message by message without a kernel.
 
 mod ended;
+mod full_disk;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use serde_json::Value;
 use vmward_core::audit::Actor;
 use vmward_wire::rpc::ErrorCode;
 
+pub(super) use self::full_disk::on_full_disk;
 use super::start::{KernelStart, recover};
 use super::*;
 use crate::config::Config;

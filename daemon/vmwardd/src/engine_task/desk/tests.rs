@@ -2,7 +2,6 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use serde_json::json;
@@ -11,7 +10,7 @@ use vmward_core::journal::Replay;
 use vmward_wire::rpc::ErrorObject;
 use vmward_wire::v1;
 
-use super::super::tests::shell_with;
+use super::super::tests::{on_full_disk, shell_with};
 use super::super::{CallerFacts, Message};
 use super::*;
 use crate::ledger_file::{COMPACT_BYTES, ReplaceError, Storage};
@@ -213,41 +212,11 @@ fn an_allow_whose_sync_fails_is_denied_and_so_is_the_next() {
     }
 }
 
-/// Takes nothing while it is full.
-struct FullDisk(Arc<AtomicBool>);
-
-impl Storage for FullDisk {
-    fn read(&mut self) -> io::Result<Vec<u8>> {
-        Ok(Vec::new())
-    }
-    fn append(&mut self, _bytes: &[u8]) -> io::Result<()> {
-        if self.0.load(Ordering::Relaxed) {
-            Err(io::Error::from_raw_os_error(libc::ENOSPC))
-        } else {
-            Ok(())
-        }
-    }
-    fn sync(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-    fn truncate(&mut self, _len: u64) -> io::Result<()> {
-        Ok(())
-    }
-    fn replace(&mut self, _bytes: &[u8]) -> Result<(), ReplaceError> {
-        Ok(())
-    }
-    fn place(&self) -> String {
-        "/state/journal.jsonl".to_owned()
-    }
-}
-
 #[test]
 fn a_full_disk_is_told_to_callers_and_in_the_status_until_it_takes_lines_again() {
     let dir = tempfile::tempdir().unwrap();
     let shell = shell_with(dir.path(), POLICY);
-    let full = Arc::new(AtomicBool::new(true));
-    let storage = Box::new(FullDisk(Arc::clone(&full)));
-    *shell.ledger.lock().unwrap() = Ledger::open(storage, 0, 0).unwrap();
+    let (full, _lines) = on_full_disk(&shell);
     let desk = Desk::new(shell);
     let ask = || {
         let (call, mut answer) = call("count_vms");
