@@ -82,6 +82,8 @@ counters! {
     audit_errors => "audit-write-errors",
     /// Writes to the journal that failed.
     journal_errors => "journal-write-errors",
+    /// Entries about what has happened that never came into the journal.
+    journal_dropped => "journal-entries-dropped",
     /// Calls into the kernel side that failed.
     kernel_errors => "kernel-call-errors",
     /// Times that libvirt went away.

@@ -18,6 +18,7 @@ mod explain;
 mod flood;
 mod guards;
 mod host_side;
+mod kept;
 mod kernel_side;
 mod lap;
 mod leases;

@@ -107,12 +107,17 @@ impl Batch {
         self.stop = stop.or(self.stop.take());
     }
 
-    /// Writes the journal's lines and waits for the disk.
+    /// Writes the journal's lines, behind those that were kept, and waits for the
+    /// disk.
     ///
     /// # Errors
     /// None of the lines is durable, as far as can be known.
-    pub(super) fn write(&self, ledger: &mut Ledger) -> Result<(), LedgerError> {
-        write(&self.journal, ledger)
+    pub(super) fn write(
+        &self,
+        kept: &[JournalEntry],
+        ledger: &mut Ledger,
+    ) -> Result<(), LedgerError> {
+        write(kept, &self.journal, ledger)
     }
 
     /// Answers "done" once this round is durable.
@@ -121,7 +126,12 @@ impl Batch {
     }
 }
 
-fn write(entries: &[JournalEntry], ledger: &mut Ledger) -> Result<(), LedgerError> {
+fn write(
+    kept: &[JournalEntry],
+    entries: &[JournalEntry],
+    ledger: &mut Ledger,
+) -> Result<(), LedgerError> {
+    let entries = kept.iter().chain(entries);
     let lines = encode_batch(entries, ledger.next_line()).map_err(LedgerError::Encode)?;
     ledger.commit(&lines)
 }
@@ -130,8 +140,9 @@ impl Shell {
     /// Writes journal lines that belong to no round and waits for the disk; false
     /// when that failed.
     pub(super) fn make_durable(&mut self, entries: &[JournalEntry], ledger: &mut Ledger) -> bool {
-        let written = write(entries, ledger);
-        self.wrote(written, ledger)
+        let kept = std::mem::take(&mut self.kept);
+        let written = write(&kept, entries, ledger);
+        self.wrote(written, kept, ledger)
     }
 
     /// Makes a round real, where nobody else is at work.
@@ -142,14 +153,22 @@ impl Shell {
 
     /// The same for who holds the journal; false when it was not durable.
     pub(super) fn commit_to(&mut self, ledger: &mut Ledger, batch: Batch, now: Now) -> bool {
-        let written = batch.write(ledger);
-        let durable = self.wrote(written, ledger);
-        self.conclude(batch, durable, now);
+        let kept = std::mem::take(&mut self.kept);
+        let written = batch.write(&kept, ledger);
+        let durable = self.wrote(written, kept, ledger);
+        let concluded = durable || !batch.needs_disk();
+        self.conclude(batch, concluded, now);
         durable
     }
 
-    /// Takes note of what came of writing the journal; false when that failed.
-    pub(super) fn wrote(&mut self, written: Result<(), LedgerError>, ledger: &Ledger) -> bool {
+    /// Takes note of what came of writing the journal, and takes back what was kept;
+    /// false when that failed.
+    pub(super) fn wrote(
+        &mut self,
+        written: Result<(), LedgerError>,
+        kept: Vec<JournalEntry>,
+        ledger: &Ledger,
+    ) -> bool {
         self.ledger_refused = ledger.refused().map(str::to_owned);
         let Err(error) = written else {
             return true;
@@ -157,13 +176,15 @@ impl Shell {
         self.ledger_fault = ledger.fault().map(str::to_owned);
         count(&self.counters.journal_errors);
         self.complain("journal", &error);
+        self.kept = kept;
+        self.give_up_kept();
         false
     }
 
     /// Everything after the journal: audit, kernel, answers.
     pub(super) fn conclude(&mut self, batch: Batch, durable: bool, now: Now) {
         let Batch {
-            journal: _,
+            journal,
             audit,
             mut answers,
             done,
@@ -173,6 +194,7 @@ impl Shell {
         } = batch;
         if !durable {
             self.take_back(&mut answers, now);
+            self.keep(journal);
         }
         for body in audit {
             self.audit.append(body, now);

@@ -157,11 +157,12 @@ impl Desk {
         now: Now,
     ) {
         let mut durable = true;
-        if batch.needs_disk() {
+        if batch.needs_disk() || !shell.kept.is_empty() {
+            let kept = std::mem::take(&mut shell.kept);
             drop(shell);
-            let written = batch.write(ledger);
+            let written = batch.write(&kept, ledger);
             shell = self.sit();
-            durable = shell.wrote(written, ledger);
+            durable = shell.wrote(written, kept, ledger) || !batch.needs_disk();
         }
         shell.conclude(batch, durable, now);
     }
@@ -175,7 +176,7 @@ impl Desk {
         let batch = std::mem::take(&mut shell.waiting);
         let durable = shell.commit_to(ledger, batch, now);
         // A lease that the kernel did not take has left something to write.
-        if durable && !shell.waiting.needs_disk() {
+        if durable && !shell.waiting.needs_disk() && shell.kept.is_empty() {
             shell.compact(ledger, now);
         }
     }

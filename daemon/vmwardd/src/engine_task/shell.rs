@@ -9,6 +9,7 @@ use vmward_core::audit::AuditBody;
 use vmward_core::clock::{NS_PER_S, Now};
 use vmward_core::engine::Engine;
 use vmward_core::grant::Grants;
+use vmward_core::journal::JournalEntry;
 use vmward_wire::rpc::{ErrorCode, ErrorObject};
 use vmward_wire::v1;
 
@@ -46,6 +47,8 @@ pub struct Shell {
     pub(super) ledger_refused: Option<String>,
     /// Decided, and waiting for the journal.
     pub(super) waiting: Batch,
+    /// What has happened and the journal did not take: it goes before the next lines.
+    pub(super) kept: Vec<JournalEntry>,
     /// Nothing is decided any more.
     pub(super) ended: bool,
     pub(super) audit: Arc<AuditLog>,
@@ -296,7 +299,7 @@ impl Shell {
 
     /// The last act: everything durable.
     pub(super) fn finish(&mut self) {
-        let mut batch = Batch::default();
+        let mut batch = std::mem::take(&mut self.waiting);
         let held = self.flood.drain();
         self.take_down_held(held, &mut batch);
         for record in self.denials.drain() {
@@ -306,6 +309,7 @@ impl Shell {
             self.lost(loss, &mut batch);
         }
         self.commit(batch, convert::now());
+        self.drop_kept();
         if let Err(error) = self.audit.sync() {
             tracing::error!(%error, "cannot sync the audit log");
         }

@@ -288,6 +288,7 @@ impl Recovered {
             ledger_refused: None,
             ledger: Arc::new(Mutex::new(self.ledger)),
             waiting: Batch::default(),
+            kept: Vec::new(),
             ended: false,
             audit: AuditLog::new(audit, self.spool, Arc::clone(&feed)),
             rotation: config.rotation(),

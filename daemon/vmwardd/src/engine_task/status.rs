@@ -119,6 +119,7 @@ impl Shell {
                  next such call tries again"
             ));
         }
+        all.extend(self.kept_degraded());
         if let Some(error) = self.audit.head_fault() {
             all.push(format!(
                 "the head of the audit log cannot be kept ({error}): after a restart nobody would \

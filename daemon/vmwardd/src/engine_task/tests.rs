@@ -2,6 +2,7 @@
 
 mod ended;
 mod full_disk;
+mod kept;
 
 use std::path::Path;
 use std::sync::Arc;
