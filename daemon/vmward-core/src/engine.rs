@@ -53,8 +53,10 @@ use crate::{
     policy::Policy,
 };
 
-/// Most leases at a time, whatever the limits say.
+/// Most live leases at a time, whatever the limits say.
 pub const LEASES_MAX: usize = 4096;
+/// Most leases of one grant that were given back and wait for their refund.
+const RELEASED_MAX: usize = LEASES_MAX / 16;
 
 /// Everything that decides: policy, counters, leases, approvals.
 #[derive(Clone, Debug)]

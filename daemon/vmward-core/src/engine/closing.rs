@@ -140,7 +140,8 @@ impl Engine {
     }
 
     /// The holder gives a lease back before its deadline. It is unusable from
-    /// now on and the VM is free for another; the refund waits for the deadline.
+    /// now on and the VM is free for another; a refund waits for the deadline, and
+    /// where there can be none [`Engine::spent`] ends it.
     /// One that was used is not taken, but for one that covers nothing more: that
     /// is done, and charged.
     pub fn release(
@@ -179,15 +180,25 @@ impl Engine {
         })
     }
 
-    /// Ends a lease that was used and that covers nothing more. Nothing for any
-    /// other: what its operation has still to do decides over that.
+    /// Ends a lease that was used and that covers nothing more, and one that was given
+    /// back and whose refund nothing can bring: no deadline changes anything about
+    /// them. Nothing for any other. Call it for one that was given back when the
+    /// kernel's row is known not to be in use.
     pub fn spent(&mut self, id: DecisionId, now: Now) -> Closed {
         let mut closed = Closed::default();
-        let is_spent = self.leases.get(&id).is_some_and(|lease| {
-            lease.state == LeaseState::Executing && lease.effect.is_one_step()
-        });
-        if is_spent {
-            self.settle(id, LeaseState::Done, false, now, &mut closed);
+        let Some(lease) = self.leases.get(&id) else {
+            return closed;
+        };
+        let may_be_refunded =
+            lease.effect.is_refuted_by_survival() && !lease.begun && self.limiter.is_reserved(id);
+        match lease.state {
+            LeaseState::Executing if lease.effect.is_one_step() => {
+                self.settle(id, LeaseState::Done, false, now, &mut closed);
+            }
+            LeaseState::Released if !may_be_refunded => {
+                self.settle(id, LeaseState::Released, false, now, &mut closed);
+            }
+            _ => {}
         }
         closed
     }

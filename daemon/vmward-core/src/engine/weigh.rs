@@ -2,7 +2,7 @@
 //! nothing, so that `explain` says what `authorize` would.
 
 use super::{
-    Engine, LEASES_MAX, ReasonCode, Request, Shadow, Target, VmTarget,
+    Engine, LEASES_MAX, RELEASED_MAX, ReasonCode, Request, Shadow, Target, VmTarget,
     charge::{Charged, binding, of_rule},
     govern::{Applied, Call, Governing},
     judge::{judge, judge_action},
@@ -14,6 +14,7 @@ use crate::{
     clock,
     effect::Effect,
     ids::Process,
+    lease::Lease,
     policy::{Action, Rule, RuleMode},
 };
 
@@ -81,7 +82,8 @@ impl Engine {
         })
     }
 
-    /// One VM, one live lease.
+    /// One VM, one live lease; and no grant's leases that were given back take the
+    /// place of others' live ones.
     fn check_free(&self, vm: &VmTarget, rule: &str, call: &Call<'_>) -> Result<(), Refusal> {
         let live = self
             .leases
@@ -95,11 +97,31 @@ impl Engine {
             refusal.retry_after_ms = Some(wait_ms);
             return Err(refusal);
         }
-        if self.leases.len() >= LEASES_MAX {
-            let message = format!("{LEASES_MAX} leases are live, which is all there is room for");
-            return Err(Refusal::new(ReasonCode::Unavailable, message, rule));
-        }
-        Ok(())
+        let grant = &call.request.caller.grant;
+        let (live, released): (Vec<&Lease>, Vec<&Lease>) = self
+            .leases
+            .values()
+            .filter(|lease| lease.state.is_live() || lease.grant == *grant)
+            .partition(|lease| lease.state.is_live());
+        let (full, what) = if live.len() >= LEASES_MAX {
+            let what = format!("{LEASES_MAX} leases are live, which is all there is room for");
+            (live, what)
+        } else if released.len() >= RELEASED_MAX {
+            let what = format!(
+                "{grant} has given back {RELEASED_MAX} leases whose refund is not decided yet, \
+                 which is the most it may have"
+            );
+            (released, what)
+        } else {
+            return Ok(());
+        };
+        let first_ns = full.iter().map(|lease| lease.deadline_ns).min();
+        let left_ns = first_ns.map(|first| first.saturating_sub(call.now.boot_ns));
+        let wait_ms = clock::ceil_ms(left_ns.unwrap_or(0));
+        let message = format!("{what}; ask again in {}", message::seconds(wait_ms));
+        let mut refusal = Refusal::new(ReasonCode::Unavailable, message, rule);
+        refusal.retry_after_ms = Some(wait_ms);
+        Err(refusal)
     }
 
     /// What the store of requests for approval says about the call.

@@ -46,16 +46,17 @@ impl Shell {
         }
     }
 
-    /// Takes a released lease out of the kernel. A use that came first counts.
+    /// Takes a released lease out of the kernel. A use that came first counts; what
+    /// no refund can come back of is over.
     fn withdraw(&mut self, lease: &Lease, now: Now, batch: &mut Batch) {
         if lease.state != LeaseState::Done && self.row(lease) == KernelLease::Executing {
             batch.journal(self.engine.lease_claimed(lease.id, now));
-            take_down(self.engine.spent(lease.id, now), batch);
-            if self.engine.lease(lease.id).is_some() {
-                return;
-            }
         }
-        self.remove_row(lease);
+        take_down(self.engine.spent(lease.id, now), batch);
+        let known = self.engine.lease(lease.id);
+        if known.is_none_or(|lease| !lease.state.is_live()) {
+            self.remove_row(lease);
+        }
     }
 
     /// Ends the leases whose time is up.

@@ -337,3 +337,47 @@ fn a_reset_that_the_kernel_alone_knows_of_is_over_when_its_lease_is_given_back()
     check_closed(&engine.spent(id, at(1)), LeaseState::Done, false);
     allowed(&engine.authorize(request, at(2)));
 }
+
+#[test]
+fn a_lease_given_back_that_nothing_can_come_back_of_is_over_at_once() {
+    let pause = request("vm_stop", Some(Effect::Pause), Target::Vm(vm(1)));
+    let (mut engine, id) = with_lease(&pause);
+    engine.release(id, &caller("uid:0"), at(1)).expect("taken");
+    check_closed(&engine.spent(id, at(1)), LeaseState::Released, false);
+    assert_eq!(engine.leases().count(), 0);
+    assert_eq!(remaining(&engine, at(1)), 9, "it stays charged");
+    // A stop may get its charge back at the deadline, unless its caller began it.
+    let (mut engine, id) = with_lease(&stop(1));
+    engine.release(id, &caller("uid:0"), at(1)).expect("taken");
+    assert!(engine.spent(id, at(1)).leases.is_empty());
+    let (mut engine, id) = with_lease(&stop(1));
+    engine
+        .report(id, &caller("uid:0"), Outcome::Failed, None, at(1))
+        .expect("taken");
+    engine.release(id, &caller("uid:0"), at(1)).expect("taken");
+    check_closed(&engine.spent(id, at(1)), LeaseState::Released, false);
+}
+
+#[test]
+fn leases_given_back_take_no_others_place_and_are_bounded_for_each_account() {
+    let text = r#"{"version": "1", "default": "deny", "tools": {"vm_stop": {"limits": [
+        {"counter": "c", "window": "day", "max": 100000, "scope": "grant"}]}}}"#;
+    let mut engine = Engine::new(policy(text), "boot");
+    for _ in 0..RELEASED_MAX {
+        let id = allowed(&engine.authorize(stop(1), at(1))).id();
+        engine.release(id, &caller("uid:0"), at(1)).expect("taken");
+    }
+    let answer = engine.authorize(stop(1), at(2));
+    let denial = denied(&answer, ReasonCode::Unavailable);
+    assert!(denial.message.contains("given back"), "{}", denial.message);
+    assert_eq!(denial.retry_after_ms, Some(29_000));
+    let other = Request {
+        caller: caller("uid:7"),
+        ..stop(1)
+    };
+    allowed(&engine.authorize(other, at(2)));
+    for id in engine.due(at(31)) {
+        engine.close(id, KernelLease::Missing, true, at(31));
+    }
+    allowed(&engine.authorize(stop(2), at(31)));
+}
