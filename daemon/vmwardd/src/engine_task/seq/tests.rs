@@ -12,6 +12,10 @@ fn lost(seq: &mut Seq) -> Option<Loss> {
     seq.lost(LATE_NS)
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "compared with what a look returns"
+)]
 fn all(from: u64, to: u64) -> Option<Loss> {
     Some(Loss::of(Gap { from, to }))
 }
