@@ -71,6 +71,8 @@ pub struct Engine {
     recent: Recent,
     approvals: Approvals,
     approval_config: ApprovalConfig,
+    /// The only user who approves, where that is certain.
+    approver_uid: Option<u32>,
     disarms: Disarms,
     /// Do records of decisions hold the arguments?
     records_arguments: bool,
@@ -94,6 +96,7 @@ impl Engine {
             recent: Recent::default(),
             approvals: Approvals::default(),
             approval_config: ApprovalConfig::default(),
+            approver_uid: None,
             disarms: Disarms::default(),
             records_arguments: true,
             next_id: 1,

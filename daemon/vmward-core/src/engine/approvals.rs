@@ -23,6 +23,13 @@ use crate::{
 const ARGUMENTS_CHARS_MAX: usize = 2048;
 
 impl Engine {
+    /// Says that nobody but this user approves. A process of the same user that nobody
+    /// logged in for cannot be told from it, so its calls are denied at once instead
+    /// of waiting for a yes that would be refused.
+    pub fn set_approver(&mut self, uid: u32) {
+        self.approver_uid = Some(uid);
+    }
+
     /// Sets what holds for all requests for approval from now on.
     pub fn set_approval_config(&mut self, config: ApprovalConfig) {
         self.approval_config = config;

@@ -133,6 +133,7 @@ impl Engine {
         let Some(rule) = enforced.find_map(asks_for_approval) else {
             return Ok(Approved::NotNeeded);
         };
+        self.can_be_approved(rule, call)?;
         let binding = self.binding(call.request);
         let Some(approval) = self.approvals.find(&binding, call.now.boot_ns) else {
             return Ok(Approved::MustAsk(rule, binding));
@@ -152,6 +153,26 @@ impl Engine {
                 Ok(Approved::Waits(Box::new(approval.clone())))
             }
         }
+    }
+
+    /// Nobody is asked for a call that everybody who may approve would be refused to.
+    fn can_be_approved(&self, rule: &Rule, call: &Call<'_>) -> Result<(), Refusal> {
+        let person = call.request.caller.person();
+        if person.loginuid.is_some() || self.approver_uid != Some(person.uid) {
+            return Ok(());
+        }
+        let message = format!(
+            "{} needs a person's approval, and nobody can give it to a process of user {} without \
+             a login, which cannot be told from who approves; run the agent as a user of its own \
+             (`User=` in its unit)",
+            message::call(call.request),
+            person.uid
+        );
+        Err(Refusal::new(
+            ReasonCode::ApprovalRequired,
+            message,
+            &rule.pointer,
+        ))
     }
 
     pub(super) fn may_not_ask(&self, error: OpenError, binding: &Binding, rule: &str) -> Refusal {

@@ -281,6 +281,8 @@ impl Recovered {
         audit.set_feed(Arc::clone(&feed));
         let mut engine = self.engine;
         engine.set_approval_config(config.approvals.core(&config.grants));
+        // The admin socket takes nobody else.
+        engine.set_approver(0);
         engine.set_records_arguments(config.audit_arguments);
         let mut shell = Shell {
             engine,

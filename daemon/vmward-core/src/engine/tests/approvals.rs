@@ -1,5 +1,7 @@
 //! A person's yes: asked for, given, used once.
 
+mod unapprovable;
+
 use super::*;
 use crate::{
     approval::{ASKERS_MAX, ApprovalConfig, ApprovalError, ApprovalState, Person},
