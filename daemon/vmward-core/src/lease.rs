@@ -15,6 +15,7 @@
 //!
 //! A lease for a reset is also done when it is given back after its use: the kernel
 //! takes one reset by it, and nothing else.
+//! One that is given back unused is closed at once where nothing can bring a refund.
 //!
 //! The kernel decides by its own row; this is the daemon's copy of it. A refund
 //! needs all of: the kernel never saw the lease used, the VM's process still
