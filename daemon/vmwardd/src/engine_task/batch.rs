@@ -137,7 +137,7 @@ fn write(
 }
 
 impl Shell {
-    /// Writes journal lines that belong to no round and waits for the disk; false
+    /// Writes journal lines, behind those that were kept, and waits for the disk; false
     /// when that failed.
     pub(super) fn make_durable(&mut self, entries: &[JournalEntry], ledger: &mut Ledger) -> bool {
         let kept = std::mem::take(&mut self.kept);
@@ -153,9 +153,7 @@ impl Shell {
 
     /// The same for who holds the journal; false when it was not durable.
     pub(super) fn commit_to(&mut self, ledger: &mut Ledger, batch: Batch, now: Now) -> bool {
-        let kept = std::mem::take(&mut self.kept);
-        let written = batch.write(&kept, ledger);
-        let durable = self.wrote(written, kept, ledger);
+        let durable = self.make_durable(&batch.journal, ledger);
         let concluded = durable || !batch.needs_disk();
         self.conclude(batch, concluded, now);
         durable
