@@ -119,22 +119,22 @@ fn say(monitor: &UnixStream, text: &str) -> io::Result<()> {
     Ok(())
 }
 
+/// From now on no file grows by this process. The signal that the kernel sends for a try
+/// is ignored, but seen.
 #[expect(
     unsafe_code,
     reason = "changing a signal's disposition is unsafe in nix"
 )]
-fn ignore_file_size_signal() -> io::Result<()> {
+fn let_no_file_grow() -> io::Result<()> {
     // SAFETY: ignoring a signal runs no handler.
     unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) }?;
-    Ok(())
+    Ok(setrlimit(Resource::RLIMIT_FSIZE, 0, 0)?)
 }
 
-/// A write beyond the file size limit: the kernel sends SIGXFSZ, which is
-/// ignored here, but seen.
+/// A write beyond the file size limit: the kernel sends SIGXFSZ.
 fn provoke_kernel_signal(dir: &Path) -> io::Result<()> {
-    ignore_file_size_signal()?;
     let mut file = fs::File::create(dir.join("xfsz"))?;
-    setrlimit(Resource::RLIMIT_FSIZE, 0, 0)?;
+    let_no_file_grow()?;
     match file.write(b"x") {
         Err(e) if e.raw_os_error() == Some(libc::EFBIG) => Ok(()),
         other => Err(io::Error::other(format!(
@@ -197,8 +197,7 @@ fn attempt(word: &str, target: &str) -> io::Result<Result<(), Errno>> {
 /// Asks for a length that no file here may have: whoever starts a canary says which file
 /// it is, and it keeps what is in it. The kernel looks at the limit after the permission.
 fn lengthen(path: &Path) -> io::Result<Result<(), Errno>> {
-    ignore_file_size_signal()?;
-    setrlimit(Resource::RLIMIT_FSIZE, 0, 0)?;
+    let_no_file_grow()?;
     Ok(truncate(path, libc::off_t::MAX))
 }
 
