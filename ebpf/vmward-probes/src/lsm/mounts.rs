@@ -56,7 +56,7 @@ pub fn sb_umount(ctx: LsmContext) -> i32 {
     let root: u64 = read(mount, offset!(vfsmount_root)).unwrap_or(0);
     let flags: i32 = ctx.arg(1);
     if flags & MNT_FORCE != 0 {
-        let verdict = storage::give_up(root);
+        let verdict = storage::unmount_by_force(root);
         if verdict != 0 {
             return verdict;
         }

@@ -95,35 +95,29 @@ fn is_of_vms(dev: u32) -> bool {
     find(object::FILE_SYSTEM, 0, dev).is_some()
 }
 
-/// The file system of a `struct fs_context` is told to give up its journal.
-#[inline(never)]
+/// The file system of a `struct fs_context` is told to give up its journal. One that is
+/// not mounted yet has no root, and is none of VMs'.
 pub fn abort(context: u64) -> i32 {
     static WORD: [u8; WORD_LEN] = *b"remount, abort\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
     let root: u64 = read(context, offset!(fs_context_root)).unwrap_or(0);
-    if root == 0 {
-        // One that is not mounted yet.
-        return 0;
-    }
-    // What cannot be read is no file system of VMs.
-    if !identify(inode_of(root)).is_some_and(|(_, dev)| is_of_vms(dev)) {
-        return 0;
-    }
-    host_wall(&Attempt {
-        word: WORD.as_ptr() as u64,
-        ..Attempt::new(vector::STORAGE, effect::PAUSE)
-    })
+    give_up(root, &WORD)
 }
 
-/// What serves a file system, whose root is the `struct dentry` at this address, is given
-/// up: a FUSE or Ceph of VMs' disks for good.
-#[inline(never)]
-pub fn give_up(root: u64) -> i32 {
+/// What serves a file system is given up: a FUSE or Ceph of VMs' disks for good.
+pub fn unmount_by_force(root: u64) -> i32 {
     static WORD: [u8; WORD_LEN] = *b"umount, force\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    give_up(root, &WORD)
+}
+
+/// The file system whose root is the `struct dentry` at this address is of use to nobody
+/// any more. What cannot be read is no file system of VMs.
+#[inline(never)]
+fn give_up(root: u64, word: &'static [u8; WORD_LEN]) -> i32 {
     if !identify(inode_of(root)).is_some_and(|(_, dev)| is_of_vms(dev)) {
         return 0;
     }
     host_wall(&Attempt {
-        word: WORD.as_ptr() as u64,
+        word: word.as_ptr() as u64,
         ..Attempt::new(vector::STORAGE, effect::PAUSE)
     })
 }
