@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use vmward_tests::attacks::attack;
 use vmward_tests::audit::is_kernel;
 use vmward_tests::daemon::{Daemon, Mode, take_enforcement_out};
 use vmward_tests::guest::{Guest, parts, run, text, virsh};
+use vmward_tests::progress::stalls_within;
 use vmward_tests::wait;
 
 use crate::{Scene, assert_in_vm};
@@ -91,6 +93,44 @@ fn memory_that_is_a_file_is_the_vms_alone() {
         is_kernel(r, "refused", "memory-1")
             && r["vector"] == "lifeline-file"
             && r["actor"]["comm"] == "truncate"
+    });
+}
+
+/// A driver makes a buffer of it that whoever has a descriptor to read can write to.
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
+fn memory_without_a_name_is_not_even_read_by_others() {
+    assert_in_vm();
+    take_enforcement_out();
+    let start = |name| Guest::start_changed(name, parts::with_memory_without_a_name);
+    let zero = |guest: &Guest| {
+        let memory = parts::memory_of(guest).display().to_string();
+        attack("udmabuf", "zero", &[&memory])
+    };
+    // The control. The oldest kernel has no such driver: nothing is to be seen there.
+    if Path::new("/dev/udmabuf").exists() {
+        let guest = start("memory-2");
+        let output = zero(&guest);
+        assert!(output.status.success(), "{}", text(&output));
+        assert!(stalls_within(&guest, Duration::from_secs(20)), "it goes on");
+    } else {
+        let release = text(&run("uname", &["-r"]));
+        assert!(release.starts_with("6.1."), "no udmabuf on {release}");
+    }
+    let guest = start("memory-3");
+    let daemon = Daemon::start(Mode::Enforce);
+    daemon.wait_protected("memory-3");
+    let memory = parts::memory_of(&guest);
+    wait::until("it to be guarded", Duration::from_secs(30), || {
+        File::open(&memory).is_err().then_some(())
+    });
+    let output = zero(&guest);
+    assert!(text(&output).contains("not permitted"), "{}", text(&output));
+    guest.assert_ticks();
+    daemon.audit().one("the refusal", |r| {
+        is_kernel(r, "refused", "memory-3")
+            && r["vector"] == "lifeline-file"
+            && r["actor"]["comm"] == "vmward-attack"
     });
 }
 
@@ -256,7 +296,7 @@ fn what_is_done_to_devices_and_to_memory_s_settings_is_recorded_and_let_through(
         ),
     ];
     for (word, folder, script) in steps {
-        if !std::path::Path::new(folder).exists() {
+        if !Path::new(folder).exists() {
             println!("{word}: this kernel has no {folder}");
             continue;
         }

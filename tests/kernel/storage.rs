@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Output;
 use std::time::Duration;
 
+use vmward_tests::attacks::attack;
 use vmward_tests::daemon::{Daemon, Mode, take_enforcement_out};
 use vmward_tests::guest::{Guest, parts, run, text, virsh};
 use vmward_tests::wait;
@@ -77,6 +78,16 @@ impl Volume {
     }
 }
 
+impl Volume {
+    /// A table that is never put to use, and a message that a linear device does not take.
+    fn is_told_what_to_do(&self) {
+        let script = "dmsetup load $1 --table '0 8 error' && dmsetup clear $1
+            dmsetup message $1 0 fail_path 8:16";
+        let output = run("bash", &["-c", script, "-", self.name]);
+        assert!(!output.status.success(), "{}", text(&output));
+    }
+}
+
 impl Drop for Volume {
     fn drop(&mut self) {
         let script = "umount /run/$1; dmsetup remove $1; losetup -j $2 -O NAME -n | \
@@ -142,6 +153,16 @@ fn a_file_system_with_a_vms_disk_is_not_frozen_and_a_suspended_device_is_on_reco
     assert_eq!(record["actor"]["comm"], "dmsetup", "{record:#}");
     let words = audit.select(|r| r["vector"] == "storage");
     assert_eq!(words.len(), 4, "going on is no stop: {words:#?}");
+    // As is who tells it what to be made of, or one of its parts what to do.
+    with_disk.is_told_what_to_do();
+    let told = || audit.select(|r| r["word"] == "with-disk" && r["verdict"] == "witnessed");
+    wait::until("both to be on record", NOTICED, || {
+        (told().len() == 3).then_some(())
+    });
+    // What a worker of io_uring's does, for which it asks for the same right as for what
+    // harms VMs.
+    let output = attack("storage", "set-trusted", &[&with_disk.place()]);
+    assert!(output.status.success(), "{}", text(&output));
     guest.assert_ticks();
 
     daemon.give_up();

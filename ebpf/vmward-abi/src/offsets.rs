@@ -286,4 +286,14 @@ pub struct Offsets {
     pub fs_parameter_key: u32,
     /// `fs_context.root`
     pub fs_context_root: u32,
+    /// `task_struct.worker_private`, may be absent
+    pub task_worker: u32,
+    /// `io_worker.cur_work`, may be absent
+    pub io_worker_work: u32,
+    /// `io_kiocb.work`, may be absent
+    pub io_request_work: u32,
+    /// `io_kiocb.opcode`, may be absent
+    pub io_request_operation: u32,
+    /// `task_struct.seccomp.mode`, may be absent
+    pub task_seccomp: u32,
 }

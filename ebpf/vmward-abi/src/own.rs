@@ -44,6 +44,9 @@ pub mod object_class {
     pub const ABOVE: u32 = 7;
     /// A file system for which VMs wait, or vmward, where it is frozen or shut down.
     pub const STORAGE: u32 = 8;
+    /// A library that VMs or vmward run: it can be replaced, as upgrades do, and is not
+    /// to be written to or cut short while VMs run.
+    pub const LIBRARY: u32 = 9;
 }
 
 /// One object.

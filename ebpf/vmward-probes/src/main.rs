@@ -29,6 +29,7 @@ mod name;
 mod objects;
 mod pids;
 mod scope;
+mod syscall;
 mod task;
 mod trace;
 mod verdict;

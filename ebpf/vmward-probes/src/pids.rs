@@ -18,23 +18,44 @@ const MARKS: u64 = 3;
 const UPID_LEN: usize = 16;
 const LEVEL_MAX: u32 = 32;
 
-/// The thread group of the process or thread with this number, as the running task
-/// counts them; `None` where there is none.
-#[inline(always)]
-pub fn tgid_of(wanted: u32) -> Option<u32> {
-    let found = vmward_tgid_of(wanted);
-    (found > 0).then_some(found.cast_unsigned())
+/// Whose a number is.
+#[derive(Clone, Copy)]
+pub enum Whose {
+    /// A thread's of this thread group.
+    Group(u32),
+    /// A thread's of the kernel's own.
+    Kernel,
+    /// Nobody's.
+    Nobody,
 }
 
-/// [`tgid_of`], verified by itself; 0 for none.
+/// Whose the number of a process or thread is, as the running task counts them.
+#[inline(always)]
+pub fn whose(wanted: u32) -> Whose {
+    match vmward_whose(wanted) {
+        0 => Whose::Nobody,
+        KERNEL => Whose::Kernel,
+        tgid => Whose::Group(tgid.cast_unsigned()),
+    }
+}
+
+const KERNEL: i32 = -1;
+
+/// [`whose`], verified by itself: the thread group, [`KERNEL`], or 0.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn vmward_tgid_of(wanted: u32) -> i32 {
-    opaque(find(wanted).unwrap_or(0).cast_signed())
+extern "C" fn vmward_whose(wanted: u32) -> i32 {
+    let Some(task) = find(wanted) else {
+        return opaque(0);
+    };
+    if task.is_kernel_thread() {
+        return opaque(KERNEL);
+    }
+    opaque(task.tgid().unwrap_or(0).cast_signed())
 }
 
 #[inline(always)]
-fn find(wanted: u32) -> Option<u32> {
+fn find(wanted: u32) -> Option<Task> {
     let table = namespace()?.wrapping_add(offset!(pid_namespace_idr) as u64);
     let mut entry: u64 = read(table, offset!(idr_head))?;
     for level in 0..DEPTH_MAX {
@@ -53,7 +74,7 @@ fn find(wanted: u32) -> Option<u32> {
     if entry == 0 || entry & MARKS != 0 {
         return None;
     }
-    Task::of_pid(number(entry))?.tgid()
+    Task::of_pid(number(entry))
 }
 
 /// The namespace in which the running task counts processes.

@@ -209,6 +209,26 @@ impl Task {
         self.has_flag(PF_IO_WORKER)
     }
 
+    /// What such a thread works off: the operation of `io_uring`; `None` where this kernel
+    /// does not show it.
+    pub fn queued(self) -> Option<u8> {
+        let at = [
+            offset!(task_worker),
+            offset!(io_worker_work),
+            offset!(io_request_work),
+            offset!(io_request_operation),
+        ];
+        if at.contains(&(OFFSET_ABSENT as usize)) {
+            return None;
+        }
+        let worker: u64 = read(self.0, at[0])?;
+        let work: u64 = read(worker, at[1])?;
+        if work == 0 {
+            return None;
+        }
+        read(work.wrapping_sub(at[2] as u64), at[3])
+    }
+
     fn has_flag(self, flag: u32) -> bool {
         read::<u32>(self.0, offset!(task_flags)).is_some_and(|flags| flags & flag != 0)
     }
@@ -259,6 +279,13 @@ impl Task {
     /// Is the task traced? A doubt counts as yes.
     pub fn is_traced(self) -> bool {
         read::<u32>(self.0, offset!(task_ptrace)) != Some(0)
+    }
+
+    /// Does a filter of its system calls (seccomp) decide what they do? It can answer in
+    /// the kernel's place.
+    pub fn is_filtered(self) -> bool {
+        let at = offset!(task_seccomp);
+        at != OFFSET_ABSENT as usize && read::<u32>(self.0, at) != Some(0)
     }
 
     /// The inode that the process runs, and the number of its file system's

@@ -274,6 +274,12 @@ pub const OTHER_DOORS: &[Attack] = &[
     setting("host/tracer", |_| {
         same_to("/sys/kernel/tracing/current_tracer")
     }),
+    // Each function that it names can be told to do something that takes long.
+    arms("host/functions-traced", "kernel-file", "file_open", |_| {
+        let file = "/sys/kernel/tracing/set_ftrace_filter";
+        let script = format!("/bin/echo vfs_read > {file} && /bin/echo > {file}");
+        run("sh", &["-c", &script])
+    }),
     // From then on no program may write to what libvirt sends.
     host("host/lockdown", "kernel-file", "file_permission", |_| {
         nonsense_to("/sys/kernel/security/lockdown")

@@ -2,7 +2,7 @@
 
 use std::process::Output;
 
-use super::{Attack, Harm, Refusal, attack};
+use super::{Attack, Harm, Refusal, attack, of_all};
 use crate::guest::{Guest, run};
 
 /// See the module's text.
@@ -96,6 +96,11 @@ pub const ATTACKS: &[Attack] = &[
     sched("sched/setattr-nice-vcpu", SETSCHEDULER, Harm::Arms, |g| {
         attack("sched", "setattr-nice", &[&g.vcpu_thread().to_string()])
     }),
+    kernel_thread("sched/kernel-thread-deadline", |_| {
+        let times = "--sched-runtime 1024 --sched-deadline 4000000000 --sched-period 4000000000";
+        of_kernel(&format!("chrt --deadline {times}"))
+    }),
+    kernel_thread("sched/kernel-thread-idle", |_| of_kernel("chrt --idle")),
     sched("sched/affinity-main", SETSCHEDULER, Harm::Arms, |g| {
         run("taskset", &["--pid", "1", &g.pid().to_string()])
     }),
@@ -111,6 +116,17 @@ pub const ATTACKS: &[Attack] = &[
         },
     ),
 ];
+
+/// Sets the thread that frees memory, and then as it was.
+fn of_kernel(how: &str) -> Output {
+    let script = format!("t=$(pgrep -x kswapd0) && {how} --pid 0 $t && chrt --other --pid 0 $t");
+    run("sh", &["-c", &script])
+}
+
+/// All VMs wait for what it does, and no VM's lease is for that.
+const fn kernel_thread(id: &'static str, run: fn(&Guest) -> Output) -> Attack {
+    of_all(id, "sched", SETSCHEDULER, Harm::Arms, run)
+}
 
 /// Threads that get next to no time do not even come to their end.
 pub fn end_deadline(guest: &Guest) {

@@ -56,6 +56,16 @@ pub const ATTACKS: &[Attack] = &[
         })
     },
     Attack {
+        harm: Harm::Arms,
+        hook: "netlink_send",
+        ..row("storage/connection-cut", |_| {
+            run(
+                "sh",
+                &["-c", "modprobe tcp_diag; vmward-attack connections cut"],
+            )
+        })
+    },
+    Attack {
         // The value that it has.
         harm: Harm::Arms,
         vector: "kernel-file",

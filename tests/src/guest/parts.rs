@@ -71,6 +71,15 @@ pub fn with_memory_in_a_file(xml: &str) -> String {
     xml.replace("<vcpu>", &format!("{memory}<vcpu>"))
 }
 
+/// The description with the guest's memory in a memfd.
+///
+/// # Panics
+/// When the description has changed.
+#[must_use]
+pub fn with_memory_without_a_name(xml: &str) -> String {
+    with_memory_in_a_file(xml).replace("<source type='file'/>", "<source type='memfd'/>")
+}
+
 /// The file that is a running guest's memory, whether or not it still has a name.
 ///
 /// # Panics
@@ -78,10 +87,10 @@ pub fn with_memory_in_a_file(xml: &str) -> String {
 pub fn memory_of(guest: &Guest) -> PathBuf {
     let links = fs::read_dir(format!("/proc/{}/fd", guest.pid())).expect("it runs");
     let mut links = links.flatten().map(|link| link.path());
-    let is_memory = |link: &PathBuf| {
-        fs::read_link(link).is_ok_and(|file| file.to_string_lossy().contains("/qemu/ram/"))
-    };
-    links.find(is_memory).expect("its memory is in a file")
+    let is_memory = |path: &str| path.contains("/qemu/ram/") || path.starts_with("/memfd:");
+    let is_it =
+        |link: &PathBuf| fs::read_link(link).is_ok_and(|file| is_memory(&file.to_string_lossy()));
+    links.find(is_it).expect("its memory is in a file")
 }
 
 const CLUSTER: usize = 1 << 16;

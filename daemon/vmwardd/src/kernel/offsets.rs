@@ -174,6 +174,13 @@ fn of_other_doors(find: &Finder<'_>) -> Result<Offsets, KernelError> {
             .inner("task_group", &["cfs_bandwidth"], "cfs_bandwidth", "period")
             .unwrap_or(OFFSET_ABSENT),
         task_files: find.field("task_struct", &["files"])?,
+        task_worker: find.optional("task_struct", "worker_private"),
+        io_worker_work: find.optional("io_worker", "cur_work"),
+        io_request_work: find.optional("io_kiocb", "work"),
+        io_request_operation: find.optional("io_kiocb", "opcode"),
+        task_seccomp: find
+            .inner("task_struct", &["seccomp"], "seccomp", "mode")
+            .unwrap_or(OFFSET_ABSENT),
         files_count: find.field("files_struct", &["count"])?,
         files_table: find.field("files_struct", &["fdt"])?,
         fdtable_max: find.field("fdtable", &["max_fds"])?,

@@ -10,7 +10,7 @@ use crate::cgroups::{Folder, host_with_vms};
 use crate::input::{Input, input, number};
 use crate::maps::{VMS, offset};
 use crate::name::Name;
-use crate::pids::tgid_of;
+use crate::pids::{Whose, whose};
 use crate::scope::{Vm, guarded, is_of_vmward};
 use crate::task::{INIT, Task, current_tgid, read};
 use crate::verdict::{Attempt, libvirt_side};
@@ -187,7 +187,12 @@ pub fn taken_in() -> Option<Act> {
     };
     match wanted {
         Some(wanted) => {
-            let tgid = tgid_of(wanted).unwrap_or(wanted);
+            let tgid = match whose(wanted) {
+                Whose::Group(tgid) => tgid,
+                Whose::Nobody => wanted,
+                // There it can be left no time, and all VMs wait for what it does.
+                Whose::Kernel => return host_with_vms().map(|vm| Act::Judge(vm, attempt)),
+            };
             // SAFETY: a plain copy of a live map value.
             let row = unsafe { VMS.get(tgid) }.copied()?;
             let vm = Vm { tgid, row };

@@ -33,6 +33,9 @@ const SYSFS_MAGIC: u64 = 0x6265_6572;
 const DEBUGFS_MAGIC: u64 = 0x6462_6720;
 const TRACEFS_MAGIC: u64 = 0x7472_6163;
 const SECURITYFS_MAGIC: u64 = 0x7363_6673;
+const RESCTRL_MAGIC: u64 = 0x0765_5821;
+const TMPFS_MAGIC: u64 = 0x0102_1994;
+const HUGETLBFS_MAGIC: u64 = 0x9584_58f6;
 
 /// What a write to a file would be.
 pub enum Act {
@@ -64,7 +67,7 @@ pub fn file_permission(ctx: LsmContext) -> i32 {
     let magic: u64 = load(sb, offset!(sb_magic));
     match magic {
         CGROUP_MAGIC | CGROUP2_MAGIC | PROC_MAGIC | SYSFS_MAGIC | DEBUGFS_MAGIC | TRACEFS_MAGIC
-        | SECURITYFS_MAGIC => control_file(magic, file as u64, inode as u64),
+        | SECURITYFS_MAGIC | RESCTRL_MAGIC => control_file(magic, file as u64, inode as u64),
         // Whoever writes to a keyboard presses its keys, and one of them restarts hosts.
         _ if kernel_files::is_keyboard(load(inode, offset!(inode_rdev))) => {
             host_device(file as u64, inode as u64)
@@ -147,6 +150,7 @@ fn control_file(magic: u64, file: u64, inode: u64) -> i32 {
     match magic {
         CGROUP_MAGIC | CGROUP2_MAGIC => vmward_find_cgroup(inode, &raw mut found),
         PROC_MAGIC => vmward_find_proc(file, inode, &raw mut found),
+        RESCTRL_MAGIC => vmward_find_share(file, &raw mut found),
         _ => vmward_find_sysfs(file, &raw mut found),
     };
     if found.act == TAKE_IN {
@@ -204,6 +208,17 @@ extern "C" fn vmward_find_sysfs(file: u64, found: *mut Found) -> i32 {
 
 #[unsafe(no_mangle)]
 #[inline(never)]
+extern "C" fn vmward_find_share(file: u64, found: *mut Found) -> i32 {
+    // SAFETY: null or alive.
+    if let Some(found) = unsafe { found.as_mut() } {
+        let act = kernel_files::share_written(file, &mut found.name);
+        found.set(act);
+    }
+    0
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
 extern "C" fn vmward_find_device(file: u64, inode: u64, found: *mut Found) -> i32 {
     // SAFETY: null or alive.
     if let Some(found) = unsafe { found.as_mut() } {
@@ -236,11 +251,17 @@ pub fn file_open(ctx: LsmContext) -> i32 {
     if kind & S_IFMT == S_IFIFO {
         return fifo_opened(file as u64, mode);
     }
-    if !writes {
-        return 0;
-    }
     let sb: *const u8 = load(inode, offset!(inode_sb));
-    if load::<u64>(sb, offset!(sb_magic)) == SYSFS_MAGIC {
+    let magic: u64 = load(sb, offset!(sb_magic));
+    if !writes {
+        // Of memory without a name even a descriptor to read will do: `udmabuf` makes of
+        // it one that writes.
+        let in_memory = magic == TMPFS_MAGIC || magic == HUGETLBFS_MAGIC;
+        if !in_memory || load::<u32>(inode, offset!(inode_links)) != 0 {
+            return 0;
+        }
+    }
+    if magic == SYSFS_MAGIC {
         return sysfs_opened(file as u64);
     }
     let dentry: u64 = load(file, offset!(file_path) + offset!(path_dentry));

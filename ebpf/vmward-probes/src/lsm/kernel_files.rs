@@ -6,6 +6,7 @@
 use vmward_abi::{effect, vector};
 
 use super::control_files::Act;
+use super::libvirt;
 use crate::cgroups::host_with_vms;
 use crate::maps::offset;
 use crate::name::Name;
@@ -148,6 +149,19 @@ fn is_registers(dentry: u64) -> bool {
     name_above(folder).is("pci")
 }
 
+/// A write to a file of `resctrl`: how much of the processors' cache, and of the way to
+/// memory, who gets. libvirt sets it as a domain's `cachetune` says.
+pub fn share_written(file: u64, name: &mut Name) -> Option<Act> {
+    *name = name_of_file(file);
+    let attempt = Attempt::new(vector::KERNEL_FILE, effect::PAUSE);
+    let host = host_with_vms()?;
+    Some(if libvirt::is_current() {
+        Act::Witness(host, attempt, true)
+    } else {
+        Act::Judge(host, attempt)
+    })
+}
+
 /// A write to a file of `/sys`: memory failure, taking processors or memory away,
 /// sleep; breakpoints in programs; a security module's rules.
 pub fn sysfs_written(file: u64, name: &mut Name) -> Option<Act> {
@@ -206,9 +220,15 @@ fn is_administered(name: &Name, parent: u64) -> bool {
     if name.is("base_slice_ns") || name.is("min_granularity_ns") || name.is("latency_ns") {
         return true;
     }
-    // Memory that nobody uses is pushed out, at any price; a temperature from which on
-    // the host powers itself off.
+    // Memory that nobody uses is pushed out, at any price; pages that VMs share are given
+    // to each of them again; a temperature from which on the host powers itself off; how
+    // much power the processors get; every function of the kernel counted.
     name.is("min_ttl_ms")
+        || name.is("run") && name_of(parent).is("ksm")
+        || name.begins("constrai")
+        || name.is("idlecpus")
+        || name.is("idlepct")
+        || name.is("function_profile_enabled")
         || name.begins("trip_poi")
         || name.is("enabled") && name_above(parent).is("damon_reclaim")
         || name.is("state") && name_above(parent).is("kdamonds")
@@ -248,8 +268,13 @@ fn name_above(folder: u64) -> Name {
 /// Processors, memory, or the time of either.
 fn takes_away(name: &Name, parent: u64) -> bool {
     // The second pushes out what a VM has in memory, used or not; one tracer
-    // (`mmiotrace`) takes all processors but one away.
-    if name.is("nx_huge_pages") || name.is("lru_gen") || name.is("current_tracer") {
+    // (`mmiotrace`) takes all processors but one away; and a filter of functions can have
+    // each of them do something that takes long.
+    if name.is("nx_huge_pages")
+        || name.is("lru_gen")
+        || name.is("current_tracer")
+        || name.is("set_ftrace_filter")
+    {
         return true;
     }
     if name.is("reclaim") && name_of(parent).begins("node") {
@@ -272,7 +297,7 @@ fn takes_away(name: &Name, parent: u64) -> bool {
     if name_of(parent).is("parameters") && name_above(parent).begins("kvm") {
         return true;
     }
-    if name.is("online") || name.is("state") || name.is("runtime") {
+    if name.is("online") || name.is("state") || name.is("runtime") || name.is("period") {
         let above = name_of(parent);
         if above.begins("cpu") || above.begins("memory") {
             return true;

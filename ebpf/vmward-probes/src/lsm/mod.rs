@@ -1,7 +1,6 @@
 //! The walls, and the hook that tells the walls when a guest is over.
 
 mod arguments;
-pub mod auditing;
 pub mod cgroup_files;
 mod cgroup_limits;
 mod commands;
@@ -14,6 +13,7 @@ pub mod kernel_files;
 pub mod libvirt;
 pub mod monitor;
 pub mod mounts;
+pub mod netlink;
 pub mod own;
 pub mod rights;
 mod room;

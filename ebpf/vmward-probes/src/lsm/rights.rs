@@ -13,11 +13,11 @@ use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 use vmward_abi::{WORD_LEN, effect, vector};
 
-use crate::input::{Call, call};
 use crate::lsm::{mounts, storage};
 use crate::maps::offset;
 use crate::name::Name;
 use crate::objects::{host_wall, own_wall};
+use crate::syscall::{Call, call};
 use crate::task::{INIT, Task, current_tgid, read};
 use crate::verdict::Attempt;
 
@@ -92,9 +92,8 @@ fn try_call(capability: i32) -> i32 {
     static TEAR: [u8; WORD_LEN] = *b"delete_module, O_TRUNC\0\0\0\0\0\0\0\0\0\0";
     static SET_EXE: [u8; WORD_LEN] = *b"prctl, PR_SET_MM\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
     let (word, vector) = match call() {
-        Call::Other | Call::Reboot | Call::KeysOff | Call::Schedule => return 0,
-        // Of all that is queued only madvise(2) asks for it, where it takes memory for
-        // broken.
+        Call::Other | Call::Reboot | Call::KeysOff | Call::Schedule | Call::Starve => return 0,
+        // madvise(2) asks for it where it takes memory for broken.
         Call::Queued if capability == CAP_SYS_ADMIN => (POISON.as_ptr(), vector::KERNEL_FILE),
         Call::Queued => return 0,
         Call::ProcessMadvise => (MADVISE.as_ptr(), vector::PTRACE),

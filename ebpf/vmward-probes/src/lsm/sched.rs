@@ -6,11 +6,14 @@
 
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
-use vmward_abi::{WORD_LEN, effect, role, vector};
+use vmward_abi::{WORD_LEN, effect, event_kind, role, vector};
 
-use crate::input::{Call, call};
+use crate::emit::{Report, emit};
 use crate::lsm::own;
+use crate::maps::is_active;
+use crate::objects::host_wall;
 use crate::scope::{Vm, host, vm_or_logger};
+use crate::syscall::{Call, call};
 use crate::task::{Task, current_tgid};
 use crate::verdict::{Attempt, has_leave, libvirt_side, wall};
 
@@ -106,9 +109,29 @@ fn try_sched(target: Task, what: What) -> i32 {
         return 0;
     };
     let Some(vm) = vm_or_logger(target, tgid) else {
+        if target.is_kernel_thread() {
+            return try_kernel(what);
+        }
         return own::try_sched(target, tgid, what as u32);
     };
     try_vm(&vm, tgid, what)
+}
+
+/// The kernel's own threads write for file systems, free memory, and on old kernels carry
+/// a VM's packets: one that gets no time has all VMs wait. Where and how urgently they
+/// run is an administrator's to say.
+#[inline(never)]
+fn try_kernel(what: What) -> i32 {
+    let starves = matches!(what, What::Policy) && call() == Call::Starve;
+    if !starves || Task::current().is_kernel_thread() {
+        return 0;
+    }
+    static WORD: [u8; WORD_LEN] = *b"setscheduler, kernel thread\0\0\0\0\0";
+    host_wall(&Attempt {
+        detail: what as u32,
+        word: WORD.as_ptr() as u64,
+        ..Attempt::new(vector::SCHED, effect::PAUSE)
+    })
 }
 
 fn is_to_go_on(role: u32) -> bool {
@@ -121,7 +144,7 @@ fn is_to_go_on(role: u32) -> bool {
 fn is_moved(vm: &Vm) -> bool {
     let moves = Attempt::new(vector::CGROUP_MOVE, effect::PAUSE);
     let judged = has_leave(vm, &moves) || has_leave(&host(), &moves);
-    judged && call() != Call::Schedule
+    judged && !matches!(call(), Call::Schedule | Call::Starve)
 }
 
 /// With a stack frame of its own: the other way needs room for its own.
@@ -133,19 +156,31 @@ fn try_vm(vm: &Vm, tgid: u32, what: What) -> i32 {
     }
     // The kernel itself empties a CPU set whose processors go away.
     let current = Task::current();
-    if current.is_kernel_thread() || libvirt_side(vm, current).0 {
+    if current.is_kernel_thread() {
+        return 0;
+    }
+    let word = &WORDS[what as usize];
+    let attempt = Attempt {
+        detail: what as u32,
+        word: word.as_ptr() as u64,
+        ..Attempt::new(vector::SCHED, effect::PAUSE)
+    };
+    if libvirt_side(vm, current).0 {
+        witness(vm, &attempt);
         return 0;
     }
     if matches!(what, What::Policy) && is_moved(vm) {
         return 0;
     }
-    let word = &WORDS[what as usize];
-    wall(
-        vm,
-        &Attempt {
-            detail: what as u32,
-            word: word.as_ptr() as u64,
-            ..Attempt::new(vector::SCHED, effect::PAUSE)
-        },
-    )
+    wall(vm, &attempt)
+}
+
+/// libvirt sets its VMs' threads up as its users ask. One that is left next to no time is
+/// on record.
+fn witness(vm: &Vm, attempt: &Attempt) {
+    if attempt.detail == What::Policy as u32 && call() == Call::Starve && is_active() {
+        let mut report = Report::of(event_kind::WITNESSED);
+        report.deputy = true;
+        emit(vm, attempt, &report);
+    }
 }

@@ -5,14 +5,14 @@
 //! or vmward's own. What is done to a device is recorded: whoever makes a snapshot of a
 //! volume, or makes it longer, suspends it as well.
 
-use vmward_abi::{WORD_LEN, effect, event_kind, object, vector};
+use vmward_abi::{WORD_LEN, effect, event_kind, object, object_class, vector};
 
 use crate::cgroups::host_with_vms;
 use crate::emit::{Report, emit};
-use crate::input::{DM_SUSPEND, ioctl, user};
 use crate::lsm::kernel_files::name_of_file;
 use crate::maps::{is_active, offset};
 use crate::objects::{find, host_wall, identify, inode_of, of_inode};
+use crate::syscall::{DM_KIND, DM_SUSPEND, ioctl, user};
 use crate::task::{Task, read};
 use crate::verdict::Attempt;
 
@@ -68,7 +68,9 @@ fn is_guarded(fd: u32) -> bool {
     if !task.has_files_alone() {
         return true;
     }
-    inode_behind(task, fd).and_then(of_inode).is_some()
+    let row = inode_behind(task, fd).and_then(of_inode);
+    // Who runs a library does not write to it.
+    row.is_some_and(|row| row.class != object_class::LIBRARY)
 }
 
 /// The inode of a task's open file.
@@ -135,9 +137,9 @@ fn witness() -> Option<()> {
     let host = host_with_vms()?;
     let call = ioctl();
     let mut attempt = Attempt::new(vector::STORAGE, effect::PAUSE);
-    if call.command & 0xffff == DM_SUSPEND {
+    if call.command & 0xff00 == DM_KIND {
         let flags: u32 = user(call.argument.wrapping_add(DM_FLAGS))?;
-        if flags & SUSPENDS == 0 {
+        if call.command & 0xffff == DM_SUSPEND && flags & SUSPENDS == 0 {
             return None;
         }
         let name: [u64; WORD_LEN / 8] = user(call.argument.wrapping_add(DM_NAME))?;

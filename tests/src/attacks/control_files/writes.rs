@@ -31,11 +31,23 @@ fn into_frozen(written: &str) -> Output {
     ))
 }
 
+/// A thread of the kernel's own, for which all VMs wait: into a cgroup, where limits are.
+const INTO_A_CGROUP: &str = "c=/sys/fs/cgroup; d=$c/vmward-kernel; mkdir -p $d; \
+    t=$(pgrep -x kswapd0); /bin/echo $t > $d/cgroup.procs && /bin/echo $t > $c/cgroup.procs; \
+    s=$?; rmdir $d; exit $s";
+
 /// See the module's text.
 pub const ATTACKS: &[Attack] = &[
     kills("control-files/kill-pwritev2", |g| {
         by("pwritev2", &kill(g), "1")
     }),
+    row(
+        "control-files/kernel-thread",
+        "cgroup-move",
+        Harm::Arms,
+        None,
+        |_| shell(INTO_A_CGROUP),
+    ),
     kills("control-files/kill-writev-second", |g| {
         by("writev-second", &kill(g), "1")
     }),

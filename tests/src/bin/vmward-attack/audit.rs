@@ -44,7 +44,7 @@ pub(super) fn set_failure(args: &[&str]) -> Result<(), Failed> {
     acknowledged(socket.as_raw_fd())
 }
 
-fn message(kind: u16, flags: u16, body: &[u32]) -> Vec<u8> {
+pub(super) fn message(kind: u16, flags: u16, body: &[u32]) -> Vec<u8> {
     let words = [0, 0].into_iter().chain(body.iter().copied());
     let rest: Vec<u8> = words.flat_map(u32::to_ne_bytes).collect();
     let len = u32::try_from(rest.len() + 8).unwrap_or(0).to_ne_bytes();
@@ -52,7 +52,7 @@ fn message(kind: u16, flags: u16, body: &[u32]) -> Vec<u8> {
 }
 
 /// Waits for the kernel's word on the last message.
-fn acknowledged(socket: i32) -> Result<(), Failed> {
+pub(super) fn acknowledged(socket: i32) -> Result<(), Failed> {
     let mut answer = [0; 8192];
     loop {
         let got = recv(socket, &mut answer, MsgFlags::empty())?;

@@ -7,6 +7,7 @@
 
 mod audit;
 mod bpf;
+mod connections;
 mod control_files;
 mod disguise;
 mod host;
@@ -20,6 +21,7 @@ mod sigio;
 mod signals;
 mod storage;
 mod tampering;
+mod udmabuf;
 mod uring;
 
 use std::io::{self, Write};
@@ -57,6 +59,8 @@ fn main() -> ExitCode {
             usage("this attacks VMs and the host; it runs in the test VM only")
         }
         Some((&"monitor", rest)) => monitor::run(rest),
+        Some((&"connections", rest)) => connections::run(rest),
+        Some((&"udmabuf", rest)) => udmabuf::run(rest),
         Some((&"disguise", rest)) => disguise::run(rest),
         Some((&"signals", rest)) => signals::run(rest),
         Some((&"rpc", rest)) => rpc::run(rest),

@@ -11,6 +11,7 @@ pub(crate) const OP_OPENAT: u8 = 18;
 pub(crate) const OP_WRITE: u8 = 23;
 pub(crate) const OP_MADVISE: u8 = 25;
 pub(crate) const OP_SEND: u8 = 26;
+pub(crate) const OP_FSETXATTR: u8 = 41;
 /// The descriptor is the number of a registered file.
 pub(crate) const FIXED_FILE: u8 = 1;
 

@@ -1,15 +1,19 @@
-//! The kernel's own auditing, which can be told to end the host when a record is lost,
-//! and then be given no room for one. Fail mode: closed.
+//! Orders to the kernel by netlink. Fail mode: closed.
+//!
+//! Its own auditing can be told to end the host when a record is lost, and then be given
+//! no room for one. And connections of anybody's can be cut, such as a VM's to its disk:
+//! whose it is that is meant, does not show.
 
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
-use vmward_abi::{WORD_LEN, vector};
+use vmward_abi::{WORD_LEN, effect, vector};
 
 use crate::maps::offset;
 use crate::objects::host_wall;
 use crate::task::{load, read};
 use crate::verdict::Attempt;
 
+const NETLINK_SOCK_DIAG: u16 = 4;
 const NETLINK_AUDIT: u16 = 9;
 /// A `struct nlmsghdr`: length, type, and what is not looked at.
 const HEADER: u32 = 16;
@@ -20,7 +24,9 @@ const MASK: u64 = 0;
 const FAILURE: u64 = 8;
 const MEANS_FAILURE: u32 = 2;
 const FAIL_PANIC: u32 = 2;
-/// Messages in one packet that are looked at; `auditctl` sends one at a time.
+/// The type of a message by which a socket is closed.
+const SOCK_DESTROY: u16 = 21;
+/// Messages in one packet that are looked at; `auditctl` and `ss` send one at a time.
 const MESSAGES_MAX: usize = 16;
 
 /// match-proto: security/security.c:int security_netlink_send(struct sock *sk, struct sk_buff *skb)
@@ -32,16 +38,18 @@ pub fn netlink_send(ctx: LsmContext) -> i32 {
     }
     // A plain load: everybody's messages come by here.
     let protocol: u16 = load(ctx.arg(0), offset!(sock_protocol));
-    if protocol != NETLINK_AUDIT {
-        return 0;
+    let packet = ctx.arg::<*const u8>(1) as u64;
+    match protocol {
+        NETLINK_AUDIT => try_audit(packet),
+        NETLINK_SOCK_DIAG => try_cut(packet),
+        _ => 0,
     }
-    try_audit(ctx.arg::<*const u8>(1) as u64)
 }
 
 fn try_audit(packet: u64) -> i32 {
     static WORD: [u8; WORD_LEN] = *b"audit, failure=panic\0\0\0\0\0\0\0\0\0\0\0\0";
     // What cannot be read is refused as well.
-    if sets_panic(packet) == Some(false) {
+    if holds(packet, AUDIT_SET) == Some(false) {
         return 0;
     }
     host_wall(&Attempt {
@@ -50,9 +58,22 @@ fn try_audit(packet: u64) -> i32 {
     })
 }
 
-/// Is one of the packet's messages such an order? The packet is the kernel's own copy;
-/// its messages are told apart as the kernel does.
-fn sets_panic(packet: u64) -> Option<bool> {
+fn try_cut(packet: u64) -> i32 {
+    static WORD: [u8; WORD_LEN] = *b"SOCK_DESTROY\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    if holds(packet, SOCK_DESTROY) == Some(false) {
+        return 0;
+    }
+    host_wall(&Attempt {
+        word: WORD.as_ptr() as u64,
+        ..Attempt::new(vector::STORAGE, effect::PAUSE)
+    })
+}
+
+/// Is one of the packet's messages of the kind `wanted`; of auditing's, one that sets a
+/// panic? The packet is the kernel's own copy; its messages are told apart as the kernel
+/// does.
+#[inline(never)]
+fn holds(packet: u64, wanted: u16) -> Option<bool> {
     let data: u64 = read(packet, offset!(skb_data))?;
     let mut left: u32 = read(packet, offset!(skb_len))?;
     let mut at = data;
@@ -65,7 +86,10 @@ fn sets_panic(packet: u64) -> Option<bool> {
         if len < HEADER || len > left {
             return Some(false);
         }
-        if kind == AUDIT_SET {
+        if kind == wanted {
+            if wanted != AUDIT_SET {
+                return Some(true);
+            }
             let status = at.wrapping_add(u64::from(HEADER));
             let mask: u32 = read(status.wrapping_add(MASK), 0)?;
             let failure: u32 = read(status.wrapping_add(FAILURE), 0)?;
