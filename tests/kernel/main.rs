@@ -15,6 +15,7 @@ mod host_rules;
 mod inventory;
 mod lease;
 mod legitimate;
+mod libraries;
 mod logger;
 mod monitor;
 mod mounted;

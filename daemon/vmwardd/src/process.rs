@@ -6,6 +6,7 @@
 
 pub mod armed;
 pub mod life;
+mod mapped;
 pub mod storage;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -15,10 +16,9 @@ pub mod view;
 use std::io::Read;
 use std::path::Path;
 
-use procfs::process::{MMPermissions, MMapPath, MemoryMap};
 use vmward_core::ids;
 
-use crate::executable;
+pub use mapped::{Library, Mapped, SharedFile};
 
 const PROC: &str = "/proc";
 /// Most bytes that are read of a small `/proc` file.
@@ -41,16 +41,6 @@ pub struct Stat {
     pub parent: u32,
     /// The command name, as the process set it.
     pub comm: String,
-}
-
-/// A file that a process shares as memory and can write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SharedFile {
-    /// Device and inode, as the kernel numbers them.
-    pub number: (u32, u64),
-    /// By its path it is a guest's own memory, and nothing that it shares with others
-    /// on purpose (ivshmem, NVDIMMs).
-    pub is_memory: bool,
 }
 
 impl ProcHandle {
@@ -103,15 +93,11 @@ impl ProcHandle {
         Some(self.process.status().ok()?.euid)
     }
 
-    /// The files that it shares as memory and can write. Not what drivers give out.
-    pub fn shared_files(&self) -> Vec<SharedFile> {
-        let Ok(maps) = self.process.maps() else {
-            return Vec::new();
-        };
-        let mut files: Vec<_> = maps.0.iter().filter_map(shared_file).collect();
-        files.sort_unstable();
-        files.dedup();
-        files
+    /// The files that it has mapped, as far as they matter: see [`Mapped`].
+    pub fn mapped(&self) -> Mapped {
+        self.process
+            .maps()
+            .map_or_else(|_| Mapped::default(), |maps| Mapped::of(&maps.0))
     }
 
     /// The process that traces this one; `None` when nobody does.
@@ -201,51 +187,6 @@ pub fn is_alive(process: ids::Process) -> bool {
     life::life(process) != life::Life::Ended
 }
 
-fn shared_file(map: &MemoryMap) -> Option<SharedFile> {
-    const NEEDED: MMPermissions = MMPermissions::WRITE.union(MMPermissions::SHARED);
-    let MMapPath::Path(path) = &map.pathname else {
-        return None;
-    };
-    if !map.perms.contains(NEEDED) || map.inode == 0 {
-        return None;
-    }
-    let (major, minor) = (
-        u32::try_from(map.dev.0).ok()?,
-        u32::try_from(map.dev.1).ok()?,
-    );
-    Some(SharedFile {
-        number: (executable::kernel_dev(major, minor)?, map.inode),
-        is_memory: is_guest_memory(path),
-    })
-}
-
-/// Under which libvirt makes a folder for each domain's memory: its own, the
-/// session daemon's, and, with `/libvirt/qemu` behind it, each mount of huge pages
-/// and what `memory_backing_dir` in `qemu.conf` says.
-const MEMORY_FOLDERS: [&str; 3] = ["libvirt/qemu/ram", "libvirt/qemu", "qemu/lib/ram"];
-/// How the kernel marks a file that has no name any more.
-const NAMELESS: &str = " (deleted)";
-
-/// Is this mapping's path one that only the guest's own memory has? A file that
-/// others find by its name may be there for them, be it another VM's QEMU; what has
-/// no name (memfds, huge pages, memory that is shared without a file) is nobody
-/// else's.
-fn is_guest_memory(path: &Path) -> bool {
-    if path.starts_with("/memfd:") || path.to_string_lossy().ends_with(NAMELESS) {
-        return true;
-    }
-    let Some(folder) = path.parent() else {
-        return false;
-    };
-    // `ID-NAME`, as libvirt calls the domain's own.
-    let id = folder.file_name().and_then(|name| name.to_str());
-    let is_domains = id
-        .and_then(|name| name.split_once('-'))
-        .is_some_and(|(id, _)| id.parse::<u32>().is_ok());
-    let above = folder.parent();
-    is_domains && above.is_some_and(|above| MEMORY_FOLDERS.iter().any(|at| above.ends_with(at)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -269,35 +210,6 @@ mod tests {
         testing::end(child);
         assert_eq!(handle.stat(), None);
         assert!(!is_alive(process));
-    }
-
-    #[test]
-    fn what_a_guest_shares_on_purpose_is_not_its_memory() {
-        for (path, is_memory) in [
-            ("/memfd:memory-backend-memfd (deleted)", true),
-            ("/var/lib/libvirt/qemu/ram/1-web-1/pc.ram", true),
-            ("/var/lib/libvirt/qemu/ram/12-web-1/ram-node0", true),
-            ("/dev/hugepages/libvirt/qemu/1-web-1/ram (deleted)", true),
-            ("/dev/hugepages1G/libvirt/qemu/1-web-1/ram", true),
-            ("/dev/shm/libvirt/qemu/1-web-1/ram-node0", true),
-            (
-                "/srv/user/.config/libvirt/qemu/lib/ram/1-web-1/pc.ram",
-                true,
-            ),
-            ("/dev/shm/qemu-4711-shm-pc.ram (deleted)", true),
-            ("/dev/zero (deleted)", true),
-            ("/dev/shm/looking-glass", false),
-            ("/dev/shm/my-ivshmem", false),
-            ("/dev/hugepages/shared-by-two", false),
-            ("/var/lib/libvirt/qemu/nvdimm/web-1", false),
-            ("/var/lib/libvirt/qemu/nvram/1-web-1_VARS.fd", false),
-            ("/var/lib/libvirt/images/web-1.pmem", false),
-            ("/srv/1-web-1/pmem", false),
-            ("/dev/dri/renderD128", false),
-            ("/", false),
-        ] {
-            assert_eq!(is_guest_memory(Path::new(path)), is_memory, "{path}");
-        }
     }
 
     #[test]

@@ -31,6 +31,16 @@ fn folder(guest: &Guest) -> String {
     format!("{DOMAINS}/domain-{newest}-{}", guest.name)
 }
 
+/// One that QEMU alone runs.
+fn library(guest: &Guest) -> String {
+    let maps = fs::read_to_string(format!("/proc/{}/maps", guest.pid()));
+    let maps = maps.expect("the process lives");
+    let mut paths = maps.lines().filter_map(|line| line.split_once('/'));
+    let found = paths.find(|(_, path)| path.contains("libpixman"));
+    let (_, path) = found.expect("QEMU draws with it");
+    format!("/{path}")
+}
+
 const fn row(id: &'static str, hook: &'static str, run: fn(&Guest) -> Output) -> Attack {
     of_all(id, "lifeline-file", hook, Harm::Arms, run)
 }
@@ -91,6 +101,14 @@ pub const ATTACKS: &[Attack] = &[
     }),
     row("lifeline/truncate-by-name", "path_truncate", |guest| {
         attack("own", "truncate", &[&status(guest, "xml")])
+    }),
+    // It is not written to: QEMU would not survive it.
+    row("lifeline/library-opened", "file_open", |guest| {
+        let script = format!(": >> {}", library(guest));
+        run("bash", &["-c", &script])
+    }),
+    row("lifeline/library-cut-short", "path_truncate", |guest| {
+        attack("own", "truncate", &[&library(guest)])
     }),
     row("lifeline/write-status", "file_open", |guest| {
         run(

@@ -1,7 +1,7 @@
 //! The files that libvirt needs to keep a running VM: its status, its pid file,
 //! and the folder with its monitor socket. Without them libvirtd loses, kills or
 //! misreads the VM when it starts the next time. And those that are the guest's
-//! memory: whoever cuts one short ends QEMU at its next look.
+//! memory, or its libraries: whoever cuts one short ends QEMU at its next look.
 
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,9 +14,9 @@ use rustix::fs::FileType;
 use vmward_core::ids::Process;
 
 use super::guarded::tree::names;
-use crate::executable::Entry;
+use crate::executable::{self, Entry};
 use crate::process::storage::HostStorage;
-use crate::process::{ProcHandle, SharedFile};
+use crate::process::{Library, ProcHandle, SharedFile};
 
 /// Where libvirtd keeps what it knows of running VMs.
 const STATUS_DIR: &str = "/run/libvirt/qemu";
@@ -134,12 +134,13 @@ fn is_libvirts(name: &CStr, entry: &Entry) -> bool {
     }
 }
 
-/// What VMs have open beside that: the files that are their memory, and what all of
-/// them lie on. Looking is slow, and a VM gets such a file only when it starts, or
+/// What VMs have open beside that: the files that are their memory, the libraries that
+/// they run, and what all of them lie on. Looking is slow, and a VM gets such a file only when it starts, or
 /// memory or a disk is plugged in.
 #[derive(Default)]
 pub(super) struct OpenFiles {
     known: BTreeMap<Process, OfVm>,
+    libraries: BTreeMap<Library, (u32, u64)>,
     looks: u32,
 }
 
@@ -158,6 +159,13 @@ impl OpenFiles {
         if self.looks == 0 {
             self.known.clear();
         }
+        // All of them look alike, and the daemon needs most of them itself.
+        if self.known.is_empty() {
+            self.libraries.clear();
+            if let Some(own) = ProcHandle::open(std::process::id()) {
+                add_libraries(&mut self.libraries, own.mapped().libraries);
+            }
+        }
         self.known.retain(|vm, _| vms.contains(vm));
         // Looked at once for all of them, and only where there is one to look at.
         let host = LazyCell::new(HostStorage::look);
@@ -166,8 +174,10 @@ impl OpenFiles {
                 let Some(process) = ProcHandle::open(vm.pid) else {
                     return OfVm::default();
                 };
+                let mapped = process.mapped();
+                add_libraries(&mut self.libraries, mapped.libraries);
                 OfVm {
-                    memory: memory(&process.shared_files(), |number| is_kept(*vm, number)),
+                    memory: memory(&mapped.shared, |number| is_kept(*vm, number)),
                     storage: process.storage(&host),
                 }
             });
@@ -179,12 +189,33 @@ impl OpenFiles {
         self.known.get(&vm).map_or(&[], |known| &known.memory)
     }
 
+    /// Device and inode of each library that a VM or the daemon runs.
+    pub(super) fn libraries(&self) -> Vec<(u32, u64)> {
+        self.libraries.values().copied().collect()
+    }
+
     /// The devices of the file systems on which VMs have files open, and of what lies
     /// below those and below their disks, as the kernel numbers them.
     pub(super) fn storage(&self) -> impl Iterator<Item = u32> {
         self.known
             .values()
             .flat_map(|known| known.storage.iter().copied())
+    }
+}
+
+fn add_libraries(all: &mut BTreeMap<Library, (u32, u64)>, new: Vec<Library>) {
+    for library in new {
+        if all.contains_key(&library) {
+            continue;
+        }
+        // By its path: what a mapping tells of a file of overlayfs is another's number.
+        let number = match &library {
+            Library::At(path) => executable::file_number(path),
+            Library::Replaced(number) => Some(*number),
+        };
+        if let Some(number) = number {
+            all.insert(library, number);
+        }
     }
 }
 
@@ -221,7 +252,6 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::executable;
 
     /// libvirt's two folders, in a temporary one.
     struct Libvirt(tempfile::TempDir);

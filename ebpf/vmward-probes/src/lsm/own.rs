@@ -191,6 +191,7 @@ fn try_object(row: &ObjectRow, inode: u64, deed: Deed) -> i32 {
     }
     let vector = match row.class {
         object_class::FOLDER | object_class::ABOVE => return try_folder(deed),
+        object_class::LIBRARY => return try_library(deed),
         object_class::BPF => vector::BPF_OBJECT,
         // The service manager clears away the folder of what is there for a run.
         object_class::STATE if current_tgid() == INIT && is_in_memory(inode) => return 0,
@@ -222,6 +223,19 @@ fn try_folder(deed: Deed) -> i32 {
     host_wall(&Attempt {
         detail: deed as u32,
         ..Attempt::new(vector::LIFELINE, 0)
+    })
+}
+
+/// A library that VMs run: one that is cut short ends all that run it, as if by
+/// themselves.
+#[inline(never)]
+fn try_library(deed: Deed) -> i32 {
+    if !matches!(deed, Deed::Write | Deed::Truncate) {
+        return 0;
+    }
+    host_wall(&Attempt {
+        detail: deed as u32,
+        ..Attempt::new(vector::LIFELINE, effect::FORCE_STOP)
     })
 }
 

@@ -11,7 +11,8 @@ use vmward_core::ids::Process;
 use super::own;
 use super::tree::{self, Found};
 use super::wanted::{
-    CONFIG_MAX, LIFELINES_MAX, OF_VM_MAX, OWN_FOLDER_MAX, PINS_MAX, Rows, Wanted, of_file,
+    CONFIG_MAX, LIBRARIES_MAX, LIFELINES_MAX, OF_VM_MAX, OWN_FOLDER_MAX, PINS_MAX, Rows, Wanted,
+    of_file,
 };
 use crate::audit_file::AUDIT_FILE;
 use crate::executable::{self, Entry};
@@ -98,6 +99,12 @@ impl Files {
             before.get(&of_file(number)) == Some(&lifeline_of(vm))
         });
         self.add_lifelines(&mut wanted, vms);
+        let libraries = Found {
+            numbers: self.open.libraries(),
+            is_cut: false,
+        };
+        let row = own(object_class::LIBRARY);
+        wanted.add_some(&libraries, row, LIBRARIES_MAX, || "libraries".to_owned());
         let (rows, full) = wanted.finish();
         for place in full.difference(&self.full) {
             tracing::warn!(

@@ -18,12 +18,15 @@ pub(super) const OWN_FOLDER_MAX: usize = 1024;
 pub(super) const CONFIG_MAX: usize = 4096;
 /// Most lifelines, of one VM and of all.
 pub(super) const OF_VM_MAX: usize = 256;
-pub(super) const LIFELINES_MAX: usize = 24_000;
+pub(super) const LIFELINES_MAX: usize = 23_488;
+/// Most libraries that VMs and the daemon run.
+pub(super) const LIBRARIES_MAX: usize = 512;
 /// For what is few: maps, programs, places and what the folders lie in.
 const OTHERS_MAX: usize = 512;
 
 const _: () = assert!(
-    PINS_MAX + 3 * OWN_FOLDER_MAX + CONFIG_MAX + LIFELINES_MAX + OTHERS_MAX <= OBJECTS_MAX as usize
+    PINS_MAX + 3 * OWN_FOLDER_MAX + CONFIG_MAX + LIFELINES_MAX + LIBRARIES_MAX + OTHERS_MAX
+        <= OBJECTS_MAX as usize
 );
 
 /// The rows of one look, and those that it finds in the kernel.
@@ -112,10 +115,12 @@ pub(super) fn of_file((dev, id): (u32, u64)) -> ObjectKey {
 /// The higher, the fewer may do the fewer things at the fewer times: to what is
 /// vmward's nobody at any time, PID 1 excepted where it is STATE; a place is never
 /// covered, a folder stays where it is while VMs run; a lifeline is open to libvirt
-/// and its VM, and ends with that; configuration is open to all.
+/// and its VM, and ends with that; a library is replaced, and not written to, while VMs
+/// run; configuration is open to all.
 pub(super) fn strictness(class: u32) -> u32 {
-    const FROM_THE_WEAKEST: [u32; 7] = [
+    const FROM_THE_WEAKEST: [u32; 8] = [
         object_class::CONFIG,
+        object_class::LIBRARY,
         object_class::LIFELINE,
         object_class::ABOVE,
         object_class::FOLDER,
