@@ -1,9 +1,10 @@
 //! vmward's own maps, programs, pins, files and process, and the host itself:
 //! out of reach of root while VMs run.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Lines, Write};
 use std::os::unix::net::UnixStream;
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::time::Duration;
 
 use vmward_tests::attacks::attack;
@@ -164,6 +165,63 @@ fn another_bpf_program_cannot_signal_a_vm() {
     scene.guest.assert_ticks();
 }
 
+/// The self-test's canary, which anybody may start.
+struct Canary {
+    process: Child,
+    orders: Option<ChildStdin>,
+    answers: Lines<BufReader<ChildStdout>>,
+    monitor: Option<UnixStream>,
+}
+
+impl Canary {
+    /// Starts the program, and whatever is to start it, with its folder.
+    #[track_caller]
+    fn start(program: &[&str], folder: &Path) -> Self {
+        let mut process = Command::new(program[0])
+            .args(&program[1..])
+            .arg("--canary")
+            .arg(folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it is installed");
+        let answers = BufReader::new(process.stdout.take().expect("it is piped"));
+        let mut canary = Self {
+            orders: process.stdin.take(),
+            answers: answers.lines(),
+            process,
+            monitor: None,
+        };
+        let ready = canary.answer();
+        assert!(ready.starts_with("ready "), "{ready}");
+        let monitor = UnixStream::connect(folder.join("monitor.sock"));
+        canary.monitor = Some(monitor.expect("it listens"));
+        canary
+    }
+
+    #[track_caller]
+    fn order(&mut self, order: &str) -> String {
+        let orders = self.orders.as_mut().expect("it is not told to end yet");
+        writeln!(orders, "{order}").expect("it reads");
+        self.answer()
+    }
+
+    #[track_caller]
+    fn answer(&mut self) -> String {
+        let answer = self.answers.next().unwrap_or(Ok(String::new()));
+        answer.expect("it is text")
+    }
+}
+
+impl Drop for Canary {
+    /// It goes with its orders.
+    fn drop(&mut self) {
+        self.orders = None;
+        self.monitor = None;
+        let _ended = self.process.wait();
+    }
+}
+
 /// The canary of the self-test runs vmward's own program, and does as it is told.
 #[test]
 #[ignore = "attacks VMs: runs in the test VM"]
@@ -172,39 +230,72 @@ fn a_canary_that_anybody_starts_harms_nothing_of_vmwards() {
     let audit = scene.daemon.audit();
     let log = audit.path().display().to_string();
     let dir = tempfile::tempdir().expect("there is room");
-    let mut canary = Command::new("vmwardd")
-        .arg("--canary")
-        .arg(dir.path())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("it is installed");
-    let mut orders = canary.stdin.take().expect("it is piped");
-    let answers = BufReader::new(canary.stdout.take().expect("it is piped"));
-    let mut answers = answers.lines().map(|line| line.expect("it is text"));
-    let ready = answers.next().unwrap_or_default();
-    assert!(ready.starts_with("ready "), "{ready}");
-    let _monitor = UnixStream::connect(dir.path().join("monitor.sock")).expect("it listens");
+    let mut canary = Canary::start(&["vmwardd"], dir.path());
     let bytes = audit.bytes();
     for order in [
         format!("truncate {log}"),
         "umount /sys/fs/bpf".to_owned(),
         "umount /sys/fs/bpf".to_owned(),
     ] {
-        writeln!(orders, "{order}").expect("it reads");
-        let answer = answers.next().unwrap_or_default();
+        let answer = canary.order(&order);
         let errno = answer.strip_prefix("tried ");
         assert!(
             errno.is_some_and(|errno| errno != "0"),
             "{order}: {answer:?}"
         );
     }
-    drop(orders);
-    canary.wait().expect("it is our child");
+    drop(canary);
     assert!(audit.bytes() >= bytes, "the log lost something");
     audit.verify();
     let pid = scene.guest.pid().to_string();
     assert_refused("kill -9", &run("/bin/kill", &["-9", &pid]));
+}
+
+/// A filter can answer in the kernel's place: that a VM has ended, say.
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
+fn who_is_below_a_filter_of_system_calls_is_not_vmwards() {
+    let mut scene = Scene::new("own-5", Mode::Enforce);
+    scene.daemon.kill_9();
+    let output = attack("own", "filtered-start", &["vmwardd", "--detach"]);
+    let said = text(&output);
+    assert!(!output.status.success(), "{said}");
+    assert!(said.contains("filter of system calls"), "{said}");
+    // Nor to the kernel: a canary that nobody has registered passes for a daemon.
+    let word = "rmdir /sys/fs/bpf/vmward";
+    for (program, refused) in [(vec!["vmwardd"], false), (filtered("vmwardd"), true)] {
+        let dir = tempfile::tempdir().expect("there is room");
+        let answer = Canary::start(&program, dir.path()).order(word);
+        assert_eq!(answer == "tried 1", refused, "{program:?}: {answer}");
+    }
+    scene.daemon.start_again(&[]);
+    scene.daemon.wait_protected(&scene.guest.name);
+    scene.guest.assert_ticks();
+}
+
+fn filtered(program: &str) -> Vec<&str> {
+    vec!["vmward-attack", "own", "filtered-start", program]
+}
+
+/// What lies over its folders says nothing: nobody has a lock there, and the log is seen
+/// by nobody.
+#[test]
+#[ignore = "attacks VMs: runs in the test VM"]
+fn who_has_other_folders_than_the_host_detaches_nothing() {
+    let mut scene = Scene::new("own-6", Mode::Enforce);
+    scene.daemon.kill_9();
+    for folder in ["/run/vmward", "/var/lib/vmward", "/var/log/vmward"] {
+        let script = format!("mount -t tmpfs none {folder}; exec vmwardd --detach");
+        let output = run("unshare", &["-m", "sh", "-c", &script]);
+        let said = text(&output);
+        assert!(!output.status.success(), "{folder}: {said}");
+        assert!(said.contains("mounted over it"), "{folder}: {said}");
+    }
+    let pid = scene.guest.pid().to_string();
+    assert_refused("kill -9", &run("/bin/kill", &["-9", &pid]));
+    scene.daemon.start_again(&[]);
+    scene.daemon.wait_protected(&scene.guest.name);
+    scene.guest.assert_ticks();
 }
 
 /// There the lock's holder does not show, and folders that are mounted over say nothing.

@@ -4,6 +4,7 @@ mod attached;
 mod descriptors;
 mod detach;
 mod heartbeat;
+mod host_folders;
 mod locks;
 mod new_journal;
 mod on_record;

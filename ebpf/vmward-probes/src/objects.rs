@@ -7,7 +7,7 @@ use vmward_abi::{ObjectKey, ObjectRow, fact, object, role, vm_flag};
 use crate::atomic::fetch_add_u64;
 use crate::maps::{FACTS, OBJECTS, VMS, offset};
 use crate::scope::{Vm, guarded, host, is_of_vmward};
-use crate::task::{Task, current_tgid, forget, opaque, read};
+use crate::task::{INIT, Task, current_tgid, forget, opaque, read};
 use crate::verdict::{Attempt, EPERM, is_leased, refuse, returned};
 
 const NS_PER_S: u64 = 1_000_000_000;
@@ -82,7 +82,8 @@ pub fn inode_of(dentry: u64) -> u64 {
 /// Is the running process vmward's own? By the program that it runs, so that a
 /// new daemon can take over from one that has gone. A process that somebody
 /// traces does what the tracer wants, one in a PID namespace of its own does not see
-/// the host, and the self-test's canary plays a stranger.
+/// the host, one whose system calls somebody filters is told what that one likes, and the
+/// self-test's canary plays a stranger.
 #[inline(always)]
 pub fn is_own() -> bool {
     vmward_is_own() == 1
@@ -101,11 +102,13 @@ fn runs_own(task: Task) -> bool {
     }
     // In a PID namespace below the host's it would take VMs' numbers for others.
     let is_elsewhere = task.is_traced() || task.is_in_pid_namespace();
+    // A service manager's filter is the unit's, and the same for every process.
+    let is_deceived = task.is_filtered() && task.parent_tgid() != Some(INIT);
     let own = match task.exe_file() {
         Some(file) => is_own_file(file),
         None => false,
     };
-    own && !is_elsewhere
+    own && !is_elsewhere && !is_deceived
 }
 
 /// vmward's program, with the NUL.

@@ -33,9 +33,9 @@ use vmward_wire::v1::HookStatus;
 use self::folders::{create_dir, prepare_dir, remove_logged, remove_stale};
 pub use self::lock::PinLock;
 use self::runs::Runs;
-use super::own::mount_namespace;
 use super::{KernelError, monitor, offsets};
 use crate::notify;
+use crate::process::view::mount_namespace;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("VMWARD_PROBES_EMBEDDED"));
 

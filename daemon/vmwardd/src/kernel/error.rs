@@ -31,6 +31,13 @@ pub enum KernelError {
          decides by; start vmwardd on the host itself"
     )]
     NotHostPids,
+    /// Somebody's filter stands between this process and the kernel.
+    #[error(
+        "a filter of system calls (seccomp) is on this process, which can answer in the kernel's \
+         place, and its parent is not the host's service manager; start vmwardd from its unit, or \
+         from a shell without such a filter"
+    )]
+    Filtered,
     /// The pin directory is not on a BPF file system.
     #[error("{path} is not on a BPF file system; mount one: mount -t bpf bpf /sys/fs/bpf")]
     NoBpfFs {

@@ -1,9 +1,6 @@
 //! What the kernel is told of the daemon: that it is there, that it is well, how
 //! many VMs it protects.
 
-use std::fs;
-use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -16,6 +13,7 @@ use super::guarded::{Guarded, Ids, Vms};
 use super::keeper::{Keeper, lock};
 use super::maps::{Maps, failed, take};
 use super::{KernelError, Protected};
+use crate::process::view::mount_namespace;
 
 /// After this time without a sign of life anybody may end the daemon.
 const WELL_NS: u64 = 10_000_000_000;
@@ -137,11 +135,4 @@ pub(super) fn guard_daemon(maps: &mut Maps, me: Process, observe: bool) -> Resul
             disarmed_until_s: 0,
         },
     )
-}
-
-/// The number of the mount namespace of a process, by its name in `/proc`; `None`
-/// where it does not show.
-pub(super) fn mount_namespace(process: &str) -> Option<u32> {
-    let found: io::Result<fs::Metadata> = fs::metadata(format!("/proc/{process}/ns/mnt"));
-    u32::try_from(found.ok()?.ino()).ok()
 }

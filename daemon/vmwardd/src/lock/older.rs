@@ -18,7 +18,7 @@ use crate::process::{ProcHandle, view};
 const LOCKS_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// Takes the flock on a file or folder, or says in a warning who has it that is no
-/// vmwardd.
+/// vmwardd. Who holds it always shows to whoever is in the host's PID namespace.
 ///
 /// # Errors
 /// [`LockError::Busy`] when a vmwardd has it.

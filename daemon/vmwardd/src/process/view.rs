@@ -3,9 +3,10 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::OnceLock;
 
-use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags, fstatfs, open, openat, statx};
+use rustix::fs::{AtFlags, Mode, OFlags, Statx, StatxFlags, fstatfs, open, openat, statx};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
@@ -42,6 +43,31 @@ pub fn open_at(path: &str) -> io::Result<File> {
         return Err(Errno::XDEV.into());
     }
     Ok(File::from(file))
+}
+
+/// Device and inode of what the host's first process sees at `path`.
+///
+/// # Errors
+/// The system's errors.
+pub fn of_host(path: &Path) -> io::Result<(u64, u64)> {
+    let inside = path.strip_prefix("/").unwrap_or(path);
+    let found = followed(&Path::new("1/root").join(inside))?;
+    let dev = rustix::fs::makedev(found.stx_dev_major, found.stx_dev_minor);
+    Ok((dev, found.stx_ino))
+}
+
+/// The number of the mount namespace of a process, by its name in `/proc`; `None`
+/// where it does not show.
+pub fn mount_namespace(process: &str) -> Option<u32> {
+    let found = followed(&Path::new(process).join("ns/mnt")).ok()?;
+    u32::try_from(found.stx_ino).ok()
+}
+
+/// What a path below `/proc` leads to, wherever that is.
+fn followed(path: &Path) -> io::Result<Statx> {
+    let root = root().ok_or(io::ErrorKind::Unsupported)?;
+    let found = statx(root, path, AtFlags::empty(), StatxFlags::INO)?;
+    Ok(found)
 }
 
 fn mount_of(file: &OwnedFd) -> Result<u64, Errno> {
@@ -83,6 +109,19 @@ fn common_proc() -> Result<OwnedFd, Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_others_see_and_are_in_is_what_proc_shows() {
+        use std::os::unix::fs::MetadataExt;
+
+        let own = std::fs::metadata("/proc/self/ns/mnt").unwrap().ino();
+        assert_eq!(mount_namespace("self").map(u64::from), Some(own));
+        let seen = std::fs::metadata("/proc/1/root/usr").unwrap();
+        assert_eq!(
+            of_host(Path::new("/usr")).unwrap(),
+            (seen.dev(), seen.ino())
+        );
+    }
 
     #[test]
     fn what_it_shows_is_what_proc_shows_where_nothing_is_mounted_over_it() {

@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::host_folders;
 use super::locks::lock_failure;
 use super::on_record::{on_whose_order, put_on_record};
 use crate::config::Config;
-use crate::exit::{Failure, UNAVAILABLE};
+use crate::exit::{Failure, OrExit, UNAVAILABLE};
 use crate::kernel::{KernelError, PinLock};
 use crate::lock::{HOST_DIR, InstanceLock, LockError};
 use crate::secure_file::{SecureFileError, read_trusted, replace};
@@ -84,8 +85,9 @@ fn number(pins: &Path) -> io::Result<String> {
 /// Takes the kernel side of this host.
 ///
 /// # Errors
-/// A daemon has it, or the lock cannot be had.
+/// A daemon has it, or the lock cannot be had; this is not where the host's daemon runs.
 pub(super) fn lock(config: &Config) -> Result<PinLock, Failure> {
+    host_folders::check(config).or_exit(UNAVAILABLE)?;
     PinLock::take(&config.pin_dir).map_err(|error| match error {
         KernelError::Lock(error) => lock_failure(error),
         other => Failure::new(UNAVAILABLE, other),

@@ -1,13 +1,14 @@
 //! What no two processes may have at the same time: folders, sockets, the kernel side.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::PathBuf;
 
 use super::attached::{self, Attached, real};
 use crate::boot_switch::BootSwitch;
 use crate::cli::Cli;
 use crate::config::Config;
-use crate::exit::{CANT_CREATE, Failure, TEMP_FAIL};
+use crate::exit::{CANT_CREATE, Failure, TEMP_FAIL, UNAVAILABLE};
 use crate::kernel::PinLock;
 use crate::lock::{InstanceLock, LockError};
 
@@ -43,6 +44,14 @@ pub(super) fn take_lock(config: &Config) -> Result<Vec<InstanceLock>, Failure> {
 }
 
 pub(super) fn lock_failure(error: LockError) -> Failure {
+    // The programs keep what is vmward's from a process that may not be it.
+    let is_refused = matches!(
+        &error,
+        LockError::Open { source, .. } if source.kind() == io::ErrorKind::PermissionDenied
+    );
+    if is_refused && let Err(why) = PinLock::check_process() {
+        return Failure::new(UNAVAILABLE, why);
+    }
     let code = match error {
         LockError::Busy { .. } => TEMP_FAIL,
         LockError::Open { .. } => CANT_CREATE,

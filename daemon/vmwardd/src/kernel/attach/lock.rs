@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::parent_id;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::Flock;
@@ -13,7 +14,10 @@ use nix::sys::statvfs::{FsFlags, statvfs};
 
 use super::super::KernelError;
 use crate::lock::{InstanceLock, ask_older};
+use crate::process::view;
 
+/// The host's first process.
+const INIT: u32 = 1;
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
 
 /// The right to attach, and to detach. Held for as long as the programs are this
@@ -69,7 +73,31 @@ fn pid_namespace() -> Option<u64> {
     Some(fs::metadata("/proc/self/ns/pid").ok()?.ino())
 }
 
+/// Is there a filter of system calls on this process? For a clear word, as above.
+fn is_filtered() -> bool {
+    const FILTER: &str = "2";
+    let status = view::read("self/status").unwrap_or_default();
+    let mode = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Seccomp:"));
+    mode.is_some_and(|mode| mode.trim() == FILTER)
+}
+
 impl PinLock {
+    /// Is this process one that the programs take for vmward's, as far as it can tell?
+    ///
+    /// # Errors
+    /// [`KernelError::NotHostPids`]; [`KernelError::Filtered`].
+    pub fn check_process() -> Result<(), KernelError> {
+        if pid_namespace().is_some_and(|number| number != HOST_PIDS) {
+            return Err(KernelError::NotHostPids);
+        }
+        if is_filtered() && parent_id() != INIT {
+            return Err(KernelError::Filtered);
+        }
+        Ok(())
+    }
+
     /// Takes it for the pins in `pin_dir`, which need not be there. There is one a
     /// host, whatever the folder: two walls would both decide.
     ///
@@ -77,11 +105,9 @@ impl PinLock {
     /// [`KernelError::Lock`] when a daemon with programs in the kernel runs, whatever
     /// its configuration; [`KernelError::NoBpfFs`] for a folder that can hold no pins,
     /// and is not to be removed as if it did; [`KernelError::ReadOnly`];
-    /// [`KernelError::NotHostPids`].
+    /// [`KernelError::NotHostPids`]; [`KernelError::Filtered`].
     pub fn take(pin_dir: &Path) -> Result<PinLock, KernelError> {
-        if pid_namespace().is_some_and(|number| number != HOST_PIDS) {
-            return Err(KernelError::NotHostPids);
-        }
+        PinLock::check_process()?;
         let parent = pin_dir.parent().unwrap_or(Path::new("/"));
         if !statfs(parent).is_ok_and(|s| s.filesystem_type().0 == BPF_FS_MAGIC) {
             return Err(KernelError::NoBpfFs {
