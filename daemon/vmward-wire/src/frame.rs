@@ -82,7 +82,7 @@ impl FrameDecoder {
     /// too long line ends is not worth guessing.
     pub fn push(&mut self, mut bytes: &[u8]) -> Result<(), FrameError> {
         while !self.broken {
-            let end = bytes.iter().position(|byte| *byte == b'\n');
+            let end = memchr::memchr(b'\n', bytes);
             let piece = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or_default();
             if self.partial.len().saturating_add(piece.len()) > self.max {
                 self.broken = true;

@@ -28,7 +28,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "thiserror",
         ],
     ),
-    ("vmward-wire", &["serde", "serde_json", "thiserror"]),
+    (
+        "vmward-wire",
+        &["memchr", "serde", "serde_json", "thiserror"],
+    ),
     (
         "vmward-mcp",
         &[
