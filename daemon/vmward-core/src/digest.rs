@@ -16,16 +16,50 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
-/// SHA-256 of a call's arguments in canonical form (RFC 8785: keys sorted, no white
-/// space, numbers as ECMAScript writes them), so that it does not matter how a client
-/// happened to write them. Whole numbers of up to 64 bits are exact, where the RFC has
-/// them rounded to doubles: what was approved for one must not do for another.
-pub fn args_digest(arguments: &Map<String, Value>) -> String {
-    sha256_hex(canonical(arguments).as_bytes())
+/// A call's arguments, with what is made of them once and told in several places.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arguments {
+    map: Map<String, Value>,
+    canonical: String,
+    digest: String,
 }
 
-/// A call's arguments in canonical form.
-pub fn canonical(arguments: &Map<String, Value>) -> String {
+impl Arguments {
+    /// These.
+    pub fn new(map: Map<String, Value>) -> Self {
+        let canonical = canonical(&map);
+        Self {
+            digest: sha256_hex(canonical.as_bytes()),
+            canonical,
+            map,
+        }
+    }
+
+    /// As the caller gave them.
+    pub fn map(&self) -> &Map<String, Value> {
+        &self.map
+    }
+
+    /// In canonical form (RFC 8785: keys sorted, no white space, numbers as ECMAScript
+    /// writes them), so that it does not matter how a client happened to write them.
+    /// Whole numbers of up to 64 bits are exact, where the RFC has them rounded to
+    /// doubles: what was approved for one must not do for another.
+    pub fn canonical(&self) -> &str {
+        &self.canonical
+    }
+
+    /// SHA-256 of the canonical form.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// Canonical form and digest.
+    pub(crate) fn into_texts(self) -> (String, String) {
+        (self.canonical, self.digest)
+    }
+}
+
+fn canonical(arguments: &Map<String, Value>) -> String {
     let mut text = Vec::with_capacity(CANONICAL_BYTES);
     write_object(arguments, &mut text);
     String::from_utf8(text).unwrap_or_default()
@@ -34,11 +68,10 @@ pub fn canonical(arguments: &Map<String, Value>) -> String {
 /// Two lower-case hexadecimal digits a byte.
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut digits = vec![0; bytes.len() * 2];
-    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
-        pair.copy_from_slice(&[byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)]));
-    }
-    String::from_utf8(digits).unwrap_or_default()
+    let pairs = bytes.iter().map(|byte| [byte >> 4, byte & 15]);
+    let digits = pairs.map(|pair| pair.map(|digit| DIGITS[usize::from(digit)]));
+    let digits: Vec<[u8; 2]> = digits.collect();
+    String::from_utf8(digits.into_flattened()).unwrap_or_default()
 }
 
 fn write_object(object: &Map<String, Value>, out: &mut Vec<u8>) {
@@ -86,7 +119,7 @@ mod tests {
     use super::*;
 
     fn digest(value: &Value) -> String {
-        args_digest(value.as_object().expect("an object"))
+        Arguments::new(value.as_object().expect("an object").clone()).digest
     }
 
     #[test]

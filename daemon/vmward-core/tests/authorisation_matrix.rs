@@ -11,6 +11,7 @@ use std::{collections::BTreeSet, fmt::Write as _, path::Path};
 use serde_json::{Map, Value, json};
 use vmward_core::{
     clock::{LocalTime, Now},
+    digest::Arguments,
     effect::Effect,
     engine::{Caller, Decision, Engine, ReasonCode, Request, Target, Via, VmTarget},
     ids::{Process, VmUuid},
@@ -183,8 +184,7 @@ fn request(engine: &Engine, subject: Subject, effect: Effect, target: Target) ->
         tool: tool.to_owned(),
         via,
         server: None,
-        args_digest: "0".repeat(64),
-        arguments,
+        arguments: Arguments::new(arguments),
         mapped,
         effect: Some(effect),
         target,

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 use vmward_core::{
     clock::{LocalTime, NS_PER_S, Now},
+    digest::Arguments,
     effect::Effect,
     engine::{Authorized, Caller, Decision, Engine, ReasonCode, Request, Target, Via, VmTarget},
     ids::{DecisionId, Process, VmUuid},
@@ -42,11 +43,10 @@ fn call(tool: &str, arguments: Map<String, Value>) -> Request {
         tool: tool.to_owned(),
         via: Via::Tool,
         server: None,
-        arguments,
+        arguments: Arguments::new(arguments),
         mapped: Mapped::Harmless { vm: None },
         local: LocalTime::default(),
         effect: None,
-        args_digest: "d".repeat(64),
         target: Target::Unchecked("web-1".to_owned()),
         caller: Caller {
             grant: "uid:1000".to_owned(),

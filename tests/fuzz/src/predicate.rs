@@ -4,6 +4,7 @@
 use serde_json::{Map, Value};
 use vmward_core::{
     clock::{LocalTime, Now},
+    digest::Arguments,
     effect::Effect,
     engine::{Caller, Decision, Engine, Request, Target, Via, VmTarget},
     ids::{Process, VmUuid},
@@ -54,10 +55,9 @@ fn request(arguments: Map<String, Value>) -> Request {
         tool: "vm_stop".to_owned(),
         via: Via::Tool,
         server: None,
-        args_digest: String::new(),
-        arguments,
+        arguments: Arguments::new(arguments),
         mapped: Mapped::Known {
-            pointer: "builtin:seed".to_owned(),
+            pointer: "builtin:seed".into(),
             effect: Some(Effect::Stop),
             vm: Some("web-1".to_owned()),
         },

@@ -13,7 +13,6 @@ use crate::{
     },
     audit::AuditBody,
     clock::{NS_PER_S, Now},
-    digest::canonical,
     ids::DecisionId,
     journal::JournalEntry,
     policy::RuleMode,
@@ -102,7 +101,6 @@ impl Engine {
         let ttl_s = asking().filter_map(|rule| rule.approval_timeout_s).min();
         let ttl_s = ttl_s.unwrap_or(self.approval_config.ttl_s);
         let request = call.request;
-        let arguments = canonical(&request.arguments);
         let approval = Approval {
             id,
             binding,
@@ -114,7 +112,7 @@ impl Engine {
                 Target::Unknown(name) | Target::Unchecked(name) => Some(name.clone()),
                 Target::Vm(vm) => Some(vm.name.clone()),
             },
-            arguments: cut(&arguments),
+            arguments: cut(request.arguments.canonical()),
             reason: request.reason.clone(),
             agent: request.caller.agent.clone(),
             rule: asking()

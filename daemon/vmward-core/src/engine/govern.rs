@@ -96,7 +96,7 @@ impl<'a> Call<'a> {
             tool: &request.tool,
             server: request.server.as_deref(),
             effect: request.effect,
-            arguments: &request.arguments,
+            arguments: request.arguments.map(),
             vm,
             caller: CallerFacts {
                 grant: &caller.grant,

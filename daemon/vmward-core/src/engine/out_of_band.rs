@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     clock::{LocalTime, Now},
+    digest::Arguments,
     effect::Effect,
     ids::Process,
     journal::JournalEntry,
@@ -65,10 +66,9 @@ fn stop_by(effect: Effect, vm: &VmTarget, actor_uid: u32, grant: String) -> Requ
         tool: effect.tool().to_owned(),
         via: Via::Effect,
         server: None,
-        arguments: Map::new(),
+        arguments: Arguments::new(Map::new()),
         mapped: Mapped::Harmless { vm: None },
         effect: Some(effect),
-        args_digest: String::new(),
         target: Target::Vm(vm.clone()),
         caller: Caller {
             grant,

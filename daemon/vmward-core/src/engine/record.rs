@@ -3,7 +3,6 @@
 use super::{Engine, ReasonCode, Request, Target, Via, govern::is_mapped};
 use crate::{
     audit::{ARGUMENTS_BYTES_MAX, CallerRecord, DecisionRecord, Verdict, VmRef},
-    digest::canonical,
     ids::DecisionId,
 };
 
@@ -11,6 +10,7 @@ impl Engine {
     pub(super) fn record(&self, request: Request, id: DecisionId) -> DecisionRecord {
         let claimed = request.via == Via::Tool && !is_mapped(&request);
         let caller = request.caller;
+        let (arguments, args_digest) = request.arguments.into_texts();
         DecisionRecord {
             decision: Verdict::Deny,
             decision_id: id,
@@ -18,10 +18,8 @@ impl Engine {
             tool: request.tool,
             via: request.via,
             server: request.server,
-            arguments: self
-                .records_arguments
-                .then(|| canonical(&request.arguments))
-                .filter(|text| text.len() <= ARGUMENTS_BYTES_MAX),
+            arguments: Some(arguments)
+                .filter(|text| self.records_arguments && text.len() <= ARGUMENTS_BYTES_MAX),
             effect: request.effect,
             claimed,
             vm: match request.target {
@@ -48,7 +46,7 @@ impl Engine {
             approval: None,
             shadow: None,
             policy_hash: self.policy.hash().to_owned(),
-            args_digest: request.args_digest,
+            args_digest,
             recovered: false,
             journalled: false,
             charges: None,

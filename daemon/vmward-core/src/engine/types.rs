@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::{
     audit::AuditBody,
     clock::LocalTime,
+    digest::Arguments,
     disarm::Disarm,
     effect::Effect,
     ids::{DecisionId, Process, VmUuid},
@@ -101,13 +101,11 @@ pub struct Request {
     /// The MCP server that offers the tool, where the caller names one.
     pub server: Option<String>,
     /// The arguments.
-    pub arguments: Map<String, Value>,
+    pub arguments: Arguments,
     /// What the effect map says about the call.
     pub mapped: Mapped,
     /// What it would do: what the caller claims, else what the effect map says.
     pub effect: Option<Effect>,
-    /// SHA-256 of the arguments in canonical form.
-    pub args_digest: String,
     /// To which VM.
     pub target: Target,
     /// Who asks.

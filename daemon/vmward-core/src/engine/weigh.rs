@@ -211,7 +211,7 @@ impl Engine {
             vm,
             unknown_vm,
             process,
-            args_digest: request.args_digest.clone(),
+            args_digest: request.arguments.digest().to_owned(),
             policy_hash: self.policy.hash().to_owned(),
         }
     }

@@ -12,7 +12,7 @@ use serde::{
 use serde_json::{Map, Value};
 use vmward_core::{
     clock::{LocalTime, NS_PER_S, Now, OffsetChange},
-    digest::args_digest,
+    digest::Arguments,
     effect::Effect,
     engine::{Caller, Engine, Request, Target, Via, VmTarget, one_vm},
     ids::{Process, VmUuid, is_plain_name},
@@ -167,8 +167,7 @@ impl Call {
             tool,
             via,
             server: self.server.clone(),
-            args_digest: args_digest(&self.arguments),
-            arguments: self.arguments.clone(),
+            arguments: Arguments::new(self.arguments.clone()),
             mapped,
             effect,
             target,

@@ -3,7 +3,7 @@
 
 use vmward_core::audit::{AuditBody, DecisionRecord};
 use vmward_core::clock::Now;
-use vmward_core::digest::args_digest;
+use vmward_core::digest::Arguments;
 use vmward_core::effect::Effect;
 use vmward_core::engine::{
     Authorized, Decision, LimitRow, ReasonCode, Request, Target, Via, VmTarget, one_vm,
@@ -40,7 +40,7 @@ impl Shell {
                 return;
             }
         };
-        let args_digest = request.args_digest.clone();
+        let args_digest = request.arguments.digest().to_owned();
         let Authorized {
             decision,
             journal,
@@ -160,8 +160,7 @@ impl Shell {
             server,
             mapped,
             effect,
-            args_digest: args_digest(&arguments),
-            arguments,
+            arguments: Arguments::new(arguments),
             local: clock::local(now.wall_ns),
             target,
             caller,

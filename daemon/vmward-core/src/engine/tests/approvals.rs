@@ -105,7 +105,7 @@ fn a_yes_is_for_this_call_alone() {
     let changes: [Change; 5] = [
         |request| request.target = Target::Vm(vm(2)),
         |request| request.effect = Some(Effect::Stop),
-        |request| request.args_digest = "e".repeat(64),
+        |request| request.arguments = Arguments::new(Map::from_iter([("a".into(), 1.into())])),
         |request| request.caller.grant = "uid:7".to_owned(),
         |request| {
             request.target = Target::Vm(VmTarget {

@@ -167,7 +167,7 @@ fn another_name_for_the_same_effect_has_no_counter_of_its_own() {
 fn with(arguments: &Value, request: Request) -> Request {
     let arguments = arguments.as_object().expect("an object").clone();
     Request {
-        arguments,
+        arguments: Arguments::new(arguments),
         ..request
     }
 }
@@ -294,7 +294,7 @@ fn patterns_that_would_take_too_long_together_deny_the_call() {
     let with = |tool: &str, text: &str| {
         let arguments = json!({"x": text});
         Request {
-            arguments: arguments.as_object().expect("an object").clone(),
+            arguments: Arguments::new(arguments.as_object().expect("an object").clone()),
             ..request(tool, None, Target::None)
         }
     };

@@ -8,7 +8,7 @@ use super::*;
 fn with(arguments: &Value, request: Request) -> Request {
     let arguments = arguments.as_object().expect("an object").clone();
     Request {
-        arguments,
+        arguments: Arguments::new(arguments),
         ..request
     }
 }

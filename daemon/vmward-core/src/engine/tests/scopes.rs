@@ -22,9 +22,11 @@ fn one_an_hour(scope: &str) -> Value {
 }
 
 fn counting(n: u8, count: Value) -> Request {
-    let mut request = stop(n);
-    request.arguments.insert("count".to_owned(), count);
-    request
+    let arguments = Map::from_iter([("count".to_owned(), count)]);
+    Request {
+        arguments: Arguments::new(arguments),
+        ..stop(n)
+    }
 }
 
 #[track_caller]

@@ -5,7 +5,7 @@ use vmward_core::{
     approval::{ApprovalConfig, Person},
     audit::{AuditBody, chain::Chain},
     clock::{LocalTime, NS_PER_S, Now},
-    digest::args_digest,
+    digest::Arguments,
     engine::{Authorized, Caller, Decision, Engine, Request, Target, Via, VmTarget},
     ids::{Process, VmUuid},
     lease::KernelLease,
@@ -117,8 +117,7 @@ fn request(engine: &Engine, tool: &str, arguments: Map<String, Value>) -> Reques
         tool: tool.to_owned(),
         via: Via::Tool,
         server: None,
-        args_digest: args_digest(&arguments),
-        arguments,
+        arguments: Arguments::new(arguments),
         effect: mapped.effect(),
         mapped,
         target: Target::Vm(VmTarget {

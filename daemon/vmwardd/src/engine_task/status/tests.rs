@@ -2,6 +2,7 @@
 
 use serde_json::Map;
 use vmward_core::clock::LocalTime;
+use vmward_core::digest::Arguments;
 use vmward_core::effect::Effect;
 use vmward_core::engine::{Caller, Decision, Request, Target, Via, VmTarget};
 use vmward_core::policy::map::Mapped;
@@ -40,14 +41,13 @@ fn a_lease_of_another_grant_is_counted_and_not_shown() {
         tool: "vm_stop".to_owned(),
         via: Via::Tool,
         server: None,
-        arguments: Map::new(),
+        arguments: Arguments::new(Map::new()),
         mapped: Mapped::Known {
-            pointer: "builtin:test".to_owned(),
+            pointer: "builtin:test".into(),
             effect: Some(Effect::Stop),
             vm: None,
         },
         effect: Some(Effect::Stop),
-        args_digest: String::new(),
         target: Target::Vm(vm),
         caller,
         holder: VM,
