@@ -39,6 +39,7 @@ use crate::{clock::NS_PER_S, ids::DecisionId, policy::rule::WINDOW_SECONDS_MAX};
 use charge::key_of;
 use charge::maker_in;
 pub use charge::{Charge, CounterKey, maker_beside, window_s};
+use log::Log;
 pub use log::StampEntry;
 pub use room::{Load, SHARE_COUNTERS_MAX, SHARE_STAMPS_MAX, Whose};
 use table::{Keep, Table};
@@ -212,8 +213,9 @@ impl Limiter {
             if cost > u64::from(want.max) {
                 return Err(LimitError::NeverFits { index });
             }
-            let wait = self.wait(want, cost, now_ns).map(|wait| (wait, index));
-            slowest = slowest.max(wait);
+            let log = self.logs.get(&want.counter, &want.key);
+            let wait = log.and_then(|log| wait(log, want, cost, now_ns));
+            slowest = slowest.max(wait.map(|wait| (wait, index)));
         }
         if let Some((retry_after_ns, index)) = slowest {
             return Err(LimitError::Exceeded {
@@ -247,16 +249,16 @@ impl Limiter {
     pub fn state(&self, want: &Want, now_ns: i64) -> LimitView {
         let now_ns = now_ns.max(self.last_ns);
         let max = u64::from(want.max);
-        let used = self
-            .logs
-            .get(&want.counter, &want.key)
-            .map_or(0, |log| log.used(now_ns.saturating_sub(want.window_ns)));
+        let log = self.logs.get(&want.counter, &want.key);
+        let used = log.map_or(0, |log| log.used(now_ns.saturating_sub(want.window_ns)));
         // With more used than max (the policy was tightened) the next call fits
         // only when enough of it lapses.
         let cost = max.saturating_sub(used) + 1;
         LimitView {
             remaining: u32::try_from(max.saturating_sub(used)).unwrap_or(u32::MAX),
-            next_free_in_ns: self.wait(want, cost, now_ns).unwrap_or(0),
+            next_free_in_ns: log
+                .and_then(|log| wait(log, want, cost, now_ns))
+                .unwrap_or(0),
         }
     }
 
@@ -320,26 +322,12 @@ impl Limiter {
         self.last_ns
     }
 
-    /// How long until `cost` more fits, or `None` when it fits now or never
-    /// will.
-    fn wait(&self, want: &Want, cost: u64, now_ns: i64) -> Option<i64> {
-        let log = self.logs.get(&want.counter, &want.key)?;
-        let horizon_ns = now_ns.saturating_sub(want.window_ns);
-        let too_much = (log.used(horizon_ns) + cost)
-            .checked_sub(u64::from(want.max))
-            .filter(|too_much| *too_much > 0)?;
-        let at_ns = log.lapse_of(too_much, horizon_ns)?;
-        Some(at_ns.saturating_add(want.window_ns).saturating_sub(now_ns))
-    }
-
     fn prune(&mut self, want: &Want, now_ns: i64) {
-        let Some(log) = self.logs.get_mut(&want.counter, &want.key) else {
-            return;
-        };
-        // A window that the policy did not announce must not lose calls either.
-        log.keep_at_least(want.window_ns, now_ns);
-        self.logs
-            .take(&want.counter, &want.key, |log| log.drop_lapsed(now_ns));
+        self.logs.take(&want.counter, &want.key, |log| {
+            // A window that the policy did not announce must not lose calls either.
+            log.keep_at_least(want.window_ns, now_ns);
+            log.drop_lapsed(now_ns)
+        });
     }
 
     fn make_room<W: Borrow<Want>>(&mut self, wants: &[W], now_ns: i64) -> Result<(), LimitError> {
@@ -368,6 +356,17 @@ impl Default for Limiter {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// How long until `cost` more fits into the log, or `None` when it fits now or never
+/// will.
+fn wait(log: &Log, want: &Want, cost: u64, now_ns: i64) -> Option<i64> {
+    let horizon_ns = now_ns.saturating_sub(want.window_ns);
+    let too_much = (log.used(horizon_ns) + cost)
+        .checked_sub(u64::from(want.max))
+        .filter(|too_much| *too_much > 0)?;
+    let at_ns = log.lapse_of(too_much, horizon_ns)?;
+    Some(at_ns.saturating_add(want.window_ns).saturating_sub(now_ns))
 }
 
 fn same(one: &Want, other: &Want) -> bool {

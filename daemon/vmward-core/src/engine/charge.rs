@@ -175,7 +175,8 @@ fn scope_key(scope: Scope, request: &Request) -> Key {
         maker: Some(grant.as_str().into()),
     };
     match scope {
-        Scope::Grant => Key::known(format!("grant:{grant}")),
+        // Most limits have this scope, and to format takes longer.
+        Scope::Grant => Key::known(["grant:", grant].concat()),
         Scope::Session => {
             let process = caller.process;
             let text = format!("session:{grant}/{}.{}", process.pid, process.start_ticks);

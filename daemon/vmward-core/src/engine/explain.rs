@@ -205,7 +205,7 @@ impl Engine {
 fn mapped_by(request: &Request) -> String {
     match (request.via, &request.mapped) {
         (Via::Effect, _) => "the caller names the effect itself".to_owned(),
-        (Via::Tool, Mapped::Known { pointer, .. }) => pointer.clone(),
+        (Via::Tool, Mapped::Known { pointer, .. }) => pointer.to_string(),
         (Via::Tool, Mapped::Suspect { why, .. }) => {
             format!("no entry; it could stop a VM: {why}")
         }

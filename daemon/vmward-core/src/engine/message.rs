@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt};
 
-use super::{LimitRow, Request, Target};
+use super::{LimitRow, Request, Target, VmTarget};
 use crate::{
     ids::DecisionId,
     lease::Lease,
@@ -14,12 +14,14 @@ use crate::{
 const SENTENCE_BYTES: usize = 200;
 
 /// As in `vm_stop of web-1`.
-pub(super) fn call(request: &Request) -> String {
-    match &request.target {
-        Target::Vm(vm) => format!("{} of {}", request.tool, vm.name),
-        Target::Unchecked(name) => format!("{} of {name}", request.tool),
-        Target::None | Target::Unknown(_) => request.tool.clone(),
-    }
+pub(super) fn call(request: &Request) -> impl fmt::Display {
+    let tool = &request.tool;
+    fmt::from_fn(move |out| match &request.target {
+        Target::Vm(VmTarget { name, .. }) | Target::Unchecked(name) => {
+            write!(out, "{tool} of {name}")
+        }
+        Target::None | Target::Unknown(_) => out.write_str(tool),
+    })
 }
 
 pub(super) fn vm_or_none(request: &Request) -> &str {
@@ -185,6 +187,6 @@ pub(super) fn busy(vm: &str, lease: &Lease, wait_ms: u64) -> String {
     )
 }
 
-pub(super) fn seconds(ms: u64) -> String {
-    format!("{} s", ms.div_ceil(1000))
+pub(super) fn seconds(ms: u64) -> impl fmt::Display {
+    fmt::from_fn(move |out| write!(out, "{} s", ms.div_ceil(1000)))
 }

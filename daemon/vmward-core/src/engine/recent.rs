@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, VecDeque},
 };
 
 use serde::{Deserialize, Serialize};
@@ -28,16 +28,17 @@ pub struct RecentDecision {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Recent {
     all: BTreeMap<DecisionId, RecentDecision>,
-    /// The same by grant. No set is empty.
-    by_grant: BTreeMap<String, BTreeSet<DecisionId>>,
+    /// The same by grant, the oldest first. No list is empty.
+    by_grant: BTreeMap<String, VecDeque<DecisionId>>,
 }
 
 impl Recent {
+    /// One that is younger than all others.
     pub(super) fn insert(&mut self, decision: RecentDecision) {
         if let Some(of_grant) = self.by_grant.get_mut(&decision.grant) {
-            of_grant.insert(decision.id);
+            of_grant.push_back(decision.id);
         } else {
-            let of_grant = BTreeSet::from([decision.id]);
+            let of_grant = VecDeque::from([decision.id]);
             self.by_grant.insert(decision.grant.clone(), of_grant);
         }
         self.all.insert(decision.id, decision);
@@ -51,7 +52,9 @@ impl Recent {
             return;
         };
         if let Some(of_grant) = self.by_grant.get_mut(&decision.grant) {
-            of_grant.remove(&id);
+            if let Ok(at) = of_grant.binary_search(&id) {
+                of_grant.remove(at);
+            }
             if of_grant.is_empty() {
                 self.by_grant.remove(&decision.grant);
             }
@@ -70,8 +73,8 @@ impl Recent {
     /// older decision.
     fn make_room(&mut self) {
         let shares = self.by_grant.values();
-        let fullest = shares.max_by_key(|ids| (ids.len(), Reverse(ids.first().copied())));
-        let oldest = fullest.and_then(|ids| ids.first().copied());
+        let fullest = shares.max_by_key(|ids| (ids.len(), Reverse(ids.front().copied())));
+        let oldest = fullest.and_then(|ids| ids.front().copied());
         if let Some(oldest) = oldest {
             self.remove(oldest);
         }

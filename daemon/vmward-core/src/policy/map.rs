@@ -17,7 +17,7 @@ mod builtin;
 mod suspect;
 mod table;
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use super::{
     facts::Facts,
@@ -51,7 +51,7 @@ pub enum Mapped {
     /// An entry matches.
     Known {
         /// The entry's pointer.
-        pointer: String,
+        pointer: Cow<'static, str>,
         /// What the call does; `None` when it stops nothing.
         effect: Option<Effect>,
         /// The VM's name or UUID as the arguments give it; `None` also where
@@ -99,7 +99,7 @@ pub fn look_up(own: &[MapEntry], facts: &Facts<'_>) -> Mapped {
         match matches(entry, facts, &work) {
             Ok(true) => {
                 return Mapped::Known {
-                    pointer: entry.pointer.clone(),
+                    pointer: entry.pointer.clone().into(),
                     effect: entry.effect,
                     vm: own_vm(entry, facts),
                 };
@@ -112,16 +112,16 @@ pub fn look_up(own: &[MapEntry], facts: &Facts<'_>) -> Mapped {
             }
         }
     }
-    if let Some((server, entry)) = builtin::find(facts.tool, facts.arguments) {
+    if let Some((pointer, entry)) = builtin::find(facts.tool, facts.arguments) {
         let vm = arguments::vm(facts.arguments, entry.vm);
         return match entry.what {
             What::Nothing => Mapped::Known {
-                pointer: format!("builtin:{server}"),
+                pointer: pointer.into(),
                 effect: None,
                 vm,
             },
             What::Does(effect) => Mapped::Known {
-                pointer: format!("builtin:{server}"),
+                pointer: pointer.into(),
                 effect: Some(effect),
                 vm,
             },

@@ -269,7 +269,7 @@ fn request(engine: &Engine, subject: &Subject, vm: &FullVm) -> Option<Request> {
         && map::effects_of(own, &request.tool).contains(&effect)
     {
         request.mapped = Mapped::Known {
-            pointer: String::new(),
+            pointer: "".into(),
             effect: Some(effect),
             vm: None,
         };

@@ -16,8 +16,8 @@ use crate::effect::Effect;
 
 /// The entries for one MCP server.
 pub(super) struct Server {
-    /// As in `builtin:NAME`.
-    pub(super) name: &'static str,
+    /// `builtin:` and its name.
+    pub(super) pointer: &'static str,
     pub(super) entries: &'static [Entry],
 }
 
@@ -70,7 +70,7 @@ impl When {
     }
 }
 
-/// The first entry for the call, with its server's name.
+/// The first entry for the call, with its server's pointer.
 pub(super) fn find(
     tool: &str,
     arguments: &Map<String, Value>,
@@ -83,7 +83,7 @@ pub(super) fn find(
         .copied()
 }
 
-/// An entry with its server's name.
+/// An entry with its server's pointer.
 type Named = (&'static str, &'static Entry);
 
 /// The entries of each tool, in the table's order.
@@ -92,7 +92,10 @@ fn by_tool() -> HashMap<&'static str, Vec<Named>> {
     for server in table::SERVERS {
         for entry in server.entries {
             for tool in entry.tools {
-                by_tool.entry(*tool).or_default().push((server.name, entry));
+                by_tool
+                    .entry(*tool)
+                    .or_default()
+                    .push((server.pointer, entry));
             }
         }
     }

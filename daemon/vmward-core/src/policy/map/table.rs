@@ -27,17 +27,17 @@ use crate::effect::Effect::{
 };
 
 pub(super) static SERVERS: &[Server] = &[
-    server("michael-abdo/tmux-claude-mcp-server", TMUX_CLAUDE),
-    server("chrisjohntapp/libvirt-mcp", libvirt::CHRISJOHNTAPP),
-    server("stratus-ss/kvm-mcp", libvirt::STRATUS),
-    server("rzippert/libvirt-mcp", libvirt::RZIPPERT),
-    server("aspectrr/virsh-sandbox", libvirt::VIRSH_SANDBOX),
-    server("containers/kubernetes-mcp-server", KUBERNETES),
-    server("nicholaswilde/proxmox-mcp-rs", proxmox::RUST),
-    server("gilby125/mcp-proxmox", proxmox::SEPARATE),
-    server("Bldg-7/proxmox-mcp", proxmox::MULTIPLEXED),
-    server("Zaptimist/mcp-proxmox", proxmox::SHELL),
-    server("any", ANY),
+    server("builtin:michael-abdo/tmux-claude-mcp-server", TMUX_CLAUDE),
+    server("builtin:chrisjohntapp/libvirt-mcp", libvirt::CHRISJOHNTAPP),
+    server("builtin:stratus-ss/kvm-mcp", libvirt::STRATUS),
+    server("builtin:rzippert/libvirt-mcp", libvirt::RZIPPERT),
+    server("builtin:aspectrr/virsh-sandbox", libvirt::VIRSH_SANDBOX),
+    server("builtin:containers/kubernetes-mcp-server", KUBERNETES),
+    server("builtin:nicholaswilde/proxmox-mcp-rs", proxmox::RUST),
+    server("builtin:gilby125/mcp-proxmox", proxmox::SEPARATE),
+    server("builtin:Bldg-7/proxmox-mcp", proxmox::MULTIPLEXED),
+    server("builtin:Zaptimist/mcp-proxmox", proxmox::SHELL),
+    server("builtin:any", ANY),
 ];
 
 /// Runs what it is given, as root or close to it.
@@ -47,8 +47,8 @@ const CHOICE: What = Opaque("nothing is known about what its arguments choose");
 
 const NAME: &[&str] = &["name"];
 
-const fn server(name: &'static str, entries: &'static [Entry]) -> Server {
-    Server { name, entries }
+const fn server(pointer: &'static str, entries: &'static [Entry]) -> Server {
+    Server { pointer, entries }
 }
 
 /// The tools have this effect.

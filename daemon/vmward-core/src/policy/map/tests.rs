@@ -49,13 +49,13 @@ fn entry(tool: &str, effect: Option<Effect>) -> MapEntry {
 fn the_policys_own_entry_comes_before_the_built_in_one() {
     let own = [entry("vm_start", Some(Effect::Reset))];
     let expected = Mapped::Known {
-        pointer: "/effect_map/0".to_owned(),
+        pointer: "/effect_map/0".into(),
         effect: Some(Effect::Reset),
         vm: Some("a".to_owned()),
     };
     assert_eq!(mapped(&own, "vm_start", &json!({"name": "a"})), expected);
     let built_in = Mapped::Known {
-        pointer: "builtin:any".to_owned(),
+        pointer: "builtin:any".into(),
         effect: None,
         vm: Some("a".to_owned()),
     };
@@ -77,7 +77,7 @@ fn an_entry_with_conditions_is_for_the_calls_that_meet_them() {
     }];
     let hard = json!({"mode": "hard", "target": {"id": "a"}, "name": "b"});
     let expected = Mapped::Known {
-        pointer: "/effect_map/0".to_owned(),
+        pointer: "/effect_map/0".into(),
         effect: Some(Effect::ForceStop),
         vm: Some("a".to_owned()),
     };

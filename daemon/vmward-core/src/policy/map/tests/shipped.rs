@@ -59,7 +59,7 @@ fn every_surveyed_server_is_mapped_and_every_entry_is_needed() {
                 What::Nothing => tools.any(covered),
                 What::Does(_) | What::Opaque(_) => tools.all(covered),
             };
-            assert!(complete, "{}: {:?} has no row", server.name, entry.tools);
+            assert!(complete, "{}: {:?} has no row", server.pointer, entry.tools);
         }
     }
 }
