@@ -144,7 +144,9 @@ impl AuditLog {
     fn write_out(&self, file: &mut AuditFile, last: Option<Waiting>) {
         let waiting = {
             let mut soon = self.soon();
-            let records = std::mem::take(&mut soon.records);
+            // As many will come again: whoever appends them waits for an answer.
+            let room = Vec::with_capacity(soon.records.len());
+            let records = std::mem::replace(&mut soon.records, room);
             if let Some(spool) = soon.spool.as_mut().filter(|_| !records.is_empty()) {
                 spool.turn();
             }

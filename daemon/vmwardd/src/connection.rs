@@ -345,33 +345,37 @@ impl Client {
         }
     }
 
-    /// Puts a message before the engine and waits for its answer.
-    async fn ask<T>(
+    /// Puts a message before the engine, and waits for its answer.
+    fn ask<T>(
         &self,
         message: impl FnOnce(oneshot::Sender<T>) -> Message,
-    ) -> Result<T, ErrorObject> {
+    ) -> impl Future<Output = Result<T, ErrorObject>> {
         let (reply, mut answer) = oneshot::channel();
-        match self.engine.offer(message(reply)) {
-            Ok(()) => {}
-            Err(NotTaken::Ended) => return Err(stopping()),
-            Err(NotTaken::Full) => {
-                count(&self.counters.queue_full);
-                return Err(ErrorObject::new(
-                    ErrorCode::TooBusy,
-                    "too many requests are waiting; try again in a second",
-                ));
+        // Here already: what waits would have to be large enough for the message.
+        let offered = self.engine.offer(message(reply));
+        async move {
+            match offered {
+                Ok(()) => {}
+                Err(NotTaken::Ended) => return Err(stopping()),
+                Err(NotTaken::Full) => {
+                    count(&self.counters.queue_full);
+                    return Err(ErrorObject::new(
+                        ErrorCode::TooBusy,
+                        "too many requests are waiting; try again in a second",
+                    ));
+                }
             }
-        }
-        if let Ok(answer) = answer.try_recv() {
-            return Ok(answer);
-        }
-        match timeout(ENGINE_DEADLINE, answer).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(_)) => Err(stopping()),
-            Err(_) => Err(ErrorObject::new(
-                ErrorCode::Unavailable,
-                "the daemon did not decide in time; its disk may hang",
-            )),
+            if let Ok(answer) = answer.try_recv() {
+                return Ok(answer);
+            }
+            match timeout(ENGINE_DEADLINE, answer).await {
+                Ok(Ok(answer)) => Ok(answer),
+                Ok(Err(_)) => Err(stopping()),
+                Err(_) => Err(ErrorObject::new(
+                    ErrorCode::Unavailable,
+                    "the daemon did not decide in time; its disk may hang",
+                )),
+            }
         }
     }
 }
