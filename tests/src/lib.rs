@@ -30,8 +30,8 @@ pub const CRASH_STEPS: [&str; 7] = [
     "before-journal",
     "after-journal-write",
     "after-fsync",
-    "after-audit",
     "after-lease",
+    "after-audit",
     "before-answer",
     "after-answer",
 ];

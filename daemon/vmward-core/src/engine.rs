@@ -1,9 +1,9 @@
 //! The decision: what may happen, what to write down for it, what became of it.
 //!
-//! The shell asks, makes the returned journal entries durable, writes the audit
-//! record, puts the lease into the kernel, and only then answers. Where it
-//! cannot make them durable it calls [`Engine::undo`] and answers nothing that
-//! was allowed.
+//! The shell asks, makes the returned journal entries durable, puts the lease into
+//! the kernel, writes the audit record, and only then answers. Where it cannot make
+//! them durable it calls [`Engine::undo`], where the kernel does not take the lease
+//! [`Engine::revoke`], and answers nothing that was allowed.
 
 mod approvals;
 mod authorize;

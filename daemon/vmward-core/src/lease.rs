@@ -15,6 +15,8 @@
 //!
 //! A lease for a reset is also done when it is given back after its use: the kernel
 //! takes one reset by it, and nothing else.
+//! One that the kernel does not take is denied to its caller and undone, its charge
+//! and its approval with it: nobody ever had it.
 //! One that is given back unused is closed at once where nothing can bring a refund.
 //!
 //! The kernel decides by its own row; this is the daemon's copy of it. A refund

@@ -10,12 +10,12 @@ pub enum Point {
     BeforeJournal,
     /// Written, not yet durable.
     AfterJournalWrite,
-    /// Durable, not yet handed to the audit log.
+    /// Durable; the kernel has no lease yet.
     AfterFsync,
-    /// The audit log's line cannot be lost any more, the kernel has no lease yet.
-    AfterAudit,
     /// The kernel has the lease.
     AfterLease,
+    /// The audit log's line cannot be lost any more.
+    AfterAudit,
     /// Everything is done but the answer.
     BeforeAnswer,
     /// It is sent; the audit log has no line yet.
@@ -54,8 +54,8 @@ pub fn point(here: Point) {
         Point::BeforeJournal => "before-journal",
         Point::AfterJournalWrite => "after-journal-write",
         Point::AfterFsync => "after-fsync",
-        Point::AfterAudit => "after-audit",
         Point::AfterLease => "after-lease",
+        Point::AfterAudit => "after-audit",
         Point::BeforeAnswer => "before-answer",
         Point::AfterAnswer => "after-answer",
         Point::BeforeLog => "before-log",

@@ -25,6 +25,7 @@ use std::sync::atomic::{Ordering, compiler_fence};
 
 use memmap2::MmapMut;
 use vmward_core::audit::AuditBody;
+use vmward_core::ids::DecisionId;
 
 pub use self::pair::SpoolPair;
 use crate::secure_file::open_own;
@@ -55,6 +56,13 @@ pub struct Left {
     pub records: Vec<AuditBody>,
     /// What could not be read, as a sentence.
     pub damage: Option<String>,
+}
+
+impl Left {
+    /// The decisions that its records announce.
+    pub fn ids(&self) -> impl Iterator<Item = DecisionId> {
+        self.records.iter().filter_map(AuditBody::decision_id)
+    }
 }
 
 impl Spool {

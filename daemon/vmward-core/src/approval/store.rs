@@ -194,6 +194,11 @@ impl Approvals {
         Some(approval)
     }
 
+    /// The request whose yes this decision used.
+    pub fn used_by(&self, decision: DecisionId) -> Option<DecisionId> {
+        self.used.get(&decision).copied()
+    }
+
     /// Takes back what a decision did that could not be written down: the request
     /// that it opened, who asked by it, or the yes that it used.
     pub fn undo(&mut self, decision: DecisionId) {

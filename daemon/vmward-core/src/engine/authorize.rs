@@ -90,6 +90,22 @@ impl Engine {
         self.approvals.undo(id);
     }
 
+    /// Forgets an allow that was written down, and that nobody got: the kernel did not
+    /// take its lease, so that nobody can have used it. Its charge and its approval
+    /// are there for another call; the entries tell the journal.
+    pub fn revoke(&mut self, id: DecisionId, now: Now) -> Vec<JournalEntry> {
+        let used = self.approvals.used_by(id);
+        self.undo(id);
+        let released = JournalEntry::Release {
+            id,
+            state: LeaseState::Lost,
+            at: now,
+        };
+        let approval = used.and_then(|used| self.approvals.get(used)).cloned();
+        let given_back = approval.map(|approval| JournalEntry::Approval(Box::new(approval)));
+        std::iter::once(released).chain(given_back).collect()
+    }
+
     /// Charges the call, uses up its approval or opens a request for one.
     fn take(
         &mut self,

@@ -81,7 +81,6 @@ impl Shell {
         let gone = gone.then(|| "the process that was to hold the lease has ended".to_owned());
         if let Some(why) = fault.or(gone) {
             self.engine.undo(id);
-            pending.journalled = false;
             self.refuse(&mut pending, &why, now);
         } else {
             if !journal.is_empty() {

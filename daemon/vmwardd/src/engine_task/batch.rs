@@ -1,5 +1,6 @@
 //! What a round of messages led to, and the order in which it becomes real:
-//! journal (durable), audit, kernel, answers.
+//! journal (durable), kernel, audit, answers. The kernel comes before the audit log, so
+//! that a record never tells of an allow that nobody got.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,7 +10,7 @@ use vmward_core::clock::Now;
 use vmward_core::engine::ReasonCode;
 use vmward_core::ids::DecisionId;
 use vmward_core::journal::{JournalEntry, encode_batch};
-use vmward_core::lease::{KernelLease, Lease};
+use vmward_core::lease::Lease;
 use vmward_wire::rpc::{ErrorCode, ErrorObject};
 use vmward_wire::v1;
 
@@ -179,7 +180,7 @@ impl Shell {
         false
     }
 
-    /// Everything after the journal: audit, kernel, answers.
+    /// Everything after the journal: kernel, audit, answers.
     pub(super) fn conclude(&mut self, batch: Batch, durable: bool, now: Now) {
         let Batch {
             journal,
@@ -194,33 +195,20 @@ impl Shell {
             self.take_back(&mut answers, now);
             self.keep(journal);
         }
+        for pending in &mut answers {
+            self.put_lease(pending, now);
+        }
+        crash::point(Point::AfterLease);
         for body in audit {
             self.audit.append(body, now);
         }
         for pending in &mut answers {
-            // Once handed over it is not changed any more, so it need not be kept.
-            if let Some(body) = pending.audit.take() {
-                let copied = if durable && pending.journalled {
-                    Copied::InJournal
-                } else {
-                    Copied::Nowhere
-                };
-                if !self.audit.append_soon(body, now, copied) {
-                    count(&self.counters.audit_waits);
-                }
-            }
-            if let Some(body) = pending.approval.take() {
-                self.audit.append(body, now);
-            }
+            self.hand_over(pending, durable, now);
         }
         self.conclude_rulings(ruled, durable, now);
         self.conclude_reprotected(reprotected, durable, now);
         self.keep_seq();
         crash::point(Point::AfterAudit);
-        for pending in &mut answers {
-            self.put_lease(pending, now);
-        }
-        crash::point(Point::AfterLease);
         crash::point(Point::BeforeAnswer);
         for PendingAnswer {
             id, answer, reply, ..
@@ -244,6 +232,24 @@ impl Shell {
                     "taken down in memory only: the journal cannot be written",
                 ))
             }));
+        }
+    }
+
+    /// Hands a decision's records to the audit log. They are not changed any more, so
+    /// they need not be kept.
+    fn hand_over(&self, pending: &mut PendingAnswer, durable: bool, now: Now) {
+        if let Some(body) = pending.audit.take() {
+            let copied = if durable && pending.journalled {
+                Copied::InJournal
+            } else {
+                Copied::Nowhere
+            };
+            if !self.audit.append_soon(body, now, copied) {
+                count(&self.counters.audit_waits);
+            }
+        }
+        if let Some(body) = pending.approval.take() {
+            self.audit.append(body, now);
         }
     }
 
@@ -296,6 +302,8 @@ impl Shell {
         }
         pending.lease = None;
         pending.approval = None;
+        // What the journal would make again says that it was allowed.
+        pending.journalled = false;
         pending.answer.decision = v1::Decision::Deny;
         pending.answer.reason_code = v1::ReasonCode::Unavailable;
         message.clone_into(&mut pending.answer.message);
@@ -312,8 +320,8 @@ impl Shell {
         }
     }
 
-    /// Gives the kernel the lease. Where it refuses, the caller is denied and
-    /// the lease ends as lost: it stays charged, because it was allowed.
+    /// Gives the kernel the lease. Where it refuses, the caller is denied, and what it
+    /// was charged goes back: nobody can have used what the kernel never had.
     fn put_lease(&mut self, pending: &mut PendingAnswer, now: Now) {
         // Its VM may have ended, or its holder given it back, in this very round.
         let still_live = |lease: &Lease| {
@@ -328,13 +336,10 @@ impl Shell {
         };
         count(&self.counters.kernel_errors);
         self.complain("kernel", &error);
-        let closed = self.engine.close(lease.id, KernelLease::Missing, true, now);
-        // With the next round is soon enough: a start that does not find the
-        // row in the kernel closes the lease, too.
-        self.waiting.journal(closed.journal);
-        for body in closed.audit {
-            self.audit.append(body, now);
-        }
+        // With the next round is soon enough: a start that does not find the row in the
+        // kernel closes the lease, too, though it leaves it charged.
+        let journal = self.engine.revoke(lease.id, now);
+        self.waiting.journal(journal);
         self.refuse(
             pending,
             "the kernel did not take the lease; see the daemon's log",

@@ -13,6 +13,9 @@ pub enum KernelSide {
     On(Box<Kernel>),
     /// Not there, as asked for.
     Off,
+    /// Takes no lease, and has nothing else.
+    #[cfg(test)]
+    Refusing,
 }
 
 impl KernelSide {
@@ -22,55 +25,59 @@ impl KernelSide {
     }
 
     pub(super) fn hooks(&self) -> Vec<HookStatus> {
-        match self {
-            KernelSide::On(kernel) => kernel.hooks(),
-            KernelSide::Off => Vec::new(),
-        }
+        let KernelSide::On(kernel) = self else {
+            return Vec::new();
+        };
+        kernel.hooks()
     }
 
     pub(super) fn protect(&mut self, vm: &Protected) -> Result<(), KernelError> {
-        match self {
-            KernelSide::On(kernel) => kernel.protect(vm),
-            KernelSide::Off => Ok(()),
-        }
+        let KernelSide::On(kernel) = self else {
+            return Ok(());
+        };
+        kernel.protect(vm)
     }
 
     pub(super) fn guard_start(&mut self, vm: &Protected) -> Result<(), KernelError> {
-        match self {
-            KernelSide::On(kernel) => kernel.guard_start(vm),
-            KernelSide::Off => Ok(()),
-        }
+        let KernelSide::On(kernel) = self else {
+            return Ok(());
+        };
+        kernel.guard_start(vm)
     }
 
     pub(super) fn unprotect(&mut self, process: Process) -> Result<(), KernelError> {
-        match self {
-            KernelSide::On(kernel) => kernel.unprotect(process),
-            KernelSide::Off => Ok(()),
-        }
+        let KernelSide::On(kernel) = self else {
+            return Ok(());
+        };
+        kernel.unprotect(process)
     }
 
     pub(super) fn moved(&mut self, process: Process, may: bool) -> Result<bool, KernelError> {
-        match self {
-            KernelSide::On(kernel) => kernel.moved(process, may),
-            KernelSide::Off => Ok(false),
-        }
+        let KernelSide::On(kernel) = self else {
+            return Ok(false);
+        };
+        kernel.moved(process, may)
     }
 
     pub(super) fn protected(&self) -> Result<Vec<ProtectedState>, KernelError> {
-        match self {
-            KernelSide::On(kernel) => kernel.protected(),
-            KernelSide::Off => Ok(Vec::new()),
-        }
+        let KernelSide::On(kernel) = self else {
+            return Ok(Vec::new());
+        };
+        kernel.protected()
     }
 
     pub(super) fn leases(&self) -> Result<Vec<LeaseRow>, KernelError> {
-        match self {
-            KernelSide::On(kernel) => kernel.leases(),
-            KernelSide::Off => Ok(Vec::new()),
-        }
+        let KernelSide::On(kernel) = self else {
+            return Ok(Vec::new());
+        };
+        kernel.leases()
     }
 
     pub(super) fn put_lease(&mut self, lease: &Lease) -> Result<(), KernelError> {
+        #[cfg(test)]
+        if matches!(self, KernelSide::Refusing) {
+            return Err(KernelError::Unkept { seconds: 0 });
+        }
         let KernelSide::On(kernel) = self else {
             return Ok(());
         };
@@ -100,44 +107,44 @@ impl KernelSide {
     }
 
     pub(super) fn remove_lease(&mut self, vm: Process, id: u64) -> Result<(), KernelError> {
-        match self {
-            KernelSide::On(kernel) => kernel.remove_lease(vm, id),
-            KernelSide::Off => Ok(()),
-        }
+        let KernelSide::On(kernel) = self else {
+            return Ok(());
+        };
+        kernel.remove_lease(vm, id)
     }
 
     pub(super) fn disarm_vm(&mut self, vm: Process, until_s: u32) -> Result<(), KernelError> {
-        match self {
-            KernelSide::On(kernel) => kernel.disarm_vm(vm, until_s),
-            KernelSide::Off => Ok(()),
-        }
+        let KernelSide::On(kernel) = self else {
+            return Ok(());
+        };
+        kernel.disarm_vm(vm, until_s)
     }
 
     pub(super) fn disarm_host(&mut self, until_ns: u64) -> Result<(), KernelError> {
-        match self {
-            KernelSide::On(kernel) => kernel.disarm_host(until_ns),
-            KernelSide::Off => Ok(()),
-        }
+        let KernelSide::On(kernel) = self else {
+            return Ok(());
+        };
+        kernel.disarm_host(until_ns)
     }
 
     pub(super) fn host_disarmed_until(&self) -> Result<u64, KernelError> {
-        match self {
-            KernelSide::On(kernel) => kernel.host_disarmed_until(),
-            KernelSide::Off => Ok(0),
-        }
+        let KernelSide::On(kernel) = self else {
+            return Ok(0);
+        };
+        kernel.host_disarmed_until()
     }
 
     pub(super) fn beat(&mut self, now_ns: i64) -> Result<(), KernelError> {
-        match self {
-            KernelSide::On(kernel) => kernel.beat(u64::try_from(now_ns).unwrap_or(0)),
-            KernelSide::Off => Ok(()),
-        }
+        let KernelSide::On(kernel) = self else {
+            return Ok(());
+        };
+        kernel.beat(u64::try_from(now_ns).unwrap_or(0))
     }
 
     pub(super) fn totals(&self) -> Result<Totals, KernelError> {
-        match self {
-            KernelSide::On(kernel) => kernel.totals(),
-            KernelSide::Off => Ok(Totals::default()),
-        }
+        let KernelSide::On(kernel) = self else {
+            return Ok(Totals::default());
+        };
+        kernel.totals()
     }
 }

@@ -5,6 +5,7 @@
 //! [`Recovered::into_shell`] then compares with the kernel, which is attached
 //! in between.
 
+mod again;
 mod behind;
 
 use std::collections::HashSet;
@@ -12,7 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use vmward_core::audit::{AuditBody, ProtectionEvent};
+use vmward_core::audit::AuditBody;
 use vmward_core::clock::Now;
 use vmward_core::engine::Engine;
 use vmward_core::ids::DecisionId;
@@ -20,6 +21,7 @@ use vmward_core::journal::{JournalEntry, Replay, ReplayError, ReplayedState, enc
 use vmward_core::lease::{KernelLease, Lease, LeaseState};
 use vmward_core::policy::Policy;
 
+use self::again::write_again;
 pub use self::behind::refusal;
 use self::behind::{behind, refusing, wanted};
 use super::KernelSide;
@@ -119,13 +121,15 @@ pub fn recover(
         }
     };
     let (spool, left) = open_spool(&config.state_dir, &mut warnings);
-    let spooled = left.records.iter().filter_map(AuditBody::decision_id);
+    let spooled: Vec<DecisionId> = left.ids().collect();
     let (mut audit, resumed) = open_audit(&wanted(&replayed, &left))?;
     let approvals = config.approvals.core(&config.grants);
     if let Some(why) = behind(&path, &replayed, &resumed, &left, &policy, &approvals, now) {
         let mut engine = Engine::new(policy, boot_id);
         // Their records stay in the spool, for the start that finds a good journal.
-        spooled.for_each(|id| engine.skip_ids(id));
+        for id in spooled {
+            engine.skip_ids(id);
+        }
         let log = (audit, resumed);
         return Ok(refusing(engine, storage, why, log, boot_id, now));
     }
@@ -211,40 +215,6 @@ fn open_spool(dir: &Path, warnings: &mut Vec<String>) -> (Option<SpoolPair>, Lef
             ));
             (None, Left::default())
         }
-    }
-}
-
-/// Records that a crash kept from the audit log, as far as it lacks them, and
-/// what ended when the host went down.
-fn write_again(
-    replayed: ReplayedState,
-    left: Left,
-    resumed: &Resumed,
-    audit: &mut AuditFile,
-    now: Now,
-) {
-    let journalled = replayed.decisions.into_iter();
-    let journalled = journalled.map(|found| (found.audit, Some(found.at.wall_ns)));
-    let spooled = left.records.into_iter().map(|body| (body, None));
-    let mut written = HashSet::new();
-    for (body, decided_ns) in journalled.chain(spooled) {
-        if let Some(id) = body.decision_id() {
-            if resumed.decisions.contains(&id) || !written.insert(id) {
-                continue;
-            }
-            tracing::warn!(
-                decision = id.0,
-                "the audit log lacked a decision; it is written again"
-            );
-        }
-        audit.append(body.recovered(decided_ns), now);
-    }
-    for lease in &replayed.lost {
-        audit.append(AuditBody::lease(lease, false), now);
-    }
-    for disarm in &replayed.rebooted {
-        let body = AuditBody::disarm_over(disarm, ProtectionEvent::Rebooted);
-        audit.append(body, now);
     }
 }
 

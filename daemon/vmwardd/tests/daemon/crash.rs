@@ -16,8 +16,8 @@ const STEPS: [&str; 6] = [
     "before-journal",
     "after-journal-write",
     "after-fsync",
-    "after-audit",
     "after-lease",
+    "after-audit",
     "before-answer",
 ];
 

@@ -111,10 +111,9 @@ pub fn refusal(
 
 /// The decisions that are looked for in the audit log.
 pub(super) fn wanted(replayed: &ReplayedState, left: &Left) -> HashSet<DecisionId> {
-    let spooled = left.records.iter().filter_map(AuditBody::decision_id);
     let decisions = replayed.decisions.iter().map(|found| found.id);
     decisions
-        .chain(spooled)
+        .chain(left.ids())
         .chain(undecided(replayed))
         .collect()
 }
