@@ -20,6 +20,9 @@
 //! until it has concluded it, so lines come in the order in which the state
 //! changed. The journal's lock is taken before the seat, never the other way
 //! round, unless it is free.
+//!
+//! Where a write fails, what was decided while it lasted is taken back with it: it was
+//! decided by a state that never became real.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -165,6 +168,12 @@ impl Desk {
             durable = shell.wrote(written, kept, ledger) || !batch.needs_disk();
         }
         shell.conclude(batch, durable, now);
+        if !durable {
+            // Decided meanwhile, by what is taken back now: a yes may have been used that
+            // nobody will ever have given.
+            let meanwhile = std::mem::take(&mut shell.waiting);
+            shell.conclude(meanwhile, false, now);
+        }
     }
 
     /// A snapshot has all that is decided, and nothing of the records that go with

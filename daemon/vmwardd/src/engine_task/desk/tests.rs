@@ -1,5 +1,7 @@
 //! Who decides, who writes, and what waits for whom.
 
+mod taken_back;
+
 use std::io;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -18,7 +20,8 @@ use crate::ledger_file::{COMPACT_BYTES, ReplaceError, Storage};
 const DEADLINE: Duration = Duration::from_secs(30);
 const POLICY: &str = r#"{"version": "1", "default": "deny", "tools": {
     "count_vms": {"limits": [{"counter": "c", "window": "day", "max": 100, "scope": "grant"}]},
-    "list_vms": {}
+    "list_vms": {},
+    "start_vm": {"action": "require_approval"}
 }}"#;
 
 type Answer = oneshot::Receiver<Result<v1::AuthorizeResult, ErrorObject>>;
@@ -26,11 +29,29 @@ type Answer = oneshot::Receiver<Result<v1::AuthorizeResult, ErrorObject>>;
 /// The journal as it is on the disk.
 type Lines = Arc<Mutex<Vec<u8>>>;
 
-/// A disk whose syncs say that they began and wait until they may end.
+/// What a slow disk takes its time for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Slow {
+    Append,
+    Sync,
+}
+
+/// A disk whose syncs, or writes, say that they began and wait until they may end.
 struct SlowDisk {
+    slow: Slow,
     lines: Lines,
     began: SyncSender<()>,
     may_end: Receiver<io::Result<()>>,
+}
+
+impl SlowDisk {
+    fn wait(&self, at: Slow) -> io::Result<()> {
+        if self.slow != at {
+            return Ok(());
+        }
+        self.began.send(()).unwrap();
+        self.may_end.recv_timeout(DEADLINE).unwrap()
+    }
 }
 
 impl Storage for SlowDisk {
@@ -38,12 +59,12 @@ impl Storage for SlowDisk {
         Ok(Vec::new())
     }
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.wait(Slow::Append)?;
         self.lines.lock().unwrap().extend_from_slice(bytes);
         Ok(())
     }
     fn sync(&mut self) -> io::Result<()> {
-        self.began.send(()).unwrap();
-        self.may_end.recv_timeout(DEADLINE).unwrap()
+        self.wait(Slow::Sync)
     }
     fn truncate(&mut self, _len: u64) -> io::Result<()> {
         Ok(())
@@ -56,27 +77,33 @@ impl Storage for SlowDisk {
 
 /// A desk with that disk, and the disk's two ends. No thread serves it.
 fn desk(dir: &Path) -> (Desk, Receiver<()>, SyncSender<io::Result<()>>) {
-    desk_with(dir, Lines::default(), 0)
+    desk_with(dir, Slow::Sync, Lines::default(), 0)
 }
 
 /// The same with a journal of so many bytes, of which nothing is read.
 fn desk_with(
     dir: &Path,
+    slow: Slow,
     lines: Lines,
     len: u64,
 ) -> (Desk, Receiver<()>, SyncSender<io::Result<()>>) {
     let shell = shell_with(dir, POLICY);
     let (began, begins) = sync_channel(8);
     let (end, may_end) = sync_channel(8);
-    // Opening it is a sync, too.
-    end.send(Ok(())).unwrap();
+    if slow == Slow::Sync {
+        // Opening it is one, too.
+        end.send(Ok(())).unwrap();
+    }
     let disk = SlowDisk {
+        slow,
         lines,
         began,
         may_end,
     };
     *shell.ledger.lock().unwrap() = Ledger::open(Box::new(disk), len, 0).unwrap();
-    begins.recv_timeout(DEADLINE).unwrap();
+    if slow == Slow::Sync {
+        begins.recv_timeout(DEADLINE).unwrap();
+    }
     (Desk::new(shell), begins, end)
 }
 
@@ -260,7 +287,12 @@ fn after_the_end_nothing_is_decided() {
 fn a_snapshot_has_no_decision_that_is_written_behind_it() {
     let dir = tempfile::tempdir().unwrap();
     let lines = Lines::default();
-    let (desk, _begins, end) = desk_with(dir.path(), Arc::clone(&lines), COMPACT_BYTES + 1);
+    let (desk, _begins, end) = desk_with(
+        dir.path(),
+        Slow::Sync,
+        Arc::clone(&lines),
+        COMPACT_BYTES + 1,
+    );
     // Decided while somebody else writes the journal, so that it waits.
     let writing = batch::lock(&desk.ledger);
     let (call, mut answer) = call("count_vms");
