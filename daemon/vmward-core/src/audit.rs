@@ -121,9 +121,13 @@ impl AuditBody {
     /// clock's time of the decision where that is known.
     #[must_use]
     pub fn recovered(mut self, decided_ns: Option<i64>) -> Self {
-        if let Self::Decision(record) = &mut self {
-            record.recovered = true;
-            record.decided = decided_ns.map(clock::rfc3339);
+        match &mut self {
+            Self::Decision(record) => {
+                record.recovered = true;
+                record.decided = decided_ns.map(clock::rfc3339);
+            }
+            Self::Approval(record) => record.recovered = true,
+            _ => {}
         }
         self
     }

@@ -30,7 +30,7 @@ use crate::{
 };
 pub use batch::encode_batch;
 pub use error::{REMEDY, ReplayError};
-pub use replay::{Replay, ReplayedDecision, ReplayedState, RestoredStamp, TornTail};
+pub use replay::{Replay, ReplayedDecision, ReplayedState, ReplayedStep, RestoredStamp, TornTail};
 
 /// Eight digits and a space.
 const CHECKSUM_BYTES: usize = 9;

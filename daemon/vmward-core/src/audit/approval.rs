@@ -25,6 +25,19 @@ pub enum ApprovalEvent {
     Expired,
 }
 
+impl ApprovalEvent {
+    /// Later in a request's life is more. Records of one round are not in the order
+    /// of its steps, and no request goes back.
+    pub fn stage(self) -> u8 {
+        match self {
+            Self::Opened => 0,
+            Self::Approved => 1,
+            Self::Denied | Self::Used => 2,
+            Self::Expired => 3,
+        }
+    }
+}
+
 impl From<ApprovalState> for ApprovalEvent {
     fn from(state: ApprovalState) -> Self {
         match state {
@@ -72,6 +85,10 @@ pub struct ApprovalRecord {
     /// What the one who decided had to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// True when a crash kept the record from being written and the journal gave it
+    /// back: the record's own time is that of the recovery.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recovered: bool,
 }
 
 impl AuditBody {
@@ -96,6 +113,7 @@ impl AuditBody {
             decision,
             decided_by: approval.decided_by.clone(),
             note: approval.note.clone(),
+            recovered: false,
         }))
     }
 }

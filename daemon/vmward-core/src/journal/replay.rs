@@ -1,10 +1,16 @@
 //! Reading the journal back.
 
+mod next_boot;
+mod steps;
+
 use std::collections::BTreeMap;
 
 use super::{
-    AllowEntry, CounterEntry, CounterStamp, JournalEntry, batch::number_of, decode_line,
-    error::ReplayError, tail,
+    AllowEntry, CounterEntry, CounterStamp, JournalEntry,
+    batch::{first_of, number_of},
+    decode_line,
+    error::ReplayError,
+    tail,
 };
 use crate::{
     approval::{Approval, ApprovalState},
@@ -16,6 +22,9 @@ use crate::{
     lease::{EXECUTING_MS, Lease, LeaseState},
     limit::{Charge, StampEntry},
 };
+use next_boot::in_next_boot;
+pub use steps::ReplayedStep;
+use steps::Steps;
 
 /// A last batch of lines that the crash cut short. It was never answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +87,9 @@ pub struct ReplayedState {
     /// Allowed calls in the order of the journal, for audit records that the
     /// log lacks.
     pub decisions: Vec<ReplayedDecision>,
+    /// What became of requests for approval since the journal was written anew, by
+    /// request, for audit records that the log lacks.
+    pub steps: Vec<ReplayedStep>,
     /// What was dropped at the end.
     pub torn: Option<TornTail>,
     /// How many lines there are before that.
@@ -103,6 +115,7 @@ pub struct Replay {
     disarms: Disarms,
     rebooted: Disarms,
     decisions: Vec<ReplayedDecision>,
+    steps: Steps,
     torn: Option<TornTail>,
     lines: u64,
     bytes: usize,
@@ -135,6 +148,11 @@ impl Replay {
                     offset,
                     number,
                 });
+            }
+            // The log has what came before the journal was written anew: it is synced
+            // first.
+            if first_of(bytes) != Some(1) {
+                replay.steps.take(&entry, &replay.approvals);
             }
             replay.apply(entry, line, offset)?;
             offset += bytes.len();
@@ -361,6 +379,7 @@ impl Replay {
             disarms: self.disarms.iter().cloned().collect(),
             rebooted: self.rebooted.iter().cloned().collect(),
             decisions: self.decisions,
+            steps: self.steps.into_all(),
             torn: self.torn,
             lines: self.lines,
             bytes: self.bytes,
@@ -371,19 +390,4 @@ impl Replay {
     pub fn torn(&self) -> Option<TornTail> {
         self.torn
     }
-}
-
-/// A request for approval in the time of a boot that began since the instant
-/// `last` of the former one, `since_last_ns` ago.
-fn in_next_boot(approval: &mut Approval, last: Now, since_last_ns: i64, at: Now) {
-    let before_ns = last.boot_ns.saturating_sub(approval.opened.boot_ns).max(0);
-    let age_ns = since_last_ns.saturating_add(before_ns);
-    let time_ns = approval.deadline_ns.saturating_sub(approval.opened.boot_ns);
-    approval.opened.boot_ns = at.boot_ns.saturating_sub(age_ns);
-    approval.deadline_ns = if at.wall_ns < last.wall_ns {
-        // The clock was set back, so its age is not known: its time is over.
-        at.boot_ns
-    } else {
-        approval.opened.boot_ns.saturating_add(time_ns)
-    };
 }

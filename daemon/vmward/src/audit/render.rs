@@ -8,6 +8,9 @@ use vmward_core::audit::{
 
 use crate::text::{plain, word};
 
+/// Marks a record whose time is that of a recovery.
+const AGAIN: &str = " [written again after a crash]";
+
 /// Renders a line of the log. A record of a kind that this version does not
 /// know is shown as it stands.
 pub(crate) fn line(line: &str) -> String {
@@ -98,7 +101,7 @@ fn decide(record: &DecisionRecord) -> (String, String) {
         record.decision_id, record.message
     ));
     if record.recovered {
-        parts.push(" [written again after a crash]".to_owned());
+        parts.push(AGAIN.to_owned());
     }
     (verdict.to_owned(), parts.concat())
 }
@@ -200,8 +203,9 @@ fn approval(record: &ApprovalRecord) -> String {
         .as_ref()
         .map(|note| format!(": {note}"))
         .unwrap_or_default();
+    let again = if record.recovered { AGAIN } else { "" };
     format!(
-        "{vm}{} for {}  request {} {}{by}{note}",
+        "{vm}{} for {}  request {} {}{by}{note}{again}",
         record.tool,
         record.grant,
         record.approval,

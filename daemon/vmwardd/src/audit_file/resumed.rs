@@ -66,19 +66,6 @@ pub struct Said {
     pub written: Written,
 }
 
-impl Said {
-    /// Later in a request's life is more. Records of one round are not in the
-    /// order of its steps, and no request goes back.
-    pub fn stage(event: ApprovalEvent) -> u8 {
-        match event {
-            ApprovalEvent::Opened => 0,
-            ApprovalEvent::Approved => 1,
-            ApprovalEvent::Denied | ApprovalEvent::Used => 2,
-            ApprovalEvent::Expired => 3,
-        }
-    }
-}
-
 /// The newest requests in the log, as many as can be open at a time, and beside
 /// them those that were asked for.
 #[derive(Debug, Default)]
@@ -94,6 +81,11 @@ impl Requests {
         self.all.iter().map(|(id, said)| (*id, said))
     }
 
+    /// The furthest that this one came.
+    pub fn get(&self, id: DecisionId) -> Option<ApprovalEvent> {
+        self.all.get(&id).map(|said| said.event)
+    }
+
     /// Takes up a record, in the order of the log.
     pub(crate) fn note(&mut self, id: DecisionId, said: Said, wanted: &HashSet<DecisionId>) {
         match self.all.entry(id) {
@@ -104,7 +96,7 @@ impl Requests {
                 }
             }
             Entry::Occupied(mut known) => {
-                if Said::stage(known.get().event) <= Said::stage(said.event) {
+                if known.get().event.stage() <= said.event.stage() {
                     known.insert(said);
                 }
             }

@@ -20,7 +20,7 @@ struct Peek {
     #[serde(default)]
     time: String,
     #[serde(default)]
-    decision: Option<Verdict>,
+    decision: Option<Decided>,
     #[serde(default)]
     journalled: bool,
     /// Of a decision, what the lease is: a former version did not say more.
@@ -32,6 +32,22 @@ struct Peek {
     kernel_seq: Option<u64>,
     #[serde(default)]
     to: Option<u64>,
+}
+
+/// What `decision` says.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Decided {
+    /// Of a decision.
+    As(Verdict),
+    /// Of a request for approval: the decision that used it.
+    By(
+        #[expect(
+            dead_code,
+            reason = "read so that such a record is one; nobody asks which it was"
+        )]
+        DecisionId,
+    ),
 }
 
 impl Peek {
@@ -116,11 +132,9 @@ fn note(peek: &Peek, boot_id: &str, wanted: &HashSet<DecisionId>, resumed: &mut 
 }
 
 fn note_journalled(peek: &Peek, resumed: &mut Resumed) {
+    let is_allow = matches!(peek.decision, Some(Decided::As(Verdict::Allow)));
     let is_journalled = peek.journalled || peek.lease.is_some();
-    let Some(id) = peek
-        .decision_id
-        .filter(|_| is_journalled && peek.decision == Some(Verdict::Allow))
-    else {
+    let Some(id) = peek.decision_id.filter(|_| is_journalled && is_allow) else {
         return;
     };
     let known = resumed.journalled.as_ref().map(|newest| newest.id);

@@ -3,6 +3,7 @@
 mod ended;
 mod full_disk;
 mod kept;
+mod killed;
 mod lease_refused;
 
 use std::path::Path;

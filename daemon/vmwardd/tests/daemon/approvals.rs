@@ -103,9 +103,10 @@ pub(crate) fn admin(daemon: &Daemon, method: &str, params: &Value) -> Value {
     Daemon::call_at(&daemon.admin_socket(), method, params)
 }
 
-/// Has a stop approved, after which the daemon dies at a step of its allow.
+/// Has a stop approved, after which the daemon dies at a step of its allow. Returns the
+/// request's number.
 #[cfg(feature = "crash-points")]
-pub(crate) fn dies_with_an_approved_call(daemon: &mut Daemon, step: &str) {
+pub(crate) fn dies_with_an_approved_call(daemon: &mut Daemon, step: &str) -> u64 {
     let id = pending(daemon, "web-1");
     let approved = admin(daemon, "approval.approve", &json!({"approval": id}));
     assert_eq!(approved["result"]["state"], "approved", "{approved}");
@@ -115,6 +116,7 @@ pub(crate) fn dies_with_an_approved_call(daemon: &mut Daemon, step: &str) {
     // It may have been answered by then.
     drop(try_ask_as(AGENT, &daemon.socket(), "authorize", &asked));
     assert_eq!(daemon.wait_exit(), None, "{step}: ended by a signal");
+    id
 }
 
 #[track_caller]

@@ -71,8 +71,13 @@ fn no_step_at_which_the_daemon_dies_makes_its_journal_look_cut() {
         let Some(mut daemon) = approvals::daemon("") else {
             return;
         };
-        approvals::dies_with_an_approved_call(&mut daemon, step);
+        let id = approvals::dies_with_an_approved_call(&mut daemon, step);
         daemon.restart();
+        let mut told = daemon.audit();
+        told.retain(|record| record["kind"] == "approval" && record["approval"] == id);
+        let told: Vec<_> = told.iter().map(|record| &record["event"]).collect();
+        let used = ["opened", "approved", "used"];
+        assert_eq!(told, used[..2 + charged_at(step)], "{step}");
         let next = approvals::authorize(&daemon, "vm_stop", "web-2");
         assert_eq!(next["decision"], "pending", "{step}: {next}");
     }

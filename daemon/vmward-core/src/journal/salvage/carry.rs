@@ -9,12 +9,12 @@ use super::super::{JournalEntry, LineError};
 use super::{
     Situation,
     carried::Carried,
-    facts::{LogFacts, stage},
+    facts::LogFacts,
     is_near,
     report::{Report, kind},
     scan::{Found, Piece, legible},
 };
-use crate::{approval::ApprovalState, clock::Now, ids::DecisionId};
+use crate::{audit::ApprovalEvent, clock::Now, ids::DecisionId};
 
 /// Where a line stands, by its number.
 enum Place {
@@ -301,8 +301,7 @@ impl<'a, 'b> Carrier<'a, 'b> {
         match entry {
             JournalEntry::Allow(allow) => {
                 if let Some(approval) = allow.approval {
-                    self.stages
-                        .insert(approval, stage(ApprovalState::Used.into()));
+                    self.stages.insert(approval, ApprovalEvent::Used.stage());
                 }
                 let known = self.allows.get(&allow.id);
                 let known = known.and_then(|at| self.carried.entries.get(*at))?;
@@ -315,7 +314,7 @@ impl<'a, 'b> Carrier<'a, 'b> {
                 ))
             }
             JournalEntry::Approval(approval) => {
-                let own = stage(approval.state.into());
+                let own = ApprovalEvent::from(approval.state).stage();
                 let known = self.stages.get(&approval.id).copied();
                 if known.is_some_and(|known| known > own) {
                     let id = approval.id;

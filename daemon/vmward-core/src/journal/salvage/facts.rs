@@ -7,8 +7,8 @@ use serde::Deserialize;
 use super::{super::Replay, strict::strictest};
 use crate::{
     audit::{
-        ApprovalEvent, ApprovalRecord, AuditBody, DecisionRecord, OutOfBandCharge, Verdict,
-        chain::Verifier, head::KeptHead,
+        ApprovalRecord, AuditBody, DecisionRecord, OutOfBandCharge, Verdict, chain::Verifier,
+        head::KeptHead,
     },
     clock::{self, NS_PER_MS, NS_PER_S, Now},
     ids::DecisionId,
@@ -269,7 +269,7 @@ impl<'a> LogFacts<'a> {
     fn request(&mut self, record: ApprovalRecord) {
         self.ids.insert(record.approval.0);
         let known = self.requests.get(&record.approval);
-        if known.is_none_or(|(known, _)| stage(known.event) <= stage(record.event)) {
+        if known.is_none_or(|(known, _)| known.event.stage() <= record.event.stage()) {
             let request = (record, self.when.clone());
             self.requests.insert(request.0.approval, request);
         }
@@ -293,15 +293,5 @@ impl<'a> LogFacts<'a> {
             "audit-put-aside" if detail.contains("is damaged") => self.gap_here(detail.to_owned()),
             _ => {}
         }
-    }
-}
-
-/// Later in a request's life is more.
-pub(super) fn stage(event: ApprovalEvent) -> u8 {
-    match event {
-        ApprovalEvent::Opened => 0,
-        ApprovalEvent::Approved => 1,
-        ApprovalEvent::Denied | ApprovalEvent::Used => 2,
-        ApprovalEvent::Expired => 3,
     }
 }

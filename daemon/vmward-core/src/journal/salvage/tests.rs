@@ -128,6 +128,7 @@ fn said(id: u64, event: ApprovalEvent) -> AuditBody {
         decision: None,
         decided_by: Some(person(2000)),
         note: Some("not today".to_owned()),
+        recovered: false,
     }))
 }
 

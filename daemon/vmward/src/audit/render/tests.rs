@@ -133,3 +133,17 @@ fn an_unknown_kind_is_shown_as_it_stands_and_garbage_is_named() {
     assert_eq!(line(unknown), format!("T  MOON          {unknown}"));
     assert_eq!(line("garbage\u{7}"), "NOT A RECORD  garbage\\u{7}");
 }
+
+#[test]
+fn a_step_of_a_request_that_a_crash_kept_back_says_so() {
+    check(
+        json!({
+            "kind": "approval", "approval": 7, "event": "approved", "grant": "uid:1000",
+            "requester": { "uid": 1000 }, "tool": "vm_stop", "args_digest": "d",
+            "rule": "/tools/vm_stop", "decided_by": { "uid": 0, "loginuid": 1001 },
+            "recovered": true,
+        }),
+        "APPROVAL      vm_stop for uid:1000  request 7 approved by uid 1001 [written again after \
+         a crash]",
+    );
+}

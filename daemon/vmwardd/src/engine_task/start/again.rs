@@ -39,6 +39,18 @@ pub(super) fn write_again(
         }
         audit.append(body.recovered(decided_ns), now);
     }
+    for step in &replayed.steps {
+        let body = step.audit();
+        let logged = resumed.requests.get(step.approval.id);
+        if logged.is_none_or(|logged| logged.stage() < step.event().stage()) {
+            tracing::warn!(
+                request = step.approval.id.0,
+                step = step.approval.state.name(),
+                "the audit log lacked a step of a request for approval; it is written again"
+            );
+            audit.append(body.recovered(None), now);
+        }
+    }
     for lease in &replayed.lost {
         audit.append(AuditBody::lease(lease, false), now);
     }

@@ -10,7 +10,7 @@ mod requests;
 use std::collections::HashSet;
 use std::io;
 
-use self::requests::undecided;
+use self::requests::unsettled;
 
 use vmward_core::approval::ApprovalConfig;
 use vmward_core::audit::AuditBody;
@@ -114,7 +114,7 @@ pub(super) fn wanted(replayed: &ReplayedState, left: &Left) -> HashSet<DecisionI
     let decisions = replayed.decisions.iter().map(|found| found.id);
     decisions
         .chain(left.ids())
-        .chain(undecided(replayed))
+        .chain(unsettled(replayed))
         .collect()
 }
 

@@ -19,13 +19,15 @@ use vmward_core::policy::Policy;
 use super::age_ns;
 use crate::audit_file::{Requests, Said};
 
-/// Requests of which the log may say more than the journal, by the decisions that
-/// opened them: its records of these are looked for. What was denied has come to its
-/// end, and stays in the journal for long.
-pub(super) fn undecided(replayed: &ReplayedState) -> impl Iterator<Item = DecisionId> {
+/// Requests of which log and journal may not say the same, by the decisions that opened
+/// them: the log's records of these are looked for. What was denied when the journal
+/// was written anew has come to its end, is in the log, and stays in the journal for
+/// long.
+pub(super) fn unsettled(replayed: &ReplayedState) -> impl Iterator<Item = DecisionId> {
     let all = replayed.approvals.iter();
     let open = all.filter(|one| one.state != ApprovalState::Denied);
-    open.map(|one| one.id)
+    let steps = replayed.steps.iter().map(|step| step.approval.id);
+    open.map(|one| one.id).chain(steps)
 }
 
 /// What the journal lacks of the newest such request, if there is one.
@@ -56,7 +58,7 @@ fn is_behind(id: DecisionId, said: &Said, known: Option<&Approval>, next_id: u64
         return false;
     }
     match known {
-        Some(known) => Said::stage(known.state.into()) < Said::stage(said.event),
+        Some(known) => ApprovalEvent::from(known.state).stage() < said.event.stage(),
         None => id.0 >= next_id,
     }
 }
