@@ -137,11 +137,6 @@ impl Feed {
         })
     }
 
-    /// For a part of the daemon itself, which needs no place.
-    pub fn listen(&self) -> broadcast::Receiver<Arc<Published>> {
-        self.records.subscribe()
-    }
-
     /// Says when to look at requests for approval again.
     pub fn bell(&self) -> watch::Receiver<()> {
         self.bell.subscribe()

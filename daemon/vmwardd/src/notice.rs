@@ -3,10 +3,12 @@
 //!
 //! The command is run without a shell, with an empty environment, in a process
 //! group of its own, and gets the request as one line of JSON on standard input.
-//! One runs at a time and few wait, so that an agent that asks for much cannot
-//! start many processes; what finds no room is counted and logged. The request
-//! waits for a person all the same.
+//! One runs at a time, so that an agent that asks for much cannot start many processes.
+//! The daemon remembers for which requests it was run, not over a restart: those that
+//! wait then are told again. What fails is counted and logged, and not tried again; the
+//! request waits for a person all the same.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -16,21 +18,17 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
-use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
-use vmward_core::audit::{ApprovalEvent, AuditBody};
-use vmward_core::ids::DecisionId;
-use vmward_wire::v1::approval::Approval;
+use vmward_wire::v1::approval::{Approval, ApprovalState};
 
 use crate::connection::Service;
-use crate::counters::{SharedCounters, count, count_by};
-use crate::engine_task::{ApprovalCall, EngineHandle, Message};
-use crate::feed::Published;
+use crate::counters::{SharedCounters, count};
+use crate::engine_task::{ApprovalCall, EngineHandle, Message, NotTaken};
 use crate::secure_file::check_program;
 
-/// Most requests that wait for the command to be free.
-const WAITING_MAX: usize = 64;
+/// How long to wait where the engine has no room for a question.
+const BUSY: Duration = Duration::from_secs(1);
 /// The command must end within this time.
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -52,76 +50,72 @@ impl NoticeCommand {
     }
 }
 
-/// Runs the command for every request from now on, until the runtime ends.
+/// Runs the command for every request that waits, and for each that is opened from now
+/// on, until the engine ends.
 pub fn start(command: NoticeCommand, service: &Service) {
-    let (queue, waiting) = mpsc::channel(WAITING_MAX);
+    let bell = service.feed.bell();
+    let engine = service.engine.clone();
     let counters = Arc::clone(&service.counters);
-    tokio::spawn(listen(service.feed.listen(), queue, counters));
-    let counters = Arc::clone(&service.counters);
-    tokio::spawn(work(waiting, command, service.engine.clone(), counters));
+    tokio::spawn(tell_all(bell, command, engine, counters));
 }
 
-async fn listen(
-    mut records: broadcast::Receiver<Arc<Published>>,
-    queue: mpsc::Sender<DecisionId>,
+/// What there is to tell is looked up and never kept, so that no burst of records, and
+/// no restart, hides a request from people.
+async fn tell_all(
+    mut bell: watch::Receiver<()>,
+    command: NoticeCommand,
+    engine: EngineHandle,
     counters: SharedCounters,
 ) {
+    let mut told = HashSet::new();
     loop {
-        let record = match records.recv().await {
-            Ok(record) => record,
-            Err(RecvError::Lagged(missed)) => {
-                count_by(&counters.events_missed, missed);
-                tracing::warn!(missed, "some requests for approval may not be told");
-                continue;
-            }
-            Err(RecvError::Closed) => return,
-        };
-        let AuditBody::Approval(approval) = &record.body else {
-            continue;
-        };
-        if approval.event == ApprovalEvent::Opened && queue.try_send(approval.approval).is_err() {
+        // What changes from here on rings again.
+        bell.mark_unchanged();
+        loop {
+            let waiting = match waiting(&engine).await {
+                Ok(waiting) => waiting,
+                Err(NotTaken::Full) => {
+                    tokio::time::sleep(BUSY).await;
+                    continue;
+                }
+                Err(NotTaken::Ended) => return,
+            };
+            told.retain(|id| waiting.iter().any(|approval| approval.id == *id));
+            let Some(next) = waiting.iter().find(|one| !told.contains(&one.id)) else {
+                break;
+            };
+            told.insert(next.id);
+            tell(&command, next, &counters).await;
+        }
+        if bell.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn tell(command: &NoticeCommand, approval: &Approval, counters: &SharedCounters) {
+    match run(command, approval).await {
+        Ok(()) => tracing::info!(request = approval.id, "a request for approval was told"),
+        Err(why) => {
             count(&counters.notices_failed);
             tracing::warn!(
-                request = approval.approval.0,
-                "the command for requests for approval is busy; this request is not told"
+                request = approval.id,
+                why,
+                program = command.program,
+                "the command for requests for approval failed"
             );
         }
     }
 }
 
-async fn work(
-    mut waiting: mpsc::Receiver<DecisionId>,
-    command: NoticeCommand,
-    engine: EngineHandle,
-    counters: SharedCounters,
-) {
-    while let Some(id) = waiting.recv().await {
-        let Some(approval) = look_up(&engine, id).await else {
-            // Decided or lapsed meanwhile, or the engine is gone.
-            continue;
-        };
-        match run(&command, &approval).await {
-            Ok(()) => tracing::info!(request = id.0, "a request for approval was told"),
-            Err(why) => {
-                count(&counters.notices_failed);
-                tracing::warn!(
-                    request = id.0,
-                    why,
-                    program = command.program,
-                    "the command for requests for approval failed"
-                );
-            }
-        }
-    }
-}
-
-async fn look_up(engine: &EngineHandle, id: DecisionId) -> Option<Approval> {
+/// The requests that wait for a person, oldest first.
+async fn waiting(engine: &EngineHandle) -> Result<Vec<Approval>, NotTaken> {
     let (reply, answer) = oneshot::channel();
-    let asked = engine.offer(Message::Approval(ApprovalCall::Show { id, reply }));
-    if asked.is_err() {
-        return None;
-    }
-    answer.await.ok()?.ok()
+    engine.offer(Message::Approval(ApprovalCall::List { reply }))?;
+    let list = answer.await.ok().and_then(Result::ok);
+    let mut all = list.ok_or(NotTaken::Ended)?.approvals;
+    all.retain(|approval| approval.state == ApprovalState::Pending);
+    Ok(all)
 }
 
 /// Runs the command once. An error says why it did not do its work.

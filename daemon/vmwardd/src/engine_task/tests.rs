@@ -5,6 +5,7 @@ mod full_disk;
 mod kept;
 mod killed;
 mod lease_refused;
+mod notices;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -203,9 +204,11 @@ fn the_number_of_an_event_is_kept_once_its_record_is_written_and_its_gap_is_told
     );
 }
 
-/// What becomes of a call of `tool` by `uid`.
-fn ask(shell: &mut Shell, uid: u32, tool: &str) -> Result<v1::AuthorizeResult, ErrorObject> {
-    let (reply, mut answer) = oneshot::channel();
+type Answer = oneshot::Receiver<Result<v1::AuthorizeResult, ErrorObject>>;
+
+/// A call of `tool` by `uid`.
+fn call_by(uid: u32, tool: &str) -> (Message, Answer) {
+    let (reply, answer) = oneshot::channel();
     let call = AuthorizeCall {
         params: v1::AuthorizeParams {
             tool: Some(tool.to_owned()),
@@ -223,11 +226,13 @@ fn ask(shell: &mut Shell, uid: u32, tool: &str) -> Result<v1::AuthorizeResult, E
         holder: VM,
         reply,
     };
-    assert!(
-        shell
-            .step(vec![Message::Authorize(Box::new(call))])
-            .is_none()
-    );
+    (Message::Authorize(Box::new(call)), answer)
+}
+
+/// What becomes of a call of `tool` by `uid`.
+fn ask(shell: &mut Shell, uid: u32, tool: &str) -> Result<v1::AuthorizeResult, ErrorObject> {
+    let (call, mut answer) = call_by(uid, tool);
+    assert!(shell.step(vec![call]).is_none());
     answer.try_recv().unwrap()
 }
 

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::time::Instant;
 
-use vmward_wire::v1::approval::{ApprovalState, Person};
+use vmward_wire::v1::approval::Person;
 
 use super::*;
 
