@@ -49,6 +49,7 @@ fn what_came_with_the_whole_policy_language_is_read_and_written_as_the_golden_fi
     check::<StatusResult>(include_str!("golden/v1/status-inventory.result.json"));
     check::<StatusResult>(include_str!("golden/v1/status-runs.result.json"));
     check::<StatusResult>(include_str!("golden/v1/status-others.result.json"));
+    check::<StatusResult>(include_str!("golden/v1/status-left-out.result.json"));
     check::<events::SubscribeParams>(include_str!("golden/v1/events-subscribe.params.json"));
     check::<events::Notification>(include_str!("golden/v1/event-record.notification.json"));
     check::<events::Notification>(include_str!("golden/v1/event-missed.notification.json"));

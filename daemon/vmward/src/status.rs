@@ -258,10 +258,14 @@ fn limits(status: &StatusResult) -> String {
             next,
         ]
     });
-    table(
+    let listed = table(
         ["LIMIT", "FOR", "LEFT", "NEXT FREE"],
         &rows.collect::<Vec<_>>(),
-    )
+    );
+    match status.limits_left_out {
+        Some(more) => format!("{listed}and {more} more that are less full\n"),
+        None => listed,
+    }
 }
 
 fn counters(status: &StatusResult) -> String {

@@ -34,6 +34,10 @@ pub struct StatusResult {
     pub leases: Vec<LeaseStatus>,
     /// Every counter that holds a call and that the caller is shown.
     pub limits: Vec<LimitState>,
+    /// How many of those are left out, since there are more than an answer holds: the
+    /// emptiest. Absent where none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits_left_out: Option<u64>,
     /// Requests for approval that wait for a person, among those that the caller
     /// is shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -111,7 +111,7 @@ impl Shell {
         holder: vmward_core::ids::Process,
         now: Now,
     ) -> Result<Request, ErrorObject> {
-        check_lengths(&params)?;
+        check_texts(&params)?;
         let v1::AuthorizeParams {
             tool,
             server,
@@ -203,7 +203,7 @@ impl Shell {
     }
 }
 
-fn check_lengths(params: &v1::AuthorizeParams) -> Result<(), ErrorObject> {
+fn check_texts(params: &v1::AuthorizeParams) -> Result<(), ErrorObject> {
     let fields = [
         ("tool", &params.tool, NAME_CHARS_MAX),
         ("server", &params.server, NAME_CHARS_MAX),
@@ -216,6 +216,14 @@ fn check_lengths(params: &v1::AuthorizeParams) -> Result<(), ErrorObject> {
         if value.is_empty() || value.chars().count() > chars_max {
             return Err(invalid(&format!(
                 "`{field}` must have 1 to {chars_max} characters"
+            )));
+        }
+        // They end in lists that people read, where each takes six times its room.
+        let control = value.chars().find(|char| char.is_control());
+        if let Some(control) = control.filter(|_| field != "reason") {
+            return Err(invalid(&format!(
+                "`{field}` holds the control character U+{:04X}; a name has none, so leave it out",
+                u32::from(control)
             )));
         }
     }

@@ -1,5 +1,7 @@
 //! The daemon's whole state, for `status`.
 
+mod fullest;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use vmward_core::clock::{NS_PER_S, Now};
@@ -9,6 +11,7 @@ use vmward_core::ids::{Process, VmUuid};
 use vmward_core::limit::{Load, Whose};
 use vmward_wire::v1;
 
+use self::fullest::Fullest;
 use super::shell::Shell;
 use crate::convert;
 use crate::inventory::{Domain, Run};
@@ -40,7 +43,10 @@ impl Shell {
         degraded.extend(self.host_rules_degraded());
         degraded.extend(limiter_degraded(&self.engine.limiter_load(now), viewer));
         let (leases, other_leases) = self.lease_rows(viewer, now);
-        let (limits, other_limits) = self.limit_rows(viewer, now);
+        let mut limits = Fullest::default();
+        let tell = |row| limits.take(convert::wire_limit(row));
+        let other_limits = self.engine.each_limit(now, viewer, tell);
+        let (limits, left_out) = limits.end();
         let (approvals_waiting, other_approvals) = self.approvals_waiting(viewer);
         v1::StatusResult {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -68,6 +74,7 @@ impl Shell {
             vms,
             leases,
             limits,
+            limits_left_out: Some(left_out).filter(|count| *count > 0),
             approvals_waiting: Some(approvals_waiting),
             others: viewer.map(|_| v1::OthersStatus {
                 leases: other_leases,
@@ -226,14 +233,6 @@ impl Shell {
             None if self.kernel.is_on() => "not protected yet".to_owned(),
             None => "the kernel side is off".to_owned(),
         }
-    }
-
-    /// The rows, and how many the viewer is not shown.
-    fn limit_rows(&self, viewer: Option<&Viewer>, now: Now) -> (Vec<v1::LimitState>, u64) {
-        let mut rows = Vec::new();
-        let tell = |row| rows.push(convert::wire_limit(row));
-        let others = self.engine.each_limit(now, viewer, tell);
-        (rows, others)
     }
 
     /// The rows, and how many the viewer is not shown.

@@ -5,6 +5,7 @@ mod full_disk;
 mod kept;
 mod killed;
 mod lease_refused;
+mod names;
 mod notices;
 
 use std::path::Path;
