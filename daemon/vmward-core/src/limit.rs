@@ -25,6 +25,7 @@
 //! steps back is read as standing still: it never frees a call.
 
 mod charge;
+mod key;
 mod log;
 mod reserved;
 mod room;
@@ -39,6 +40,7 @@ use crate::{clock::NS_PER_S, ids::DecisionId, policy::rule::WINDOW_SECONDS_MAX};
 use charge::key_of;
 use charge::maker_in;
 pub use charge::{Charge, CounterKey, maker_beside, window_s};
+pub(crate) use key::{Key, KeyFacts, KeyVm, key};
 use log::Log;
 pub use log::StampEntry;
 pub use room::{Load, SHARE_COUNTERS_MAX, SHARE_STAMPS_MAX, Whose};

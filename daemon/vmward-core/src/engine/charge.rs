@@ -6,13 +6,13 @@ use serde_json::Value;
 
 use super::{
     Engine, LimitRow, ReasonCode, Request, Target,
-    govern::{Applied, Call, mapped_effect, uuid_text},
+    govern::{Applied, Call, mapped_effect},
     message,
     refusal::Refusal,
 };
 use crate::{
     clock::{self, Now},
-    limit::{LimitError, Load, Want, Whose},
+    limit::{KeyFacts, KeyVm, LimitError, Load, Want, Whose, key},
     policy::{LIMIT_MAX, LimitRule, RuleMode, Scope, rule::Increment},
 };
 
@@ -169,38 +169,23 @@ impl Key {
 
 fn scope_key(scope: Scope, request: &Request) -> Key {
     let caller = &request.caller;
-    let grant = &caller.grant;
-    let made_up = |text| Key {
-        text,
-        maker: Some(grant.as_str().into()),
+    let facts = KeyFacts {
+        grant: &caller.grant,
+        uid: caller.uid,
+        process: caller.process,
+        agent: caller.agent.as_deref(),
+        vm: match &request.target {
+            Target::None => KeyVm::None,
+            Target::Unknown(name) | Target::Unchecked(name) => KeyVm::Named(name),
+            Target::Vm(vm) => KeyVm::Known(vm.uuid),
+        },
+        effect: mapped_effect(request).or(request.effect),
+        tool: &request.tool,
     };
-    match scope {
-        // Most limits have this scope, and to format takes longer.
-        Scope::Grant => Key::known(["grant:", grant].concat()),
-        Scope::Session => {
-            let process = caller.process;
-            let text = format!("session:{grant}/{}.{}", process.pid, process.start_ticks);
-            made_up(text)
-        }
-        Scope::Agent => {
-            let agent = caller.agent.as_deref().unwrap_or("-");
-            made_up(format!("agent:{grant}/{agent}"))
-        }
-        Scope::Uid => Key::known(format!("uid:{}", caller.uid)),
-        Scope::Vm => match &request.target {
-            Target::None => Key::known("vm:-".to_owned()),
-            Target::Unknown(name) | Target::Unchecked(name) => match uuid_text(request) {
-                Some(uuid) => made_up(format!("vm:{uuid}")),
-                None => made_up(format!("vm:{name}")),
-            },
-            Target::Vm(vm) => Key::known(format!("vm:{}", vm.uuid)),
-        },
-        Scope::Host => Key::known("host:".to_owned()),
-        // Of all names for one effect, the caller could choose a fresh one.
-        Scope::Tool => match mapped_effect(request).or(request.effect) {
-            Some(effect) => Key::known(format!("tool:{}", effect.tool())),
-            None => made_up(format!("tool:{}", request.tool)),
-        },
+    let key = key(scope, &facts);
+    Key {
+        text: key.text,
+        maker: key.made_up.then(|| caller.grant.as_str().into()),
     }
 }
 

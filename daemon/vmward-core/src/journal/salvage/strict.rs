@@ -2,16 +2,24 @@
 
 use crate::{
     audit::DecisionRecord,
-    limit::{Charge, CounterKey, maker_beside, window_s},
-    policy::{LimitRule, Policy, Scope, rule::Increment},
+    effect::Effect,
+    engine::Via,
+    limit::{Charge, CounterKey, Key, KeyFacts, KeyVm, key, maker_beside, window_s},
+    policy::{
+        LimitRule, Policy,
+        facts::{CallerFacts, Facts},
+        map::{Mapped, look_up},
+        rule::Increment,
+    },
 };
 
 /// Every limit of the policy, as if the call had passed all of its rules; one that
 /// counts by arguments is used up.
 pub(super) fn strictest(policy: &Policy, record: &DecisionRecord) -> Vec<Charge> {
+    let facts = facts(policy, record);
     let mut all: Vec<Charge> = Vec::new();
     for limit in policy.limits() {
-        let charge = charge(limit, record);
+        let charge = charge(limit, &facts);
         match all.iter_mut().find(|other| other.key == charge.key) {
             Some(other) => {
                 other.cost = other.cost.max(charge.cost);
@@ -23,9 +31,9 @@ pub(super) fn strictest(policy: &Policy, record: &DecisionRecord) -> Vec<Charge>
     all
 }
 
-fn charge(limit: &LimitRule, record: &DecisionRecord) -> Charge {
-    let (key, made_up) = key(limit.scope, record);
-    let maker = Some(record.caller.grant.as_str()).filter(|_| made_up);
+fn charge(limit: &LimitRule, facts: &KeyFacts<'_>) -> Charge {
+    let Key { text: key, made_up } = key(limit.scope, facts);
+    let maker = Some(facts.grant).filter(|_| made_up);
     Charge {
         maker: maker_beside(&key, maker),
         key: CounterKey {
@@ -40,33 +48,49 @@ fn charge(limit: &LimitRule, record: &DecisionRecord) -> Charge {
     }
 }
 
-/// Whose counter, and whether the caller could have chosen another.
-fn key(scope: Scope, record: &DecisionRecord) -> (String, bool) {
+fn facts<'a>(policy: &Policy, record: &'a DecisionRecord) -> KeyFacts<'a> {
     let caller = &record.caller;
-    let grant = &caller.grant;
-    match scope {
-        Scope::Grant => (format!("grant:{grant}"), false),
-        Scope::Session => {
-            let process = caller.process;
-            let text = format!("session:{grant}/{}.{}", process.pid, process.start_ticks);
-            (text, true)
-        }
-        Scope::Agent => {
-            let agent = caller.agent.as_deref().unwrap_or("-");
-            (format!("agent:{grant}/{agent}"), true)
-        }
-        Scope::Uid => (format!("uid:{}", caller.uid), false),
-        Scope::Vm => match &record.vm {
-            None => ("vm:-".to_owned(), false),
-            Some(vm) => match vm.uuid {
-                Some(uuid) => (format!("vm:{uuid}"), false),
-                None => (format!("vm:{}", vm.name), true),
-            },
+    KeyFacts {
+        grant: &caller.grant,
+        uid: caller.uid,
+        process: caller.process,
+        agent: caller.agent.as_deref(),
+        vm: match &record.vm {
+            None => KeyVm::None,
+            Some(vm) => vm.uuid.map_or(KeyVm::Named(&vm.name), KeyVm::Known),
         },
-        Scope::Host => ("host:".to_owned(), false),
-        Scope::Tool => match record.effect {
-            Some(effect) => (format!("tool:{}", effect.tool()), false),
-            None => (format!("tool:{}", record.tool), true),
-        },
+        effect: mapped(policy, record).or(record.effect),
+        tool: &record.tool,
     }
 }
+
+/// What the effect map gives a call of which the record has only what was claimed.
+fn mapped(policy: &Policy, record: &DecisionRecord) -> Option<Effect> {
+    if !record.claimed || record.via != Via::Tool {
+        return None;
+    }
+    let arguments = record.arguments.as_deref();
+    let arguments = arguments.and_then(|text| serde_json::from_str(text).ok());
+    let caller = &record.caller;
+    let call = Facts {
+        tool: &record.tool,
+        server: record.server.as_deref(),
+        effect: None,
+        arguments: &arguments.unwrap_or_default(),
+        vm: None,
+        caller: CallerFacts {
+            grant: &caller.grant,
+            uid: caller.uid,
+            unit: caller.unit.as_deref(),
+            exe: caller.exe.as_deref(),
+            agent: caller.agent.as_deref(),
+        },
+    };
+    match look_up(&policy.effect_map, &call) {
+        Mapped::Known { effect, .. } => effect,
+        Mapped::Suspect { .. } | Mapped::Harmless { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;
