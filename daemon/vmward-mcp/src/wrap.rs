@@ -9,6 +9,7 @@
 
 mod lines;
 mod message;
+mod reading;
 
 use std::{
     collections::HashMap,
@@ -214,7 +215,7 @@ impl Proxy {
                 },
             };
             let bytes = encode(&value, "client")?;
-            let cancelled = message::cancelled(&value).and_then(|id| self.take(&id));
+            let cancelled = message::cancelled(&value).and_then(|id| self.cancel(&id));
             let sent = server.write_all(&bytes).await;
             // A server does not have to answer such a call; where it does all the
             // same, the answer goes to the client as any other.
@@ -297,52 +298,6 @@ impl Proxy {
     fn take(&self, id: &Id) -> Option<AuthorizeResult> {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         pending.remove(id)
-    }
-
-    /// Remembers a request whose answer matters here.
-    fn note(&self, value: &serde_json::Value) {
-        let Some((id, asked)) = message::asked(value) else {
-            return;
-        };
-        let mut open = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.len() < PENDING_MAX {
-            open.insert(id, asked);
-        }
-    }
-
-    /// Takes the server's name from its answer, and from its list of tools those
-    /// that an agent should not see. A list that cannot be judged goes on as it
-    /// is: a call of any tool is judged all the same.
-    async fn read_answer(&self, id: &Id, line: &mut Vec<u8>) {
-        let asked = self
-            .asked
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(id);
-        match asked {
-            None => {}
-            Some(Asked::Initialize) => {
-                if let Some(name) = message::server_name(line) {
-                    self.server_name.get_or_init(|| name);
-                }
-            }
-            Some(Asked::ToolsList) => {
-                let Some((mut answer, names)) = message::tools(line) else {
-                    return;
-                };
-                let server = self.server_name.get().cloned();
-                match self.gate.visible(names, server).await {
-                    Ok(visible) => {
-                        message::keep(&mut answer, &visible);
-                        *line = answer.to_string().into_bytes();
-                    }
-                    Err(error) => warn!(
-                        %error,
-                        "The list of tools is not filtered; calls are judged all the same"
-                    ),
-                }
-            }
-        }
     }
 
     /// Reports every call that will not be answered any more.

@@ -4,7 +4,8 @@
 It writes down every line that reaches it, so that a test can prove which calls
 a proxy let through. `exit` as a tool name makes it end with status 7. Three
 identifiers make it tell of a failure, each in another way. It does not answer a
-call for `hangs`, and one for `late` only once it is cancelled.
+call for `hangs`, and one for `late` only once it is cancelled, nor does it answer
+for another page of its list.
 """
 
 import json
@@ -24,6 +25,8 @@ for line in sys.stdin:
             "capabilities": {"tools": {}},
             "serverInfo": {"name": "vm-stop-test-server", "version": "1"},
         }
+    elif method == "tools/list" and "cursor" in message.get("params", {}):
+        continue
     elif method == "tools/list":
         schema = {
             "type": "object",

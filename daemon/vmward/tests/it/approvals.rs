@@ -160,3 +160,20 @@ fn a_hidden_tool_is_not_in_the_list_and_a_failing_filter_leaves_the_list_alone()
     assert_eq!(tools(&mut client)[0]["name"], "vm_stop");
     client.leave();
 }
+
+#[test]
+fn lists_that_were_cancelled_keep_no_later_one_from_being_filtered() {
+    let daemon = daemon();
+    let mut client = wrap(&daemon, &[]);
+    // More than the proxy remembers of what waits for an answer.
+    for id in 100..1200 {
+        let more = json!({"jsonrpc": "2.0", "id": id, "method": "tools/list",
+            "params": {"cursor": "2"}});
+        client.send(&more.to_string());
+        let cancel = json!({"jsonrpc": "2.0", "method": "notifications/cancelled",
+            "params": {"requestId": id}});
+        client.send(&cancel.to_string());
+    }
+    assert_eq!(tools(&mut client), json!([]));
+    client.leave();
+}
