@@ -17,6 +17,7 @@ mod lease;
 mod legitimate;
 mod libraries;
 mod logger;
+mod memory;
 mod monitor;
 mod mounted;
 mod own;

@@ -9,6 +9,7 @@ use super::strictest;
 use crate::{
     audit::AuditBody,
     clock::{LocalTime, Now},
+    digest::Arguments,
     effect::Effect,
     engine::{Caller, Engine, Request, Target, Via, VmTarget},
     ids::{Process, VmUuid},
@@ -58,9 +59,8 @@ fn check(tool: &str, effect: Option<Effect>, target: Target) {
         server: None,
         effect: effect.or(mapped.effect()),
         mapped,
-        arguments,
+        arguments: Arguments::new(arguments),
         local: LocalTime::default(),
-        args_digest: String::new(),
         holder: caller().process,
         caller: caller(),
         target,
