@@ -118,7 +118,9 @@ pub(super) fn measure(binary: &Path, dir: &Path, side: Side) -> Result<Memories>
     caller.set_request(&request("hello", &json!({"version": 1})));
     result(caller.ask()?)?;
     let asked = daemon.memory_kib()?;
-    let counters = status["limits"].as_array().map_or(0, Vec::len);
+    let listed = status["limits"].as_array().map_or(0, Vec::len);
+    let left_out = status["limits_left_out"].as_u64().unwrap_or(0);
+    let counters = listed + usize::try_from(left_out)?;
     let inventory = status["libvirt"]["inventory_pid"]
         .as_u64()
         .context("the daemon names no process that asks libvirt")?;
