@@ -20,6 +20,7 @@ mod lifeline;
 mod maps;
 mod monitor;
 mod offsets;
+mod open_files;
 mod own;
 mod selftest;
 mod teach;

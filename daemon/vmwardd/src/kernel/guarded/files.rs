@@ -16,7 +16,8 @@ use super::wanted::{
 };
 use crate::audit_file::AUDIT_FILE;
 use crate::executable::{self, Entry};
-use crate::kernel::lifeline::{self, Kept, OpenFiles};
+use crate::kernel::lifeline::{self, Kept};
+use crate::kernel::open_files::OpenFiles;
 
 /// Folders of the host on the way to the pins.
 const PLACES: [&str; 3] = ["/sys", "/sys/fs", "/sys/fs/bpf"];
