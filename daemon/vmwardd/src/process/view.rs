@@ -50,8 +50,12 @@ pub fn open_at(path: &str) -> io::Result<File> {
 /// # Errors
 /// The system's errors.
 pub fn of_host(path: &Path) -> io::Result<(u64, u64)> {
+    seen_by("1", path)
+}
+
+fn seen_by(process: &str, path: &Path) -> io::Result<(u64, u64)> {
     let inside = path.strip_prefix("/").unwrap_or(path);
-    let found = followed(&Path::new("1/root").join(inside))?;
+    let found = followed(&Path::new(process).join("root").join(inside))?;
     let dev = rustix::fs::makedev(found.stx_dev_major, found.stx_dev_minor);
     Ok((dev, found.stx_ino))
 }
@@ -116,11 +120,9 @@ mod tests {
 
         let own = std::fs::metadata("/proc/self/ns/mnt").unwrap().ino();
         assert_eq!(mount_namespace("self").map(u64::from), Some(own));
-        let seen = std::fs::metadata("/proc/1/root/usr").unwrap();
-        assert_eq!(
-            of_host(Path::new("/usr")).unwrap(),
-            (seen.dev(), seen.ino())
-        );
+        let seen = std::fs::metadata("/usr").unwrap();
+        let usr = seen_by("self", Path::new("/usr")).unwrap();
+        assert_eq!(usr, (seen.dev(), seen.ino()));
     }
 
     #[test]
