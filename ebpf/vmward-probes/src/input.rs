@@ -12,6 +12,7 @@ use crate::syscall::{
 pub const TEXT_LEN: usize = 16;
 /// Process ids are below `2^22`.
 const DIGITS_MAX: u32 = 7;
+
 /// The beginning of a text, NUL padded.
 pub type Text = [u8; TEXT_LEN];
 
@@ -25,6 +26,7 @@ pub enum Input {
     /// Where this kernel keeps a system call's arguments is not known.
     Unknown,
 }
+
 /// Looks at the running system call.
 pub fn input() -> Input {
     if !is_shown() {

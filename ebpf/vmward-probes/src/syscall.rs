@@ -30,10 +30,6 @@ const SCHED_SETPARAM: u64 = 142;
 const SCHED_SETSCHEDULER: u64 = 144;
 const SCHED_SETAFFINITY: u64 = 203;
 const SCHED_SETATTR: u64 = 314;
-/// What sched_setscheduler(2) calls a class of threads, beside a flag:
-/// `SCHED_OTHER`, `SCHED_FIFO`, `SCHED_RR`.
-const CLASS: u64 = 0xff;
-const USUAL_CLASSES: [u64; 3] = [0, 1, 2];
 /// The same for 32 bits.
 const WRITE_32: u64 = 4;
 const IOCTL_32: u64 = 54;
@@ -68,12 +64,17 @@ pub const DM_SUSPEND: u64 = 0xfd06;
 /// on, or what a part of it is to do, such as giving up a path.
 const DM_LOAD: u64 = 0xfd09;
 const DM_MESSAGE: u64 = 0xfd0e;
-/// Is it an order to a device of device mapper's?
+/// The kind of orders to device mapper.
 pub const DM_KIND: u64 = 0xfd00;
+/// What sched_setscheduler(2) calls a class of threads, beside a flag:
+/// `SCHED_OTHER`, `SCHED_FIFO`, `SCHED_RR`.
+const CLASS: u64 = 0xff;
+const USUAL_CLASSES: [u64; 3] = [0, 1, 2];
 /// `IORING_OP_MADVISE`
 const OP_MADVISE: u8 = 25;
 /// `MADV_HWPOISON`, `MADV_SOFT_OFFLINE`
 const POISONING: [u64; 2] = [100, 101];
+
 /// A system call: its number on x86-64 and its first arguments.
 pub struct Running {
     pub number: u64,
@@ -138,6 +139,7 @@ fn is_compat() -> bool {
     let task = Task::current().address();
     read::<u32>(task, at).is_some_and(|status| status & COMPAT != 0)
 }
+
 /// A system call that does more than the right says that it asks for. Its number
 /// and its arguments do not change under way, so that a wall may rest on them.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use crate::{
     ids::VmUuid,
     policy::{
         LimitRule, Policy, Rule, RuleMode,
-        facts::{CallerFacts, Facts, VmFacts},
+        facts::{Facts, VmFacts},
         host::{HostActor, HostRule},
         map::Mapped,
         predicate::Work,
@@ -91,20 +91,13 @@ impl<'a> Call<'a> {
                 labels: &vm.labels,
             }),
         };
-        let caller = &request.caller;
         let facts = Facts {
             tool: &request.tool,
             server: request.server.as_deref(),
             effect: request.effect,
             arguments: request.arguments.map(),
             vm,
-            caller: CallerFacts {
-                grant: &caller.grant,
-                uid: caller.uid,
-                unit: caller.unit.as_deref(),
-                exe: caller.exe.as_deref(),
-                agent: caller.agent.as_deref(),
-            },
+            caller: request.caller.facts(),
         };
         Self {
             request,

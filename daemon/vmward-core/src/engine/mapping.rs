@@ -25,15 +25,22 @@ impl Engine {
             effect: None,
             arguments,
             vm: None,
-            caller: CallerFacts {
-                grant: &caller.grant,
-                uid: caller.uid,
-                unit: caller.unit.as_deref(),
-                exe: caller.exe.as_deref(),
-                agent: caller.agent.as_deref(),
-            },
+            caller: caller.facts(),
         };
         look_up(&self.policy.effect_map, &facts)
+    }
+}
+
+impl Caller {
+    /// What conditions can look at.
+    pub(super) fn facts(&self) -> CallerFacts<'_> {
+        CallerFacts {
+            grant: &self.grant,
+            uid: self.uid,
+            unit: self.unit.as_deref(),
+            exe: self.exe.as_deref(),
+            agent: self.agent.as_deref(),
+        }
     }
 }
 

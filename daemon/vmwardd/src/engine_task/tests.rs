@@ -13,9 +13,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use vmward_core::audit::Actor;
+use vmward_core::ids::DecisionId;
 use vmward_wire::rpc::ErrorCode;
 
 pub(super) use self::full_disk::on_full_disk;
+pub(super) use self::killed::ruling;
 use super::start::{KernelStart, recover};
 use super::*;
 use crate::config::Config;

@@ -12,6 +12,7 @@ use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 use vmward_abi::{effect, event_kind, role, vector};
 
+use super::own::TMPFS_MAGIC;
 use super::{cgroup_files, kernel_files, own};
 use crate::emit::{Report, emit};
 use crate::maps::{is_active, offset};
@@ -34,7 +35,6 @@ const DEBUGFS_MAGIC: u64 = 0x6462_6720;
 const TRACEFS_MAGIC: u64 = 0x7472_6163;
 const SECURITYFS_MAGIC: u64 = 0x7363_6673;
 const RESCTRL_MAGIC: u64 = 0x0765_5821;
-const TMPFS_MAGIC: u64 = 0x0102_1994;
 const HUGETLBFS_MAGIC: u64 = 0x9584_58f6;
 
 /// What a write to a file would be.

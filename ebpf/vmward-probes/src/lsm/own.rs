@@ -22,7 +22,7 @@ use crate::task::{INIT, Task, current_tgid, number, opaque, read};
 use crate::verdict::{Attempt, libvirt_side, refuse, returned};
 
 const EPERM: i32 = -1;
-const TMPFS_MAGIC: u64 = 0x0102_1994;
+pub const TMPFS_MAGIC: u64 = 0x0102_1994;
 /// Makes the daemon read its policy again.
 const SIGHUP: u32 = 1;
 

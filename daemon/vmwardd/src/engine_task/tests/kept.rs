@@ -98,7 +98,7 @@ fn what_a_closed_journal_does_not_take_is_counted() {
     assert_eq!(status.counters["journal-entries-dropped"], 1);
     // Reports are no reason to keep anything: a client makes as many as it likes.
     let report = JournalEntry::Report {
-        id: vmward_core::ids::DecisionId(1),
+        id: DecisionId(1),
         begun: true,
         at: convert::now(),
     };

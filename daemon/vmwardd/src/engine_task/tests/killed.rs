@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use vmward_core::approval::Person;
-use vmward_core::ids::DecisionId;
+use vmward_wire::v1::approval::Approval;
 
 use super::*;
 
@@ -36,18 +36,29 @@ impl Log {
     }
 }
 
-fn rule(shell: &mut Shell, id: DecisionId, yes: bool) {
-    let (reply, mut ruled) = oneshot::channel();
-    shell.step(vec![Message::Approval(ApprovalCall::Decide {
+/// A person's yes or no to a request, and what becomes of it.
+pub(in crate::engine_task) fn ruling(
+    id: DecisionId,
+    yes: bool,
+    note: Option<&str>,
+) -> (Message, oneshot::Receiver<Result<Approval, ErrorObject>>) {
+    let (reply, ruled) = oneshot::channel();
+    let decide = ApprovalCall::Decide {
         id,
         by: Person {
             uid: 0,
             loginuid: Some(5),
         },
         yes,
-        note: Some("as agreed".to_owned()),
+        note: note.map(str::to_owned),
         reply,
-    })]);
+    };
+    (Message::Approval(decide), ruled)
+}
+
+fn rule(shell: &mut Shell, id: DecisionId, yes: bool) {
+    let (ruling, mut ruled) = ruling(id, yes, Some("as agreed"));
+    shell.step(vec![ruling]);
     ruled.try_recv().unwrap().unwrap();
 }
 

@@ -1,7 +1,7 @@
 //! An allow whose lease the kernel does not take: nobody gets it.
 
-use vmward_core::approval::{ApprovalState, Person};
-use vmward_core::ids::{DecisionId, VmUuid};
+use vmward_core::approval::ApprovalState;
+use vmward_core::ids::VmUuid;
 use vmward_core::journal::{Replay, ReplayedState};
 
 use super::*;
@@ -11,6 +11,16 @@ const POLICY: &str = r#"{"version": "1", "default": "deny", "tools": {
     "vm_stop": {"limits": [{"counter": "c", "window": "day", "max": 3, "scope": "grant"}]},
     "vm_reset": {"action": "require_approval"}
 }}"#;
+
+/// One that has protected the VM that runs as `vm`.
+fn shell_of(dir: &Path, vm: Process) -> Shell {
+    let mut shell = shell_with(dir, POLICY);
+    shell.vms.adopt(&Protected {
+        process: vm,
+        ..PROTECTED
+    });
+    shell
+}
 
 /// What becomes of a call for `effect` on the VM that runs as `vm`, whose holder that
 /// is as well.
@@ -66,12 +76,8 @@ fn is_refused(answer: &v1::AuthorizeResult) {
 #[test]
 fn what_the_kernel_does_not_take_is_denied_on_record_too_and_charges_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let mut shell = shell_with(dir.path(), POLICY);
     let (qemu, vm) = child();
-    shell.vms.adopt(&Protected {
-        process: vm,
-        ..PROTECTED
-    });
+    let mut shell = shell_of(dir.path(), vm);
     shell.kernel = KernelSide::Refusing;
     let refused = ask_of(&mut shell, vm, v1::Effect::Stop);
     is_refused(&refused);
@@ -87,11 +93,7 @@ fn what_the_kernel_does_not_take_is_denied_on_record_too_and_charges_nothing() {
     assert!(state.leases.is_empty(), "{:?}", state.leases);
     drop(shell);
 
-    let mut next = shell_with(dir.path(), POLICY);
-    next.vms.adopt(&Protected {
-        process: vm,
-        ..PROTECTED
-    });
+    let mut next = shell_of(dir.path(), vm);
     let allowed = ask_of(&mut next, vm, v1::Effect::Stop);
     assert_eq!(allowed.decision, v1::Decision::Allow, "{allowed:?}");
     assert_eq!(allowed.limits[0].remaining, 2);
@@ -102,25 +104,12 @@ fn what_the_kernel_does_not_take_is_denied_on_record_too_and_charges_nothing() {
 #[test]
 fn a_yes_that_the_kernel_kept_from_being_used_is_there_for_the_next_call() {
     let dir = tempfile::tempdir().unwrap();
-    let mut shell = shell_with(dir.path(), POLICY);
     let (qemu, vm) = child();
-    shell.vms.adopt(&Protected {
-        process: vm,
-        ..PROTECTED
-    });
+    let mut shell = shell_of(dir.path(), vm);
     let waits = ask_of(&mut shell, vm, v1::Effect::Reset);
     let id = DecisionId(waits.approval.unwrap().id);
-    let (reply, mut ruled) = oneshot::channel();
-    shell.step(vec![Message::Approval(ApprovalCall::Decide {
-        id,
-        by: Person {
-            uid: 0,
-            loginuid: Some(5),
-        },
-        yes: true,
-        note: None,
-        reply,
-    })]);
+    let (yes, mut ruled) = ruling(id, true, None);
+    shell.step(vec![yes]);
     ruled.try_recv().unwrap().unwrap();
     let side = std::mem::replace(&mut shell.kernel, KernelSide::Refusing);
     is_refused(&ask_of(&mut shell, vm, v1::Effect::Reset));
@@ -146,12 +135,8 @@ fn a_yes_that_the_kernel_kept_from_being_used_is_there_for_the_next_call() {
 #[test]
 fn a_daemon_that_is_killed_right_after_that_denial_makes_no_allow_of_it() {
     let dir = tempfile::tempdir().unwrap();
-    let mut shell = shell_with(dir.path(), POLICY);
     let (qemu, vm) = child();
-    shell.vms.adopt(&Protected {
-        process: vm,
-        ..PROTECTED
-    });
+    let mut shell = shell_of(dir.path(), vm);
     shell.kernel = KernelSide::Refusing;
     is_refused(&ask_of(&mut shell, vm, v1::Effect::Stop));
     // Nothing is finished, as when the process is killed.

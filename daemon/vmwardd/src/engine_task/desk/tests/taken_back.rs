@@ -1,10 +1,9 @@
 //! What was decided while a round was being written that the disk then refused.
 
-use vmward_core::approval::Person;
 use vmward_core::ids::DecisionId;
 use vmward_wire::rpc::ErrorCode;
 
-use super::super::super::ApprovalCall;
+use super::super::super::tests::ruling;
 use super::*;
 
 /// A call that needs a person's yes, by one of the users of a grant.
@@ -41,19 +40,9 @@ fn a_yes_that_the_disk_refuses_lets_nobody_through() {
     begins.recv_timeout(DEADLINE).unwrap();
     let id = waits.try_recv().unwrap().unwrap().approval.unwrap().id;
 
-    let (reply, mut ruled) = oneshot::channel();
-    let yes = ApprovalCall::Decide {
-        id: DecisionId(id),
-        by: Person {
-            uid: 0,
-            loginuid: Some(5),
-        },
-        yes: true,
-        note: None,
-        reply,
-    };
+    let (yes, mut ruled) = ruling(DecisionId(id), true, None);
     let mut answer = std::thread::scope(|scope| {
-        let writer = scope.spawn(|| desk.round(vec![Message::Approval(yes)]).is_none());
+        let writer = scope.spawn(|| desk.round(vec![yes]).is_none());
         begins.recv_timeout(DEADLINE).unwrap();
         let (uses, answer) = start_by(1000);
         assert!(matches!(desk.decide(uses), Seated::Waits));
